@@ -1,0 +1,42 @@
+"""Bases: what an environment stands on.
+
+The *host* base needs no image of an operating system: every top-level directory of the host is
+bound. What the container needs is a skeleton, a tree of empty mount points and the host's
+top-level symlinks. Its virtual packages (what conda calls ``__glibc`` and so on) are the host's.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from wrapper.runtime import NEVER_BOUND
+
+# Mount points that an image should have even where the building host lacks them: the kernel's
+# file systems, and the file systems of the sites we know. A missing one is no error, the runtime
+# adds it with an overlay or underlay, which costs start-up time.
+_ALWAYS = ("dev", "proc", "sys", "run", "tmp", "var", "etc", "usr", "home", "root", "opt", "mnt")
+_SITES = ("appl", "flash", "pfs", "projappl", "project", "scratch", "users", "work", "local")
+
+
+def write_skeleton(target: Path, host_root: Path = Path("/")) -> list[str]:
+    """Create the host base's mount points and top-level symlinks in the directory ``target``.
+
+    :returns: the symlinks, as absolute paths inside the container (``/bin``, ``/lib64``…).
+    """
+    links: list[str] = []
+    names = {*_ALWAYS, *_SITES}
+    for entry in sorted(host_root.iterdir()):
+        if entry.is_symlink():
+            if entry.is_dir():
+                (target / entry.name).symlink_to(os.readlink(entry))
+                links.append(f"/{entry.name}")
+                names.discard(entry.name)
+        elif entry.is_dir() and f"/{entry.name}" not in NEVER_BOUND:
+            names.add(entry.name)
+    for name in sorted(names):
+        (target / name).mkdir()
+    # A shim of another installation recognises by it that it runs inside a container.
+    (target / ".singularity.d" / "env").mkdir(parents=True)
+    (target / ".singularity.d" / "libs").mkdir()
+    return links

@@ -1,0 +1,6 @@
+"""The installed commands. Each module of this package is one command."""
+
+from wrapper.cli.conda import conda_containerize
+from wrapper.cli.umbrella import containerize
+
+__all__ = ["conda_containerize", "containerize"]

@@ -1,0 +1,96 @@
+"""What all commands share: signals, errors to messages and exit codes, common options."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from wrapper.console import Console
+from wrapper.errors import ContainerizeError, ExitCode, Interrupted
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool) -> NoReturn:
+    """Do ``work``; end the process with its exit code, every failure told in full."""
+    console = Console(verbosity)
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        work(console)
+        code = 0
+    except ContainerizeError as error:
+        code = _report(console, error, debug=debug)
+    except Interrupted as interrupted:
+        console.error("interrupted, nothing was changed")
+        code = interrupted.code
+    except Exception as error:  # a bug of ours, but the user shall not see its entrails
+        code = _report_bug(console, error, debug=debug)
+    _leave(code)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    # A second signal must not stop the cleaning up after the first.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Interrupted(number)
+
+
+def _report(console: Console, error: ContainerizeError, *, debug: bool) -> int:
+    console.error(error.what)
+    lines = []
+    if error.where:
+        lines.append(f"  where:  {error.where}")
+    if error.hint:
+        lines.append(f"  to do:  {error.hint}")
+    if console.log_path:
+        lines.append(f"  log:    {console.log_path}")
+    if error.detail:
+        lines += ["", *(f"    {line}" for line in error.detail.splitlines())]
+    print("\n".join(lines), file=sys.stderr)
+    if debug:
+        traceback.print_exc()
+    return error.code
+
+
+def _report_bug(console: Console, error: Exception, *, debug: bool) -> int:
+    console.error(f"internal error: {type(error).__name__}: {error}")
+    print("  to do:  run again with --debug and report what it prints", file=sys.stderr)
+    if console.log_path:
+        print(f"  log:    {console.log_path}", file=sys.stderr)
+    if debug:
+        traceback.print_exc()
+    return ExitCode.BUG
+
+
+def _leave(code: int) -> NoReturn:
+    """End without tearing down the interpreter.
+
+    rattler's threads outlive its calls, and the interpreter sometimes crashes at exit because of
+    them (measured with py-rattler 0.28: status 139 or 134). All our files are closed by now.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``-v``, ``-q`` and ``--debug``, handed on as ``verbosity`` and ``debug``."""
+
+    @click.option("-v", "--verbose", is_flag=True, help="Show the output of every program.")
+    @click.option("-q", "--quiet", is_flag=True, help="Show only warnings and errors.")
+    @click.option("--debug", is_flag=True, help="Show tracebacks with errors; implies -v.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, verbose: bool, quiet: bool, debug: bool, **kwargs: Any) -> Any:
+        verbosity = 1 if verbose or debug else -1 if quiet else 0
+        return command(*args, verbosity=verbosity, debug=debug, **kwargs)
+
+    return wrapped

@@ -1,0 +1,161 @@
+"""``conda-containerize``: conda environments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.console import Console, human_size
+
+if TYPE_CHECKING:
+    from wrapper.pipeline import NewRequest, Plan
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.group("conda-containerize", context_settings=CONTEXT)
+@click.version_option(package_name="containerize", prog_name="conda-containerize")
+def conda_containerize() -> None:
+    """Put a conda environment into one SquashFS image, with a bin/ of transparent programs.
+
+    \b
+    Example:
+      conda-containerize new --prefix /projappl/project_x/env env.yml
+      export PATH="/projappl/project_x/env/bin:$PATH"
+      python3 my_program.py
+    """
+
+
+@conda_containerize.command("new")
+@click.argument("environment", type=_FILE, metavar="ENV_FILE")
+@click.option(
+    "--prefix",
+    type=_FILE,
+    required=True,
+    metavar="DIR",
+    help="Where to install: a new or an empty directory.",
+)
+@click.option(
+    "-r",
+    "--requirement",
+    "requirements",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Also install the packages of this pip requirements file.",
+)
+@click.option(
+    "--pre-install",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Bash script to run in the container before packages are installed.",
+)
+@click.option(
+    "--post-install",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Bash script to run in the container afterwards, the environment active.",
+)
+@click.option(
+    "--environ",
+    type=_FILE,
+    metavar="FILE",
+    help="File of NAME=VALUE lines to set whenever a program runs.",
+)
+@click.option(
+    "-w",
+    "--wrapper-paths",
+    multiple=True,
+    metavar="PATHS",
+    help="More programs, or directories of programs, to make available: a comma-separated list "
+    "of paths in the environment. All programs in its bin are anyway.",
+)
+@click.option(
+    "-c",
+    "--channel",
+    "channels",
+    multiple=True,
+    metavar="URL",
+    help="Search this channel (a name, URL or path) instead of those in ENV_FILE; repeatable.",
+)
+@click.option(
+    "--nocache",
+    is_flag=True,
+    help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
+)
+@click.option(
+    "--tmpdir",
+    type=_FILE,
+    metavar="DIR",
+    help="Where to build; default: CW_BUILD_TMPDIR, TMPDIR or /tmp. Node-local is fastest.",
+)
+@click.option(
+    "--compression",
+    type=click.Choice(["fast", "default", "small"]),
+    default="default",
+    show_default=True,
+    help="Of the image: time against size.",
+)
+@click.option("--dry-run", is_flag=True, help="Solve, print what would be installed, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--mamba", is_flag=True, help="Accepted as Tykky's; changes nothing (always fast).")
+@click.option("--uv", is_flag=True, help="Accepted as Tykky's; changes nothing (always uv).")
+@common_options
+def new(**options: Any) -> None:
+    """Install the environment that ENV_FILE describes.
+
+    ENV_FILE is an env.yml, an explicit list (conda list --explicit) or a conda-lock.yml. The
+    build happens in a directory of its own; DIR appears when it is complete, or not at all.
+    """
+    if options.pop("mamba") or options.pop("uv"):
+        click.echo("[ INFO ] --mamba and --uv change nothing: both are always in use", err=True)
+    options.pop("uv", None)
+    dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
+    verbosity, debug = options.pop("verbosity"), options.pop("debug")
+
+    def work(console: Console) -> None:
+        from wrapper import pipeline
+
+        request = _request(options)
+        if dry_run:
+            plan = pipeline.plan_new(request, console)
+            click.echo(pipeline.plan_json(plan) if as_json else _plan_table(plan))
+            return
+        result = pipeline.new(request, console)
+        console.info(pipeline.describe(result))
+        if as_json:
+            import json
+
+            click.echo(json.dumps(pipeline.summary(result), indent=1))
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+def _request(options: dict[str, Any]) -> NewRequest:
+    from wrapper.pipeline import NewRequest
+
+    paths = options.pop("wrapper_paths")
+    use_cache = not options.pop("nocache")
+    return NewRequest(
+        wrapper_paths=tuple(path for word in paths for path in word.split(",") if path),
+        use_cache=use_cache,
+        **options,
+    )
+
+
+def _plan_table(plan: Plan) -> str:
+    lines = []
+    for package in plan.packages:
+        size = human_size(plan.sizes.get(package.name, 0)) if package.manager == "conda" else ""
+        lines.append(f"{package.name:<28} {package.version:<14} {package.build:<22} {size:>10}")
+    lines += [f"pip: {line}" for line in plan.pip_lines]
+    lines.append(
+        f"{len(plan.packages)} packages, {human_size(plan.download_size)} to download, about "
+        f"{human_size(plan.installed_size)} unpacked"
+    )
+    return "\n".join(lines)

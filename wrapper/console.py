@@ -1,0 +1,120 @@
+"""What the user sees while work goes on, and the log of everything.
+
+On a terminal: progress bars and colour. Otherwise plain lines, one a step. The words
+``[ INFO ]``, ``[ WARNING ]`` and ``[ ERROR ]`` are Tykky's, which scripts look for.
+All of it goes to standard error; standard output belongs to a command's result.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Advance = Callable[[float, float], None]
+"""Called with (done, total) in any one unit; total 0 means unknown."""
+
+_COLOURS = {"INFO": "\033[34m", "WARNING": "\033[33m", "ERROR": "\033[31m"}
+
+
+class Console:
+    """Messages, steps and the log file of one command.
+
+    :param verbosity: -1 only warnings and errors, 0 steps, 1 also the output of programs.
+    """
+
+    def __init__(self, verbosity: int = 0, stream: TextIO | None = None) -> None:
+        self.verbosity = verbosity
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._log: TextIO | None = None
+        self._progress: Progress | None = None
+        self.log_path: Path | None = None
+
+    # -- log -------------------------------------------------------------------------------
+    def open_log(self, path: Path) -> None:
+        """Write everything from now on to ``path`` as well."""
+        self._log = path.open("a", encoding="utf-8", errors="backslashreplace")
+        self.log_path = path
+
+    def close_log(self) -> None:
+        if self._log:
+            self._log.close()
+            self._log = None
+
+    def log(self, text: str) -> None:
+        """A line for the log file only (and for the screen with ``-v``)."""
+        if self._log:
+            self._log.write(text.rstrip("\n") + "\n")
+            self._log.flush()
+        if self.verbosity > 0:
+            self._print(text.rstrip("\n"))
+
+    # -- messages --------------------------------------------------------------------------
+    def info(self, text: str) -> None:
+        self._message("INFO", text, show=self.verbosity >= 0)
+
+    def warning(self, text: str) -> None:
+        self._message("WARNING", text, show=True)
+
+    def error(self, text: str) -> None:
+        self._message("ERROR", text, show=True)
+
+    def _message(self, level: str, text: str, *, show: bool) -> None:
+        if self._log:
+            self._log.write(f"[ {level} ] {text}\n")
+            self._log.flush()
+        if show:
+            colour, reset = (_COLOURS[level], "\033[0m") if self._terminal else ("", "")
+            self._print(f"{colour}[ {level} ]{reset} {text}")
+
+    def _print(self, line: str) -> None:
+        if self._progress:
+            # Text of users and programs is no markup: brackets stay brackets.
+            self._progress.console.out(line, highlight=False)
+        else:
+            print(line, file=self._stream, flush=True)
+
+    # -- steps -----------------------------------------------------------------------------
+    @contextmanager
+    def step(self, title: str) -> Iterator[Advance]:
+        """Show ``title`` while the body runs; the yielded function moves the bar."""
+        start = time.monotonic()
+        if self._terminal and self.verbosity >= 0:
+            with self._bar(title) as advance:
+                yield advance
+        else:
+            yield lambda done, total: None
+        self.info(f"{title}: {time.monotonic() - start:.1f} s")
+
+    @contextmanager
+    def _bar(self, title: str) -> Iterator[Advance]:
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        rich = RichConsole(file=self._stream)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+        with Progress(*columns, TimeElapsedColumn(), console=rich, transient=True) as progress:
+            task = progress.add_task(title, total=None)
+            self._progress = progress
+            try:
+                yield lambda done, total: progress.update(
+                    task, completed=done, total=total or None
+                )
+            finally:
+                self._progress = None
+
+
+def human_size(size: float) -> str:
+    """Bytes as a short text in powers of 1000: ``human_size(95_800_000) == '95.8 MB'``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,85 @@
+"""The container in which an environment is built: skeleton, whole host, the tree at its path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wrapper import process
+from wrapper.console import Console
+from wrapper.errors import ScriptError
+from wrapper.process import ToolFailed
+from wrapper.runtime import Runtime, home_of, host_binds
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildContainer:
+    """Runs programs as an installation's programs will run, with the tree writable.
+
+    :ivar skeleton: image of mount points. :ivar tree: the environment, outside.
+    :ivar install_path: the same, inside. :ivar scratch: directory for the runtime's and the
+        programs' temporary files and caches.
+    """
+
+    runtime: Runtime
+    skeleton: Path
+    tree: Path
+    install_path: str
+    scratch: Path
+    console: Console
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        what: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        on_line: Callable[[str], bool] | None = None,
+    ) -> None:
+        """Run ``command`` (paths inside the container) to its end.
+
+        :param what: what it is to the user ("the post-install script x.sh"), for the error.
+        :param env: variables it sees besides the inherited ones. :param cwd: its directory.
+        :raises ScriptError: it fails; ``detail`` holds its last lines.
+        """
+        directory = cwd or self.scratch
+        argv = self.runtime.exec_argv(
+            self.skeleton,
+            [*host_binds(), f"{self.tree}:{self.install_path}"],
+            command,
+            cwd=directory,
+            home=home_of(self.environ),
+        )
+        inside = {"PATH": self.path_variable, "TMPDIR": str(self.scratch), **(env or {})}
+        try:
+            process.run(
+                argv,
+                console=self.console,
+                env={**self._outside(), **self.runtime.container_env(inside)},
+                cwd=directory,
+                on_line=on_line,
+            )
+        except ToolFailed as error:
+            raise ScriptError(
+                f"{what} failed with status {error.status}",
+                hint="its last lines are below, all of them in the log",
+                detail=error.detail,
+            ) from None
+
+    @property
+    def path_variable(self) -> str:
+        """PATH inside: the environment first, then the user's."""
+        return f"{self.install_path}/bin:{self.environ.get('PATH', '/usr/bin:/bin')}"
+
+    def _outside(self) -> dict[str, str]:
+        """Environment of the runtime: its caches belong into the build directory, not to $HOME."""
+        places = {
+            f"{family}_{kind}": str(self.scratch)
+            for family in ("SINGULARITY", "APPTAINER")
+            for kind in ("CACHEDIR", "TMPDIR")
+        }
+        return {**process.base_environment(self.environ), **places}

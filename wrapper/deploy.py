@@ -1,0 +1,189 @@
+"""A finished generation on disk, and the one rename that makes it the installation.
+
+Layout of a prefix: see "The installation" in ``docs/architecture.md``. Everything is written and
+synced in a staging directory beside the prefix before anything appears under its name.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from wrapper import shims
+from wrapper.errors import PrefixError, SpaceError
+from wrapper.workspace import remove_tree
+
+GENERATIONS = ".generations"
+# Names that Tykky's users and tools look for, as links into the generation in use.
+_TYKKY_LINKS = {
+    "img.sqfs": "current/img.sqfs",
+    "container.sif": "current/img.sqfs",
+    "common.sh": "current/env",
+    "_bin": "current/_bin",
+    "share": "current",
+}
+
+
+class Staging:
+    """A prefix in the making: ``root`` has the layout of the prefix, elsewhere.
+
+    Use as a context manager: what was not published is removed.
+    """
+
+    def __init__(self, prefix: Path, generation: int, mode: int) -> None:
+        self.prefix = prefix
+        self.generation = generation
+        self._mode = mode
+        beside = os.access(prefix.parent, os.W_OK | os.X_OK)
+        self.root = (
+            prefix.parent / f".{prefix.name}.new-{os.getpid()}" if beside else prefix / ".staging"
+        )
+
+    def __enter__(self) -> Staging:
+        try:
+            if self.root.exists():
+                remove_tree(self.root)  # of a process that died and whose number we have
+            self.root.mkdir(mode=0o700)
+            (self.root / GENERATIONS).mkdir()
+            self.directory.mkdir()
+        except OSError as error:
+            remove_tree(self.root)
+            raise _writing_failed(error, self.root) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        remove_tree(self.root)
+
+    @property
+    def directory(self) -> Path:
+        """The generation's directory."""
+        return self.root / GENERATIONS / str(self.generation)
+
+    @property
+    def image(self) -> Path:
+        return self.directory / "img.sqfs"
+
+    def write_programs(self, programs: Mapping[str, str], install_path: str, shim: str) -> None:
+        """``bin`` (shims) and ``_bin`` (links to the real programs).
+
+        :param programs: name -> path below the environment.
+        :param shim: text of the shim; one file with as many names as there are programs.
+        """
+        real, outer = self.directory / "_bin", self.root / "bin"
+        real.mkdir()
+        outer.mkdir()
+        first = outer / shims.DEBUG_NAMES[0]
+        first.write_text(shim)
+        first.chmod(0o755)
+        for name in (*shims.DEBUG_NAMES[1:], *programs):
+            (outer / name).hardlink_to(first)
+        lister = outer / shims.LIST_PACKAGES
+        lister.unlink(missing_ok=True)
+        lister.write_text(shims.list_packages())
+        lister.chmod(0o755)
+        for name, path in programs.items():
+            (real / name).symlink_to(f"{install_path}/{path}")
+
+    def write_links(self, install_path: str) -> None:
+        """``current``, Tykky's names, and ``lib`` for Python's virtual environments.
+
+        Python looks for its library beside the ``home`` of a ``pyvenv.cfg``, which is ``bin``;
+        inside the container the link leads there (outside it leads nowhere).
+        """
+        (self.root / "current").symlink_to(f"{GENERATIONS}/{self.generation}")
+        (self.root / "lib").symlink_to(f"{install_path}/lib")
+        for name, target in _TYKKY_LINKS.items():
+            (self.root / name).symlink_to(target)
+
+    def publish(self) -> None:
+        """Set permissions, sync, and let the installation appear by one rename.
+
+        :raises PrefixError: something appeared at the prefix meanwhile.
+        """
+        try:
+            self._settle()
+            self._sync()
+            try:
+                self.root.rename(self.prefix)
+            except OSError as error:
+                if error.errno not in (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EINVAL):
+                    raise
+                self._move_into()
+            _sync_directory(self.prefix.parent)
+        except OSError as error:
+            raise _writing_failed(error, self.prefix) from None
+
+    def _move_into(self) -> None:
+        """Into a prefix that cannot be replaced (a mount point, a parent we may not write to).
+
+        ``current`` comes last: without it the rest is no installation.
+        """
+        entries = sorted(self.root.iterdir(), key=lambda path: path.name == "current")
+        for entry in entries:
+            entry.rename(self.prefix / entry.name)
+
+    def _settle(self) -> None:
+        owner = self.prefix.stat() if self.prefix.is_dir() else None
+        for directory, names, leaves in os.walk(self.root):
+            for path in (Path(directory, name) for name in (*names, *leaves)):
+                if owner:
+                    os.chown(path, -1, owner.st_gid, follow_symlinks=False)
+                if path.is_symlink():
+                    continue
+                path.chmod(self._mode if path.is_dir() else self._file_mode(path))
+        if owner:
+            os.chown(self.root, -1, owner.st_gid)
+        self.root.chmod(self._mode)
+
+    def _file_mode(self, path: Path) -> int:
+        """As readable (and, for programs, executable) as the directories, for the owner to write."""
+        allowed = 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
+        return (self._mode & allowed & 0o777) | stat.S_IRUSR | stat.S_IWUSR
+
+    def _sync(self) -> None:
+        for directory, _, leaves in os.walk(self.root, topdown=False):
+            for name in leaves:
+                path = Path(directory, name)
+                if not path.is_symlink():
+                    _sync_file(path)
+            _sync_directory(Path(directory))
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _writing_failed(error: OSError, path: Path) -> PrefixError | SpaceError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SpaceError(
+            "no room left for the installation",
+            where=path,
+            hint="free some space or quota there, or choose another prefix",
+        )
+    return PrefixError(
+        f"cannot write the installation: {error.strerror}",
+        where=error.filename or path,
+        hint="choose another --prefix",
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

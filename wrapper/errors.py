@@ -1,0 +1,114 @@
+"""What can go wrong, as a user is told it: what happened, where, what to do now.
+
+Every error that a user's input or machine can cause is a :class:`ContainerizeError`. The command
+line turns it into three lines and an exit code; anything else that is raised is a bug of ours.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from pathlib import Path
+
+
+class ExitCode(IntEnum):
+    """Exit status by kind of failure; documented for users in ``docs/errors.md``."""
+
+    BUG = 1
+    USAGE = 2  # click's own
+    INPUT = 3
+    SOLVE = 4
+    CHANNEL = 5
+    PACKAGE = 6
+    SCRIPT = 7
+    PREFIX = 8
+    SPACE = 9
+    TOOL = 10
+    BUSY = 11
+    INTERRUPTED = 130  # 128 + SIGINT
+    TERMINATED = 143  # 128 + SIGTERM
+
+
+class ContainerizeError(Exception):
+    """A failure with its message for the user.
+
+    :param what: one line: what happened.
+    :param where: the place: a file (with its line), a path, a channel.
+    :param hint: one line: what to do now.
+    :param detail: text of another program, shown whole (a solver's explanation, last log lines).
+    """
+
+    code = ExitCode.BUG
+
+    def __init__(
+        self, what: str, *, where: str | Path | None = None, hint: str = "", detail: str = ""
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.hint = hint
+        self.detail = detail
+
+
+class InputError(ContainerizeError):
+    """An input file or an option's value is wrong."""
+
+    code = ExitCode.INPUT
+
+
+class SolveError(ContainerizeError):
+    """The requested packages do not exist or do not fit together."""
+
+    code = ExitCode.SOLVE
+
+
+class ChannelError(ContainerizeError):
+    """A channel or a package index cannot be reached or read."""
+
+    code = ExitCode.CHANNEL
+
+
+class PackageError(ContainerizeError):
+    """A package file is missing, damaged, or not the one its hash names."""
+
+    code = ExitCode.PACKAGE
+
+
+class ScriptError(ContainerizeError):
+    """A program that ran inside the container for the build failed."""
+
+    code = ExitCode.SCRIPT
+
+
+class PrefixError(ContainerizeError):
+    """The installation directory cannot be used as asked."""
+
+    code = ExitCode.PREFIX
+
+
+class SpaceError(ContainerizeError):
+    """A file system is full, or has too little room to begin."""
+
+    code = ExitCode.SPACE
+
+
+class ToolError(ContainerizeError):
+    """A program that the build needs is missing, too old, or failed."""
+
+    code = ExitCode.TOOL
+
+
+class BusyError(ContainerizeError):
+    """Another build holds the installation directory."""
+
+    code = ExitCode.BUSY
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived (a batch system sends SIGTERM at the end of a job's time).
+
+    Derived from ``BaseException`` so that no ``except Exception`` on the way swallows it.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.code = ExitCode(128 + signal_number)

@@ -1,0 +1,125 @@
+"""Packages from their channels to local archives whose hashes we have checked ourselves.
+
+rattler checks what it downloads over http, but not packages of ``file://`` channels (measured
+with 0.28), and a damaged cache entry is used as it is. So every archive passes here first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from rattler import Client, RepoDataRecord
+from rattler.package_streaming import download_to_path
+
+from wrapper.console import Advance
+from wrapper.errors import ChannelError, PackageError
+
+_CONCURRENT = 8
+_BLOCK = 1 << 20
+
+
+def fetch(records: Sequence[RepoDataRecord], *, cache: Path, advance: Advance) -> dict[str, Path]:
+    """Bring all archives, checked, and return where each package's (by name) lies.
+
+    Archives of ``file://`` channels are checked where they are. Others are kept in
+    ``cache/archives`` under their hash.
+
+    :raises PackageError: an archive is missing or is not what its hash says.
+    :raises ChannelError: a download fails.
+    """
+    return asyncio.run(_fetch_all(records, cache / "archives", advance))
+
+
+async def _fetch_all(
+    records: Sequence[RepoDataRecord], store: Path, advance: Advance
+) -> dict[str, Path]:
+    client = Client.default_client()
+    limit = asyncio.Semaphore(_CONCURRENT)
+    total = sum(record.size or 0 for record in records)
+    done = 0
+
+    async def one(record: RepoDataRecord) -> tuple[str, Path]:
+        nonlocal done
+        async with limit:
+            path = await _fetch_one(record, store, client)
+        done += record.size or 0
+        advance(done, total)
+        return record.name.normalized, path
+
+    tasks = [asyncio.ensure_future(one(record)) for record in records]
+    try:
+        return dict(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _fetch_one(record: RepoDataRecord, store: Path, client: Client) -> Path:
+    url = urlsplit(record.url)
+    if url.scheme == "file":
+        path = Path(unquote(url.path))
+        if not path.is_file():
+            raise PackageError(
+                f"package {record.file_name} is missing from its channel",
+                where=path,
+                hint="index the channel anew",
+            )
+        await asyncio.to_thread(check_hash, path, record)
+        return path
+    path = store / _key(record) / record.file_name
+    if path.is_file():
+        try:
+            await asyncio.to_thread(check_hash, path, record)
+            return path
+        except PackageError:
+            path.unlink()  # a cached archive went bad: fetch it again
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    try:
+        await download_to_path(client, record.url, partial)
+    except Exception as error:
+        partial.unlink(missing_ok=True)
+        raise ChannelError(
+            f"cannot download {record.file_name}",
+            where=record.url,
+            hint="try again; if it stays, the channel's index and its packages do not agree",
+            detail=str(error),
+        ) from None
+    try:
+        await asyncio.to_thread(check_hash, partial, record)
+    except PackageError:
+        partial.unlink()
+        raise
+    partial.rename(path)
+    return path
+
+
+def _key(record: RepoDataRecord) -> str:
+    digest = record.sha256 or record.md5 or hashlib.sha256(record.url.encode()).digest()
+    return digest.hex()[:16]
+
+
+def check_hash(path: Path, record: RepoDataRecord) -> None:
+    """Compare an archive with the hash that its channel or lock names: SHA-256, else MD5.
+
+    :raises PackageError: they differ.
+    """
+    expected = record.sha256 or record.md5
+    if expected is None:
+        return
+    digest = hashlib.sha256() if record.sha256 else hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    if digest.digest() != expected:
+        raise PackageError(
+            f"package {record.file_name} is damaged or not the one that was asked for",
+            where=record.url,
+            hint="report it to the channel's owner, or remove the package from a mirror's cache",
+            detail=f"{digest.name} expected {expected.hex()}\n"
+            f"{' ' * len(digest.name)} found    {digest.hexdigest()}",
+        )

@@ -1,0 +1,119 @@
+"""Exact packages into a tree that is to be used at another path, inside the container."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import rattler
+from rattler import PackageRecord, RepoDataRecord
+from rattler.exceptions import ExtractError, InstallerError, IoError, LinkError, TransactionError
+
+from wrapper.console import Advance
+from wrapper.errors import PackageError
+
+# Where rattler found a package on the building machine: of no use in an image, and different
+# from build to build.
+_LOCAL_FACTS = ("extracted_package_dir", "package_tarball_full_path", "link", "requested_spec")
+
+
+class _Reporter:
+    """rattler's progress as (done, total) operations."""
+
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+        self._total = self._done = 0
+
+    def on_transaction_start(self, total_operations: int) -> None:
+        self._total = total_operations
+
+    def on_transaction_operation_complete(self, operation: int) -> None:
+        self._done += 1
+        self._advance(self._done, self._total)
+
+
+def link_packages(
+    records: Sequence[RepoDataRecord],
+    archives: Mapping[str, Path],
+    *,
+    tree: Path,
+    install_path: str,
+    cache: Path,
+    advance: Advance,
+) -> None:
+    """Install ``records`` into ``tree`` (outside) so that they work at ``install_path`` (inside).
+
+    :param archives: the checked archive of each package, by name.
+    :param cache: directory for unpacked packages; on the tree's file system they are hard-linked.
+    :raises PackageError: an archive cannot be unpacked or linked.
+    """
+    local = [_at(record, archives[record.name.normalized]) for record in records]
+    try:
+        asyncio.run(
+            rattler.install(
+                local,
+                target_prefix=tree,
+                cache_dir=cache / "pkgs",
+                show_progress=False,
+                execute_link_scripts=False,
+                reporter=_Reporter(advance),  # type: ignore[arg-type]
+                alternative_target_prefix=install_path,
+            )
+        )
+    except (InstallerError, ExtractError, LinkError, TransactionError, IoError, OSError) as error:
+        raise PackageError(
+            "a package cannot be installed",
+            hint="if the text speaks of space, use --tmpdir; otherwise the package is broken",
+            detail=str(error),
+        ) from None
+    _clean_metadata(records, tree)
+
+
+def _at(record: RepoDataRecord, archive: Path) -> RepoDataRecord:
+    """The same package, to be taken from a local archive."""
+    return RepoDataRecord(record, record.file_name, archive.as_uri(), record.channel)
+
+
+def _clean_metadata(records: Sequence[RepoDataRecord], tree: Path) -> None:
+    """Let ``conda-meta`` say where packages come from, not where they lay during the build."""
+    urls = {record.name.normalized: record.url for record in records}
+    for path in sorted((tree / "conda-meta").glob("*.json")):
+        data = json.loads(path.read_text())
+        for key in _LOCAL_FACTS:
+            data.pop(key, None)
+        data["url"] = urls.get(data["name"], data["url"])
+        data["files"] = sorted(data.get("files", []))
+        path.unlink()  # it may be a hard link into a cache
+        path.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
+
+
+def link_scripts(records: Sequence[RepoDataRecord], tree: Path) -> list[tuple[str, dict[str, str]]]:
+    """Post-link scripts to run, dependencies first: path below the prefix, and its environment.
+
+    The variables are those of conda's documentation ("Post-link scripts").
+    """
+    scripts: list[tuple[str, dict[str, str]]] = []
+    ordered = PackageRecord.sort_topologically(list(records))
+    for record in ordered:
+        name = record.name.normalized
+        relative = f"bin/.{name}-post-link.sh"
+        if (tree / relative).is_file():
+            variables = {
+                "PKG_NAME": name,
+                "PKG_VERSION": str(record.version),
+                "PKG_BUILDNUM": str(record.build_number),
+            }
+            scripts.append((relative, variables))
+    return scripts
+
+
+def take_messages(tree: Path) -> str:
+    """What post-link scripts left for the user in ``.messages.txt``, which is removed."""
+    path = tree / ".messages.txt"
+    if not path.is_file():
+        return ""
+    text = path.read_text(encoding="utf-8", errors="backslashreplace")
+    path.unlink()
+    return text.strip()

@@ -1,0 +1,54 @@
+"""``manifest.json``: the versioned record of a generation, enough to build it again.
+
+Format 1 is a JSON object with the keys
+
+- ``format``: 1; ``tool``: version of containerize; ``created``: UTC, ISO 8601;
+- ``kind``: ``conda``; ``generation``: int; ``prefix``: path outside at build time;
+- ``install_path``: path inside the container;
+- ``base``: ``{"kind": "host", "virtual_packages": {...}}``;
+- ``runtime``: ``{"name", "version", "path"}``; ``mksquashfs``: version;
+- ``options``: of the command line, as far as they shape the result;
+- ``inputs``: names of the copies in ``inputs/``; ``channels``: URLs;
+- ``image``: ``{"sha256", "size"}``; ``tree``: ``{"files", "size"}`` before squashing;
+- ``programs``: number of shims.
+
+Sizes are bytes. Readers ignore keys they do not know and refuse a higher format.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wrapper.errors import PrefixError
+
+FORMAT = 1
+FILE_NAME = "manifest.json"
+
+
+def write_manifest(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a manifest; ``data`` are the keys besides ``format``."""
+    path.write_text(json.dumps({"format": FORMAT, **data}, indent=1) + "\n")
+
+
+def read_manifest(prefix: Path) -> dict[str, Any]:
+    """The manifest of the generation in use.
+
+    :raises PrefixError: ``prefix`` is no installation, or of a newer format.
+    """
+    path = prefix / "current" / FILE_NAME
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise PrefixError(
+            "is no installation of containerize", where=prefix, hint="name a prefix made by 'new'"
+        ) from None
+    if data.get("format", 0) > FORMAT:
+        raise PrefixError(
+            f"was made by a newer containerize ({data.get('tool')})",
+            where=prefix,
+            hint="update containerize",
+        )
+    return data

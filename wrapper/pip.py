@@ -1,0 +1,256 @@
+"""pip packages into an environment, with uv, in the container, and their lock entries.
+
+uv installs as pip does: what the environment has and what fits is kept, the best version of all
+indexes is taken. Its own settings (``UV_*``) and pip's (``PIP_INDEX_URL`` and its kin, the pip
+configuration files) are honoured.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+import uv
+from packaging.utils import (
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_wheel_filename,
+)
+
+from wrapper.container import BuildContainer
+from wrapper.errors import InputError, ScriptError
+from wrapper.models import LockedPackage
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# Lines of a requirements file that say where packages come from, and so matter to locking too.
+_SOURCE_OPTIONS = re.compile(
+    r"(--(index-url|extra-index-url|find-links|no-index|trusted-host|no-binary|only-binary|pre)"
+    r"|-i|-f)\b"
+)
+_NESTED = re.compile(r"(?:-r|--requirement)[ =]?\s*(\S.*)")
+_FILE_OPTION = re.compile(r"(-r|--requirement|-c|--constraint)[ =]?\s*(\S.*)")
+# pip's setting -> uv's variable that means the same.
+_PIP_SETTINGS = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "no-index": "UV_NO_INDEX",
+}
+
+
+class PipInstaller:
+    """uv at work on one environment.
+
+    :param cache: uv's cache, outside; ``None`` for none.
+    :param directory: where relative paths in requirements start (outside and inside).
+    """
+
+    def __init__(
+        self, container: BuildContainer, *, cache: Path | None, directory: Path
+    ) -> None:
+        self._container = container
+        self._directory = directory
+        self._python = f"{container.install_path}/bin/python"
+        self._cache = ["--no-cache"] if cache is None else ["--cache-dir", str(cache / "uv")]
+
+    def install(self, lines: Sequence[str]) -> list[LockedPackage]:
+        """Install the requirements; returns the lock entries of what came new.
+
+        :param lines: of a requirements file.
+        :raises InputError: the environment has no Python. :raises ScriptError: uv fails.
+        """
+        self._require_python()
+        before = _installed(self._container.tree)
+        wanted = self._container.scratch / "requirements.in"
+        wanted.write_text("\n".join(absolute_files(lines, self._directory)) + "\n")
+        self._uv("install", "-r", str(wanted))
+        after = _installed(self._container.tree)
+        new = [after[n] for n in sorted(after) if before.get(n, _NONE).version != after[n].version]
+        return self._lock(new, source_options(lines, self._directory))
+
+    def install_locked(self, packages: Sequence[LockedPackage]) -> None:
+        """Install exactly these, every file checked against its hash."""
+        self._require_python()
+        wanted = self._container.scratch / "locked.txt"
+        lines = [f"{p.name} @ {p.url} --hash=sha256:{p.sha256}" for p in packages]
+        wanted.write_text("\n".join(lines) + "\n")
+        self._uv("install", "--no-deps", "--require-hashes", "-r", str(wanted))
+
+    def _lock(self, new: Sequence[Distribution], options: Sequence[str]) -> list[LockedPackage]:
+        pins = [f"{d.name}=={d.version}" for d in new if not _direct_url(d)]
+        unlocked = [d.name for d in new if _direct_url(d)]
+        if unlocked:
+            self._container.console.warning(
+                f"not in the lock, they come from a path or a repository: {', '.join(unlocked)}"
+            )
+        if not pins:
+            return []
+        wanted = self._container.scratch / "pins.in"
+        wanted.write_text("\n".join([*options, *pins]) + "\n")
+        lock = self._container.scratch / "pylock.toml"
+        try:
+            self._uv("compile", "--no-deps", "--format", "pylock.toml", "-o", lock, str(wanted))
+        except ScriptError as error:
+            self._container.console.warning(f"pip packages are not in the lock: {error.what}")
+            return []
+        return locked_files(lock.read_text(), {canonicalize_name(d.name): d for d in new})
+
+    def _uv(self, command: str, *words: str | Path) -> None:
+        argv = [
+            *(uv.find_uv_bin(), "pip", command, "--python", self._python),
+            # pip looks at all indexes and takes the best version; uv's default stops at the first
+            # index that has the name, which breaks the usual --extra-index-url of ROCm wheels.
+            *("--index-strategy", "unsafe-best-match", "--no-progress", "--no-config"),
+            *self._cache,
+            *map(str, words),
+        ]
+        if command == "install":
+            argv.append("--break-system-packages")
+        self._container.run(
+            argv,
+            what=f"uv pip {command}",
+            env={
+                **{"UV_PYTHON_DOWNLOADS": "never", "UV_NO_MANAGED_PYTHON": "1"},
+                **{"VIRTUAL_ENV": "", "CONDA_PREFIX": self._container.install_path},
+                **uv_settings(self._container.environ),
+            },
+            cwd=self._directory,
+        )
+
+    def _require_python(self) -> None:
+        if not (self._container.tree / "bin/python").exists():
+            raise InputError(
+                "there are pip packages to install, but the environment has no Python",
+                hint="add 'python' to the dependencies",
+            )
+
+
+class _None:
+    version: str | None = None
+
+
+_NONE = _None()
+
+
+# -- requirement lines -------------------------------------------------------------------------
+def absolute_files(lines: Iterable[str], directory: Path) -> list[str]:
+    """The lines with files of ``-r`` and ``-c`` as absolute paths: they are read elsewhere."""
+    result = []
+    for line in lines:
+        if match := _FILE_OPTION.fullmatch(line.strip()):
+            option, name = match.groups()
+            line = f"{option} {name}" if "://" in name else f"{option} {directory / name}"
+        result.append(line)
+    return result
+
+
+def source_options(lines: Iterable[str], directory: Path) -> list[str]:
+    """Index options in the lines and in the files that they name."""
+    found: list[str] = []
+    for line in (raw.strip() for raw in lines):
+        if _SOURCE_OPTIONS.match(line):
+            found.append(line)
+        elif (nested := _NESTED.fullmatch(line)) and "://" not in nested[1]:
+            path = directory / nested[1]
+            if path.is_file():
+                found += source_options(path.read_text().splitlines(), path.parent)
+    return list(dict.fromkeys(found))
+
+
+def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """pip's index settings in uv's terms; a ``UV_*`` that the user set has the last word.
+
+    Sources: "Configuration" in pip's documentation (variables over the user's file over the
+    site's), "Environment variables" in uv's.
+    """
+    settings = _pip_config(environ)
+    for name in _PIP_SETTINGS:
+        variable = "PIP_" + name.upper().replace("-", "_")
+        if variable in environ:
+            settings[name] = environ[variable]
+    result: dict[str, str] = {}
+    for name, value in settings.items():
+        variable = _PIP_SETTINGS[name]
+        if variable not in environ:
+            words = value.split()
+            result[variable] = ",".join(words) if name == "find-links" else " ".join(words)
+    return result
+
+
+def _pip_config(environ: Mapping[str, str]) -> dict[str, str]:
+    home = Path(environ.get("HOME", "/"))
+    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    named = environ.get("PIP_CONFIG_FILE")
+    places = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip/pip.conf"]
+    places += [user / "pip/pip.conf", *([Path(named)] if named else [])]
+    settings: dict[str, str] = {}
+    parser = configparser.ConfigParser(interpolation=None)
+    for place in places:
+        parser.clear()
+        try:
+            parser.read(place, encoding="utf-8")
+        except (configparser.Error, OSError, UnicodeDecodeError):
+            continue  # pip itself will complain; a build should not
+        for section in ("global", "install"):
+            if parser.has_section(section):
+                settings.update({k: v for k, v in parser.items(section) if k in _PIP_SETTINGS})
+    return settings
+
+
+# -- what was installed ------------------------------------------------------------------------
+def site_packages(tree: Path) -> list[Path]:
+    return sorted(tree.glob("lib/python3*/site-packages"))
+
+
+def _installed(tree: Path) -> dict[str, Distribution]:
+    found = distributions(path=[str(path) for path in site_packages(tree)])
+    return {canonicalize_name(d.name): d for d in found if d.name}
+
+
+def _direct_url(distribution: Distribution) -> str | None:
+    """The URL of a package that came from a path, a repository or a URL (PEP 610)."""
+    text = distribution.read_text("direct_url.json")
+    return str(json.loads(text)["url"]) if text else None
+
+
+def locked_files(pylock: str, installed: Mapping[str, Distribution]) -> list[LockedPackage]:
+    """Lock entries from a ``pylock.toml`` (PEP 751): of each package the file that was installed.
+
+    A wheel is told by the tags that it left in ``WHEEL``; where none fits, it was the sdist.
+    """
+    entries: list[LockedPackage] = []
+    for package in tomllib.loads(pylock).get("packages", []):
+        distribution = installed.get(canonicalize_name(package["name"]))
+        if distribution is None:
+            continue
+        tags = set(re.findall(r"^Tag: (\S+)", distribution.read_text("WHEEL") or "", re.M))
+        fits = [w for w in package.get("wheels", []) if tags & _tags(w["url"])]
+        file = fits[0] if fits else package.get("sdist")
+        if file and "sha256" in file.get("hashes", {}):
+            entries.append(
+                LockedPackage(
+                    manager="pip",
+                    name=package["name"],
+                    version=package["version"],
+                    url=file["url"],
+                    sha256=file["hashes"]["sha256"],
+                )
+            )
+    return entries
+
+
+def _tags(url: str) -> set[str]:
+    try:
+        return {str(tag) for tag in parse_wheel_filename(url.rsplit("/", 1)[-1])[3]}
+    except InvalidWheelFilename:
+        return set()

@@ -1,0 +1,195 @@
+"""An :class:`EnvironmentSpec` into exact packages, with rattler's solver."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import rattler
+from rattler import (
+    Channel,
+    ChannelPriority,
+    Gateway,
+    GenericVirtualPackage,
+    MatchSpec,
+    PackageRecord,
+    RepoDataRecord,
+    VirtualPackage,
+    VirtualPackageOverrides,
+)
+from rattler.exceptions import (
+    GatewayError,
+    InvalidChannelError,
+    InvalidMatchSpecError,
+    SolverError,
+)
+from rattler.package import BuildString
+
+from wrapper.errors import ChannelError, InputError, SolveError
+from wrapper.models import EnvironmentSpec, LockedPackage, Resolution
+
+_PLATFORMS: tuple[str, str] = ("linux-64", "noarch")
+_OFFLINE_HINT = "check the name, your network and proxy settings, or use a mirror with --channel"
+
+
+def resolve(
+    spec: EnvironmentSpec,
+    *,
+    cache: Path,
+    channels: Sequence[str] = (),
+    preferred: Sequence[RepoDataRecord] = (),
+) -> Resolution:
+    """Find the packages of an environment on the host base.
+
+    :param cache: directory for repodata, outside the container.
+    :param channels: search these instead of the file's.
+    :param preferred: records to keep where the request allows it.
+    :raises InputError: a spec cannot be parsed. :raises ChannelError: a channel cannot be read.
+    :raises SolveError: there is no solution; ``detail`` holds the solver's whole explanation.
+    """
+    if spec.locked is not None:
+        return _from_lock(spec)
+    specs = [_match_spec(text.text, spec.source, text.line) for text in spec.specs]
+    names = [*(channels or spec.channels), *_channels_of(specs, channels)]
+    urls = tuple(dict.fromkeys(_channel_url(name, spec.directory) for name in names))
+    gateway = Gateway(cache_dir=cache / "repodata")
+    try:
+        records = asyncio.run(
+            rattler.solve(
+                sources=[Channel(url) for url in urls],
+                specs=specs,
+                gateway=gateway,
+                platforms=list(_PLATFORMS),  # type: ignore[arg-type]
+                locked_packages=list(preferred),
+                virtual_packages=host_virtual_packages(),
+                channel_priority=ChannelPriority.Strict,
+            )
+        )
+    except SolverError as error:
+        raise SolveError(
+            "the packages cannot be installed together",
+            where=spec.source,
+            hint="loosen a version, remove a package, or add the channel that has it",
+            detail=str(error),
+        ) from None
+    except GatewayError as error:
+        raise ChannelError(
+            "a channel cannot be read",
+            where=", ".join(urls),
+            hint=_OFFLINE_HINT,
+            detail=_with_causes(error),
+        ) from None
+    return Resolution(records=tuple(records), channels=urls)
+
+
+def host_virtual_packages() -> list[GenericVirtualPackage]:
+    """What this host offers to packages; ``CONDA_OVERRIDE_GLIBC`` and so on have the last word."""
+    overrides = VirtualPackageOverrides.from_env()
+    return [package.into_generic() for package in VirtualPackage.detect(overrides)]
+
+
+def describe_virtual_packages() -> dict[str, str]:
+    """The same as text, for the manifest: ``{'__glibc': '2.36', …}``."""
+    return {p.name.normalized: str(p.version) for p in host_virtual_packages()}
+
+
+def _match_spec(text: str, source: Path, line: int) -> MatchSpec:
+    try:
+        return MatchSpec(text)
+    except InvalidMatchSpecError as error:
+        raise InputError(
+            f"'{text}' is not a package specification: {error}",
+            where=f"{source}, line {line}",
+            hint="write NAME, NAME=VERSION, 'NAME>=VERSION' or CHANNEL::NAME",
+        ) from None
+
+
+def _channels_of(specs: Sequence[MatchSpec], replaced: Sequence[str]) -> list[str]:
+    """Channels named as ``channel::package``: searched too, after the listed ones, as conda does."""
+    if replaced:
+        return []
+    return [s.channel.base_url.rstrip("/") for s in specs if s.channel and s.channel.base_url]
+
+
+def _channel_url(name: str, directory: Path) -> str:
+    """A channel's name or path as a URL without a trailing slash."""
+    path = Path(name).expanduser()
+    if path.is_absolute() or name.startswith("."):
+        return (directory / path).resolve().as_uri()
+    try:
+        return Channel(name).base_url.rstrip("/")
+    except InvalidChannelError as error:
+        raise InputError(
+            f"'{name}' is not a channel: {error}", hint="use a name, a URL or a path"
+        ) from None
+
+
+def _with_causes(error: BaseException) -> str:
+    lines = [str(error)]
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+        lines.append(str(error))
+    return "\n".join(dict.fromkeys(lines))
+
+
+# -- locks -------------------------------------------------------------------------------------
+def _from_lock(spec: EnvironmentSpec) -> Resolution:
+    conda = [p for p in spec.locked or () if p.manager == "conda"]
+    pip = [p for p in spec.locked or () if p.manager == "pip"]
+    if not conda:
+        raise InputError("has no conda packages", where=spec.source, hint="use pip-containerize")
+    return Resolution(
+        records=tuple(locked_record(p, spec.source) for p in conda),
+        channels=spec.channels or tuple(dict.fromkeys(_channel_of(p.url) for p in conda)),
+        pip_locked=tuple(pip),
+    )
+
+
+def locked_record(package: LockedPackage, source: Path) -> RepoDataRecord:
+    """A record that rattler installs; what a lock does not know (noarch…) is in the archive."""
+    subdir = package.url.rsplit("/", 2)[-2] if package.url.count("/") >= 2 else ""
+    if subdir not in _PLATFORMS:
+        raise InputError(
+            f"'{package.url}' is not for this platform ({', '.join(_PLATFORMS)})",
+            where=source,
+            hint="lock the environment for linux-64",
+        )
+    number = re.search(r"(\d+)$", package.build)
+    record = PackageRecord(
+        name=package.name,
+        version=package.version,
+        build=BuildString(package.build),
+        build_number=int(number.group(1)) if number else 0,
+        subdir=subdir,
+        depends=list(package.depends),
+        sha256=bytes.fromhex(package.sha256) if package.sha256 else None,
+        md5=bytes.fromhex(package.md5) if package.md5 else None,
+    )
+    file_name = urlsplit(package.url).path.rsplit("/", 1)[-1]
+    return RepoDataRecord(record, file_name, package.url, _channel_of(package.url))
+
+
+def _channel_of(url: str) -> str:
+    return url.rsplit("/", 2)[0]
+
+
+def as_locked(record: RepoDataRecord) -> LockedPackage:
+    """The lock entry of a solved package."""
+    return LockedPackage(
+        manager="conda",
+        name=record.name.normalized,
+        version=str(record.version),
+        build=str(record.build),
+        url=record.url,
+        sha256=record.sha256.hex() if record.sha256 else None,
+        md5=record.md5.hex() if record.md5 else None,
+        depends=tuple(record.depends),
+    )
+
+
+def sizes(records: Sequence[RepoDataRecord]) -> Mapping[str, int]:
+    """Bytes of each package's archive, by name; 0 where unknown."""
+    return {record.name.normalized: record.size or 0 for record in records}

@@ -1,0 +1,124 @@
+"""Everything that is Singularity or Apptainer: finding it, its version, its command line.
+
+The builder and the shims get their line from here, so that a program meets the same container
+while its environment is built and when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wrapper import process
+from wrapper.errors import ToolError
+
+RUNTIME_VARIABLE = "CONTAINERIZE_RUNTIME"
+_NAMES = ("singularity", "apptainer")
+_INSTALL_HINT = (
+    "install Apptainer >= 1.0 or SingularityCE >= 3.8, load the module that has it, "
+    f"or name it in {RUNTIME_VARIABLE}"
+)
+# --no-mount with cwd came with Singularity 3.7, raw SquashFS binds (image-src) with 3.6;
+# 3.8 is the first SingularityCE.
+_OLDEST = {"singularity": (3, 8), "apptainer": (1, 0)}
+
+EXEC_FLAGS = (
+    # The whole host is bound by top-level directory: the runtime's own mounts of the home, /tmp
+    # and the working directory would only lie on top again. The one of the working directory
+    # does harm: started in DIR/bin it would cover the real programs with the shims.
+    "--no-home",
+    "--no-mount=tmp,cwd",
+)
+NEVER_BOUND = ("/dev", "/proc", "/sys", "/lost+found")
+"""Top-level directories that the runtime provides itself, or that nobody needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """A container runtime on the host.
+
+    :ivar name: ``singularity`` (SingularityCE, SingularityPRO) or ``apptainer``.
+    """
+
+    path: Path
+    name: str
+    version: str
+
+    def exec_argv(
+        self, image: Path, binds: Sequence[str], command: Sequence[str], *, cwd: Path, home: str
+    ) -> list[str]:
+        """The line that runs ``command`` in ``image``; ``cwd`` is a path inside the container."""
+        words = [str(self.path), "-s", "exec", *EXEC_FLAGS, "--home", home, "--pwd", str(cwd)]
+        return [*words, "-B", ",".join(binds), str(image), *command]
+
+    @staticmethod
+    def container_env(variables: Mapping[str, str]) -> dict[str, str]:
+        """Variables of the host that set ``variables`` inside.
+
+        Both families' names are given: each runtime reads its own, and where Apptainer reads both
+        it finds the same value.
+        """
+        return {
+            f"{family}ENV_{name}": value
+            for name, value in variables.items()
+            for family in ("SINGULARITY", "APPTAINER")
+        }
+
+
+def find_runtime(environ: Mapping[str, str]) -> Runtime:
+    """The runtime to use: the one named in ``CONTAINERIZE_RUNTIME``, else the first on PATH.
+
+    :raises ToolError: there is none, or it is too old.
+    """
+    named = environ.get(RUNTIME_VARIABLE)
+    candidates = [named] if named else list(_NAMES)
+    for candidate in candidates:
+        found = shutil.which(candidate, path=environ.get("PATH"))
+        if found:
+            return _identify(Path(found).absolute(), environ)
+    if named:
+        raise ToolError(
+            f"the container runtime '{named}' is not a program",
+            where=RUNTIME_VARIABLE,
+            hint="unset it, or set it to the path of singularity or apptainer",
+        )
+    raise ToolError("neither singularity nor apptainer is on PATH", hint=_INSTALL_HINT)
+
+
+def _identify(path: Path, environ: Mapping[str, str]) -> Runtime:
+    """Ask for the version.
+
+    Known answers: ``singularity-ce version 3.11.4-1``, ``singularity version 3.7.0``,
+    ``apptainer version 1.4.5``.
+    """
+    answer = process.capture([path, "--version"], env=process.base_environment(environ)).strip()
+    match = re.search(r"\b(singularity|apptainer)\S* version v?(\d+)\.(\d+)(\S*)", answer)
+    if not match:
+        raise ToolError(
+            f"cannot tell the runtime's version from '{answer}'", where=path, hint=_INSTALL_HINT
+        )
+    name, major, minor, rest = match.groups()
+    if (int(major), int(minor)) < _OLDEST[name]:
+        raise ToolError(f"{name} {major}.{minor} is too old", where=path, hint=_INSTALL_HINT)
+    return Runtime(path=path, name=name, version=f"{major}.{minor}{rest}")
+
+
+def host_binds(root: Path = Path("/")) -> list[str]:
+    """The host's top-level directories, as they are bound into a container of the host base."""
+    return [
+        f"/{entry.name}"
+        for entry in sorted(root.iterdir())
+        if entry.is_dir()
+        and not entry.is_symlink()
+        and f"/{entry.name}" not in NEVER_BOUND
+        and not re.search(r"[:,\\\n]", entry.name)
+    ]
+
+
+def home_of(environ: Mapping[str, str]) -> str:
+    """The home directory that a container is to see: the user's word, else a harmless one."""
+    return environ.get("HOME") or os.sep

@@ -1,0 +1,82 @@
+"""The shell side of an installation, as text: the shim, the environment file, list-packages.
+
+Templates are real shell files with bare-word ``__TOKENS__``; values go in through
+:func:`shlex.quote`, all in one pass, so that a value that looks like a token stays a value.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from wrapper.models import Activation
+from wrapper.runtime import EXEC_FLAGS
+
+DEBUG_NAMES = ("_debug_exec", "_debug_shell")
+LIST_PACKAGES = "list-packages"
+
+
+def render(template: str, values: Mapping[str, str]) -> str:
+    """A template of :mod:`wrapper.templates` with ``__NAME__`` replaced by quoted values.
+
+    :raises KeyError: the template has a token without a value, or a value has no token.
+    """
+    text = (files("wrapper") / "templates" / template).read_text()
+    used: set[str] = set()
+
+    def quoted(match: re.Match[str]) -> str:
+        used.add(match[1])
+        return shlex.quote(values[match[1]])
+
+    text = re.sub(r"__([A-Z]+(?:_[A-Z]+)*)__", quoted, text)
+    if unused := set(values) - used:
+        raise KeyError(f"{template} has no token for {sorted(unused)}")
+    return text
+
+
+def shim(prefix: Path, runtime: Path) -> str:
+    """The one shim text of an installation, whatever program it is called as.
+
+    :param prefix: where the installation is (outside). :param runtime: the runtime's program.
+    """
+    values = {"PREFIX": str(prefix), "RUNTIME": str(runtime), "FLAGS": " ".join(EXEC_FLAGS)}
+    return render("shim.sh", values)
+
+
+def list_packages() -> str:
+    """The text of ``bin/list-packages``."""
+    return render("list-packages.sh", {})
+
+
+def environment_file(
+    *, generation: int, install_path: str, links: Sequence[str], activation: Activation
+) -> str:
+    """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
+
+    :param links: the skeleton's top-level symlinks, paths inside the container.
+    """
+    scalars = {"generation": str(generation), "install_path": install_path}
+    arrays = {
+        "links": links,
+        "assign": _pairs(activation.assign),
+        "prepends": _pairs(activation.prepend),
+        "defaults": [
+            f"{' '.join(group.guards)}|{pair}"
+            for group in activation.default
+            for pair in _pairs(group.assign)
+        ],
+        "new_defaults": (),
+        "unsets": activation.unset,
+        "scripts": activation.scripts,
+    }
+    lines = ["# What the shims of this generation need to know; written by the build."]
+    lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
+    lines += [f"_cw_{name}=({shlex.join(values)})" for name, values in arrays.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _pairs(variables: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in variables.items()]

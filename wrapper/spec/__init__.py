@@ -1,0 +1,47 @@
+"""Input files into :class:`~wrapper.models.EnvironmentSpec`: text in, value out, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wrapper.errors import InputError
+from wrapper.models import EnvironmentSpec
+from wrapper.spec.environment import parse_environment
+from wrapper.spec.explicit import is_explicit, parse_explicit
+from wrapper.spec.lockfile import is_lock, parse_lock
+
+__all__ = ["read_spec", "read_text"]
+
+
+def read_spec(path: Path) -> EnvironmentSpec:
+    """Read an ``env.yml``, an ``@EXPLICIT`` list or a ``conda-lock.yml``, told by its content.
+
+    :raises InputError: it is missing, unreadable or not one of these.
+    """
+    text = read_text(path)
+    if is_explicit(text):
+        return parse_explicit(text, path)
+    if is_lock(text):
+        return parse_lock(text, path)
+    return parse_environment(text, path)
+
+
+def read_text(path: Path) -> str:
+    """The content of a user's file.
+
+    :raises InputError: it is missing, a directory, not readable or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError("no such file", where=path, hint="check the path") from None
+    except IsADirectoryError:
+        raise InputError("is a directory, not a file", where=path, hint="name a file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"is not UTF-8 text (byte {error.start})", where=path, hint="save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror}", where=path, hint="check its permissions"
+        ) from None

@@ -1,0 +1,162 @@
+"""``env.yml``, the format of ``conda env create``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from wrapper.errors import InputError
+from wrapper.models import EnvironmentSpec, Located
+
+_EXAMPLE_HINT = "an env.yml has 'channels:' and 'dependencies:', see docs/users.md"
+_IGNORED = ("name", "prefix")
+_KNOWN = (*_IGNORED, "channels", "dependencies", "variables")
+_DEFAULT_CHANNELS = ("conda-forge",)
+
+
+def parse_environment(text: str, path: Path) -> EnvironmentSpec:
+    """Parse the text of an ``env.yml``.
+
+    :param path: where the text is from, for messages and relative paths.
+    :raises InputError: with file and line, where the text is not an environment.
+    """
+    keys = _top_level(text, path)
+    specs, pip_lines = _dependencies(keys.get("dependencies"), path)
+    channels = tuple(
+        _scalar(item, path, "a channel")
+        for item in _sequence(keys.get("channels"), path, "channels")
+    )
+    notes = [f"'{key}:' of {path.name} is ignored" for key in _IGNORED if key in keys]
+    if not channels:
+        notes.append(f"no channels in {path.name}: using {', '.join(_DEFAULT_CHANNELS)}")
+    return EnvironmentSpec(
+        source=path,
+        specs=specs,
+        # conda's pseudo channel that says "and not my defaults": we have none.
+        channels=tuple(c for c in channels if c != "nodefaults") or _DEFAULT_CHANNELS,
+        pip_lines=pip_lines,
+        variables=_variables(keys.get("variables"), path),
+        notes=tuple(notes),
+        warnings=tuple(
+            f"{path}:{_line(node)}: unknown key '{key}' is ignored"
+            for key, node in keys.items()
+            if key not in _KNOWN
+        ),
+    )
+
+
+def _top_level(text: str, path: Path) -> dict[str, Node]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
+        raise InputError(
+            f"is not valid YAML: {error.problem}",
+            where=place,
+            hint="check indentation and quotes there",
+        ) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"is not valid YAML: {error}", where=path, hint=_EXAMPLE_HINT) from None
+    if not isinstance(root, MappingNode):
+        raise InputError(
+            "is empty" if root is None else "is not a mapping of keys to values",
+            where=f"{path}, line {_line(root) if root else 1}",
+            hint=_EXAMPLE_HINT,
+        )
+    return {_scalar(key, path, "a key"): value for key, value in root.value}
+
+
+def _dependencies(node: Node | None, path: Path) -> tuple[tuple[Located, ...], tuple[str, ...]]:
+    specs: list[Located] = []
+    pip_lines: list[str] = []
+    for item in _sequence(node, path, "dependencies"):
+        if isinstance(item, MappingNode):
+            pip_lines += _pip_section(item, path)
+        else:
+            specs.append(Located(text=_scalar(item, path, "a dependency"), line=_line(item)))
+    if not specs:
+        raise InputError(
+            "has no dependencies" if node is None or not pip_lines else "has only pip dependencies",
+            where=path if node is None else f"{path}, line {_line(node)}",
+            hint="list at least one package under 'dependencies:', for example python",
+        )
+    return tuple(specs), tuple(pip_lines)
+
+
+def _pip_section(node: MappingNode, path: Path) -> list[str]:
+    lines: list[str] = []
+    for key, value in node.value:
+        name = _scalar(key, path, "a dependency")
+        if name != "pip":
+            raise InputError(
+                f"a dependency must be a string, found a mapping with the key '{name}'",
+                where=f"{path}, line {_line(key)}",
+                hint=f"write '{name}=VERSION' in one word; only 'pip:' opens a list",
+            )
+        lines += [
+            _scalar(item, path, "a pip requirement") for item in _sequence(value, path, "pip")
+        ]
+    return lines
+
+
+def _variables(node: Node | None, path: Path) -> dict[str, str]:
+    if node is None or _is_null(node):
+        return {}
+    if not isinstance(node, MappingNode):
+        raise InputError(
+            "'variables:' must be a mapping of names to values",
+            where=f"{path}, line {_line(node)}",
+            hint="write 'NAME: value' lines below it",
+        )
+    variables: dict[str, str] = {}
+    for key, value in node.value:
+        name = _scalar(key, path, "a variable's name")
+        if not name.isidentifier() or not name.isascii():
+            raise InputError(
+                f"'{name}' cannot be the name of an environment variable",
+                where=f"{path}, line {_line(key)}",
+                hint="use letters, digits and underscores",
+            )
+        if not isinstance(value, ScalarNode):
+            raise InputError(
+                f"the value of '{name}' must be one string",
+                where=f"{path}, line {_line(value)}",
+                hint="put it in quotes",
+            )
+        variables[name] = value.value
+    return variables
+
+
+def _sequence(node: Node | None, path: Path, what: str) -> list[Node]:
+    if node is None or _is_null(node):
+        return []
+    if not isinstance(node, SequenceNode):
+        raise InputError(
+            f"'{what}:' must be a list",
+            where=f"{path}, line {_line(node)}",
+            hint="start each entry with '- '",
+        )
+    return list(node.value)
+
+
+def _scalar(node: Node, path: Path, what: str) -> str:
+    if not isinstance(node, ScalarNode) or node.tag != "tag:yaml.org,2002:str" or not node.value:
+        found = node.value if isinstance(node, ScalarNode) and node.value else node.id
+        raise InputError(
+            f"{what} must be a string, found {found}",
+            where=f"{path}, line {_line(node)}",
+            hint="put it in quotes, or check the indentation",
+        )
+    value: str = node.value
+    return value.strip()
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def _line(node: Node) -> int:
+    return int(node.start_mark.line) + 1

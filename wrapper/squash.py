@@ -1,0 +1,116 @@
+"""A directory tree into a SquashFS image, with mksquashfs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wrapper import process
+from wrapper.console import Advance, Console
+from wrapper.errors import SpaceError, ToolError
+from wrapper.process import ToolFailed
+
+# Measured on numpy + scipy (300 MB, 7,889 files, 2 cores): gzip, mksquashfs's own default, takes
+# 27.7 s for 95.8 MB; zstd level 3 1.5 s for 96.1 MB; level 15 36.6 s for 84.1 MB.
+COMPRESSIONS: Mapping[str, tuple[str, ...]] = {
+    "fast": ("-comp", "zstd", "-Xcompression-level", "1"),
+    "default": ("-comp", "zstd", "-Xcompression-level", "3"),
+    "small": ("-comp", "zstd", "-Xcompression-level", "15"),
+}
+# A fixed time makes equal trees equal images. Not 0: zip files begin in 1980, and programs that
+# pack installed files into one (wheels, Spark, Ray) fail on older ones.
+IMAGE_TIME = "946684800"  # 2000-01-01T00:00:00Z
+_OLDEST = (4, 4)  # first with -mkfs-time, -all-time and reproducible output
+_PERCENTAGE_SINCE = (4, 6)
+_MOST_PROCESSORS = 16  # a login node is shared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Squasher:
+    """mksquashfs on this host: its path and version (major, minor)."""
+
+    path: Path
+    version: tuple[int, int]
+
+    def squash(
+        self,
+        root: Path,
+        image: Path,
+        *,
+        compression: str,
+        console: Console,
+        advance: Advance,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Write the tree below ``root`` as ``image``, a new file; the same tree, the same bytes.
+
+        :param compression: a key of :data:`COMPRESSIONS`.
+        :raises SpaceError: no room for the image. :raises ToolError: any other failure.
+        """
+        argv = [
+            str(self.path),
+            str(root),
+            str(image),
+            *COMPRESSIONS[compression],
+            *("-noappend", "-no-xattrs", "-all-root", "-quiet"),
+            *("-mkfs-time", IMAGE_TIME, "-all-time", IMAGE_TIME),
+            *("-processors", str(processors())),
+            "-percentage" if self.version >= _PERCENTAGE_SINCE else "-no-progress",
+        ]
+
+        def on_line(line: str) -> bool:
+            if re.fullmatch(r"\d{1,3}", line.strip()):
+                advance(float(line), 100.0)
+                return True
+            return False
+
+        try:
+            process.run(
+                argv, console=console, env=process.base_environment(environ), on_line=on_line
+            )
+        except ToolFailed as error:
+            image.unlink(missing_ok=True)
+            if re.search(r"no space left|quota exceeded", error.detail, re.I):
+                raise SpaceError(
+                    "no room left for the image",
+                    where=image.parent,
+                    hint="free some space or quota there, or choose another prefix",
+                    detail=error.detail,
+                ) from None
+            raise
+
+
+def find_squasher(environ: Mapping[str, str]) -> Squasher:
+    """mksquashfs on PATH or in ``/usr/sbin``, where some distributions keep it.
+
+    :raises ToolError: there is none, or it is too old.
+    """
+    search = f"{environ.get('PATH', '')}:/usr/sbin:/sbin"
+    found = shutil.which("mksquashfs", path=search)
+    if not found:
+        raise ToolError("mksquashfs is not on PATH", hint="install squashfs-tools >= 4.4")
+    path = Path(found)
+    try:
+        answer = process.capture([path, "-version"], env=process.base_environment(environ))
+    except ToolFailed as error:
+        answer = error.detail  # 4.3 and older end with status 1
+    match = re.search(r"mksquashfs version (\d+)\.(\d+)", answer)
+    if not match:
+        raise ToolError("cannot tell the version of mksquashfs", where=path, detail=answer.strip())
+    version = (int(match[1]), int(match[2]))
+    if version < _OLDEST:
+        raise ToolError(
+            f"mksquashfs {version[0]}.{version[1]} is too old",
+            where=path,
+            hint="install squashfs-tools >= 4.4",
+        )
+    return Squasher(path=path, version=version)
+
+
+def processors() -> int:
+    """Processors that a build may use: this process's share of the node, at most 16."""
+    return min(len(os.sched_getaffinity(0)), _MOST_PROCESSORS)

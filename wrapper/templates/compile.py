@@ -1,0 +1,87 @@
+"""Byte-compile an environment. Run by the environment's own Python, in the container.
+
+usage: compile.py DIRECTORY PROCESSES
+
+Every module gets a .pyc of the kind "unchecked hash" (PEP 552): importing it looks at no source
+file, and it does not depend on time stamps, which an image does not keep. A .pyc that a package
+brought and that still fits its source keeps its code and only gets the new header: compiling
+again would give the same code for several times the work.
+
+The work is split by a fixed rule and each part done in a fresh process, so that the result does
+not depend on how many processors there are (marshal's output depends on what else was compiled
+in the process before).
+"""
+
+import multiprocessing
+import os
+import py_compile
+import struct
+import sys
+from importlib.util import MAGIC_NUMBER, cache_from_source, source_hash
+
+PART = 100
+UNCHECKED_HASH = 0b01
+
+
+def sources(directory):
+    for folder, names, files in os.walk(directory):
+        names.sort()
+        if "__pycache__" in names:
+            names.remove("__pycache__")
+        for name in sorted(files):
+            if name.endswith(".py"):
+                yield os.path.join(folder, name)
+
+
+def rehead(source, target):
+    """Give a .pyc that fits its source by time and size the new header; false where none does."""
+    try:
+        with open(target, "rb") as file:
+            data = file.read()
+        status = os.stat(source)
+    except OSError:
+        return False
+    stamp = struct.pack("<LL", int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
+    if data[:16] != MAGIC_NUMBER + struct.pack("<L", 0) + stamp:
+        return False
+    with open(source, "rb") as file:
+        digest = source_hash(file.read())
+    # Beside it and renamed: the old one may be a hard link into a cache.
+    with open(target + ".new", "wb") as file:
+        file.write(MAGIC_NUMBER + struct.pack("<L", UNCHECKED_HASH) + digest + data[16:])
+    os.replace(target + ".new", target)
+    return True
+
+
+def compile_part(part):
+    """Compile a list of files; those that cannot be (tests of syntax errors) are left as they are."""
+    for source in part:
+        target = cache_from_source(source)
+        if not rehead(source, target):
+            try:
+                py_compile.compile(
+                    source,
+                    cfile=target,
+                    doraise=True,
+                    quiet=2,
+                    invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+                )
+            except Exception:  # noqa: BLE001 - whatever a broken source raises, the others go on
+                if os.path.lexists(target):
+                    os.unlink(target)
+    return len(part)
+
+
+def main():
+    directory, processes = sys.argv[1], int(sys.argv[2])
+    files = list(sources(directory))
+    parts = [files[start : start + PART] for start in range(0, len(files), PART)]
+    done = 0
+    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
+        for count in pool.imap_unordered(compile_part, parts, chunksize=1):
+            done += count
+            print("compiled %d/%d" % (done, len(files)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+#!/bin/bash -p
+# A program of the installation around this directory: starts the container and runs, inside, the
+# path by which it was called. All files in this directory are one file (hard links).
+#
+# -p keeps BASH_ENV (Lmod sets one) and exported functions out. Nothing below starts a process
+# before the runtime does; variables begin with _cw_ because one of the user's may be exported.
+_cw_built_at=__PREFIX__
+_cw_runtime=${CONTAINERIZE_RUNTIME:-__RUNTIME__}
+_cw_flags=__FLAGS__
+
+_cw_fail() {
+    printf '%s\n' "[ ERROR ] $1" "  where:  $_cw_self" "  to do:  $2" >&2
+    exit 1
+}
+
+# -- Where are we? A moved installation finds itself; a link to a shim (a virtual environment's
+# python) is looked up where the installation was built, and only then with readlink.
+_cw_self=$0
+[[ $_cw_self == /* ]] || _cw_self=$PWD/${_cw_self#./}
+_cw_name=${_cw_self##*/}
+_cw_bin=${_cw_self%/*}
+if [[ ! -e $_cw_bin/../current/env ]]; then
+    _cw_bin=$_cw_built_at/bin
+    if ! [[ $_cw_bin/_debug_exec -ef $_cw_self || $_cw_bin/$_cw_name -ef $_cw_self ]]; then
+        _cw_bin=$(readlink -f -- "$_cw_self")
+        _cw_bin=${_cw_bin%/*}
+    fi
+fi
+[[ $_cw_bin/ == *[/.]./* ]] && _cw_bin=$(cd -P -- "$_cw_bin" && printf '%s' "$PWD")
+_cw_prefix=${_cw_bin%/bin}
+
+# -- Other installations that are to be there too: their images and programs, at their own paths.
+_cw_other_binds=
+_cw_rest=${CONTAINERIZE_WITH:+$CONTAINERIZE_WITH:}
+while [[ -n $_cw_rest ]]; do
+    _cw_other=${_cw_rest%%:*}
+    _cw_rest=${_cw_rest#*:}
+    [[ -z $_cw_other || $_cw_other -ef $_cw_prefix ]] && continue
+    # shellcheck source=/dev/null
+    . "$_cw_other/current/env" 2>/dev/null ||
+        _cw_fail "CONTAINERIZE_WITH names '$_cw_other', which is no installation" \
+            "correct it, or: unset CONTAINERIZE_WITH"
+    _cw_generation_dir=$_cw_other/.generations/$_cw_generation
+    _cw_other_binds+=,$_cw_generation_dir/img.sqfs:$_cw_install_path:image-src=$_cw_install_path
+    _cw_other_binds+=,$_cw_generation_dir/_bin:$_cw_other/bin
+done
+
+# -- Which generation? One read decides; a switch while we start changes nothing.
+# shellcheck source=/dev/null
+. "$_cw_prefix/current/env" 2>/dev/null ||
+    _cw_fail "the installation is incomplete: $_cw_prefix/current/env cannot be read" \
+        "check that the file system is mounted and that you may read it, or install anew"
+_cw_generation_dir=$_cw_prefix/.generations/$_cw_generation
+
+# -- Already in a container?
+if [[ -d $_cw_install_path ]]; then
+    case $_cw_name in
+        _debug_exec) exec "$@" ;;
+        _debug_shell) exec /bin/bash "$@" ;;
+        *) exec "$_cw_generation_dir/_bin/$_cw_name" "$@" ;;
+    esac
+elif [[ -e /.singularity.d ]]; then
+    _cw_fail "this program lives in a container of its own and cannot be started from inside another" \
+        "outside, before starting the other one: export CONTAINERIZE_WITH=$_cw_prefix"
+fi
+
+# -- The runtime: where it was at build time, else on PATH.
+if [[ ! -x $_cw_runtime ]]; then
+    _cw_wanted=$_cw_runtime
+    _cw_runtime=
+    IFS=: read -r -d '' -a _cw_dirs <<<"$PATH:"
+    for _cw_dir in "${_cw_dirs[@]}"; do
+        for _cw_name_on_path in "${_cw_wanted##*/}" singularity apptainer; do
+            [[ -z $_cw_runtime && -x $_cw_dir/$_cw_name_on_path ]] &&
+                _cw_runtime=$_cw_dir/$_cw_name_on_path
+        done
+    done
+    [[ -n $_cw_runtime ]] ||
+        _cw_fail "no container runtime: neither $_cw_wanted nor singularity or apptainer on PATH" \
+            "load the module that has it, or set CONTAINERIZE_RUNTIME to its path"
+fi
+
+# -- What the container sees: the host's top-level directories (a bind whose source is missing is
+# fatal to the runtime, and nodes differ), the real programs over the shims, the user's own binds.
+# Apptainer would drop a SINGULARITY_BIND that differs from APPTAINER_BIND, so we pass both.
+_cw_binds=
+for _cw_dir in /*; do
+    case $_cw_dir in
+        /dev | /proc | /sys | /lost+found | *[:,\\]*) continue ;;
+    esac
+    [[ -d $_cw_dir ]] || continue
+    [[ -L $_cw_dir && " ${_cw_links[*]} " == *" $_cw_dir "* ]] && continue
+    _cw_binds+=$_cw_dir,
+done
+_cw_binds+=$_cw_generation_dir/_bin:$_cw_prefix/bin$_cw_other_binds
+for _cw_user_binds in "$SINGULARITY_BIND" "$SINGULARITY_BINDPATH" "$APPTAINER_BIND" \
+    "$APPTAINER_BINDPATH" "$CW_EXTRA_BIND_MOUNTS"; do
+    [[ -n $_cw_user_binds && ,$_cw_binds, != *",$_cw_user_binds,"* ]] && _cw_binds+=,$_cw_user_binds
+done
+unset -v SINGULARITY_BIND SINGULARITY_BINDPATH APPTAINER_BIND APPTAINER_BINDPATH
+
+# -- The active environment, given under both families' names: each runtime reads its own.
+_cw_set() { # NAME VALUE
+    export "SINGULARITYENV_$1=$2" "APPTAINERENV_$1=$2"
+}
+_cw_get() { # NAME: the value that the program is to start from, in _cw_value
+    local apptainer=APPTAINERENV_$1 singularity=SINGULARITYENV_$1
+    _cw_value=${!apptainer-${!singularity-${!1-}}}
+}
+_cw_prepend() { # NAME VALUE
+    _cw_get "$1"
+    [[ :$_cw_value: == *":$2:"* ]] || _cw_set "$1" "$2${_cw_value:+:$_cw_value}"
+}
+# The runtimes drop LD_LIBRARY_PATH unless told; an ordinary installation would see it.
+_cw_get LD_LIBRARY_PATH
+[[ -n $_cw_value ]] && _cw_set LD_LIBRARY_PATH "$_cw_value"
+_cw_get PATH
+_cw_set PATH "$_cw_value"
+_cw_prepend PATH "$_cw_prefix/bin"
+for _cw_pair in "${_cw_assign[@]}"; do
+    _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
+done
+for _cw_pair in "${_cw_prepends[@]}"; do
+    _cw_prepend "${_cw_pair%%=*}" "${_cw_pair#*=}"
+done
+for _cw_pair in "${_cw_defaults[@]}"; do # GUARD[ GUARD…]|NAME=VALUE
+    _cw_value=
+    for _cw_guard in ${_cw_pair%%|*}; do
+        [[ -n $_cw_value ]] || _cw_get "$_cw_guard"
+    done
+    _cw_pair=${_cw_pair#*|}
+    [[ -n $_cw_value ]] || _cw_new_defaults+=("$_cw_pair")
+done
+for _cw_pair in "${_cw_new_defaults[@]}"; do
+    _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
+done
+for _cw_unset in "${_cw_unsets[@]}"; do
+    unset -v "$_cw_unset" "SINGULARITYENV_$_cw_unset" "APPTAINERENV_$_cw_unset"
+done
+
+# -- Go.
+case $_cw_name in
+    _debug_exec) ;;
+    _debug_shell) set -- /bin/bash --norc "$@" ;;
+    *) set -- "$_cw_self" "$@" ;;
+esac
+if [[ ${#_cw_scripts[@]} -gt 0 ]]; then
+    # shellcheck disable=SC2016 # expanded by the shell inside
+    set -- /bin/bash -c 'n=$1; shift; while ((n--)); do . "$1"; shift; done; exec "$@"' activate \
+        "${#_cw_scripts[@]}" "${_cw_scripts[@]}" "$@"
+fi
+# shellcheck disable=SC2086 # one word each, written by the build
+exec "$_cw_runtime" -s exec $_cw_flags --home "${HOME:-/}" -B "$_cw_binds" \
+    "$_cw_generation_dir/img.sqfs" "$@"

@@ -1,0 +1,120 @@
+"""The built tree on disk: its permissions, its size, the programs in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from wrapper.errors import InputError
+from wrapper.models import TreeSize
+
+# Names that a shell user can type as they stand. Others would work, but are a mistake or a trick.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.+@%=\[][A-Za-z0-9_.+@%=:,~\[\]-]*")
+
+
+def settle(root: Path) -> TreeSize:
+    """Make everything below ``root`` readable for all and writable for none but the owner.
+
+    The image is read-only and owned by root in the end: who may use it is decided by the
+    permissions of the image file.
+
+    :returns: number of files, directories and links, and bytes of the files.
+    """
+    files = size = 0
+    for directory, names, leaves in os.walk(root):
+        for name in (*names, *leaves):
+            path = os.path.join(directory, name)  # noqa: PTH118 - tens of thousands of them
+            status = os.lstat(path)
+            files += 1
+            if stat.S_ISLNK(status.st_mode):
+                continue
+            mode = _settled(status.st_mode)
+            if mode != stat.S_IMODE(status.st_mode):
+                os.chmod(path, mode)  # noqa: PTH101
+            if stat.S_ISREG(status.st_mode):
+                size += status.st_size
+    return TreeSize(files=files, size=size)
+
+
+def _settled(mode: int) -> int:
+    readable = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH
+    executable = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+    return readable | (executable if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0)
+
+
+def programs(tree: Path, directory: str = "bin") -> tuple[dict[str, str], list[str]]:
+    """Programs of one directory of the tree.
+
+    :param directory: path below ``tree``.
+    :returns: name -> path below the tree, and the names left out because no user could type them.
+    """
+    found: dict[str, str] = {}
+    skipped: list[str] = []
+    folder = tree / directory
+    if not folder.is_dir():
+        return found, skipped
+    for entry in sorted(folder.iterdir(), key=lambda path: path.name):
+        if entry.name.startswith(".") or not _is_program(entry):
+            continue
+        if is_plain_name(entry.name):
+            found[entry.name] = f"{directory}/{entry.name}"
+        else:
+            skipped.append(entry.name)
+    return found, skipped
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a shim may have this name: no spaces, quotes, ``$``, newline or leading dash."""
+    return bool(_PLAIN_NAME.fullmatch(name))
+
+
+def check_wrapper_paths(paths: Iterable[str]) -> None:
+    """:raises InputError: a ``-w`` path could not become a shim, whatever the environment holds."""
+    for path in paths:
+        parts = Path(path).parts
+        if not parts or ".." in parts or not is_plain_name(parts[-1]) or "\n" in path:
+            raise InputError(
+                f"{path!r} cannot be wrapped",
+                where="--wrapper-paths",
+                hint="name programs or directories of the environment; no spaces, quotes, '$' "
+                "or leading dashes in the names",
+            )
+
+
+def wrapped(tree: Path, install_path: str, paths: Sequence[str]) -> dict[str, str]:
+    """Programs for ``-w`` paths: of the whole directory where one is named.
+
+    :param paths: relative to the environment, or absolute inside the container.
+    :returns: name -> path below the tree.
+    :raises InputError: a path does not exist, or holds no program.
+    """
+    found: dict[str, str] = {}
+    for path in paths:
+        relative = path.removeprefix(install_path).strip("/")
+        target = tree / relative
+        if target.is_dir():
+            inside, _ = programs(tree, relative)
+        elif _is_program(target):
+            inside = {target.name: relative}
+        else:
+            inside = {}
+        if not inside:
+            raise InputError(
+                f"'{path}' is no program and no directory with programs in the environment",
+                where="--wrapper-paths",
+                hint=f"paths are relative to the environment ({install_path} in the container)",
+            )
+        found.update(inside)
+    return found
+
+
+def _is_program(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        # A link to a path that exists only in the container: taken on trust.
+        return path.is_symlink() and os.path.isabs(os.readlink(path))  # noqa: PTH117
+    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & stat.S_IXUSR)

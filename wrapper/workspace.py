@@ -1,0 +1,163 @@
+"""The build directory: node-local, private, removed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wrapper.console import Console
+from wrapper.errors import ContainerizeError, InputError, Interrupted, SpaceError
+
+CACHE_VARIABLE = "CONTAINERIZE_CACHE_DIR"
+TMPDIR_VARIABLE = "CW_BUILD_TMPDIR"
+KEEP_VARIABLE = "CW_DEBUG_KEEP_FILES"
+_REMOVE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """Directories of one build, all outside the container.
+
+    :ivar root: the build directory. :ivar cache: downloads; inside ``root`` unless the user named
+        a place of their own, which is kept. :ivar image: the root directory of the image to be:
+        mount points, and the environment at its install path.
+    """
+
+    root: Path
+    cache: Path
+
+    @property
+    def image(self) -> Path:
+        return self.root / "image"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "build.log"
+
+    @property
+    def scratch(self) -> Path:
+        return self.root / "tmp"
+
+
+def parent_directory(tmpdir: Path | None, environ: Mapping[str, str]) -> Path:
+    """Where build directories go: ``--tmpdir``, ``CW_BUILD_TMPDIR``, ``TMPDIR``, ``/tmp``.
+
+    :raises InputError: it is no directory that we can write to.
+    """
+    named = tmpdir or environ.get(TMPDIR_VARIABLE) or environ.get("TMPDIR") or "/tmp"  # noqa: S108
+    parent = Path(named).absolute()
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise InputError(
+            "the directory for temporary files cannot be used",
+            where=parent,
+            hint=f"name a writable directory with --tmpdir or {TMPDIR_VARIABLE}",
+        )
+    return parent
+
+
+@contextlib.contextmanager
+def workspace(
+    console: Console,
+    *,
+    tmpdir: Path | None = None,
+    use_cache: bool = True,
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[Workspace]:
+    """A build directory for the ``with`` block.
+
+    Removed when the block ends; after a failure its ``build.log`` stays, and everything stays
+    where ``CW_DEBUG_KEEP_FILES`` is set.
+    """
+    parent = parent_directory(tmpdir, environ)
+    try:
+        root = Path(tempfile.mkdtemp(prefix="containerize-", dir=parent))
+    except OSError as error:
+        raise SpaceError(
+            f"cannot make a build directory: {error.strerror}", where=parent, hint="use --tmpdir"
+        ) from None
+    named_cache = environ.get(CACHE_VARIABLE) if use_cache else None
+    space = Workspace(root=root, cache=Path(named_cache) if named_cache else root / "cache")
+    keep = bool(environ.get(KEEP_VARIABLE))
+    try:
+        space.image.mkdir()
+        space.scratch.mkdir()
+        console.open_log(space.log)
+        yield space
+    except Interrupted:
+        _finish(console, space, keep_all=keep, keep_log=False)
+        raise
+    except ContainerizeError:
+        _finish(console, space, keep_all=keep, keep_log=True)
+        raise
+    except BaseException:
+        _finish(console, space, keep_all=keep, keep_log=True)
+        raise
+    else:
+        console.log_path = None
+        _finish(console, space, keep_all=keep, keep_log=False)
+
+
+def _finish(console: Console, space: Workspace, *, keep_all: bool, keep_log: bool) -> None:
+    console.close_log()
+    if keep_all:
+        console.info(f"the build directory is kept: {space.root}")
+    elif keep_log:
+        for entry in space.root.iterdir():
+            if entry != space.log:
+                remove_tree(entry)
+    else:
+        console.log_path = None
+        remove_tree(space.root)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or a tree, read-only directories included.
+
+    After an interruption a library's thread may still be writing: retried for a few seconds.
+    """
+    deadline = time.monotonic() + _REMOVE_SECONDS
+    while path.is_symlink() or path.exists():
+        try:
+            if path.is_dir() and not path.is_symlink():
+                _make_removable(path)
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _make_removable(root: Path) -> None:
+    for directory, names, _ in os.walk(root):
+        for name in names:
+            child = Path(directory, name)
+            if not child.is_symlink() and child.stat().st_mode & stat.S_IRWXU != stat.S_IRWXU:
+                child.chmod(stat.S_IRWXU)
+
+
+def free_space(path: Path) -> int:
+    """Bytes that an ordinary user can still write on the file system of ``path``."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
+def require_space(path: Path, needed: int, what: str, hint: str) -> None:
+    """:raises SpaceError: fewer than ``needed`` bytes are free where ``path`` is."""
+    from wrapper.console import human_size
+
+    free = free_space(path)
+    if free < needed:
+        raise SpaceError(
+            f"no room for {what}: about {human_size(needed)} needed, {human_size(free)} free",
+            where=path,
+            hint=hint,
+        )
