@@ -92,7 +92,9 @@ def _probe(container: BuildContainer, fixed: Env, scripts: Sequence[str]) -> lis
     }
     chains = [folder / "one", folder / "two"]
     _run_jobs(container, [(env, out, scripts) for env, out in zip((one, two), chains, strict=True)])
-    states, others = ([_read(Path(f"{out}.{i}")) for i in range(len(scripts) + 1)] for out in chains)
+    states, others = (
+        [_read(Path(f"{out}.{i}")) for i in range(len(scripts) + 1)] for out in chains
+    )
 
     jobs = []
     places: dict[tuple[int, str], Path] = {}
@@ -118,9 +120,7 @@ def _probe(container: BuildContainer, fixed: Env, scripts: Sequence[str]) -> lis
     ]
 
 
-def _run_jobs(
-    container: BuildContainer, jobs: Sequence[tuple[Env, Path, Sequence[str]]]
-) -> None:
+def _run_jobs(container: BuildContainer, jobs: Sequence[tuple[Env, Path, Sequence[str]]]) -> None:
     """Run all (environment, output, scripts) in one start of the container."""
     if not jobs:
         return
@@ -210,7 +210,8 @@ def _prepended(before: str | None, after: str | None) -> str | None:
 
 
 def _combine(fixed: Env, scripts: Sequence[str], probes: Sequence[Probe]) -> Activation:
-    assign, prepend, default = dict(fixed), {}, []
+    assign, prepend = dict(fixed), Env()
+    default: list[Guarded] = []
     unset: list[str] = []
     dynamic: list[str] = []
     for script, probe in zip(scripts, probes, strict=True):

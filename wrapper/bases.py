@@ -7,10 +7,12 @@ top-level symlinks. Its virtual packages (what conda calls ``__glibc`` and so on
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from wrapper.runtime import NEVER_BOUND
+
+MARKER = "/.containerize"
+"""Directory by which a shim of another installation sees that it runs inside one of ours."""
 
 # Mount points that an image should have even where the building host lacks them: the kernel's
 # file systems, and the file systems of the sites we know. A missing one is no error, the runtime
@@ -29,14 +31,14 @@ def write_skeleton(target: Path, host_root: Path = Path("/")) -> list[str]:
     for entry in sorted(host_root.iterdir()):
         if entry.is_symlink():
             if entry.is_dir():
-                (target / entry.name).symlink_to(os.readlink(entry))
+                (target / entry.name).symlink_to(entry.readlink())
                 links.append(f"/{entry.name}")
                 names.discard(entry.name)
         elif entry.is_dir() and f"/{entry.name}" not in NEVER_BOUND:
             names.add(entry.name)
     for name in sorted(names):
         (target / name).mkdir()
-    # A shim of another installation recognises by it that it runs inside a container.
-    (target / ".singularity.d" / "env").mkdir(parents=True)
-    (target / ".singularity.d" / "libs").mkdir()
+    # No /.singularity.d: where an image has an incomplete one, Apptainer 1.4 sets none of the
+    # variables it was told to (measured). Where there is none it works from its built-in scripts.
+    (target / MARKER.lstrip("/")).mkdir()
     return links

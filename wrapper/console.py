@@ -104,9 +104,7 @@ class Console:
             task = progress.add_task(title, total=None)
             self._progress = progress
             try:
-                yield lambda done, total: progress.update(
-                    task, completed=done, total=total or None
-                )
+                yield lambda done, total: progress.update(task, completed=done, total=total or None)
             finally:
                 self._progress = None
 

@@ -54,12 +54,11 @@ class BuildContainer:
             cwd=directory,
             home=home_of(self.environ),
         )
-        inside = {"PATH": self.path_variable, "TMPDIR": str(self.scratch), **(env or {})}
         try:
             process.run(
                 argv,
                 console=self.console,
-                env={**self._outside(), **self.runtime.container_env(inside)},
+                env={**self._environment(), **(env or {})},
                 cwd=directory,
                 on_line=on_line,
             )
@@ -70,16 +69,20 @@ class BuildContainer:
                 detail=error.detail,
             ) from None
 
-    @property
-    def path_variable(self) -> str:
-        """PATH inside: the environment first, then the user's."""
-        return f"{self.install_path}/bin:{self.environ.get('PATH', '/usr/bin:/bin')}"
+    def _environment(self) -> dict[str, str]:
+        """What the runtime sees, and of it the programs inside: the environment first on PATH.
 
-    def _outside(self) -> dict[str, str]:
-        """Environment of the runtime: its caches belong into the build directory, not to $HOME."""
+        The runtime's caches belong into the build directory, not to $HOME.
+        """
         places = {
             f"{family}_{kind}": str(self.scratch)
             for family in ("SINGULARITY", "APPTAINER")
             for kind in ("CACHEDIR", "TMPDIR")
         }
-        return {**process.base_environment(self.environ), **places}
+        path = f"{self.install_path}/bin:{self.environ.get('PATH', '/usr/bin:/bin')}"
+        return {
+            **process.base_environment(self.environ),
+            **places,
+            **self.runtime.container_path(path),
+            "TMPDIR": str(self.scratch),
+        }

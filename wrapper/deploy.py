@@ -7,7 +7,6 @@ synced in a staging directory beside the prefix before anything appears under it
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -140,7 +139,7 @@ class Staging:
         self.root.chmod(self._mode)
 
     def _file_mode(self, path: Path) -> int:
-        """As readable (and, for programs, executable) as the directories, for the owner to write."""
+        """As readable (and, if a program, executable) as directories; only the owner writes."""
         allowed = 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
         return (self._mode & allowed & 0o777) | stat.S_IRUSR | stat.S_IWUSR
 
@@ -178,12 +177,3 @@ def _writing_failed(error: OSError, path: Path) -> PrefixError | SpaceError:
         where=error.filename or path,
         hint="choose another --prefix",
     )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

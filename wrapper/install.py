@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import rattler
-from rattler import PackageRecord, RepoDataRecord
+from rattler import RepoDataRecord
 from rattler.exceptions import ExtractError, InstallerError, IoError, LinkError, TransactionError
 
 from wrapper.console import Advance
@@ -87,33 +87,3 @@ def _clean_metadata(records: Sequence[RepoDataRecord], tree: Path) -> None:
         data["files"] = sorted(data.get("files", []))
         path.unlink()  # it may be a hard link into a cache
         path.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
-
-
-def link_scripts(records: Sequence[RepoDataRecord], tree: Path) -> list[tuple[str, dict[str, str]]]:
-    """Post-link scripts to run, dependencies first: path below the prefix, and its environment.
-
-    The variables are those of conda's documentation ("Post-link scripts").
-    """
-    scripts: list[tuple[str, dict[str, str]]] = []
-    ordered = PackageRecord.sort_topologically(list(records))
-    for record in ordered:
-        name = record.name.normalized
-        relative = f"bin/.{name}-post-link.sh"
-        if (tree / relative).is_file():
-            variables = {
-                "PKG_NAME": name,
-                "PKG_VERSION": str(record.version),
-                "PKG_BUILDNUM": str(record.build_number),
-            }
-            scripts.append((relative, variables))
-    return scripts
-
-
-def take_messages(tree: Path) -> str:
-    """What post-link scripts left for the user in ``.messages.txt``, which is removed."""
-    path = tree / ".messages.txt"
-    if not path.is_file():
-        return ""
-    text = path.read_text(encoding="utf-8", errors="backslashreplace")
-    path.unlink()
-    return text.strip()

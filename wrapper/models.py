@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rattler import RepoDataRecord
@@ -106,3 +106,49 @@ class TreeSize:
 
     files: int
     size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRequest:
+    """A ``conda-containerize new``, as the command line says it; paths are outside the container.
+
+    ``environ`` is an ``--environ`` file of ``NAME=VALUE`` lines, set for programs at run time.
+    """
+
+    prefix: Path
+    environment: Path
+    requirements: tuple[Path, ...] = ()
+    pre_install: tuple[Path, ...] = ()
+    post_install: tuple[Path, ...] = ()
+    environ: Path | None = None
+    wrapper_paths: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    use_cache: bool = True
+    tmpdir: Path | None = None
+    compression: str = "default"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The user's files, the environment first."""
+        more = (*self.requirements, *self.pre_install, *self.post_install)
+        return (self.environment, *more, *((self.environ,) if self.environ else ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a build would install, for ``--dry-run``. Sizes are bytes, estimated where noted."""
+
+    packages: tuple[LockedPackage, ...]
+    sizes: Mapping[str, int]
+    pip_lines: tuple[str, ...]
+    download_size: int
+    installed_size: int  # estimated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished installation: its manifest and the seconds it took."""
+
+    prefix: Path
+    manifest: Mapping[str, Any]
+    seconds: float

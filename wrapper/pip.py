@@ -55,9 +55,7 @@ class PipInstaller:
     :param directory: where relative paths in requirements start (outside and inside).
     """
 
-    def __init__(
-        self, container: BuildContainer, *, cache: Path | None, directory: Path
-    ) -> None:
+    def __init__(self, container: BuildContainer, *, cache: Path | None, directory: Path) -> None:
         self._container = container
         self._directory = directory
         self._python = f"{container.install_path}/bin/python"
@@ -147,10 +145,11 @@ def absolute_files(lines: Iterable[str], directory: Path) -> list[str]:
     """The lines with files of ``-r`` and ``-c`` as absolute paths: they are read elsewhere."""
     result = []
     for line in lines:
-        if match := _FILE_OPTION.fullmatch(line.strip()):
-            option, name = match.groups()
-            line = f"{option} {name}" if "://" in name else f"{option} {directory / name}"
-        result.append(line)
+        match = _FILE_OPTION.fullmatch(line.strip())
+        if match and "://" not in match[2]:
+            result.append(f"{match[1]} {directory / match[2]}")
+        else:
+            result.append(line)
     return result
 
 

@@ -92,6 +92,21 @@ def _umask() -> int:
     return mask
 
 
+@contextlib.contextmanager
+def parents(prefix: Path) -> Iterator[None]:
+    """Create the directories above the prefix; on failure those that stayed empty go again."""
+    missing = [directory for directory in reversed(prefix.parents) if not directory.exists()]
+    for directory in missing:
+        directory.mkdir(exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for directory in reversed(missing):
+                directory.rmdir()
+        raise
+
+
 # -- lock --------------------------------------------------------------------------------------
 def lock_path(prefix: Path) -> Path:
     """Beside the prefix, or inside where only the prefix itself is ours to write to."""

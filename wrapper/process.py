@@ -104,7 +104,9 @@ def run(
         child.stdout.close()
     if status:
         name = Path(words[0]).name
-        raise ToolFailed(f"{name} ended with status {status}", status=status, detail="\n".join(last))
+        raise ToolFailed(
+            f"{name} ended with status {status}", status=status, detail="\n".join(last)
+        )
 
 
 def capture(argv: Sequence[str | Path], *, env: Mapping[str, str]) -> str:
@@ -115,7 +117,12 @@ def capture(argv: Sequence[str | Path], *, env: Mapping[str, str]) -> str:
     words = [os.fspath(word) for word in argv]
     try:
         done = subprocess.run(
-            words, env=dict(env), stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+            words,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolFailed(f"cannot run {words[0]}: {error}", status=127) from error

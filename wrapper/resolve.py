@@ -108,7 +108,7 @@ def _match_spec(text: str, source: Path, line: int) -> MatchSpec:
 
 
 def _channels_of(specs: Sequence[MatchSpec], replaced: Sequence[str]) -> list[str]:
-    """Channels named as ``channel::package``: searched too, after the listed ones, as conda does."""
+    """Channels named as ``channel::package``: searched too, after the listed ones (as conda)."""
     if replaced:
         return []
     return [s.channel.base_url.rstrip("/") for s in specs if s.channel and s.channel.base_url]

@@ -56,17 +56,15 @@ class Runtime:
         return [*words, "-B", ",".join(binds), str(image), *command]
 
     @staticmethod
-    def container_env(variables: Mapping[str, str]) -> dict[str, str]:
-        """Variables of the host that set ``variables`` inside.
+    def container_path(path: str) -> dict[str, str]:
+        """Variables of the host that make PATH inside ``path``.
 
-        Both families' names are given: each runtime reads its own, and where Apptainer reads both
-        it finds the same value.
+        Others a container inherits as they are; PATH it takes only in this form. Both families'
+        names are given, each runtime reads its own. Inside, the value is evaluated by a shell as
+        if it stood in double quotes (measured: a command substitution in it runs).
         """
-        return {
-            f"{family}ENV_{name}": value
-            for name, value in variables.items()
-            for family in ("SINGULARITY", "APPTAINER")
-        }
+        quoted = re.sub(r"([\\$`])", r"\\\1", path)
+        return {"SINGULARITYENV_PATH": quoted, "APPTAINERENV_PATH": quoted}
 
 
 def find_runtime(environ: Mapping[str, str]) -> Runtime:

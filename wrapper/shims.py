@@ -68,7 +68,6 @@ def environment_file(
             for group in activation.default
             for pair in _pairs(group.assign)
         ],
-        "new_defaults": (),
         "unsets": activation.unset,
         "scripts": activation.scripts,
     }

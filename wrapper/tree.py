@@ -116,5 +116,5 @@ def _is_program(path: Path) -> bool:
         status = path.stat()
     except OSError:
         # A link to a path that exists only in the container: taken on trust.
-        return path.is_symlink() and os.path.isabs(os.readlink(path))  # noqa: PTH117
+        return path.is_symlink() and path.readlink().is_absolute()
     return stat.S_ISREG(status.st_mode) and bool(status.st_mode & stat.S_IXUSR)

@@ -51,7 +51,7 @@ def parent_directory(tmpdir: Path | None, environ: Mapping[str, str]) -> Path:
 
     :raises InputError: it is no directory that we can write to.
     """
-    named = tmpdir or environ.get(TMPDIR_VARIABLE) or environ.get("TMPDIR") or "/tmp"  # noqa: S108
+    named = tmpdir or environ.get(TMPDIR_VARIABLE) or environ.get("TMPDIR") or "/tmp"
     parent = Path(named).absolute()
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         raise InputError(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wrapper.cli.common import CONTEXT, common_options, run_command
-from wrapper.console import Console, human_size
+from wrapper.console import Console
 
 if TYPE_CHECKING:
-    from wrapper.pipeline import NewRequest, Plan
+    from wrapper.models import NewRequest
 
 _FILE = click.Path(path_type=Path)
 
@@ -120,24 +120,23 @@ def new(**options: Any) -> None:
 
     def work(console: Console) -> None:
         from wrapper import pipeline
+        from wrapper.cli import report
 
         request = _request(options)
         if dry_run:
             plan = pipeline.plan_new(request, console)
-            click.echo(pipeline.plan_json(plan) if as_json else _plan_table(plan))
+            click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))
             return
         result = pipeline.new(request, console)
-        console.info(pipeline.describe(result))
+        console.info(report.describe(result))
         if as_json:
-            import json
-
-            click.echo(json.dumps(pipeline.summary(result), indent=1))
+            click.echo(report.result_json(result))
 
     run_command(work, verbosity=verbosity, debug=debug)
 
 
 def _request(options: dict[str, Any]) -> NewRequest:
-    from wrapper.pipeline import NewRequest
+    from wrapper.models import NewRequest
 
     paths = options.pop("wrapper_paths")
     use_cache = not options.pop("nocache")
@@ -146,16 +145,3 @@ def _request(options: dict[str, Any]) -> NewRequest:
         use_cache=use_cache,
         **options,
     )
-
-
-def _plan_table(plan: Plan) -> str:
-    lines = []
-    for package in plan.packages:
-        size = human_size(plan.sizes.get(package.name, 0)) if package.manager == "conda" else ""
-        lines.append(f"{package.name:<28} {package.version:<14} {package.build:<22} {size:>10}")
-    lines += [f"pip: {line}" for line in plan.pip_lines]
-    lines.append(
-        f"{len(plan.packages)} packages, {human_size(plan.download_size)} to download, about "
-        f"{human_size(plan.installed_size)} unpacked"
-    )
-    return "\n".join(lines)

@@ -9,8 +9,9 @@ from wrapper.models import EnvironmentSpec
 from wrapper.spec.environment import parse_environment
 from wrapper.spec.explicit import is_explicit, parse_explicit
 from wrapper.spec.lockfile import is_lock, parse_lock
+from wrapper.spec.variables import parse_variables
 
-__all__ = ["read_spec", "read_text"]
+__all__ = ["read_spec", "read_text", "read_variables"]
 
 
 def read_spec(path: Path) -> EnvironmentSpec:
@@ -24,6 +25,11 @@ def read_spec(path: Path) -> EnvironmentSpec:
     if is_lock(text):
         return parse_lock(text, path)
     return parse_environment(text, path)
+
+
+def read_variables(path: Path) -> dict[str, str]:
+    """Read an ``--environ`` file. :raises InputError: it is missing or not what it should be."""
+    return parse_variables(read_text(path), path)
 
 
 def read_text(path: Path) -> str:

@@ -144,7 +144,8 @@ def _sequence(node: Node | None, path: Path, what: str) -> list[Node]:
 
 def _scalar(node: Node, path: Path, what: str) -> str:
     if not isinstance(node, ScalarNode) or node.tag != "tag:yaml.org,2002:str" or not node.value:
-        found = node.value if isinstance(node, ScalarNode) and node.value else node.id
+        kind = type(node).__name__.removesuffix("Node").lower()
+        found = node.value if isinstance(node, ScalarNode) and node.value else f"a {kind}"
         raise InputError(
             f"{what} must be a string, found {found}",
             where=f"{path}, line {_line(node)}",

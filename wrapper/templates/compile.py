@@ -54,7 +54,7 @@ def rehead(source, target):
 
 
 def compile_part(part):
-    """Compile a list of files; those that cannot be (tests of syntax errors) are left as they are."""
+    """Compile a list of files; one that cannot be (a test of syntax errors) has no .pyc."""
     for source in part:
         target = cache_from_source(source)
         if not rehead(source, target):
@@ -66,7 +66,7 @@ def compile_part(part):
                     quiet=2,
                     invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
                 )
-            except Exception:  # noqa: BLE001 - whatever a broken source raises, the others go on
+            except Exception:  # whatever a broken source raises, the others go on
                 if os.path.lexists(target):
                     os.unlink(target)
     return len(part)

@@ -4,6 +4,7 @@
 #
 # -p keeps BASH_ENV (Lmod sets one) and exported functions out. Nothing below starts a process
 # before the runtime does; variables begin with _cw_ because one of the user's may be exported.
+# shellcheck disable=SC2154 # assigned by the generation's file "env"
 _cw_built_at=__PREFIX__
 _cw_runtime=${CONTAINERIZE_RUNTIME:-__RUNTIME__}
 _cw_flags=__FLAGS__
@@ -59,7 +60,7 @@ if [[ -d $_cw_install_path ]]; then
         _debug_shell) exec /bin/bash "$@" ;;
         *) exec "$_cw_generation_dir/_bin/$_cw_name" "$@" ;;
     esac
-elif [[ -e /.singularity.d ]]; then
+elif [[ -e /.containerize || -e /.singularity.d ]]; then
     _cw_fail "this program lives in a container of its own and cannot be started from inside another" \
         "outside, before starting the other one: export CONTAINERIZE_WITH=$_cw_prefix"
 fi
@@ -99,43 +100,49 @@ for _cw_user_binds in "$SINGULARITY_BIND" "$SINGULARITY_BINDPATH" "$APPTAINER_BI
 done
 unset -v SINGULARITY_BIND SINGULARITY_BINDPATH APPTAINER_BIND APPTAINER_BINDPATH
 
-# -- The active environment, given under both families' names: each runtime reads its own.
-_cw_set() { # NAME VALUE
-    export "SINGULARITYENV_$1=$2" "APPTAINERENV_$1=$2"
+# -- The active environment. A container inherits variables as they are; only PATH and
+# LD_LIBRARY_PATH it takes from SINGULARITYENV_PATH and so on (either family's name, for its own
+# runtime). What stands there is evaluated by a shell as if in double quotes, so ours is escaped.
+_cw_escape() { # VALUE: escaped, in _cw_value
+    _cw_value=${1//\\/\\\\}
+    _cw_value=${_cw_value//\$/\\\$}
+    _cw_value=${_cw_value//\`/\\\`}
 }
-_cw_get() { # NAME: the value that the program is to start from, in _cw_value
+_cw_hand_on() { # NAME FIRST: set NAME inside to FIRST and then what it would have been
     local apptainer=APPTAINERENV_$1 singularity=SINGULARITYENV_$1
-    _cw_value=${!apptainer-${!singularity-${!1-}}}
+    _cw_escape "${!1-}"
+    local old=${!apptainer-${!singularity-$_cw_value}}
+    if [[ -n $2 && :$old: != *":$2:"* ]]; then
+        _cw_escape "$2"
+        old=$_cw_value${old:+:$old}
+    fi
+    [[ -z $old ]] || export "SINGULARITYENV_$1=$old" "APPTAINERENV_$1=$old"
 }
-_cw_prepend() { # NAME VALUE
-    _cw_get "$1"
-    [[ :$_cw_value: == *":$2:"* ]] || _cw_set "$1" "$2${_cw_value:+:$_cw_value}"
-}
-# The runtimes drop LD_LIBRARY_PATH unless told; an ordinary installation would see it.
-_cw_get LD_LIBRARY_PATH
-[[ -n $_cw_value ]] && _cw_set LD_LIBRARY_PATH "$_cw_value"
-_cw_get PATH
-_cw_set PATH "$_cw_value"
-_cw_prepend PATH "$_cw_prefix/bin"
+_cw_hand_on LD_LIBRARY_PATH ""
+_cw_hand_on PATH "$_cw_prefix/bin"
 for _cw_pair in "${_cw_assign[@]}"; do
-    _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
+    export "${_cw_pair?}"
 done
 for _cw_pair in "${_cw_prepends[@]}"; do
-    _cw_prepend "${_cw_pair%%=*}" "${_cw_pair#*=}"
+    _cw_name_of=${_cw_pair%%=*}
+    case $_cw_name_of in
+        PATH | LD_LIBRARY_PATH) _cw_hand_on "$_cw_name_of" "${_cw_pair#*=}" ;;
+        *) export "$_cw_pair${!_cw_name_of:+:${!_cw_name_of}}" ;;
+    esac
 done
+_cw_chosen=()
 for _cw_pair in "${_cw_defaults[@]}"; do # GUARD[ GUARD…]|NAME=VALUE
     _cw_value=
     for _cw_guard in ${_cw_pair%%|*}; do
-        [[ -n $_cw_value ]] || _cw_get "$_cw_guard"
+        _cw_value+=${!_cw_guard-}
     done
-    _cw_pair=${_cw_pair#*|}
-    [[ -n $_cw_value ]] || _cw_new_defaults+=("$_cw_pair")
+    [[ -n $_cw_value ]] || _cw_chosen+=("${_cw_pair#*|}")
 done
-for _cw_pair in "${_cw_new_defaults[@]}"; do
-    _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
+for _cw_pair in "${_cw_chosen[@]}"; do
+    export "${_cw_pair?}"
 done
 for _cw_unset in "${_cw_unsets[@]}"; do
-    unset -v "$_cw_unset" "SINGULARITYENV_$_cw_unset" "APPTAINERENV_$_cw_unset"
+    unset -v "$_cw_unset"
 done
 
 # -- Go.

@@ -1,0 +1,44 @@
+"""Byte-compiling an environment's Python modules, in the container, with its own Python."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from wrapper.console import Advance
+from wrapper.container import BuildContainer
+from wrapper.squash import processors
+
+
+def compile_modules(container: BuildContainer, advance: Advance) -> None:
+    """Give every module below ``lib/python3.*`` a ``.pyc`` that needs no look at its source.
+
+    Nothing to do where there is no Python. Modules that cannot be compiled are left as they are.
+
+    :raises ScriptError: the interpreter itself fails.
+    """
+    script = str(files("wrapper") / "templates" / "compile.py")
+    for library in sorted((container.tree / "lib").glob("python3*")):
+        # Some packages link lib/python3.1 to lib/python3.11, and some leave a library without
+        # its interpreter behind.
+        if library.is_symlink() or not (container.tree / "bin" / library.name).exists():
+            continue
+        container.run(
+            [
+                f"{container.install_path}/bin/{library.name}",
+                *("-s", "-B", script),
+                f"{container.install_path}/lib/{library.name}",
+                str(processors()),
+            ],
+            what="byte-compiling",
+            env={"PYTHONHASHSEED": "0"},  # sets of strings are marshalled in the order of hashes
+            on_line=lambda line: _progress(line, advance),
+        )
+
+
+def _progress(line: str, advance: Advance) -> bool:
+    words = line.split()
+    if len(words) != 2 or words[0] != "compiled":
+        return False
+    done, _, total = words[1].partition("/")
+    advance(float(done), float(total))
+    return True

@@ -1,0 +1,74 @@
+"""What a generation keeps of how it was made: manifest, package table, inputs, log."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wrapper import __version__
+from wrapper.manifest import FILE_NAME, write_manifest
+from wrapper.models import LockedPackage, TreeSize
+
+
+def write_record(
+    directory: Path,
+    *,
+    facts: Mapping[str, Any],
+    packages: Sequence[LockedPackage],
+    inputs: Sequence[Path],
+    size: TreeSize,
+    log: Path,
+) -> dict[str, Any]:
+    """Complete a generation's ``directory``, whose image is in place, and return its manifest.
+
+    :param facts: keys of the manifest that the caller knows, see :mod:`wrapper.manifest`.
+    :param inputs: the user's files, to be copied. :param size: of the tree before squashing.
+    """
+    (directory / "packages.txt").write_text(_package_table(packages))
+    image = directory / "img.sqfs"
+    manifest = {
+        "tool": __version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **facts,
+        "inputs": _copy_inputs(inputs, directory / "inputs"),
+        "image": {"sha256": _sha256(image), "size": image.stat().st_size},
+        "tree": {"files": size.files, "size": size.size},
+    }
+    write_manifest(directory / FILE_NAME, manifest)
+    shutil.copyfile(log, directory / "build.log")
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _package_table(packages: Sequence[LockedPackage]) -> str:
+    rows = [("# name", "version", "build", "from")]
+    for package in sorted(packages, key=lambda p: p.name):
+        channel = package.url.rsplit("/", 2)[0] if package.manager == "conda" else "pip"
+        rows.append((package.name, package.version, package.build, channel))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        f"{name:<{widths[0]}}  {version:<{widths[1]}}  {build:<{widths[2]}}  {origin}"
+        for name, version, build, origin in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _copy_inputs(given: Sequence[Path], directory: Path) -> list[str]:
+    directory.mkdir()
+    names: list[str] = []
+    for path in given:
+        name = path.name if path.name not in names else f"{len(names)}-{path.name}"
+        shutil.copyfile(path, directory / name)
+        names.append(name)
+    return names
