@@ -85,6 +85,7 @@ class Console:
     @contextmanager
     def step(self, title: str) -> Iterator[Advance]:
         """Show ``title`` while the body runs; the yielded function moves the bar."""
+        self.log(f"begin: {title}")
         start = time.monotonic()
         if self._terminal and self.verbosity >= 0:
             with self._bar(title) as advance:

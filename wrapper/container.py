@@ -72,12 +72,12 @@ class BuildContainer:
     def _environment(self) -> dict[str, str]:
         """What the runtime sees, and of it the programs inside: the environment first on PATH.
 
-        The runtime's caches belong into the build directory, not to $HOME.
+        The runtime's own files belong into the build directory, not to $HOME.
         """
         places = {
             f"{family}_{kind}": str(self.scratch)
             for family in ("SINGULARITY", "APPTAINER")
-            for kind in ("CACHEDIR", "TMPDIR")
+            for kind in ("CACHEDIR", "CONFIGDIR", "TMPDIR")
         }
         path = f"{self.install_path}/bin:{self.environ.get('PATH', '/usr/bin:/bin')}"
         return {

@@ -43,11 +43,13 @@ def read_manifest(prefix: Path) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
         raise PrefixError(
-            "is no installation of containerize", where=prefix, hint="name a prefix made by 'new'"
+            f"{prefix.name} is no installation of containerize",
+            where=prefix,
+            hint="name a prefix made by 'new'",
         ) from None
     if data.get("format", 0) > FORMAT:
         raise PrefixError(
-            f"was made by a newer containerize ({data.get('tool')})",
+            f"{prefix.name} was made by a newer containerize ({data.get('tool')})",
             where=prefix,
             hint="update containerize",
         )

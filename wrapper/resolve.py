@@ -140,7 +140,11 @@ def _from_lock(spec: EnvironmentSpec) -> Resolution:
     conda = [p for p in spec.locked or () if p.manager == "conda"]
     pip = [p for p in spec.locked or () if p.manager == "pip"]
     if not conda:
-        raise InputError("has no conda packages", where=spec.source, hint="use pip-containerize")
+        raise InputError(
+            f"{spec.source.name} has no conda packages",
+            where=spec.source,
+            hint="use pip-containerize",
+        )
     return Resolution(
         records=tuple(locked_record(p, spec.source) for p in conda),
         channels=spec.channels or tuple(dict.fromkeys(_channel_of(p.url) for p in conda)),

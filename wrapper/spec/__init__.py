@@ -42,12 +42,18 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise InputError("no such file", where=path, hint="check the path") from None
     except IsADirectoryError:
-        raise InputError("is a directory, not a file", where=path, hint="name a file") from None
+        raise InputError(
+            f"{path.name} is a directory, not a file", where=path, hint="name a file"
+        ) from None
     except UnicodeDecodeError as error:
         raise InputError(
-            f"is not UTF-8 text (byte {error.start})", where=path, hint="save it as UTF-8"
+            f"{path.name} is not UTF-8 text (byte {error.start})",
+            where=path,
+            hint="save it as UTF-8",
         ) from None
     except OSError as error:
         raise InputError(
-            f"cannot be read: {error.strerror}", where=path, hint="check its permissions"
+            f"{path.name} cannot be read: {error.strerror}",
+            where=path,
+            hint="check its permissions",
         ) from None

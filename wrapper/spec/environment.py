@@ -54,15 +54,17 @@ def _top_level(text: str, path: Path) -> dict[str, Node]:
         mark = error.problem_mark
         place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
         raise InputError(
-            f"is not valid YAML: {error.problem}",
+            f"{path.name} is not valid YAML: {error.problem}",
             where=place,
             hint="check indentation and quotes there",
         ) from None
     except yaml.YAMLError as error:
-        raise InputError(f"is not valid YAML: {error}", where=path, hint=_EXAMPLE_HINT) from None
+        raise InputError(
+            f"{path.name} is not valid YAML: {error}", where=path, hint=_EXAMPLE_HINT
+        ) from None
     if not isinstance(root, MappingNode):
         raise InputError(
-            "is empty" if root is None else "is not a mapping of keys to values",
+            f"{path.name} is " + ("empty" if root is None else "not a mapping of keys to values"),
             where=f"{path}, line {_line(root) if root else 1}",
             hint=_EXAMPLE_HINT,
         )
@@ -79,7 +81,7 @@ def _dependencies(node: Node | None, path: Path) -> tuple[tuple[Located, ...], t
             specs.append(Located(text=_scalar(item, path, "a dependency"), line=_line(item)))
     if not specs:
         raise InputError(
-            "has no dependencies" if node is None or not pip_lines else "has only pip dependencies",
+            f"{path.name} has " + ("only pip dependencies" if pip_lines else "no dependencies"),
             where=path if node is None else f"{path}, line {_line(node)}",
             hint="list at least one package under 'dependencies:', for example python",
         )

@@ -31,7 +31,9 @@ def parse_explicit(text: str, path: Path) -> EnvironmentSpec:
         if line and line != "@EXPLICIT" and not line.startswith("#"):
             packages.append(_package(line, f"{path}, line {number}"))
     if not packages:
-        raise InputError("lists no packages", where=path, hint="see 'conda list --explicit'")
+        raise InputError(
+            f"{path.name} lists no packages", where=path, hint="see 'conda list --explicit'"
+        )
     unchecked = [p.name for p in packages if not (p.sha256 or p.md5)]
     return EnvironmentSpec(
         source=path,

@@ -35,7 +35,10 @@ def parse_lock(text: str, path: Path) -> EnvironmentSpec:
         lock = parse_conda_lock_file(path)
     except (ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
         raise InputError(
-            "is not a conda-lock file", where=path, hint="write it anew", detail=str(error)
+            f"{path.name} is not a conda-lock file",
+            where=path,
+            hint="write it anew",
+            detail=str(error),
         ) from None
     packages = tuple(
         LockedPackage(
@@ -55,7 +58,7 @@ def parse_lock(text: str, path: Path) -> EnvironmentSpec:
     )
     if not packages:
         raise InputError(
-            f"has no packages for {PLATFORM}",
+            f"{path.name} has no packages for {PLATFORM}",
             where=path,
             hint=f"lock with 'platforms: [{PLATFORM}]'",
         )

@@ -30,6 +30,27 @@ fi
 [[ $_cw_bin/ == *[/.]./* ]] && _cw_bin=$(cd -P -- "$_cw_bin" && printf '%s' "$PWD")
 _cw_prefix=${_cw_bin%/bin}
 
+# The runtime does not follow links in a bind's destination, and /scratch/project_x is one: find the
+# physical path with cd, and come back by an open handle, which also works where cwd was deleted.
+_cw_physical=$_cw_prefix
+_cw_part=$_cw_prefix
+while [[ -n $_cw_part && ! -L $_cw_part ]]; do
+    _cw_part=${_cw_part%/*}
+done
+if [[ -n $_cw_part ]]; then
+    _cw_cwd=$PWD
+    _cw_old=${OLDPWD-}
+    { exec {_cw_fd}<.; } 2>/dev/null || _cw_fd=
+    cd -P -- "$_cw_prefix" 2>/dev/null && _cw_physical=$PWD
+    if [[ -n $_cw_fd ]]; then
+        cd "/proc/self/fd/$_cw_fd" && exec {_cw_fd}<&-
+    else
+        cd -- "$_cw_cwd" || _cw_fail "the current directory cannot be read: $_cw_cwd" "cd elsewhere"
+    fi
+    PWD=$_cw_cwd
+    if [[ -n $_cw_old ]]; then OLDPWD=$_cw_old; else unset -v OLDPWD; fi
+fi
+
 # -- Other installations that are to be there too: their images and programs, at their own paths.
 _cw_other_binds=
 _cw_rest=${CONTAINERIZE_WITH:+$CONTAINERIZE_WITH:}
@@ -58,7 +79,7 @@ if [[ -d $_cw_install_path ]]; then
     case $_cw_name in
         _debug_exec) exec "$@" ;;
         _debug_shell) exec /bin/bash "$@" ;;
-        *) exec "$_cw_generation_dir/_bin/$_cw_name" "$@" ;;
+        *) exec -a "$_cw_self" "$_cw_generation_dir/_bin/$_cw_name" "$@" ;;
     esac
 elif [[ -e /.containerize || -e /.singularity.d ]]; then
     _cw_fail "this program lives in a container of its own and cannot be started from inside another" \
@@ -93,7 +114,7 @@ for _cw_dir in /*; do
     [[ -L $_cw_dir && " ${_cw_links[*]} " == *" $_cw_dir "* ]] && continue
     _cw_binds+=$_cw_dir,
 done
-_cw_binds+=$_cw_generation_dir/_bin:$_cw_prefix/bin$_cw_other_binds
+_cw_binds+=$_cw_generation_dir/_bin:$_cw_physical/bin$_cw_other_binds
 for _cw_user_binds in "$SINGULARITY_BIND" "$SINGULARITY_BINDPATH" "$APPTAINER_BIND" \
     "$APPTAINER_BINDPATH" "$CW_EXTRA_BIND_MOUNTS"; do
     [[ -n $_cw_user_binds && ,$_cw_binds, != *",$_cw_user_binds,"* ]] && _cw_binds+=,$_cw_user_binds

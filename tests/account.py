@@ -1,0 +1,155 @@
+"""Accounts that end-to-end tests run commands as: the tester's own, and an ordinary user.
+
+Root's own account hides whole classes of mistakes (permissions, kernel mounts instead of FUSE), so
+where the tests run as root they make an ordinary user and run everything as that user too.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+USER_NAME = "containerize-test"
+_FUSE = Path("/dev/fuse")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """Someone who runs commands.
+
+    :ivar name: for test names. :ivar uid: whose, ``None`` for the tester's own.
+    :ivar home: an empty home directory. :ivar work: a directory to work in.
+    """
+
+    name: str
+    home: Path
+    work: Path
+    uid: int | None = None
+    _prefix: tuple[str, ...] = field(default=(), repr=False)
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """A plain login environment with the project's commands and the runtime on PATH."""
+        kept = ("PATH", "LANG", "SSL_CERT_FILE", "CONTAINERIZE_CACHE_DIR", "TERM")
+        plain = {name: os.environ[name] for name in kept if name in os.environ}
+        return {**plain, "HOME": str(self.home), "USER": self.name, **(more or {})}
+
+    def argv(self, argv: Sequence[str | Path]) -> list[str]:
+        """The line that runs ``argv`` as this account."""
+        return [*self._prefix, *map(os.fspath, argv)]
+
+    def run(
+        self,
+        *argv: str | Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        timeout: float = 300,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; its status and output are the caller's to check."""
+        return subprocess.run(
+            self.argv(argv),
+            env=self.environment(env),
+            cwd=cwd or self.work,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=timeout,
+            check=False,
+        )
+
+    def ok(self, *argv: str | Path, **options: object) -> str:
+        """Standard output of a command that must succeed."""
+        done = self.run(*argv, **options)  # type: ignore[arg-type]
+        assert done.returncode == 0, f"{argv}: status {done.returncode}\n{done.stderr}"
+        return done.stdout
+
+    def owns(self, path: Path) -> Path:
+        """Give a path to this account; returns it."""
+        if self.uid is not None:
+            os.chown(path, self.uid, self.uid, follow_symlinks=False)
+        return path
+
+    def directory(self, name: str) -> Path:
+        """A new directory of this account below ``work``."""
+        path = self.work / name
+        path.mkdir(parents=True)
+        return self.owns(path)
+
+    def file(self, name: str, text: str) -> Path:
+        """A file of this account below ``work``."""
+        path = self.work / name
+        path.write_text(text)
+        return self.owns(path)
+
+
+def own_account(root: Path) -> Account:
+    """Whoever runs the tests."""
+    return _account("root" if os.getuid() == 0 else "self", root, None, ())
+
+
+def ordinary_user(root: Path) -> Account:
+    """An ordinary user, made if need be (only root can). FUSE mounts are opened to all users."""
+    try:
+        entry = pwd.getpwnam(USER_NAME)
+    except KeyError:
+        subprocess.run(
+            ["useradd", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
+            + ["--shell", "/bin/bash", USER_NAME],
+            check=True,
+        )
+        entry = pwd.getpwnam(USER_NAME)
+    if _FUSE.exists():
+        _FUSE.chmod(0o666)
+    return _account("user", root, entry.pw_uid, _user_prefix(entry.pw_uid))
+
+
+def _account(name: str, root: Path, uid: int | None, prefix: tuple[str, ...]) -> Account:
+    root.chmod(0o755)
+    account = Account(name=name, home=root / "home", work=root / "work", uid=uid, _prefix=prefix)
+    for directory in (account.home, account.work):
+        directory.mkdir()
+        account.owns(directory)
+    return account
+
+
+def _user_prefix(uid: int) -> tuple[str, ...]:
+    """Run as the user, with the repository and this Python within reach.
+
+    They may lie below a closed directory (``/root``). The command gets a mount namespace where
+    that directory is empty and open but for what is needed, at the same paths.
+    """
+    needed = (REPOSITORY, Path(sys.base_prefix))
+    closed: dict[Path, list[Path]] = {}
+    for path in needed:
+        for parent in reversed(path.parents):
+            if not parent.stat().st_mode & 0o001:
+                closed.setdefault(parent, []).append(path)
+                break
+    lines = ["set -e"]
+    for directory, paths in closed.items():
+        aside = Path(tempfile.gettempdir(), f"{USER_NAME}{str(directory).replace('/', '-')}")
+        aside.mkdir(mode=0o700, exist_ok=True)
+        lines.append(shlex.join(["mount", "--bind", str(directory), str(aside)]))
+        lines.append(shlex.join(["mount", "-t", "tmpfs", "-o", "mode=755", "open", str(directory)]))
+        for path in paths:
+            inner = aside / path.relative_to(directory)
+            lines.append(shlex.join(["mkdir", "-p", str(path)]))
+            lines.append(shlex.join(["mount", "--bind", str(inner), str(path)]))
+        lines.append(shlex.join(["umount", str(aside)]))
+    lines.append('cd "$PWD"')  # the old one is below the mounts
+    identity = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    lines.append(f'exec setpriv {shlex.join(identity)} -- "$@"')
+    script = "\n".join(lines)
+    unshare = shutil.which("unshare") or "unshare"
+    return (unshare, "--mount", "--propagation", "private", "bash", "-c", script, "as-user")

@@ -1,0 +1,230 @@
+"""``conda-containerize new``: what it leaves on disk, and what it does not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.account import Account
+from tests.e2e.conftest import CONDA, UMBRELLA, Builder, Installation, entries, environment_text
+
+
+def tree_state(root: Path) -> dict[str, tuple[int, int]]:
+    """Every path below ``root`` with its mode and modification time."""
+    return {str(path): (path.lstat().st_mode, path.lstat().st_mtime_ns) for path in root.rglob("*")}
+
+
+def test_imports_and_programs_work(scientific: Installation) -> None:
+    out = scientific.python("import numpy, scipy.linalg, ssl, sqlite3; print(numpy.ones(3).sum())")
+    assert out == "3.0\n"
+    assert scientific.account.ok(scientific.program("demo-noarch")).startswith("demo-noarch")
+    assert scientific.account.ok(scientific.program("demo-textprefix")).startswith("/containerize-")
+
+
+def test_the_layout_is_the_documented_one(scientific: Installation) -> None:
+    prefix = scientific.prefix
+    assert os.readlink(prefix / "current") == ".generations/1"
+    assert {"img.sqfs", "_bin", "env", "manifest.json", "conda-lock.yml"} <= entries(
+        prefix / ".generations/1"
+    )
+    for name in ("img.sqfs", "container.sif", "common.sh", "_bin", "share"):
+        assert (prefix / name).is_symlink() and (prefix / name).exists()
+    files = [p for p in prefix.rglob("*") if not p.is_symlink() and p.is_file()]
+    assert len({p.stat().st_ino for p in files}) < 15, "shims are one file with many names"
+
+
+def test_packages_are_listed(scientific: Installation) -> None:
+    out = scientific.account.ok(scientific.program("list-packages"))
+    assert {"numpy", "scipy", "demo-activate"} <= {line.split()[0] for line in out.splitlines()}
+
+
+def test_the_manifest_tells_what_was_built(scientific: Installation) -> None:
+    manifest = json.loads(scientific.account.ok(UMBRELLA, "inspect", scientific.prefix))
+    image = (scientific.prefix / "img.sqfs").read_bytes()
+    assert manifest["format"] == 1
+    assert manifest["image"] == {
+        "sha256": hashlib.sha256(image).hexdigest(),
+        "size": len(image),
+    }
+    assert manifest["tree"]["files"] > 5000
+
+
+def test_post_link_scripts_ran_at_the_final_path(scientific: Installation) -> None:
+    text = scientific.python("import sys; print(open(sys.prefix + '/postlink.ran').read())")
+    assert f"PREFIX={scientific.manifest['install_path']}\n" in text
+
+
+def test_every_module_has_an_unchecked_pyc(scientific: Installation) -> None:
+    code = """
+import importlib.util, pathlib, sys
+for path in pathlib.Path(sys.prefix, "lib/python3.11").rglob("*.py"):
+    pyc = pathlib.Path(importlib.util.cache_from_source(str(path)))
+    kind = pyc.read_bytes()[4] if pyc.exists() else None
+    if kind != 1: print(path.relative_to(sys.prefix), kind)
+"""
+    odd = scientific.python(code).splitlines()
+    assert [line for line in odd if "bad" not in line and "lib2to3" not in line] == []
+
+
+def test_nothing_is_written_to_home_or_left_behind(
+    account: Account, channel: Path, runtime: Path
+) -> None:
+    account.file("clean.yml", environment_text(channel, "python", "demo-postlink"))
+    (account.home / "marker").touch()
+    before = tree_state(account.home)
+    tmp = account.directory("clean-tmp")
+    beside = account.directory("clean")
+    account.ok(
+        CONDA, "new", "--prefix", beside / "env", account.work / "clean.yml", "--tmpdir", tmp
+    )
+    assert tree_state(account.home) == before
+    assert entries(tmp) == set()
+    assert entries(beside) == {"env"}
+
+
+@pytest.mark.parametrize("umask", [0o007, 0o077])
+def test_the_prefixs_mode_decides_who_may_use_it(
+    me: Account, channel: Path, runtime: Path, umask: int
+) -> None:
+    file = me.file("mode.yml", environment_text(channel, "demo-sh-only"))
+    prefix = me.directory(f"mode-{umask:o}")
+    prefix.chmod(0o2770)
+    old = os.umask(umask)
+    try:
+        me.ok(CONDA, "new", "--prefix", prefix, file)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(prefix.stat().st_mode) == 0o2770
+    for path in prefix.rglob("*"):
+        if path.is_symlink():
+            continue
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode & stat.S_IRGRP, f"the group cannot read {path}"
+        assert not mode & stat.S_IRWXO, f"{path} is open to others"
+        if path.is_dir() or path.parent.name == "bin":
+            assert mode & stat.S_IXGRP, f"the group cannot use {path}"
+
+
+def test_the_same_lock_gives_the_same_image(build: Builder, me: Account) -> None:
+    specs = ("python", "demo-noarch", "demo-postlink", "demo-textprefix")
+    first = build(me, "same", *specs)
+    lock = me.file("same.lock.yml", (first.prefix / "current/conda-lock.yml").read_text())
+    first.prefix.rename(me.work / "same-first")
+    me.ok(CONDA, "new", "--prefix", first.prefix, lock)
+    digests = [
+        json.loads((me.work / name / "current/manifest.json").read_text())["image"]["sha256"]
+        for name in ("same-first", "same")
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_an_explicit_list_is_an_input(build: Builder, me: Account) -> None:
+    solved = build(me, "solved", "python", "demo-noarch")
+    from wrapper.spec import read_spec
+
+    locked = read_spec(solved.prefix / "current/conda-lock.yml").locked or ()
+    lines = [f"{p.url}#{p.sha256}" for p in locked]
+    explicit = me.file("explicit.txt", "\n".join(["@EXPLICIT", *lines]) + "\n")
+    me.ok(CONDA, "new", "--prefix", me.work / "explicit", explicit)
+    assert "demo-noarch" in me.ok(me.work / "explicit/bin/demo-noarch")
+
+
+def test_conda_lock_itself_reads_the_lock(scientific: Installation) -> None:
+    lock = scientific.prefix / "current/conda-lock.yml"
+    done = subprocess.run(
+        [Path(sys.executable).parent / "conda-lock", "render", "--kind", "explicit"]
+        + ["--filename-template", str(scientific.account.home / "{platform}.txt"), lock],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rendered = (scientific.account.home / "linux-64.txt.lock").read_text()
+    assert "numpy-2" in rendered
+
+
+def test_dry_run_prints_the_packages_and_leaves_nothing(me: Account, channel: Path) -> None:
+    file = me.file("dry.yml", environment_text(channel, "python", "numpy"))
+    tmp = me.directory("dry-tmp")
+    before = entries(me.work)
+    options = ("--prefix", me.work / "dry", file, "--dry-run", "--tmpdir", tmp)
+    plain = me.ok(CONDA, "new", *options)
+    plan = json.loads(me.ok(CONDA, "new", *options, "--json"))
+    assert "numpy" in plain and "to download" in plain
+    assert {"numpy", "python"} <= {p["name"] for p in plan["packages"]}
+    assert plan["download_size"] > 1_000_000
+    assert entries(me.work) == before
+    assert entries(tmp) == set()
+
+
+def test_json_is_the_only_thing_on_standard_output(
+    me: Account, channel: Path, runtime: Path
+) -> None:
+    file = me.file("json.yml", environment_text(channel, "demo-sh-only"))
+    out = me.ok(CONDA, "new", "--prefix", me.work / "json", file, "--json", "-v")
+    assert json.loads(out)["kind"] == "conda"
+
+
+def test_quiet_is_quiet(me: Account, channel: Path, runtime: Path) -> None:
+    file = me.file("quiet.yml", environment_text(channel, "demo-sh-only"))
+    done = me.run(CONDA, "new", "--prefix", me.work / "quiet", file, "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_scripts_run_in_the_container_from_the_users_directory(me: Account, build: Builder) -> None:
+    me.file("before.sh", 'test -d "$env_root"; pwd > "$env_root/before.txt"\n')
+    me.file(
+        "after.sh",
+        'test "$CW_INSTALLATION_PATH" = "$env_root"; test -d "$CW_WORKDIR"\n'
+        'test "$install_root" = "$env_root"; cat before.txt.none 2>/dev/null || true\n'
+        'python -c "import demo_noarch, sys; print(sys.prefix)" > "$env_root/after.txt"\n'
+        'echo "$DEMO_ACTIVATE_HOME" >> "$env_root/after.txt"\n'
+        'printf "#!/bin/sh\\necho extra\\n" > "$env_root/extra-tool"\n'
+        'chmod +x "$env_root/extra-tool"\n',
+    )
+    options = ("--pre-install", "before.sh", "--post-install", "after.sh", "-w", "extra-tool")
+    done = build(me, "scripts", "python", "demo-noarch", "demo-activate", options=options)
+    inside = done.manifest["install_path"]
+    read = f"print(open('{inside}/before.txt').read(), open('{inside}/after.txt').read())"
+    assert done.python(read).split() == [str(me.work), inside, f"{inside}/share/demo"]
+    assert me.ok(done.program("extra-tool")) == "extra\n"
+
+
+def test_environ_files_and_variables_are_set_at_run_time(me: Account, build: Builder) -> None:
+    me.file("environ", '# comment\nexport ONE=1\nTWO=$HOME `x` "y"\n')
+    done = build(
+        me,
+        "environ-env",
+        "python",
+        options=("--environ", "environ"),
+        more="variables:\n  THREE: three words\n",
+    )
+    code = "import os; print([os.environ[n] for n in ('ONE', 'TWO', 'THREE')])"
+    assert done.python(code) == "['1', '$HOME `x` \"y\"', 'three words']\n"
+
+
+def test_an_environment_without_python(me: Account, build: Builder) -> None:
+    done = build(me, "shell-only", "demo-sh-only")
+    assert me.ok(done.program("demo-hello"))
+
+
+def test_programs_with_odd_names_get_no_shim(me: Account, channel: Path, runtime: Path) -> None:
+    file = me.file("odd.yml", environment_text(channel, "demo-oddnames"))
+    done = me.run(CONDA, "new", "--prefix", me.work / "odd", file)
+    assert done.returncode == 0, done.stderr
+    assert "'odd name'" in done.stderr and "'-dash'" in done.stderr
+    assert entries(me.work / "odd/bin") == {
+        *("demo-odd", "list-packages", "_debug_exec", "_debug_shell")
+    }
+
+
+def test_info_names_the_tools(me: Account, runtime: Path) -> None:
+    out = me.ok(UMBRELLA, "info")
+    assert "runtime" in out and "mksquashfs" in out

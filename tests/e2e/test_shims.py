@@ -1,0 +1,313 @@
+"""A wrapped program against what an ordinary installation would do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.account import Account
+from tests.e2e.conftest import Installation
+
+HOSTILE = ["", " ", "a b", "'", '"', "*", "$HOME", "$(touch pwned)", "`x`", "\\", "a\nb", "é", "--"]
+
+
+def test_arguments_arrive_byte_for_byte(scientific: Installation) -> None:
+    out = scientific.python("import json, sys; print(json.dumps(sys.argv[1:]))", *HOSTILE)
+    assert json.loads(out) == HOSTILE
+    assert not (scientific.account.work / "pwned").exists()
+
+
+def test_the_environment_arrives_as_it_is(scientific: Installation) -> None:
+    given = {f"GIVEN_{number}": value for number, value in enumerate(HOSTILE)}
+    code = "import json, os; print(json.dumps({k: v for k, v in os.environ.items()}))"
+    seen = json.loads(scientific.python(code, env=given))
+    assert {name: seen.get(name) for name in given} == given
+    assert not [name for name in seen if "ENV_" in name and name.startswith(("APPT", "SING"))]
+    assert not [name for name in seen if name.startswith("_cw_")]
+
+
+def test_standard_streams_and_status_are_the_programs(scientific: Installation) -> None:
+    code = (
+        "import sys; sys.stdout.write(sys.stdin.read()[::-1]); sys.stderr.write('e'); sys.exit(7)"
+    )
+    done = scientific.account.run(scientific.program("python3"), "-c", code, stdin="abc")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "cba", "e")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_signals_reach_the_program(scientific: Installation, number: signal.Signals) -> None:
+    code = (
+        "import signal, sys, time\n"
+        f"signal.signal({int(number)}, lambda *_: sys.exit(42))\n"
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    account = scientific.account
+    argv = account.argv([scientific.program("python3"), "-c", code])
+    with subprocess.Popen(
+        argv, env=account.environment(), cwd=account.work, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(number)
+        assert child.wait(30) == 42
+
+
+def test_the_same_path_names_the_shim_outside_and_the_program_inside(
+    scientific: Installation,
+) -> None:
+    shim = str(scientific.program("python3"))
+    code = """
+import os, shutil, subprocess, sys
+print(sys.executable); print(shutil.which('python3')); print(os.path.realpath(sys.executable))
+print(subprocess.check_output([sys.executable, '-c', 'import sys; print(sys.executable)'], text=True))
+"""
+    lines = scientific.python(code).split()
+    inside = scientific.manifest["install_path"]
+    assert lines == [shim, shim, f"{inside}/bin/python3.11", shim]
+
+
+def test_programs_find_each_other_by_name(scientific: Installation) -> None:
+    out = scientific.account.ok(scientific.program("demo-caller"))
+    assert scientific.manifest["install_path"] in out
+
+
+def test_a_shell_in_the_container_runs_shims_directly(scientific: Installation) -> None:
+    out = scientific.account.ok(
+        scientific.program("_debug_shell"),
+        *("-c", 'command -v python3; "$0" -c "print(1)"; echo $CONDA_PREFIX'),
+        scientific.program("python3"),
+    )
+    inside = scientific.manifest["install_path"]
+    assert out.split() == [str(scientific.program("python3")), "1", inside]
+
+
+def test_activation_is_what_the_packages_say(scientific: Installation) -> None:
+    inside = scientific.manifest["install_path"]
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    seen = json.loads(scientific.python(code, env={"DEMO_PATHLIKE": "/mine"}))
+    assert seen["CONDA_PREFIX"] == inside
+    assert seen["DEMO_ACTIVATE_HOME"] == f"{inside}/share/demo"
+    assert seen["DEMO_ENV_VAR"] == "from-json"
+    assert seen["MY_VARIABLE"] == "it's $HOME"
+    assert seen["DEMO_PATHLIKE"] == f"{inside}/share/demo-pathlike:/mine"
+    assert seen["PATH"].split(":")[0] == f"{inside}/libexec/demo-pathlike"
+    assert str(scientific.prefix / "bin") in seen["PATH"].split(":")
+    for character in ("'", '"', "$(touch", "\\", "\n", ","):
+        assert character in seen["DEMO_HOSTILE"]
+    assert not Path("/tmp/pwned").exists()
+
+
+def test_a_default_yields_to_the_users_value(scientific: Installation) -> None:
+    code = "import os; print(os.environ.get('SSL_CERT_FILE'))"
+    inside = scientific.manifest["install_path"]
+    # An empty value counts as none, as in the package's own script.
+    assert scientific.python(code, env={"SSL_CERT_FILE": ""}) == f"{inside}/ssl/cacert.pem\n"
+    assert scientific.python(code, env={"SSL_CERT_FILE": "/mine"}) == "/mine\n"
+
+
+def test_a_script_that_depends_on_the_moment_is_sourced_each_time(
+    me: Account, channel: Path, runtime: Path
+) -> None:
+    from tests.e2e.conftest import CONDA, environment_text
+
+    file = me.file("dynamic.yml", environment_text(channel, "python", "demo-dynamic"))
+    done = me.run(CONDA, "new", "--prefix", me.work / "dynamic", file)
+    assert done.returncode == 0, done.stderr
+    assert "demo-dynamic.sh depends on the moment" in done.stderr
+    code = "import os, sys; print(os.environ['DEMO_DYNAMIC'], sys.argv[1:])"
+    installation = Installation(prefix=me.work / "dynamic", account=me)
+    out = installation.python(code, "a b", "", env={"HOME": "/tmp"})
+    assert out.startswith("/tmp:") and out.endswith("['a b', '']\n")
+
+
+def test_home_and_user_site(scientific: Installation) -> None:
+    code = "import os, site; print(os.path.expanduser('~'), site.ENABLE_USER_SITE)"
+    assert scientific.python(code) == f"{scientific.account.home} False\n"
+    on = scientific.python(code, env={"PYTHONNOUSERSITE": ""})
+    assert on == f"{scientific.account.home} True\n"
+
+
+# -- places ------------------------------------------------------------------------------------
+def test_virtual_environments_work_from_outside(scientific: Installation) -> None:
+    account = scientific.account
+    venv = account.work / "venv"
+    account.ok(scientific.program("python3"), "-m", "venv", venv)
+    code = "import sys; print(sys.prefix, sys.base_prefix, sys.executable)"
+    out = account.ok(venv / "bin/python", "-c", code).split()
+    assert out == [str(venv), str(scientific.prefix), str(venv / "bin/python")]
+    assert str(venv) in account.ok(venv / "bin/pip", "--version")
+    visible = account.work / "venv-site"
+    account.ok(scientific.program("python3"), "-m", "venv", "--system-site-packages", visible)
+    assert account.ok(visible / "bin/python", "-c", "import numpy; print('numpy')") == "numpy\n"
+
+
+def test_shebangs_name_the_shim(scientific: Installation) -> None:
+    script = scientific.account.file(
+        "script.py", f"#!{scientific.program('python3')}\nimport numpy, sys\nprint(sys.argv[1:])\n"
+    )
+    script.chmod(0o755)
+    assert scientific.account.ok(script, "a b") == "['a b']\n"
+
+
+def test_multiprocessing_spawns_the_same_python(scientific: Installation) -> None:
+    script = scientific.account.file(
+        "spawn.py",
+        "import multiprocessing as m, numpy\n"
+        "def square(x): return x * x\n"
+        "if __name__ == '__main__':\n"
+        "    m.set_start_method('spawn')\n"
+        "    print(m.Pool(2).map(square, [1, 2, 3]))\n",
+    )
+    assert scientific.account.ok(scientific.program("python3"), script) == "[1, 4, 9]\n"
+
+
+@pytest.mark.parametrize("name", ["moved", "with space", "quo'te\"s", "dol$lar `x`", "st*r"])
+def test_a_moved_installation_works(small: Installation, name: str) -> None:
+    account = small.account
+    place = account.work / f"copy {name}"
+    shutil.copytree(small.prefix, place, symlinks=True)
+    code = "import demo_noarch, subprocess as s, sys; print(sys.executable); "
+    code += "print(s.check_output([sys.executable, '-c', 'print(1)'], text=True))"
+    out = account.ok(place / "bin/python3", "-c", code).splitlines()
+    assert out[:2] == [str(place / "bin/python3"), "1"]
+
+
+def test_a_prefix_reached_through_links(scientific: Installation) -> None:
+    account = scientific.account
+    link = account.work / "link"
+    link.symlink_to(scientific.prefix)
+    code = "import sys; print(sys.executable, sys.prefix)"
+    inside = scientific.manifest["install_path"]
+    assert account.ok(link / "bin/python3", "-c", code) == f"{link}/bin/python3 {inside}\n"
+    single = account.work / "my-python"
+    single.symlink_to(scientific.program("python3"))
+    assert account.ok(single, "-c", code) == f"{single} {inside}\n"
+
+
+def test_called_by_relative_paths(scientific: Installation) -> None:
+    account = scientific.account
+    code = "import sys; print(sys.prefix)"
+    inside = scientific.manifest["install_path"]
+    for cwd, path in (
+        (scientific.prefix / "bin", "./python3"),
+        (scientific.prefix, "bin/python3"),
+        (scientific.prefix / "bin", "../bin/python3"),
+    ):
+        assert account.ok("bash", "-c", f'{path} -c "{code}"', cwd=cwd) == f"{inside}\n"
+
+
+def test_the_working_directory_through_a_link(scientific: Installation) -> None:
+    account = scientific.account
+    real = account.directory("pfs/project")
+    link = account.work / "scratch"
+    link.symlink_to(real)
+    code = "import os; print(os.getcwd()); open('here', 'w').close()"
+    out = account.ok("bash", "-c", f'cd {link} && {scientific.program("python3")} -c "{code}"')
+    assert out == f"{real}\n"
+    assert (real / "here").exists()
+
+
+def test_the_working_directory_may_be_the_bin_directory(scientific: Installation) -> None:
+    code = (
+        "import subprocess as s; print(s.check_output(['./python3', '-c', 'print(1)'], text=True))"
+    )
+    assert scientific.python(code, cwd=scientific.prefix / "bin").strip() == "1"
+
+
+def test_tmpdir_through_a_link(scientific: Installation) -> None:
+    account = scientific.account
+    real = account.directory("tmp-real")
+    link = account.work / "tmp-link"
+    link.symlink_to(real)
+    out = scientific.python("import tempfile; print(tempfile.mkdtemp())", env={"TMPDIR": str(link)})
+    assert out.startswith(f"{link}/")
+    assert len(os.listdir(real)) == 1
+
+
+# -- the user's own settings, other containers ---------------------------------------------------
+@pytest.mark.parametrize("name", ["SINGULARITY_BIND", "APPTAINER_BIND", "APPTAINER_BINDPATH"])
+def test_the_users_binds_are_kept(scientific: Installation, name: str) -> None:
+    account = scientific.account
+    source = account.work / "data"
+    source.mkdir(exist_ok=True)
+    (source / "file").write_text("content")
+    env = {name: f"{source}:/mnt"}
+    if name == "SINGULARITY_BIND":  # Apptainer alone would drop the one for the other
+        other = account.work / "other-data"
+        other.mkdir(exist_ok=True)
+        env["APPTAINER_BIND"] = f"{other}:/media"
+    out = scientific.python("print(open('/mnt/file').read())", env=env)
+    assert out == "content\n"
+
+
+def test_the_users_container_variables_are_kept(scientific: Installation) -> None:
+    env = {"SINGULARITYENV_ONE": "1", "APPTAINERENV_TWO": "2", "LD_LIBRARY_PATH": "/some/lib"}
+    code = "import os; print([os.environ[n] for n in ('ONE', 'TWO', 'LD_LIBRARY_PATH')])"
+    assert scientific.python(code, env=env) == "['1', '2', '/some/lib']\n"
+
+
+def test_inside_another_container_a_shim_says_how_to_compose(
+    scientific: Installation, small: Installation
+) -> None:
+    account = scientific.account
+    command = [small.program("_debug_exec"), scientific.program("python3"), "-c"]
+    refused = account.run(*command, "pass")
+    assert refused.returncode == 1
+    assert f"CONTAINERIZE_WITH={scientific.prefix}" in refused.stderr
+    composed = account.ok(
+        *command, "import numpy; print('yes')", env={"CONTAINERIZE_WITH": str(scientific.prefix)}
+    )
+    assert composed == "yes\n"
+
+
+def test_shims_of_a_removed_generation_fail_clearly(small: Installation) -> None:
+    place = small.account.work / "broken copy"
+    shutil.copytree(small.prefix, place, symlinks=True)
+    (place / "current").unlink()
+    (place / "current").symlink_to(".generations/99")
+    done = small.account.run(place / "bin/python3", "-c", "pass")
+    assert done.returncode != 0
+    assert "[ ERROR ]" in done.stderr
+
+
+def test_many_programs_at_once(scientific: Installation) -> None:
+    account = scientific.account
+    argv = account.argv([scientific.program("python3"), "-c", "import numpy; print(1)"])
+    children = [
+        subprocess.Popen(
+            argv,
+            env=account.environment(),
+            cwd=account.work,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(16)
+    ]
+    outputs = [child.communicate(timeout=120)[0] for child in children]
+    assert outputs == ["1\n"] * 16
+
+
+def test_a_started_program_keeps_running_where_its_parent_was(scientific: Installation) -> None:
+    """exec: the process that was started is the one that ends, nothing stays behind."""
+    account = scientific.account
+    argv = account.argv([scientific.program("python3"), "-c", "import time; time.sleep(600)"])
+    child = subprocess.Popen(argv, env=account.environment(), cwd=account.work)
+    time.sleep(2)
+    child.kill()
+    child.wait(30)
+    marker = "import time; time.sleep(600)"
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        found = subprocess.run(["pgrep", "-f", marker], capture_output=True, text=True, check=False)
+        if not found.stdout:
+            return
+        time.sleep(0.2)
+    pytest.fail(f"left behind: {found.stdout}")
