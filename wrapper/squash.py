@@ -26,6 +26,7 @@ COMPRESSIONS: Mapping[str, tuple[str, ...]] = {
 IMAGE_TIME = "946684800"  # 2000-01-01T00:00:00Z
 _OLDEST = (4, 4)  # first with -mkfs-time, -all-time and reproducible output
 _PERCENTAGE_SINCE = (4, 6)
+_MEMORY = "256M"
 _MOST_PROCESSORS = 16  # a login node is shared
 
 
@@ -58,7 +59,8 @@ class Squasher:
             *COMPRESSIONS[compression],
             *("-noappend", "-no-xattrs", "-all-root", "-quiet"),
             *("-mkfs-time", IMAGE_TIME, "-all-time", IMAGE_TIME),
-            *("-processors", str(processors())),
+            # mksquashfs would take a quarter of the node's memory for its queues.
+            *("-processors", str(processors()), "-mem", _MEMORY),
             "-percentage" if self.version >= _PERCENTAGE_SINCE else "-no-progress",
         ]
 

@@ -1,0 +1,65 @@
+# `make` lists the targets. Everything they make is in .venv and .cache.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup runtime fuse channel env demo test lint types bench ci clean
+
+PYTHON ?= python3
+
+# A machine's own runtime and squashfs-tools are used; where it has none, a private Apptainer.
+apptainer := .cache/apptainer
+own_runtime := $(shell PATH=$${PATH//"$(CURDIR)/$(apptainer)/bin:"/}; command -v mksquashfs >/dev/null && \
+	{ command -v singularity || command -v apptainer; })
+bin := $(CURDIR)/.venv/bin$(if $(own_runtime),,:$(CURDIR)/$(apptainer)/bin)
+run := PATH='$(bin)':"$$PATH"
+
+shell_files = $(shell grep -lE '^\#!.*[/ ](ba)?sh' tools/* .ci/run) $(wildcard wrapper/templates/*.sh)
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
+
+setup: .venv/.stamp ## the programs and what their development needs, in .venv
+.venv/.stamp: pyproject.toml
+	@[[ -x .venv/bin/python ]] || $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+runtime: ## Apptainer and squashfs-tools, where the machine has none
+ifeq ($(own_runtime),)
+	@tools/get-apptainer $(apptainer)
+else
+	@echo 'using $(own_runtime)'
+endif
+
+fuse: ## let ordinary users mount images (as root, where /dev/fuse is root's alone)
+	@[[ $$EUID -eq 0 ]] || { echo 'make fuse: only root can do this' >&2; exit 1; }
+	@chmod 666 /dev/fuse
+
+channel: setup ## a small conda channel of real packages, for tests and first steps
+	@$(run) python -m tests.channel .cache/channel
+
+env: ## eval "$(make env)" puts all of this on PATH
+	@printf 'export PATH=%q:$$PATH\n' '$(bin)'
+
+demo: setup runtime channel ## see it work
+	@$(run) tools/demo
+
+test: setup runtime channel ## all tests (ARGS='tests/unit -k lock' for some)
+	@$(run) python -m pytest $(ARGS)
+
+lint: setup ## ruff and shellcheck
+	@$(run) ruff check
+	@$(run) ruff format --check
+	@$(run) shellcheck $(shell_files)
+
+types: setup ## mypy
+	@$(run) mypy
+
+bench: setup runtime channel ## measure starts, builds and images
+	@$(run) python -m benchmarks $(ARGS)
+
+ci: lint types test ## what has to pass
+
+clean: ## remove .venv and .cache
+	@rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache

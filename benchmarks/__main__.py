@@ -1,0 +1,123 @@
+"""``make bench``: build the numpy + scipy environment, measure, print the table.
+
+Exit status 1 where a promise of docs/performance.md is not kept. ``ARGS='--rounds 5'`` for a
+quick look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import floor
+from benchmarks.measure import Row, command, peak_memory, side_by_side
+from wrapper.runtime import EXEC_FLAGS, find_runtime, host_binds
+from wrapper.workspace import CACHE_VARIABLE, remove_tree
+
+REPOSITORY = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+COMMANDS = ("conda-containerize", "containerize")
+CONCURRENT = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=40, help="of the start-up measurement")
+    rounds = parser.parse_args().rounds
+    work = Path(tempfile.mkdtemp(prefix="containerize-bench-"))
+    os.environ[CACHE_VARIABLE] = str(work / "cache")
+    try:
+        rows = list(_rows(work, rounds))
+    finally:
+        remove_tree(work)
+    for row in rows:
+        mark = "ok" if row.kept else "MISSED"
+        print(f"{row.what:<44} {row.value:>10}  against {row.against:<34} {mark}")
+    sys.exit(0 if all(row.kept for row in rows) else 1)
+
+
+def _rows(work: Path, rounds: int) -> Iterator[Row]:
+    file = work / "env.yml"
+    channel = (REPOSITORY / ".cache/channel").as_uri()
+    file.write_text(f"channels: ['{channel}']\ndependencies: [python, numpy, scipy]\n")
+    prefix = work / "env"
+    new = [BIN / "conda-containerize", "new", "-q", "--prefix"]
+    memory = peak_memory([*new, prefix, file], os.environ)  # also fills the cache
+    yield from _starts(prefix, rounds)
+    yield from _builds(work, file, max(3, rounds // 8))
+    yield Row(
+        what="peak memory of a build",
+        value=f"{memory / 1e6:.0f} MB",
+        against="600 MB",
+        figure=memory,
+        limit=600e6,
+    )
+    for name in COMMANDS:
+        taken = side_by_side({name: command([BIN / name, "--help"], os.environ)}, 10)[name]
+        yield Row(
+            what=f"{name} --help",
+            value=f"{taken.median():.2f} s",
+            against="0.2 s",
+            figure=taken.median(),
+            limit=0.2,
+        )
+
+
+def _starts(prefix: Path, rounds: int) -> Iterator[Row]:
+    shim = [prefix / "bin/python3", "-c", "pass"]
+    bare = bare_line(prefix)
+    env = dict(os.environ)
+    for copies, limit, count in ((1, 1.05, rounds), (CONCURRENT, 1.1, max(3, rounds // 8))):
+        jobs = {"shim": command(shim, env, copies), "bare": command(bare, env, copies)}
+        taken = side_by_side(jobs, count)
+        ratio = taken["shim"].median() / taken["bare"].median()
+        yield Row(
+            what=f"start of python3 -c pass, {copies} at once",
+            value=f"{ratio:.3f} x",
+            against=f"bare exec line ({taken['bare'].median():.3f} s)",
+            figure=ratio,
+            limit=limit,
+        )
+
+
+def bare_line(prefix: Path) -> list[str]:
+    """The runtime's own line with the same image and binds as the shim's."""
+    generation = (prefix / "current").resolve()
+    binds = ",".join([*host_binds(), f"{generation}/_bin:{prefix}/bin"])
+    runtime = str(find_runtime(os.environ).path)
+    image = str(generation / "img.sqfs")
+    line = [runtime, "-s", "exec", *EXEC_FLAGS, "--home", os.environ["HOME"], "-B", binds, image]
+    return [*line, str(prefix / "bin/python3"), "-c", "pass"]
+
+
+def _builds(work: Path, file: Path, rounds: int) -> Iterator[Row]:
+    prefix = work / "again"
+
+    def build() -> float:
+        shutil.rmtree(prefix, ignore_errors=True)
+        argv = [BIN / "conda-containerize", "new", "-q", "--prefix", prefix, file]
+        return command(argv, os.environ)()
+
+    parts = floor.jobs(work, file)
+    taken = side_by_side({"build": build, **parts}, rounds)
+    medians = {name: benchmark.median() for name, benchmark in taken.items()}
+    total = sum(medians[name] for name in parts)
+    detail = " + ".join(f"{name} {medians[name]:.1f}" for name in parts)
+    yield Row(
+        what="warm build of numpy + scipy",
+        value=f"{medians['build'] / total:.2f} x",
+        against=f"{detail} s",
+        figure=medians["build"] / total,
+        limit=1.3,
+    )
+
+
+if __name__ == "__main__":
+    start = time.perf_counter()
+    main()
