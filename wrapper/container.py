@@ -46,12 +46,11 @@ class BuildContainer:
         :param env: variables it sees besides the inherited ones. :param cwd: its directory.
         :raises ScriptError: it fails; ``detail`` holds its last lines.
         """
-        directory = cwd or self.scratch
         argv = self.runtime.exec_argv(
             self.skeleton,
             [*host_binds(), f"{self.tree}:{self.install_path}"],
             command,
-            cwd=directory,
+            cwd=cwd or self.scratch,
             home=home_of(self.environ),
         )
         try:
@@ -59,7 +58,6 @@ class BuildContainer:
                 argv,
                 console=self.console,
                 env={**self._environment(), **(env or {})},
-                cwd=directory,
                 on_line=on_line,
             )
         except ToolFailed as error:

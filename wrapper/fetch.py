@@ -22,11 +22,14 @@ _CONCURRENT = 8
 _BLOCK = 1 << 20
 
 
-def fetch(records: Sequence[RepoDataRecord], *, cache: Path, advance: Advance) -> dict[str, Path]:
-    """Bring all archives, checked, and return where each package's (by name) lies.
+def fetch(
+    records: Sequence[RepoDataRecord], *, cache: Path, advance: Advance
+) -> list[RepoDataRecord]:
+    """Bring all archives, checked, and return them as records that rattler installs from disk.
 
     Archives of ``file://`` channels are checked where they are. Others are kept in
-    ``cache/archives`` under their hash.
+    ``cache/archives`` under their hash. The returned records hold what the archives say of
+    themselves, in the order of ``records``: a solve and a lock of the same packages give the same.
 
     :raises PackageError: an archive is missing or is not what its hash says.
     :raises ChannelError: a download fails.
@@ -36,23 +39,23 @@ def fetch(records: Sequence[RepoDataRecord], *, cache: Path, advance: Advance) -
 
 async def _fetch_all(
     records: Sequence[RepoDataRecord], store: Path, advance: Advance
-) -> dict[str, Path]:
+) -> list[RepoDataRecord]:
     client = Client.default_client()
     limit = asyncio.Semaphore(_CONCURRENT)
     total = sum(record.size or 0 for record in records)
     done = 0
 
-    async def one(record: RepoDataRecord) -> tuple[str, Path]:
+    async def one(record: RepoDataRecord) -> RepoDataRecord:
         nonlocal done
         async with limit:
-            path = await _fetch_one(record, store, client)
+            local = await _read(record, await _fetch_one(record, store, client))
         done += record.size or 0
         advance(done, total)
-        return record.name.normalized, path
+        return local
 
     tasks = [asyncio.ensure_future(one(record)) for record in records]
     try:
-        return dict(await asyncio.gather(*tasks))
+        return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
@@ -96,6 +99,18 @@ async def _fetch_one(record: RepoDataRecord, store: Path, client: Client) -> Pat
         raise
     partial.rename(path)
     return path
+
+
+async def _read(record: RepoDataRecord, path: Path) -> RepoDataRecord:
+    try:
+        return await RepoDataRecord.from_package_archive(path)
+    except Exception as error:
+        raise PackageError(
+            f"package {record.file_name} cannot be read",
+            where=record.url,
+            hint="report it to the channel's owner",
+            detail=str(error),
+        ) from None
 
 
 def _key(record: RepoDataRecord) -> str:

@@ -35,25 +35,24 @@ class _Reporter:
 
 
 def link_packages(
-    records: Sequence[RepoDataRecord],
-    archives: Mapping[str, Path],
+    archives: Sequence[RepoDataRecord],
     *,
+    urls: Mapping[str, str],
     tree: Path,
     install_path: str,
     cache: Path,
     advance: Advance,
 ) -> None:
-    """Install ``records`` into ``tree`` (outside) so that they work at ``install_path`` (inside).
+    """Install ``archives`` into ``tree`` (outside) so that they work at ``install_path`` (inside).
 
-    :param archives: the checked archive of each package, by name.
+    :param archives: checked packages on disk. :param urls: where each came from, by name.
     :param cache: directory for unpacked packages; on the tree's file system they are hard-linked.
     :raises PackageError: an archive cannot be unpacked or linked.
     """
-    local = [_at(record, archives[record.name.normalized]) for record in records]
     try:
         asyncio.run(
             rattler.install(
-                local,
+                list(archives),
                 target_prefix=tree,
                 cache_dir=cache / "pkgs",
                 show_progress=False,
@@ -68,22 +67,17 @@ def link_packages(
             hint="if the text speaks of space, use --tmpdir; otherwise the package is broken",
             detail=str(error),
         ) from None
-    _clean_metadata(records, tree)
+    _clean_metadata(urls, tree)
 
 
-def _at(record: RepoDataRecord, archive: Path) -> RepoDataRecord:
-    """The same package, to be taken from a local archive."""
-    return RepoDataRecord(record, record.file_name, archive.as_uri(), record.channel)
-
-
-def _clean_metadata(records: Sequence[RepoDataRecord], tree: Path) -> None:
+def _clean_metadata(urls: Mapping[str, str], tree: Path) -> None:
     """Let ``conda-meta`` say where packages come from, not where they lay during the build."""
-    urls = {record.name.normalized: record.url for record in records}
     for path in sorted((tree / "conda-meta").glob("*.json")):
         data = json.loads(path.read_text())
         for key in _LOCAL_FACTS:
             data.pop(key, None)
-        data["url"] = urls.get(data["name"], data["url"])
+        data["url"] = urls[data["name"]]
+        data["channel"] = data["url"].rsplit("/", 2)[0]
         data["files"] = sorted(data.get("files", []))
         path.unlink()  # it may be a hard link into a cache
         path.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")

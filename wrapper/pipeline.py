@@ -24,7 +24,6 @@ from wrapper.deploy import Staging
 from wrapper.models import (
     Activation,
     EnvironmentSpec,
-    Guarded,
     LockedPackage,
     NewRequest,
     Plan,
@@ -38,8 +37,6 @@ from wrapper.workspace import Workspace
 # Unpacked packages against their archives: measured 3.2 on numpy + scipy; and their .pyc.
 _UNPACKED_RATIO = 4.0
 _IMAGE_RATIO = 1.2
-# A user's ~/.local must not change what an installation imports, unless they say so.
-_NO_USER_SITE = Guarded(guards=("PYTHONNOUSERSITE",), assign={"PYTHONNOUSERSITE": "1"})
 
 
 def plan_new(request: NewRequest, console: Console) -> Plan:
@@ -190,8 +187,8 @@ class Build:
             archives = fetch(records, cache=self.space.cache, advance=advance)
         with self.console.step("Linking") as advance:
             link_packages(
-                records,
                 archives,
+                urls={record.name.normalized: record.url for record in records},
                 tree=self.tree,
                 install_path=self.install_path,
                 cache=self.space.cache,
@@ -252,7 +249,7 @@ class Build:
                 f"{script} depends on the moment it runs: it is sourced at every start, "
                 "which costs some milliseconds"
             )
-        return replace(activation, default=(*activation.default, _NO_USER_SITE))
+        return activation
 
     def _programs(self) -> dict[str, str]:
         found, skipped = tree.programs(self.tree)

@@ -61,12 +61,10 @@ def run(
     *,
     console: Console,
     env: Mapping[str, str],
-    cwd: Path | None = None,
     on_line: Callable[[str], bool] | None = None,
 ) -> None:
     """Run a program to its end, its output (both streams, in order) in the log.
 
-    :param cwd: working directory, a path outside the container.
     :param on_line: sees every line of output first; true means it is not for the log.
     :raises ToolError: the program is missing or ends with a status other than 0; ``detail`` holds
         its last lines and ``status`` its exit status (negative: the signal that ended it).
@@ -78,7 +76,6 @@ def run(
         child = subprocess.Popen(
             words,
             env=dict(env),
-            cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

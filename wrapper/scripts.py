@@ -28,6 +28,7 @@ def run_post_link(container: BuildContainer, records: Sequence[RepoDataRecord]) 
         container.run(
             ["/bin/bash", f"{container.install_path}/{script}"],
             what=f"the post-link script of {name}",
+            cwd=Path(f"{container.install_path}/bin"),  # as conda does
             env={
                 "PREFIX": container.install_path,
                 "PKG_NAME": name,

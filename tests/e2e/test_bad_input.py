@@ -75,7 +75,7 @@ def check(place: Place, outcome: tuple[int, str], code: ExitCode, *texts: str) -
         ("dependencies: []\n", ("no dependencies", "line 1")),
         ("dependencies:\n  - python\n  - 3.11\n", ("must be a string, found 3.11", "line 3")),
         ("dependencies:\n  - numpy: 1.26\n", ("must be a string", "line 2")),
-        ("dependencies:\n  - 'py thon ??'\n", ("not a package specification", "line 2")),
+        ("dependencies:\n  - 'numpy>='\n", ("not a package specification", "line 2")),
     ],
 )
 def test_environment_files(place: Place, text: str | None, messages: tuple[str, ...]) -> None:

@@ -146,7 +146,7 @@ def test_conda_lock_itself_reads_the_lock(scientific: Installation) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    rendered = (scientific.account.home / "linux-64.txt.lock").read_text()
+    rendered = (scientific.account.home / "linux-64.txt").read_text()
     assert "numpy-2" in rendered
 
 

@@ -102,24 +102,35 @@ if [[ ! -x $_cw_runtime ]]; then
             "load the module that has it, or set CONTAINERIZE_RUNTIME to its path"
 fi
 
-# -- What the container sees: the host's top-level directories (a bind whose source is missing is
-# fatal to the runtime, and nodes differ), the real programs over the shims, the user's own binds.
-# Apptainer would drop a SINGULARITY_BIND that differs from APPTAINER_BIND, so we pass both.
+# -- What the container sees: the user's own binds, the host's top-level directories (a bind whose
+# source is missing is fatal to the runtime, and nodes differ), the real programs over the shims.
+# Apptainer would drop a SINGULARITY_BIND that differs from APPTAINER_BIND, so we pass both; and of
+# two binds to one place the runtime drops the later, so ours gives way.
+_cw_user_binds=
+for _cw_pair in "$SINGULARITY_BIND" "$SINGULARITY_BINDPATH" "$APPTAINER_BIND" \
+    "$APPTAINER_BINDPATH" "$CW_EXTRA_BIND_MOUNTS"; do
+    [[ -n $_cw_pair && $_cw_user_binds, != *",$_cw_pair,"* ]] && _cw_user_binds+=,$_cw_pair
+done
+unset -v SINGULARITY_BIND SINGULARITY_BINDPATH APPTAINER_BIND APPTAINER_BINDPATH
+_cw_taken=,
+_cw_rest=${_cw_user_binds#,}
+while [[ -n $_cw_rest ]]; do # SOURCE[:DESTINATION[:OPTIONS]],…
+    _cw_pair=${_cw_rest%%,*}
+    _cw_rest=${_cw_rest#"$_cw_pair"}
+    _cw_rest=${_cw_rest#,}
+    [[ $_cw_pair == *:* ]] && _cw_pair=${_cw_pair#*:} && _cw_pair=${_cw_pair%%:*}
+    _cw_taken+=${_cw_pair%/},
+done
 _cw_binds=
 for _cw_dir in /*; do
     case $_cw_dir in
         /dev | /proc | /sys | /lost+found | *[:,\\]*) continue ;;
     esac
-    [[ -d $_cw_dir ]] || continue
+    [[ -d $_cw_dir && $_cw_taken != *",$_cw_dir,"* ]] || continue
     [[ -L $_cw_dir && " ${_cw_links[*]} " == *" $_cw_dir "* ]] && continue
     _cw_binds+=$_cw_dir,
 done
-_cw_binds+=$_cw_generation_dir/_bin:$_cw_physical/bin$_cw_other_binds
-for _cw_user_binds in "$SINGULARITY_BIND" "$SINGULARITY_BINDPATH" "$APPTAINER_BIND" \
-    "$APPTAINER_BINDPATH" "$CW_EXTRA_BIND_MOUNTS"; do
-    [[ -n $_cw_user_binds && ,$_cw_binds, != *",$_cw_user_binds,"* ]] && _cw_binds+=,$_cw_user_binds
-done
-unset -v SINGULARITY_BIND SINGULARITY_BINDPATH APPTAINER_BIND APPTAINER_BINDPATH
+_cw_binds+=$_cw_generation_dir/_bin:$_cw_physical/bin$_cw_other_binds$_cw_user_binds
 
 # -- The active environment. A container inherits variables as they are; only PATH and
 # LD_LIBRARY_PATH it takes from SINGULARITYENV_PATH and so on (either family's name, for its own
@@ -162,6 +173,9 @@ done
 for _cw_pair in "${_cw_chosen[@]}"; do
     export "${_cw_pair?}"
 done
+# A user's ~/.local must not change what the installation imports, unless they say so (with an
+# empty value).
+[[ -v PYTHONNOUSERSITE ]] || export PYTHONNOUSERSITE=1
 for _cw_unset in "${_cw_unsets[@]}"; do
     unset -v "$_cw_unset"
 done
