@@ -12,6 +12,7 @@ apptainer := .cache/apptainer
 own_runtime := $(shell PATH=$${PATH//"$(CURDIR)/$(apptainer)/bin:"/}; command -v mksquashfs >/dev/null && \
 	{ command -v singularity || command -v apptainer; })
 bin := $(CURDIR)/.venv/bin$(if $(own_runtime),,:$(CURDIR)/$(apptainer)/bin)
+pip := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 run := PATH='$(bin)':"$$PATH"
 
 shell_files = $(shell grep -lE '^\#!.*[/ ](ba)?sh' tools/* .ci/run) $(wildcard wrapper/templates/*.sh)
@@ -20,9 +21,13 @@ help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
 
 setup: .venv/.stamp ## the programs and what their development needs, in .venv
+	@:
+# uv is four times as fast as pip, but does not know pip's configuration (a private index).
 .venv/.stamp: pyproject.toml
 	@[[ -x .venv/bin/python ]] || $(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(pip) uv
+	@.venv/bin/uv pip install --quiet --python .venv --editable '.[dev]' 2>/dev/null || \
+		$(pip) --editable '.[dev]'
 	@touch $@
 
 runtime: ## Apptainer and squashfs-tools, where the machine has none

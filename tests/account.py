@@ -6,10 +6,10 @@ where the tests run as root they make an ordinary user and run everything as tha
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +20,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 USER_NAME = "containerize-test"
 _FUSE = Path("/dev/fuse")
+_CWD = "@cwd@"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +43,10 @@ class Account:
         plain = {name: os.environ[name] for name in kept if name in os.environ}
         return {**plain, "HOME": str(self.home), "USER": self.name, **(more or {})}
 
-    def argv(self, argv: Sequence[str | Path]) -> list[str]:
-        """The line that runs ``argv`` as this account."""
-        return [*self._prefix, *map(os.fspath, argv)]
+    def argv(self, argv: Sequence[str | Path], cwd: Path | None = None) -> list[str]:
+        """The line that runs ``argv`` as this account in the directory ``cwd``."""
+        prefix = [word.replace(_CWD, str(cwd or self.work)) for word in self._prefix]
+        return [*prefix, *map(os.fspath, argv)]
 
     def run(
         self,
@@ -56,7 +58,7 @@ class Account:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; its status and output are the caller's to check."""
         return subprocess.run(
-            self.argv(argv),
+            self.argv(argv, cwd),
             env=self.environment(env),
             cwd=cwd or self.work,
             input=stdin,
@@ -104,8 +106,7 @@ def ordinary_user(root: Path) -> Account:
         entry = pwd.getpwnam(USER_NAME)
     except KeyError:
         subprocess.run(
-            ["useradd", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-            + ["--shell", "/bin/bash", USER_NAME],
+            ["useradd", "--user-group", "--no-create-home", "--shell", "/bin/bash", USER_NAME],
             check=True,
         )
         entry = pwd.getpwnam(USER_NAME)
@@ -126,30 +127,34 @@ def _account(name: str, root: Path, uid: int | None, prefix: tuple[str, ...]) ->
 def _user_prefix(uid: int) -> tuple[str, ...]:
     """Run as the user, with the repository and this Python within reach.
 
-    They may lie below a closed directory (``/root``). The command gets a mount namespace where
-    that directory is empty and open but for what is needed, at the same paths.
+    They may lie below a closed directory (``/root``). Commands then enter a mount namespace where
+    that directory is empty and open but for what is needed, at the same paths. A process of ours
+    holds it: a runtime's own namespaces do not keep their parent alive.
     """
-    needed = (REPOSITORY, Path(sys.base_prefix))
+    identity = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--")
     closed: dict[Path, list[Path]] = {}
-    for path in needed:
+    for path in (REPOSITORY, Path(sys.base_prefix)):
         for parent in reversed(path.parents):
             if not parent.stat().st_mode & 0o001:
                 closed.setdefault(parent, []).append(path)
                 break
-    lines = ["set -e"]
-    for directory, paths in closed.items():
-        aside = Path(tempfile.gettempdir(), f"{USER_NAME}{str(directory).replace('/', '-')}")
-        aside.mkdir(mode=0o700, exist_ok=True)
-        lines.append(shlex.join(["mount", "--bind", str(directory), str(aside)]))
-        lines.append(shlex.join(["mount", "-t", "tmpfs", "-o", "mode=755", "open", str(directory)]))
-        for path in paths:
-            inner = aside / path.relative_to(directory)
-            lines.append(shlex.join(["mkdir", "-p", str(path)]))
-            lines.append(shlex.join(["mount", "--bind", str(inner), str(path)]))
-        lines.append(shlex.join(["umount", str(aside)]))
-    lines.append('cd "$PWD"')  # the old one is below the mounts
-    identity = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
-    lines.append(f'exec setpriv {shlex.join(identity)} -- "$@"')
-    script = "\n".join(lines)
-    unshare = shutil.which("unshare") or "unshare"
-    return (unshare, "--mount", "--propagation", "private", "bash", "-c", script, "as-user")
+    if not closed:
+        return identity
+    script = "\n".join(["set -e", *map(_opened, closed, closed.values()), "echo ready", "read _"])
+    unshare = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script]
+    holder = subprocess.Popen(unshare, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(holder.kill)
+    assert holder.stdout is not None and holder.stdout.readline() == "ready\n"
+    return ("nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", f"--wdns={_CWD}", *identity)
+
+
+def _opened(directory: Path, needed: Sequence[Path]) -> str:
+    """Shell lines that put an open directory over a closed one, with ``needed`` bound back."""
+    aside = Path(tempfile.mkdtemp(prefix=USER_NAME))
+    lines = [["mount", "--bind", directory, aside]]
+    lines.append(["mount", "-t", "tmpfs", "-o", "mode=755", "open", directory])
+    for path in needed:
+        inner = aside / path.relative_to(directory)
+        lines += [["mkdir", "-p", path], ["mount", "--bind", inner, path]]
+    lines += [["umount", aside], ["rmdir", aside]]
+    return "\n".join(shlex.join(map(str, line)) for line in lines)

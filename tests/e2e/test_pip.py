@@ -1,0 +1,111 @@
+"""pip packages in a conda environment, from an index on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.account import Account
+from tests.channel.serve import serve
+from tests.e2e.conftest import CONDA, Builder, Installation, environment_text
+from tests.index import write_index, write_wheel
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an index with: alpha 1.0 and 2.0 (needs beta), beta 1.0, numpy 99 (a trap)."""
+    root = tmp_path_factory.mktemp("index")
+    wheels = [
+        write_wheel(root, "alpha", "1.0"),
+        write_wheel(root, "alpha", "2.0", requires=("beta", "demo-noarch")),
+        write_wheel(root, "beta", "1.0"),
+        write_wheel(root, "demo_noarch", "9.0"),
+    ]
+    write_index(root, wheels)
+    with serve(root) as url:
+        yield f"{url.rstrip('/')}/simple"
+
+
+@pytest.fixture(scope="module")
+def with_pip(account: Account, build: Builder, index: str) -> Installation:
+    """An environment with a ``pip:`` section that uses every way to name a package."""
+    account.file("more.txt", "beta\n")
+    more = f"  - pip:\n    - --index-url {index}\n    - alpha\n    - -r more.txt\n"
+    return build(account, "with-pip", "python", "demo-noarch", more=more)
+
+
+def test_packages_are_installed_with_their_programs(with_pip: Installation) -> None:
+    code = "import alpha, beta, demo_noarch; print(alpha.VERSION, beta.VERSION)"
+    assert with_pip.python(code) == "2.0 1.0\n"
+    assert with_pip.account.ok(with_pip.program("alpha-run")) == "alpha 2.0\n"
+
+
+def test_what_conda_installed_and_fits_is_kept(with_pip: Installation) -> None:
+    code = "import importlib.metadata as m; print(m.version('demo-noarch'))"
+    assert with_pip.python(code) == "1.0\n"
+
+
+def test_they_are_listed_and_locked_with_hashes(with_pip: Installation) -> None:
+    from wrapper.spec import read_spec
+
+    listed = with_pip.account.ok(with_pip.program("list-packages"))
+    assert "alpha" in listed and "beta" in listed
+    locked = read_spec(with_pip.prefix / "current/conda-lock.yml").locked or ()
+    pip = {p.name: p for p in locked if p.manager == "pip"}
+    assert set(pip) == {"alpha", "beta"}
+    assert all(p.sha256 and p.url.endswith(".whl") for p in pip.values())
+
+
+def test_the_lock_rebuilds_the_same_image(me: Account, build: Builder, index: str) -> None:
+    more = f"  - pip:\n    - --index-url {index}\n    - alpha\n"
+    first = build(me, "pip-same", "python", "demo-noarch", more=more)
+    lock = me.file("pip-same.lock.yml", (first.prefix / "current/conda-lock.yml").read_text())
+    first.prefix.rename(me.work / "pip-same-first")
+    me.ok(CONDA, "new", "--prefix", first.prefix, lock)
+    digests = {
+        json.loads((me.work / name / "current/manifest.json").read_text())["image"]["sha256"]
+        for name in ("pip-same-first", "pip-same")
+    }
+    assert len(digests) == 1
+
+
+def test_a_file_that_changed_since_it_was_locked_is_refused(
+    me: Account, build: Builder, tmp_path: Path
+) -> None:
+    wheel = write_wheel(tmp_path, "alpha", "1.0")
+    write_index(tmp_path, [wheel])
+    with serve(tmp_path) as url:
+        more = f"  - pip:\n    - --index-url {url.rstrip('/')}/simple\n    - alpha\n"
+        first = build(me, "pip-changed", "python", more=more)
+        lock = me.file("changed.lock.yml", (first.prefix / "current/conda-lock.yml").read_text())
+        write_wheel(tmp_path, "alpha", "1.0", requires=("something",))
+        done = me.run(CONDA, "new", "--prefix", me.work / "pip-refused", lock, "--nocache")
+    assert done.returncode == 7
+    assert "hash" in done.stderr.lower()
+    assert not (me.work / "pip-refused").exists()
+
+
+def test_a_requirements_file_is_an_option(me: Account, build: Builder, index: str) -> None:
+    me.file("r.txt", f"--index-url {index}\nalpha==1.0\n")
+    done = build(me, "pip-option", "python", options=("-r", "r.txt"))
+    assert done.python("import alpha; print(alpha.VERSION)") == "1.0\n"
+
+
+def test_a_path_is_installed_and_said_not_to_be_locked(
+    me: Account, channel: Path, runtime: Path
+) -> None:
+    package = me.work / "local-package"
+    package.mkdir()
+    wheel = write_wheel(package, "gamma", "3.0")
+    file = me.file(
+        "path.yml",
+        environment_text(channel, "python", more=f"  - pip:\n    - ./local-package/{wheel.name}\n"),
+    )
+    done = me.run(CONDA, "new", "--prefix", me.work / "pip-path", file)
+    assert done.returncode == 0, done.stderr
+    assert "not in the lock" in done.stderr and "gamma" in done.stderr
+    installation = Installation(prefix=me.work / "pip-path", account=me)
+    assert installation.python("import gamma; print(gamma.VERSION)") == "3.0\n"

@@ -1,0 +1,52 @@
+"""A package index on this machine: wheels made on the spot, in the layout of the simple API."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def write_wheel(
+    directory: Path, name: str, version: str, *, requires: tuple[str, ...] = ()
+) -> Path:
+    """A pure wheel with the module ``name``, whose ``VERSION`` and ``main`` can be called."""
+    module = f"VERSION = {version!r}\n\n\ndef main():\n    print({name!r}, VERSION)\n"
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+    files = {
+        f"{name}/__init__.py": module,
+        f"{info}/METADATA": metadata,
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{name}-run = {name}:main\n",
+    }
+    path = directory / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, text in files.items():
+            archive.writestr(zipfile.ZipInfo(file), text)
+        archive.writestr(zipfile.ZipInfo(f"{info}/RECORD"), _record(files, info))
+    return path
+
+
+def _record(files: Mapping[str, str], info: str) -> str:
+    lines = []
+    for file, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
+        lines.append(f"{file},sha256={digest.decode()},{len(text.encode())}\n")
+    return "".join(lines) + f"{info}/RECORD,,\n"
+
+
+def write_index(root: Path, wheels: list[Path]) -> None:
+    """The simple API (PEP 503) for wheels below ``root``: ``root/simple/NAME/index.html``."""
+    pages: dict[str, list[str]] = {}
+    for wheel in wheels:
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        link = f'<a href="/{wheel.relative_to(root)}#sha256={digest}">{wheel.name}</a>'
+        pages.setdefault(wheel.name.split("-")[0].replace("_", "-"), []).append(link)
+    for name, links in pages.items():
+        page = root / "simple" / name / "index.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>")
