@@ -13,9 +13,10 @@ import rattler
 
 from benchmarks.measure import Job
 from wrapper.console import Console
+from wrapper.process import processors
 from wrapper.resolve import resolve
 from wrapper.spec import read_spec
-from wrapper.squash import find_squasher, processors
+from wrapper.squash import find_squasher
 
 
 def jobs(work: Path, file: Path) -> dict[str, Job]:

@@ -7,6 +7,7 @@ top-level symlinks. Its virtual packages (what conda calls ``__glibc`` and so on
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from wrapper.runtime import NEVER_BOUND
@@ -26,15 +27,17 @@ def write_skeleton(target: Path, host_root: Path = Path("/")) -> list[str]:
 
     :returns: the symlinks, as absolute paths inside the container (``/bin``, ``/lib64``…).
     """
+    target.chmod(0o755)  # the root directory of the container, whatever the umask says
     links: list[str] = []
     names = {*_ALWAYS, *_SITES}
     for entry in sorted(host_root.iterdir()):
+        is_directory = os.path.isdir(entry)  # noqa: PTH112 - false, not raised, where it is stale
         if entry.is_symlink():
-            if entry.is_dir():
+            if is_directory:
                 (target / entry.name).symlink_to(entry.readlink())
                 links.append(f"/{entry.name}")
                 names.discard(entry.name)
-        elif entry.is_dir() and f"/{entry.name}" not in NEVER_BOUND:
+        elif is_directory and f"/{entry.name}" not in (*NEVER_BOUND, MARKER):
             names.add(entry.name)
     for name in sorted(names):
         (target / name).mkdir()

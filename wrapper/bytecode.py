@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from wrapper.console import Advance
 from wrapper.container import BuildContainer
-from wrapper.squash import processors
+from wrapper.process import processors
 
 
 def compile_modules(container: BuildContainer, advance: Advance) -> None:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from wrapper import shims
 from wrapper.errors import PrefixError, SpaceError
+from wrapper.prefix import STAGING_NAME
 from wrapper.workspace import remove_tree
 
 GENERATIONS = ".generations"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Names that Tykky's users and tools look for, as links into the generation in use.
 _TYKKY_LINKS = {
     "img.sqfs": "current/img.sqfs",
@@ -37,9 +39,10 @@ class Staging:
         self.prefix = prefix
         self.generation = generation
         self._mode = mode
-        beside = os.access(prefix.parent, os.W_OK | os.X_OK)
+        # A mount point can neither be replaced nor filled from outside.
+        beside = os.access(prefix.parent, os.W_OK | os.X_OK) and not prefix.is_mount()
         self.root = (
-            prefix.parent / f".{prefix.name}.new-{os.getpid()}" if beside else prefix / ".staging"
+            prefix.parent / f".{prefix.name}.new-{os.getpid()}" if beside else prefix / STAGING_NAME
         )
 
     def __enter__(self) -> Staging:
@@ -54,8 +57,10 @@ class Staging:
             raise _writing_failed(error, self.root) from None
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         remove_tree(self.root)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise _writing_failed(error, self.root) from None
 
     @property
     def directory(self) -> Path:
@@ -78,7 +83,7 @@ class Staging:
         first = outer / shims.DEBUG_NAMES[0]
         first.write_text(shim)
         first.chmod(0o755)
-        for name in (*shims.DEBUG_NAMES[1:], *programs):
+        for name in {*shims.DEBUG_NAMES, *programs} - {first.name}:
             (outer / name).hardlink_to(first)
         lister = outer / shims.LIST_PACKAGES
         lister.unlink(missing_ok=True)
@@ -99,19 +104,17 @@ class Staging:
             (self.root / name).symlink_to(target)
 
     def publish(self) -> None:
-        """Set permissions, sync, and let the installation appear by one rename.
+        """Set permissions, sync, and let the installation appear by one rename (its last).
 
         :raises PrefixError: something appeared at the prefix meanwhile.
         """
         try:
             self._settle()
             self._sync()
-            try:
-                self.root.rename(self.prefix)
-            except OSError as error:
-                if error.errno not in (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EINVAL):
-                    raise
+            if self.root.parent == self.prefix:
                 self._move_into()
+            else:
+                self.root.rename(self.prefix)
             _sync_directory(self.prefix.parent)
         except OSError as error:
             raise _writing_failed(error, self.prefix) from None
@@ -121,9 +124,14 @@ class Staging:
 
         ``current`` comes last: without it the rest is no installation.
         """
-        entries = sorted(self.root.iterdir(), key=lambda path: path.name == "current")
-        for entry in entries:
-            entry.rename(self.prefix / entry.name)
+        moved: list[Path] = []
+        try:
+            for entry in sorted(self.root.iterdir(), key=lambda path: path.name == "current"):
+                moved.append(entry.rename(self.prefix / entry.name))
+        except BaseException:
+            for path in moved:
+                remove_tree(path)
+            raise
 
     def _settle(self) -> None:
         owner = self.prefix.stat() if self.prefix.is_dir() else None
@@ -166,7 +174,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def _writing_failed(error: OSError, path: Path) -> PrefixError | SpaceError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _FULL:
         return SpaceError(
             "no room left for the installation",
             where=path,

@@ -82,7 +82,10 @@ class PipInstaller:
         wanted = self._container.scratch / "locked.txt"
         lines = [f"{p.name} @ {p.url} --hash=sha256:{p.sha256}" for p in packages]
         wanted.write_text("\n".join(lines) + "\n")
-        self._uv("install", "--no-deps", "--require-hashes", "-r", str(wanted))
+        self._uv("install", "--no-deps", "--require-hashes", "-r", wanted)
+        for site in site_packages(self._container.tree):
+            for package in packages:
+                _forget_url(site, package)
 
     def _lock(self, new: Sequence[Distribution], options: Sequence[str]) -> list[LockedPackage]:
         pins = [f"{d.name}=={d.version}" for d in new if not _direct_url(d)]
@@ -97,7 +100,8 @@ class PipInstaller:
         wanted.write_text("\n".join([*options, *pins]) + "\n")
         lock = self._container.scratch / "pylock.toml"
         try:
-            self._uv("compile", "--no-deps", "--format", "pylock.toml", "-o", lock, str(wanted))
+            options = ["--quiet", "--no-deps", "--format", "pylock.toml"]
+            self._uv("compile", *options, "-o", lock, wanted)
         except ScriptError as error:
             self._container.console.warning(f"pip packages are not in the lock: {error.what}")
             return []
@@ -113,7 +117,8 @@ class PipInstaller:
             *map(str, words),
         ]
         if command == "install":
-            argv.append("--break-system-packages")
+            # The tree is a mount of its own inside: no hard links from the cache.
+            argv += ["--break-system-packages", "--link-mode", "copy"]
         self._container.run(
             argv,
             what=f"uv pip {command}",
@@ -220,6 +225,23 @@ def _direct_url(distribution: Distribution) -> str | None:
     """The URL of a package that came from a path, a repository or a URL (PEP 610)."""
     text = distribution.read_text("direct_url.json")
     return str(json.loads(text)["url"]) if text else None
+
+
+def _forget_url(site: Path, package: LockedPackage) -> None:
+    """Let a package installed by its URL look like one from an index, which it is.
+
+    Otherwise an image from a lock would differ from the image that the lock was written for.
+    """
+    stem = f"{canonicalize_name(package.name).replace('-', '_')}-{package.version}".lower()
+    for info in site.glob("*.dist-info"):
+        if info.name.lower().replace("-", "_") != f"{stem}.dist-info".replace("-", "_"):
+            continue
+        for name in ("direct_url.json", "uv_cache.json"):
+            (info / name).unlink(missing_ok=True)
+        record = info / "RECORD"
+        lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not re.search(r"/(direct_url|uv_cache)\.json,", line)]
+        record.write_text("".join(kept), encoding="utf-8")
 
 
 def locked_files(pylock: str, installed: Mapping[str, Distribution]) -> list[LockedPackage]:

@@ -19,16 +19,24 @@ from pathlib import Path
 
 from wrapper.errors import BusyError, PrefixError
 
+# Inside a prefix whose parent directory is not ours to write to; elsewhere they are beside it.
+LOCK_NAME = ".lock"
+STAGING_NAME = ".staging"
 _HEARTBEAT_SECONDS = 20.0
 _DEAD_SECONDS = 300.0
 
 
 def absolute_prefix(path: Path) -> Path:
-    """The prefix as an absolute path whose parent is free of symlinks only where it must be.
+    """The prefix as an absolute path, its parents as the user wrote them.
+
+    Where the prefix itself is a link to a directory, it is that directory: a rename would replace
+    the link.
 
     :raises PrefixError: the runtime's bind syntax, or PATH, cannot express the path.
     """
-    prefix = Path(os.path.normpath(path.expanduser().absolute()))
+    prefix = Path(os.path.normpath(Path(os.path.expanduser(path)).absolute()))  # noqa: PTH111
+    if os.path.islink(prefix) and os.path.isdir(prefix):  # noqa: PTH114, PTH112 - never raise
+        prefix = prefix.resolve()
     if bad := re.search(r"[:,\\\n]", str(prefix)):
         raise PrefixError(
             f"the prefix contains {bad[0]!r}, which cannot be in a bind path or in PATH",
@@ -43,8 +51,8 @@ def check_new(prefix: Path) -> None:
 
     :raises PrefixError: it is not, or we may not write there.
     """
-    above = next(p for p in (prefix, *prefix.parents) if p.exists() or p.is_symlink())
-    if not above.is_dir():
+    above = next(p for p in (prefix, *prefix.parents) if os.path.lexists(p))
+    if not os.path.isdir(above):  # noqa: PTH112 - raises nothing where we may not look
         raise PrefixError(
             "the prefix is a file" if above == prefix else "the prefix would be below a file",
             where=above,
@@ -58,7 +66,7 @@ def check_new(prefix: Path) -> None:
                 where=prefix,
                 hint="choose another --prefix, or remove that directory first",
             )
-        if any(prefix.iterdir()):
+        if {entry.name for entry in prefix.iterdir()} - {LOCK_NAME, STAGING_NAME}:
             raise PrefixError(
                 "the prefix is not empty",
                 where=prefix,
@@ -80,9 +88,14 @@ def _require_writable(directory: Path) -> None:
 def directory_mode(prefix: Path) -> int:
     """Permissions for directories of the installation: the prefix's own, never world-writable.
 
-    An existing prefix decides; a new one gets what the umask leaves.
+    An existing prefix decides; a new one gets what the umask leaves, and as every new directory
+    the set-group-ID bit of the one above.
     """
-    mode = stat.S_IMODE(prefix.stat().st_mode) if prefix.is_dir() else 0o777 & ~_umask()
+    if prefix.is_dir():
+        mode = stat.S_IMODE(prefix.stat().st_mode)
+    else:
+        above = next(p for p in prefix.parents if p.is_dir())
+        mode = (0o777 & ~_umask()) | (above.stat().st_mode & stat.S_ISGID)
     return (mode | stat.S_IRWXU) & ~stat.S_IWOTH
 
 
@@ -94,17 +107,31 @@ def _umask() -> int:
 
 @contextlib.contextmanager
 def parents(prefix: Path) -> Iterator[None]:
-    """Create the directories above the prefix; on failure those that stayed empty go again."""
+    """Create the directories above the prefix; on failure those that stayed empty go again.
+
+    :raises PrefixError: they cannot be created.
+    """
     missing = [directory for directory in reversed(prefix.parents) if not directory.exists()]
-    for directory in missing:
-        directory.mkdir(exist_ok=True)
     try:
+        for directory in missing:
+            _make_directory(directory)
         yield
     except BaseException:
-        with contextlib.suppress(OSError):
-            for directory in reversed(missing):
+        for directory in reversed(missing):
+            with contextlib.suppress(OSError):
                 directory.rmdir()
         raise
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as error:
+        raise PrefixError(
+            f"cannot create the directory: {error.strerror}",
+            where=directory,
+            hint="choose another --prefix, or free some quota",
+        ) from None
 
 
 # -- lock --------------------------------------------------------------------------------------
@@ -112,7 +139,7 @@ def lock_path(prefix: Path) -> Path:
     """Beside the prefix, or inside where only the prefix itself is ours to write to."""
     if os.access(prefix.parent, os.W_OK | os.X_OK):
         return prefix.parent / f".{prefix.name}.lock"
-    return prefix / ".lock"
+    return prefix / LOCK_NAME
 
 
 @contextlib.contextmanager
@@ -125,7 +152,7 @@ def locked(prefix: Path) -> Iterator[None]:
     :raises BusyError: another build holds it.
     """
     path = lock_path(prefix)
-    while not _try_create(path):
+    while not (mine := _try_create(path)):
         _take_over_or_fail(path, prefix)
     stop = threading.Event()
     thread = threading.Thread(target=_heartbeat, args=(path, stop), daemon=True)
@@ -135,10 +162,12 @@ def locked(prefix: Path) -> Iterator[None]:
     finally:
         stop.set()
         with contextlib.suppress(OSError):
-            path.unlink()
+            if path.read_bytes() == mine:  # else it was taken over while this process was stopped
+                path.unlink()
 
 
-def _try_create(path: Path) -> bool:
+def _try_create(path: Path) -> bytes | None:
+    """Make the lock; returns its content, or ``None`` where there is one already."""
     record = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -148,31 +177,33 @@ def _try_create(path: Path) -> bool:
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
-        return False
+        return None
     except OSError as error:
         raise PrefixError(
             f"cannot write beside the prefix: {error.strerror}",
             where=path.parent,
             hint="choose another --prefix, or free some quota",
         ) from None
-    with os.fdopen(handle, "w") as file:
-        json.dump(record, file)
-    return True
+    content = json.dumps(record).encode()
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    return content
 
 
 def _take_over_or_fail(path: Path, prefix: Path) -> None:
     try:
-        record = json.loads(path.read_text())
+        content = path.read_bytes()
     except FileNotFoundError:
         return
-    except (OSError, ValueError):
+    except OSError:
+        content = b""
+    try:
+        record = json.loads(content)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
         record = {}
-    if _is_dead(path, record):
-        # Renaming first: of two that find a dead lock, one takes it away and the other fails.
-        with contextlib.suppress(FileNotFoundError):
-            aside = path.with_name(f"{path.name}.{os.getpid()}")
-            path.rename(aside)
-            aside.unlink()
+    if _is_dead(path, record) and _take_away(path, content):
         return
     raise BusyError(
         f"another build is at work there: process {record.get('pid', '?')} on "
@@ -182,10 +213,33 @@ def _take_over_or_fail(path: Path, prefix: Path) -> None:
     )
 
 
+def _take_away(path: Path, content: bytes) -> bool:
+    """Remove a dead lock; false where we may not.
+
+    Of two that find it, the second may come when the first already holds a new one. So it is
+    renamed, looked at again, and a living one put back.
+    """
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.rename(aside)
+        try:
+            if aside.read_bytes() != content:
+                path.hardlink_to(aside)
+        finally:
+            aside.unlink()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def _is_dead(path: Path, record: dict[str, object]) -> bool:
     pid = record.get("pid")
     if record.get("host") == socket.gethostname() and isinstance(pid, int):
-        return _process_start(pid) != record.get("started")
+        started = _process_start(pid)
+        if started or not _exists(pid):
+            return started != record.get("started")
     return _age(path) > _DEAD_SECONDS
 
 
@@ -197,6 +251,17 @@ def _process_start(pid: int) -> str | None:
     except OSError:
         return None
     return f"{boot} {fields[19]}"  # field 22 of proc(5) stat: starttime, in clock ticks
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process, also where /proc hides those of other users."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _age(path: Path) -> float:

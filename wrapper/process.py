@@ -20,6 +20,7 @@ from wrapper.errors import ToolError
 
 _KEPT_LINES = 15
 _GRACE_SECONDS = 3.0
+_MOST_PROCESSORS = 16  # a login node is shared
 
 # What a child may inherit. Everything else of the user's environment (PYTHONPATH, PIP_TARGET,
 # CONDA_*, LD_PRELOAD…) would make a build depend on who runs it.
@@ -54,6 +55,11 @@ def base_environment(source: Mapping[str, str]) -> dict[str, str]:
             or name.lower() in _INHERITED_ANY_CASE
         )
     }
+
+
+def processors() -> int:
+    """Processors that a build may use: this process's share of the node, at most 16."""
+    return min(len(os.sched_getaffinity(0)), _MOST_PROCESSORS)
 
 
 def run(

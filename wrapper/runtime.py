@@ -110,7 +110,7 @@ def host_binds(root: Path = Path("/")) -> list[str]:
     return [
         f"/{entry.name}"
         for entry in sorted(root.iterdir())
-        if entry.is_dir()
+        if os.path.isdir(entry)  # noqa: PTH112 - false, not raised, where a mount is stale
         and not entry.is_symlink()
         and f"/{entry.name}" not in NEVER_BOUND
         and not re.search(r"[:,\\\n]", entry.name)

@@ -27,7 +27,6 @@ IMAGE_TIME = "946684800"  # 2000-01-01T00:00:00Z
 _OLDEST = (4, 4)  # first with -mkfs-time, -all-time and reproducible output
 _PERCENTAGE_SINCE = (4, 6)
 _MEMORY = "256M"
-_MOST_PROCESSORS = 16  # a login node is shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,7 @@ class Squasher:
             *("-noappend", "-no-xattrs", "-all-root", "-quiet"),
             *("-mkfs-time", IMAGE_TIME, "-all-time", IMAGE_TIME),
             # mksquashfs would take a quarter of the node's memory for its queues.
-            *("-processors", str(processors()), "-mem", _MEMORY),
+            *("-processors", str(process.processors()), "-mem", _MEMORY),
             "-percentage" if self.version >= _PERCENTAGE_SINCE else "-no-progress",
         ]
 
@@ -111,8 +110,3 @@ def find_squasher(environ: Mapping[str, str]) -> Squasher:
             hint="install squashfs-tools >= 4.4",
         )
     return Squasher(path=path, version=version)
-
-
-def processors() -> int:
-    """Processors that a build may use: this process's share of the node, at most 16."""
-    return min(len(os.sched_getaffinity(0)), _MOST_PROCESSORS)

@@ -16,13 +16,14 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.+@%=\[][A-Za-z0-9_.+@%=:,~\[\]-]*")
 
 
 def settle(root: Path) -> TreeSize:
-    """Make everything below ``root`` readable for all and writable for none but the owner.
+    """Make ``root`` and all below it readable for all and writable for none but the owner.
 
     The image is read-only and owned by root in the end: who may use it is decided by the
     permissions of the image file.
 
-    :returns: number of files, directories and links, and bytes of the files.
+    :returns: number of files, directories and links below it, and bytes of the files.
     """
+    root.chmod(0o755)
     files = size = 0
     for directory, names, leaves in os.walk(root):
         for name in (*names, *leaves):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,4 +82,4 @@ def small(account: Account, build: Builder) -> Installation:
 
 def entries(directory: Path) -> set[str]:
     """Names in a directory, to see that nothing was left there."""
-    return set(os.listdir(directory))
+    return {path.name for path in directory.iterdir()}

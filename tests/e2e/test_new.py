@@ -30,7 +30,7 @@ def test_imports_and_programs_work(scientific: Installation) -> None:
 
 def test_the_layout_is_the_documented_one(scientific: Installation) -> None:
     prefix = scientific.prefix
-    assert os.readlink(prefix / "current") == ".generations/1"
+    assert (prefix / "current").readlink() == Path(".generations/1")
     assert {"img.sqfs", "_bin", "env", "manifest.json", "conda-lock.yml"} <= entries(
         prefix / ".generations/1"
     )
@@ -139,8 +139,10 @@ def test_an_explicit_list_is_an_input(build: Builder, me: Account) -> None:
 def test_conda_lock_itself_reads_the_lock(scientific: Installation) -> None:
     lock = scientific.prefix / "current/conda-lock.yml"
     done = subprocess.run(
-        [Path(sys.executable).parent / "conda-lock", "render", "--kind", "explicit"]
-        + ["--filename-template", str(scientific.account.home / "{platform}.txt"), lock],
+        [
+            *(Path(sys.executable).parent / "conda-lock", "render", "--kind", "explicit", lock),
+            *("--filename-template", str(scientific.account.home / "{platform}.txt")),
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -41,6 +41,20 @@ def test_standard_streams_and_status_are_the_programs(scientific: Installation) 
     assert (done.returncode, done.stdout, done.stderr) == (7, "cba", "e")
 
 
+def test_a_terminal_is_the_programs(scientific: Installation) -> None:
+    master, slave = os.openpty()
+    account = scientific.account
+    code = "import os, sys; print(sys.stdin.isatty(), sys.stdout.isatty(), os.get_terminal_size())"
+    argv = account.argv([scientific.program("python3"), "-c", code])
+    with subprocess.Popen(
+        argv, env=account.environment(), cwd=account.work, stdin=slave, stdout=slave
+    ) as child:
+        assert child.wait(30) == 0
+    os.close(slave)
+    assert os.read(master, 1000).startswith(b"True True os.terminal_size")
+    os.close(master)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_signals_reach_the_program(scientific: Installation, number: signal.Signals) -> None:
     code = (
@@ -66,7 +80,8 @@ def test_the_same_path_names_the_shim_outside_and_the_program_inside(
     code = """
 import os, shutil, subprocess, sys
 print(sys.executable); print(shutil.which('python3')); print(os.path.realpath(sys.executable))
-print(subprocess.check_output([sys.executable, '-c', 'import sys; print(sys.executable)'], text=True))
+code = 'import sys; print(sys.executable)'
+print(subprocess.check_output([sys.executable, '-c', code], text=True))
 """
     lines = scientific.python(code).split()
     inside = scientific.manifest["install_path"]
@@ -228,7 +243,7 @@ def test_tmpdir_through_a_link(scientific: Installation) -> None:
     link.symlink_to(real)
     out = scientific.python("import tempfile; print(tempfile.mkdtemp())", env={"TMPDIR": str(link)})
     assert out.startswith(f"{link}/")
-    assert len(os.listdir(real)) == 1
+    assert len(list(real.iterdir())) == 1
 
 
 # -- the user's own settings, other containers ---------------------------------------------------
