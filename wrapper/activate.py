@@ -131,7 +131,9 @@ def _run_jobs(container: BuildContainer, jobs: Sequence[tuple[Env, Path, Sequenc
         shell = ["/bin/bash", "--noprofile", "--norc"]
         lines.append(shlex.join(["/usr/bin/env", "-i", *pairs, *shell, probe, str(out), *scripts]))
     job_file = jobs[0][1].with_suffix(".jobs")
-    job_file.write_text("\n".join(lines) + "\n")
+    # A script that ends its shell must not end the build: the last status is ours.
+    text = "\n".join([*lines, "exit 0"]) + "\n"
+    job_file.write_bytes(text.encode("utf-8", "surrogateescape"))
     container.run(["/bin/bash", str(job_file)], what="recording the activated environment")
 
 
@@ -169,7 +171,8 @@ def classify(probe: Probe) -> Effect | None:
     if not probe.after or not probe.other_after:
         return None  # it ended the shell
     names = _changed(probe.before, probe.after)
-    if names != _changed(probe.other_before, probe.other_after):
+    odd = [name for name in names if not name.isidentifier()]  # exported functions
+    if odd or names != _changed(probe.other_before, probe.other_after):
         return None
     assign: Env = {}
     prepend: Env = {}
@@ -210,22 +213,35 @@ def _prepended(before: str | None, after: str | None) -> str | None:
 
 
 def _combine(fixed: Env, scripts: Sequence[str], probes: Sequence[Probe]) -> Activation:
+    """One activation of all scripts: the shim assigns, prepends, gives defaults, and unsets."""
     assign, prepend = dict(fixed), Env()
     default: list[Guarded] = []
     unset: list[str] = []
     dynamic: list[str] = []
+    late: set[str] = set()  # set by the shim only after what a later script would do
     for script, probe in zip(scripts, probes, strict=True):
-        effect = classify(probe)
-        if effect is None:
+        effect, names = classify(probe), _changed(probe.before, probe.after)
+        if effect is None or late.intersection(names) or set(unset).intersection(effect.guards):
             dynamic.append(script)
+            late.update(names)
             continue
-        for name, value in effect.prepend.items():
-            prepend[name] = f"{value}:{prepend[name]}" if name in prepend else value
-        unset += effect.unset
         if effect.guards:
             default.append(Guarded(guards=effect.guards, assign=effect.assign))
-        else:
-            assign.update(effect.assign)
+            late.update(names)
+            continue
+        for name in names:  # the latest word on a variable counts
+            if name in unset and name in effect.prepend:
+                assign[name] = effect.prepend[name]
+            elif name in effect.prepend:
+                rest = [prepend[name]] if name in prepend else []
+                prepend[name] = ":".join([effect.prepend[name], *rest])
+            else:
+                assign.pop(name, None)
+                prepend.pop(name, None)
+            if name in unset:
+                unset.remove(name)
+        assign.update(effect.assign)
+        unset += effect.unset
     return Activation(
         assign=assign,
         default=tuple(default),

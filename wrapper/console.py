@@ -113,7 +113,7 @@ class Console:
 def human_size(size: float) -> str:
     """Bytes as a short text in powers of 1000: ``human_size(95_800_000) == '95.8 MB'``."""
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
+        if round(size, 1) < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"

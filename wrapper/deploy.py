@@ -104,7 +104,7 @@ class Staging:
             (self.root / name).symlink_to(target)
 
     def publish(self) -> None:
-        """Set permissions, sync, and let the installation appear by one rename (its last).
+        """Set permissions, sync, and let the installation appear by one rename.
 
         :raises PrefixError: something appeared at the prefix meanwhile.
         """
@@ -115,7 +115,7 @@ class Staging:
                 self._move_into()
             else:
                 self.root.rename(self.prefix)
-            _sync_directory(self.prefix.parent)
+            _sync_directory(self.root.parent)
         except OSError as error:
             raise _writing_failed(error, self.prefix) from None
 

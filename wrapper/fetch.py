@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from rattler import Client, RepoDataRecord
 from rattler.package_streaming import download_to_path
 
+from wrapper.background import run_async
 from wrapper.console import Advance
 from wrapper.errors import ChannelError, PackageError
 
@@ -34,7 +35,7 @@ def fetch(
     :raises PackageError: an archive is missing or is not what its hash says.
     :raises ChannelError: a download fails.
     """
-    return asyncio.run(_fetch_all(records, cache / "archives", advance))
+    return run_async(_fetch_all(records, cache / "archives", advance))
 
 
 async def _fetch_all(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import rattler
 from rattler import RepoDataRecord
 from rattler.exceptions import ExtractError, InstallerError, IoError, LinkError, TransactionError
 
+from wrapper.background import run_async
 from wrapper.console import Advance
 from wrapper.errors import PackageError
 
@@ -50,7 +50,7 @@ def link_packages(
     :raises PackageError: an archive cannot be unpacked or linked.
     """
     try:
-        asyncio.run(
+        run_async(
             rattler.install(
                 list(archives),
                 target_prefix=tree,

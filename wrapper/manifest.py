@@ -41,13 +41,14 @@ def read_manifest(prefix: Path) -> dict[str, Any]:
     path = prefix / "current" / FILE_NAME
     try:
         data: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
+        version = int(data["format"])
+    except (OSError, ValueError, TypeError, KeyError):
         raise PrefixError(
             f"{prefix.name} is no installation of containerize",
             where=prefix,
             hint="name a prefix made by 'new'",
         ) from None
-    if data.get("format", 0) > FORMAT:
+    if version > FORMAT:
         raise PrefixError(
             f"{prefix.name} was made by a newer containerize ({data.get('tool')})",
             where=prefix,

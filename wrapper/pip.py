@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import uv
 from packaging.utils import (
@@ -36,8 +38,10 @@ _SOURCE_OPTIONS = re.compile(
     r"(--(index-url|extra-index-url|find-links|no-index|trusted-host|no-binary|only-binary|pre)"
     r"|-i|-f)\b"
 )
+_COMMENT = re.compile(r"(^|\s)#.*$")
 _NESTED = re.compile(r"(?:-r|--requirement)[ =]?\s*(\S.*)")
 _FILE_OPTION = re.compile(r"(-r|--requirement|-c|--constraint)[ =]?\s*(\S.*)")
+_SITE_CONFIGS = (Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"))
 # pip's setting -> uv's variable that means the same.
 _PIP_SETTINGS = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -158,16 +162,23 @@ def absolute_files(lines: Iterable[str], directory: Path) -> list[str]:
     return result
 
 
-def source_options(lines: Iterable[str], directory: Path) -> list[str]:
-    """Index options in the lines and in the files that they name."""
+def source_options(
+    lines: Iterable[str], directory: Path, seen: frozenset[Path] = frozenset()
+) -> list[str]:
+    """Index options in the lines and in the files that they name.
+
+    :param seen: files that are being read, not to be read again below themselves.
+    """
     found: list[str] = []
-    for line in (raw.strip() for raw in lines):
+    for line in (_COMMENT.sub("", raw).strip() for raw in lines):
         if _SOURCE_OPTIONS.match(line):
             found.append(line)
         elif (nested := _NESTED.fullmatch(line)) and "://" not in nested[1]:
             path = directory / nested[1]
-            if path.is_file():
-                found += source_options(path.read_text().splitlines(), path.parent)
+            real = path.resolve()
+            if path.is_file() and real not in seen:
+                text = path.read_text(encoding="utf-8", errors="replace")
+                found += source_options(text.splitlines(), path.parent, seen | {real})
     return list(dict.fromkeys(found))
 
 
@@ -195,8 +206,10 @@ def _pip_config(environ: Mapping[str, str]) -> dict[str, str]:
     home = Path(environ.get("HOME", "/"))
     user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     named = environ.get("PIP_CONFIG_FILE")
-    places = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip/pip.conf"]
-    places += [user / "pip/pip.conf", *([Path(named)] if named else [])]
+    if named == os.devnull:
+        return {}  # pip's way to say: no configuration files at all
+    places = [*_SITE_CONFIGS, home / ".pip/pip.conf", user / "pip/pip.conf"]
+    places += [Path(named)] if named else []
     settings: dict[str, str] = {}
     parser = configparser.ConfigParser(interpolation=None)
     for place in places:
@@ -207,7 +220,8 @@ def _pip_config(environ: Mapping[str, str]) -> dict[str, str]:
             continue  # pip itself will complain; a build should not
         for section in ("global", "install"):
             if parser.has_section(section):
-                settings.update({k: v for k, v in parser.items(section) if k in _PIP_SETTINGS})
+                items = {k.replace("_", "-"): v for k, v in parser.items(section)}
+                settings.update({k: v for k, v in items.items() if k in _PIP_SETTINGS})
     return settings
 
 
@@ -272,6 +286,7 @@ def locked_files(pylock: str, installed: Mapping[str, Distribution]) -> list[Loc
 
 def _tags(url: str) -> set[str]:
     try:
-        return {str(tag) for tag in parse_wheel_filename(url.rsplit("/", 1)[-1])[3]}
+        name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]  # "%2B" in torch's local versions
+        return {str(tag) for tag in parse_wheel_filename(name)[3]}
     except InvalidWheelFilename:
         return set()

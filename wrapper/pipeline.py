@@ -280,7 +280,8 @@ class Build:
             links=links,
             activation=activation,
         )
-        (self.staging.directory / "env").write_text(env)
+        path = self.staging.directory / "env"
+        path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets
 
     def _facts(self, resolution: Resolution, programs: int) -> dict[str, Any]:
         from wrapper.resolve import describe_virtual_packages

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from rattler.exceptions import (
 )
 from rattler.package import BuildString
 
+from wrapper.background import run_async
 from wrapper.errors import ChannelError, InputError, SolveError
 from wrapper.models import EnvironmentSpec, LockedPackage, Resolution
 
@@ -45,7 +45,7 @@ def resolve(
     """Find the packages of an environment on the host base.
 
     :param cache: directory for repodata, outside the container.
-    :param channels: search these instead of the file's.
+    :param channels: search these instead of the file's; paths start at the working directory.
     :param preferred: records to keep where the request allows it.
     :raises InputError: a spec cannot be parsed. :raises ChannelError: a channel cannot be read.
     :raises SolveError: there is no solution; ``detail`` holds the solver's whole explanation.
@@ -53,11 +53,12 @@ def resolve(
     if spec.locked is not None:
         return _from_lock(spec)
     specs = [_match_spec(text.text, spec.source, text.line) for text in spec.specs]
-    names = [*(channels or spec.channels), *_channels_of(specs, channels)]
-    urls = tuple(dict.fromkeys(_channel_url(name, spec.directory) for name in names))
+    names = channels or (*spec.channels, *_channels_of(specs))
+    directory = Path.cwd() if channels else spec.directory.absolute()
+    urls = tuple(dict.fromkeys(_channel_url(name, directory) for name in names))
     gateway = Gateway(cache_dir=cache / "repodata")
     try:
-        records = asyncio.run(
+        records = run_async(
             rattler.solve(
                 sources=[Channel(url) for url in urls],
                 specs=specs,
@@ -107,10 +108,8 @@ def _match_spec(text: str, source: Path, line: int) -> MatchSpec:
         ) from None
 
 
-def _channels_of(specs: Sequence[MatchSpec], replaced: Sequence[str]) -> list[str]:
+def _channels_of(specs: Sequence[MatchSpec]) -> list[str]:
     """Channels named as ``channel::package``: searched too, after the listed ones (as conda)."""
-    if replaced:
-        return []
     return [s.channel.base_url.rstrip("/") for s in specs if s.channel and s.channel.base_url]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -32,6 +33,8 @@ def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool)
     except Interrupted as interrupted:
         console.error("interrupted, nothing was changed")
         code = interrupted.code
+    except BrokenPipeError:  # who read our output (head, grep -q) has seen enough
+        code = 128 + signal.SIGPIPE
     except Exception as error:  # a bug of ours, but the user shall not see its entrails
         code = _report_bug(console, error, debug=debug)
     _leave(code)
@@ -77,8 +80,9 @@ def _leave(code: int) -> NoReturn:
     rattler's threads outlive its calls, and the interpreter sometimes crashes at exit because of
     them (measured with py-rattler 0.28: status 139 or 134). All our files are closed by now.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
     os._exit(code)
 
 

@@ -38,7 +38,7 @@ def read_text(path: Path) -> str:
     :raises InputError: it is missing, a directory, not readable or not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # editors on Windows begin with a mark
     except FileNotFoundError:
         raise InputError("no such file", where=path, hint="check the path") from None
     except IsADirectoryError:

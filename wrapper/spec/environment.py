@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
 
 from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec, Located
@@ -20,13 +22,14 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
     """Parse the text of an ``env.yml``.
 
     :param path: where the text is from, for messages and relative paths.
-    :raises InputError: with file and line, where the text is not an environment.
+    :raises InputError: with file, line and column, where the text is not an environment.
     """
     keys = _top_level(text, path)
-    specs, pip_lines = _dependencies(keys.get("dependencies"), path)
+    values = {name: value for name, (_, value) in keys.items()}
+    specs, pip_lines = _dependencies(values.get("dependencies"), path)
     channels = tuple(
         _scalar(item, path, "a channel")
-        for item in _sequence(keys.get("channels"), path, "channels")
+        for item in _sequence(values.get("channels"), path, "channels")
     )
     notes = [f"'{key}:' of {path.name} is ignored" for key in _IGNORED if key in keys]
     if not channels:
@@ -37,19 +40,41 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
         # conda's pseudo channel that says "and not my defaults": we have none.
         channels=tuple(c for c in channels if c != "nodefaults") or _DEFAULT_CHANNELS,
         pip_lines=pip_lines,
-        variables=_variables(keys.get("variables"), path),
+        variables=_variables(values.get("variables"), path),
         notes=tuple(notes),
         warnings=tuple(
-            f"{path}:{_line(node)}: unknown key '{key}' is ignored"
-            for key, node in keys.items()
-            if key not in _KNOWN
+            f"{path}:{_line(key)}: unknown key '{name}' is ignored"
+            for name, (key, _) in keys.items()
+            if name not in _KNOWN
         ),
     )
 
 
-def _top_level(text: str, path: Path) -> dict[str, Node]:
+def _top_level(text: str, path: Path) -> dict[str, tuple[Node, Node]]:
+    """The top-level keys: name -> the nodes of key and value."""
+    root = _compose(text, path)
+    if not isinstance(root, MappingNode):
+        raise InputError(
+            f"{path.name} is " + ("empty" if root is None else "not a mapping of keys to values"),
+            where=_place(root, path) if root else f"{path}, line 1, column 1",
+            hint=_EXAMPLE_HINT,
+        )
+    keys: dict[str, tuple[Node, Node]] = {}
+    for key, value in root.value:
+        name = _scalar(key, path, "a key")
+        if name in keys:
+            raise InputError(
+                f"'{name}:' is there twice",
+                where=_place(key, path),
+                hint=f"the first is in line {_line(keys[name][0])}: join them",
+            )
+        keys[name] = (key, value)
+    return keys
+
+
+def _compose(text: str, path: Path) -> Node | None:
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
@@ -58,17 +83,15 @@ def _top_level(text: str, path: Path) -> dict[str, Node]:
             where=place,
             hint="check indentation and quotes there",
         ) from None
-    except yaml.YAMLError as error:
+    except ReaderError as error:
+        before = text[: error.position]
+        column = len(before) - before.rfind("\n")
         raise InputError(
-            f"{path.name} is not valid YAML: {error}", where=path, hint=_EXAMPLE_HINT
+            f"{path.name} is not valid YAML: it contains the character U+{error.character:04X}",
+            where=f"{path}, line {before.count(chr(10)) + 1}, column {column}",
+            hint="remove that character",
         ) from None
-    if not isinstance(root, MappingNode):
-        raise InputError(
-            f"{path.name} is " + ("empty" if root is None else "not a mapping of keys to values"),
-            where=f"{path}, line {_line(root) if root else 1}",
-            hint=_EXAMPLE_HINT,
-        )
-    return {_scalar(key, path, "a key"): value for key, value in root.value}
+    return root
 
 
 def _dependencies(node: Node | None, path: Path) -> tuple[tuple[Located, ...], tuple[str, ...]]:
@@ -82,7 +105,7 @@ def _dependencies(node: Node | None, path: Path) -> tuple[tuple[Located, ...], t
     if not specs:
         raise InputError(
             f"{path.name} has " + ("only pip dependencies" if pip_lines else "no dependencies"),
-            where=path if node is None else f"{path}, line {_line(node)}",
+            where=path if node is None else _place(node, path),
             hint="list at least one package under 'dependencies:', for example python",
         )
     return tuple(specs), tuple(pip_lines)
@@ -95,7 +118,7 @@ def _pip_section(node: MappingNode, path: Path) -> list[str]:
         if name != "pip":
             raise InputError(
                 f"a dependency must be a string, found a mapping with the key '{name}'",
-                where=f"{path}, line {_line(key)}",
+                where=_place(key, path),
                 hint=f"write '{name}=VERSION' in one word; only 'pip:' opens a list",
             )
         lines += [
@@ -110,7 +133,7 @@ def _variables(node: Node | None, path: Path) -> dict[str, str]:
     if not isinstance(node, MappingNode):
         raise InputError(
             "'variables:' must be a mapping of names to values",
-            where=f"{path}, line {_line(node)}",
+            where=_place(node, path),
             hint="write 'NAME: value' lines below it",
         )
     variables: dict[str, str] = {}
@@ -119,13 +142,13 @@ def _variables(node: Node | None, path: Path) -> dict[str, str]:
         if not name.isidentifier() or not name.isascii():
             raise InputError(
                 f"'{name}' cannot be the name of an environment variable",
-                where=f"{path}, line {_line(key)}",
+                where=_place(key, path),
                 hint="use letters, digits and underscores",
             )
-        if not isinstance(value, ScalarNode):
+        if not isinstance(value, ScalarNode) or re.search(r"[\x00\ud800-\udfff]", value.value):
             raise InputError(
-                f"the value of '{name}' must be one string",
-                where=f"{path}, line {_line(value)}",
+                f"the value of '{name}' must be one string that a variable can hold",
+                where=_place(value, path),
                 hint="put it in quotes",
             )
         variables[name] = value.value
@@ -138,19 +161,20 @@ def _sequence(node: Node | None, path: Path, what: str) -> list[Node]:
     if not isinstance(node, SequenceNode):
         raise InputError(
             f"'{what}:' must be a list",
-            where=f"{path}, line {_line(node)}",
+            where=_place(node, path),
             hint="start each entry with '- '",
         )
     return list(node.value)
 
 
 def _scalar(node: Node, path: Path, what: str) -> str:
-    if not isinstance(node, ScalarNode) or node.tag != "tag:yaml.org,2002:str" or not node.value:
+    is_scalar = isinstance(node, ScalarNode)
+    if not is_scalar or node.tag != "tag:yaml.org,2002:str" or not node.value.strip():
         kind = type(node).__name__.removesuffix("Node").lower()
-        found = node.value if isinstance(node, ScalarNode) and node.value else f"a {kind}"
+        found = (node.value.strip() or "nothing") if is_scalar else f"a {kind}"
         raise InputError(
             f"{what} must be a string, found {found}",
-            where=f"{path}, line {_line(node)}",
+            where=_place(node, path),
             hint="put it in quotes, or check the indentation",
         )
     value: str = node.value
@@ -159,6 +183,10 @@ def _scalar(node: Node, path: Path, what: str) -> str:
 
 def _is_null(node: Node) -> bool:
     return isinstance(node, ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def _place(node: Node, path: Path) -> str:
+    return f"{path}, line {_line(node)}, column {node.start_mark.column + 1}"
 
 
 def _line(node: Node) -> int:
