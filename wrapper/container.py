@@ -37,13 +37,15 @@ class BuildContainer:
         *,
         what: str,
         env: Mapping[str, str] | None = None,
+        path: Sequence[Path] = (),
         cwd: Path | None = None,
         on_line: Callable[[str], bool] | None = None,
     ) -> None:
         """Run ``command`` (paths inside the container) to its end.
 
         :param what: what it is to the user ("the post-install script x.sh"), for the error.
-        :param env: variables it sees besides the inherited ones. :param cwd: its directory.
+        :param env: variables it sees besides the inherited ones.
+        :param path: directories for PATH, after the environment's. :param cwd: its directory.
         :raises ScriptError: it fails; ``detail`` holds its last lines.
         """
         argv = self.runtime.exec_argv(
@@ -57,7 +59,7 @@ class BuildContainer:
             process.run(
                 argv,
                 console=self.console,
-                env={**self._environment(), **(env or {})},
+                env={**self._environment(path), **(env or {})},
                 on_line=on_line,
             )
         except ToolFailed as error:
@@ -67,7 +69,7 @@ class BuildContainer:
                 detail=error.detail,
             ) from None
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, more: Sequence[Path]) -> dict[str, str]:
         """What the runtime sees, and of it the programs inside: the environment first on PATH.
 
         The runtime's own files belong into the build directory, not to $HOME.
@@ -77,10 +79,11 @@ class BuildContainer:
             for family in ("SINGULARITY", "APPTAINER")
             for kind in ("CACHEDIR", "CONFIGDIR", "TMPDIR")
         }
-        path = f"{self.install_path}/bin:{self.environ.get('PATH', '/usr/bin:/bin')}"
+        path = [f"{self.install_path}/bin", *map(str, more)]
+        path.append(self.environ.get("PATH", "/usr/bin:/bin"))
         return {
             **process.base_environment(self.environ),
             **places,
-            **self.runtime.container_path(path),
+            **self.runtime.container_path(":".join(path)),
             "TMPDIR": str(self.scratch),
         }

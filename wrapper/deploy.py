@@ -14,10 +14,11 @@ from pathlib import Path
 
 from wrapper import shims
 from wrapper.errors import PrefixError, SpaceError
+from wrapper.generations import DIRECTORY as GENERATIONS
+from wrapper.generations import mark_used, repair, switch, sync_directory
 from wrapper.prefix import STAGING_NAME
 from wrapper.workspace import remove_tree
 
-GENERATIONS = ".generations"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Names that Tykky's users and tools look for, as links into the generation in use.
 _TYKKY_LINKS = {
@@ -77,8 +78,8 @@ class Staging:
         :param programs: name -> path below the environment.
         :param shim: text of the shim; one file with as many names as there are programs.
         """
-        real, outer = self.directory / "_bin", self.root / "bin"
-        real.mkdir()
+        _write_real(self.directory / "_bin", programs, install_path)
+        outer = self.root / "bin"
         outer.mkdir()
         first = outer / shims.DEBUG_NAMES[0]
         first.write_text(shim)
@@ -89,8 +90,6 @@ class Staging:
         lister.unlink(missing_ok=True)
         lister.write_text(shims.list_packages())
         lister.chmod(0o755)
-        for name, path in programs.items():
-            (real / name).symlink_to(f"{install_path}/{path}")
 
     def write_links(self, install_path: str) -> None:
         """``current``, Tykky's names, and ``lib`` for Python's virtual environments.
@@ -109,13 +108,15 @@ class Staging:
         :raises PrefixError: something appeared at the prefix meanwhile.
         """
         try:
-            self._settle()
-            self._sync()
+            group = self.prefix.stat().st_gid if self.prefix.is_dir() else None
+            _settle(self.root, self._mode, group)
+            _sync(self.root)
             if self.root.parent == self.prefix:
                 self._move_into()
             else:
                 self.root.rename(self.prefix)
-            _sync_directory(self.root.parent)
+            sync_directory(self.root.parent)
+            mark_used(self.prefix, self.generation)
         except OSError as error:
             raise _writing_failed(error, self.prefix) from None
 
@@ -133,44 +134,100 @@ class Staging:
                 remove_tree(path)
             raise
 
-    def _settle(self) -> None:
-        owner = self.prefix.stat() if self.prefix.is_dir() else None
-        for directory, names, leaves in os.walk(self.root):
-            for path in (Path(directory, name) for name in (*names, *leaves)):
-                if owner:
-                    os.chown(path, -1, owner.st_gid, follow_symlinks=False)
-                if path.is_symlink():
-                    continue
-                path.chmod(self._mode if path.is_dir() else self._file_mode(path))
-        if owner:
-            os.chown(self.root, -1, owner.st_gid)
-        self.root.chmod(self._mode)
 
-    def _file_mode(self, path: Path) -> int:
-        """As readable (and, if a program, executable) as directories; only the owner writes."""
-        allowed = 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
-        return (self._mode & allowed & 0o777) | stat.S_IRUSR | stat.S_IWUSR
+class NextGeneration:
+    """A further generation of an installation in the making, beside the others.
 
-    def _sync(self) -> None:
-        for directory, _, leaves in os.walk(self.root, topdown=False):
-            for name in leaves:
-                path = Path(directory, name)
-                if not path.is_symlink():
-                    _sync_file(path)
-            _sync_directory(Path(directory))
+    Has the methods of :class:`Staging`. Use as a context manager that holds the prefix's lock.
+    """
+
+    def __init__(self, prefix: Path, generation: int, mode: int) -> None:
+        self.prefix = prefix
+        self.generation = generation
+        self._mode = mode
+        self._shim = ""
+        self.root = prefix / GENERATIONS / f".new-{generation}"
+
+    def __enter__(self) -> NextGeneration:
+        try:
+            repair(self.prefix)
+            self.root.mkdir(mode=0o700)
+        except OSError as error:
+            raise _writing_failed(error, self.root) from None
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None:
+            repair(self.prefix)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise _writing_failed(error, self.root) from None
+
+    @property
+    def directory(self) -> Path:
+        return self.root
+
+    @property
+    def image(self) -> Path:
+        return self.directory / "img.sqfs"
+
+    def write_programs(self, programs: Mapping[str, str], install_path: str, shim: str) -> None:
+        """``_bin``; the shims follow with the switch."""
+        _write_real(self.directory / "_bin", programs, install_path)
+        self._shim = shim
+
+    def write_links(self, install_path: str) -> None:
+        """All there: they lead through ``current``, and the install path stays."""
+
+    def publish(self) -> None:
+        """Set permissions, sync, and switch to this generation by one rename."""
+        try:
+            _settle(self.root, self._mode, self.prefix.stat().st_gid)
+            _sync(self.root)
+            self.root.rename(self.prefix / GENERATIONS / str(self.generation))
+            sync_directory(self.prefix / GENERATIONS)
+            switch(self.prefix, self.generation, self._shim)
+        except OSError as error:
+            raise _writing_failed(error, self.prefix) from None
+
+
+def _write_real(directory: Path, programs: Mapping[str, str], install_path: str) -> None:
+    """Links to the real programs, to be bound over the shims inside the container."""
+    directory.mkdir()
+    for name, path in programs.items():
+        (directory / name).symlink_to(f"{install_path}/{path}")
+
+
+def _settle(root: Path, mode: int, group: int | None) -> None:
+    """Permissions below (and of) ``root``: directories ``mode``, files as it allows."""
+    for directory, names, leaves in os.walk(root):
+        for path in (Path(directory, name) for name in (*names, *leaves)):
+            if group is not None:
+                os.chown(path, -1, group, follow_symlinks=False)
+            if not path.is_symlink():
+                path.chmod(mode if path.is_dir() else _file_mode(path, mode))
+    if group is not None:
+        os.chown(root, -1, group)
+    root.chmod(mode)
+
+
+def _file_mode(path: Path, mode: int) -> int:
+    """As readable (and, if a program, executable) as directories; only the owner writes."""
+    allowed = 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
+    return (mode & allowed & 0o777) | stat.S_IRUSR | stat.S_IWUSR
+
+
+def _sync(root: Path) -> None:
+    for directory, _, leaves in os.walk(root, topdown=False):
+        for name in leaves:
+            path = Path(directory, name)
+            if not path.is_symlink():
+                _sync_file(path)
+        sync_directory(Path(directory))
 
 
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _writing_failed(error: OSError, path: Path) -> PrefixError | SpaceError:

@@ -49,7 +49,9 @@ async def _fetch_all(
     async def one(record: RepoDataRecord) -> RepoDataRecord:
         nonlocal done
         async with limit:
-            local = await _read(record, await _fetch_one(record, store, client))
+            path, md5 = await _fetch_one(record, store, client)
+            local = await _read(record, path)
+        local.md5 = md5
         done += record.size or 0
         advance(done, total)
         return local
@@ -62,7 +64,8 @@ async def _fetch_all(
             task.cancel()
 
 
-async def _fetch_one(record: RepoDataRecord, store: Path, client: Client) -> Path:
+async def _fetch_one(record: RepoDataRecord, store: Path, client: Client) -> tuple[Path, bytes]:
+    """Where the checked archive is, and its MD5."""
     url = urlsplit(record.url)
     if url.scheme == "file":
         path = Path(unquote(url.path))
@@ -72,13 +75,11 @@ async def _fetch_one(record: RepoDataRecord, store: Path, client: Client) -> Pat
                 where=path,
                 hint="index the channel anew",
             )
-        await asyncio.to_thread(check_hash, path, record)
-        return path
+        return path, await asyncio.to_thread(check_hash, path, record)
     path = store / _key(record) / record.file_name
     if path.is_file():
         try:
-            await asyncio.to_thread(check_hash, path, record)
-            return path
+            return path, await asyncio.to_thread(check_hash, path, record)
         except PackageError:
             path.unlink()  # a cached archive went bad: fetch it again
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,12 +95,12 @@ async def _fetch_one(record: RepoDataRecord, store: Path, client: Client) -> Pat
             detail=str(error),
         ) from None
     try:
-        await asyncio.to_thread(check_hash, partial, record)
+        md5 = await asyncio.to_thread(check_hash, partial, record)
     except PackageError:
         partial.unlink()
         raise
     partial.rename(path)
-    return path
+    return path, md5
 
 
 async def _read(record: RepoDataRecord, path: Path) -> RepoDataRecord:
@@ -119,23 +120,26 @@ def _key(record: RepoDataRecord) -> str:
     return digest.hex()[:16]
 
 
-def check_hash(path: Path, record: RepoDataRecord) -> None:
+def check_hash(path: Path, record: RepoDataRecord) -> bytes:
     """Compare an archive with the hash that its channel or lock names: SHA-256, else MD5.
 
-    :raises PackageError: they differ.
+    :returns: its MD5, which conda-lock's format wants besides. :raises PackageError: they differ.
     """
-    expected = record.sha256 or record.md5
-    if expected is None:
-        return
-    digest = hashlib.sha256() if record.sha256 else hashlib.md5(usedforsecurity=False)
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
-            digest.update(block)
-    if digest.digest() != expected:
+            sha256.update(block)
+            md5.update(block)
+    name, expected, found = (
+        ("sha256", record.sha256, sha256.digest())
+        if record.sha256
+        else ("md5", record.md5, md5.digest())
+    )
+    if expected is not None and found != expected:
         raise PackageError(
             f"package {record.file_name} is damaged or not the one that was asked for",
             where=record.url,
             hint="report it to the channel's owner, or remove the package from a mirror's cache",
-            detail=f"{digest.name} expected {expected.hex()}\n"
-            f"{' ' * len(digest.name)} found    {digest.hexdigest()}",
+            detail=f"{name} expected {expected.hex()}\n{name} found    {found.hex()}",
         )
+    return md5.digest()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import rattler
-from rattler import RepoDataRecord
+from rattler import PrefixRecord, RepoDataRecord
 from rattler.exceptions import ExtractError, InstallerError, IoError, LinkError, TransactionError
 
 from wrapper.background import run_async
@@ -37,6 +37,7 @@ class _Reporter:
 def link_packages(
     archives: Sequence[RepoDataRecord],
     *,
+    installed: Sequence[PrefixRecord] = (),
     urls: Mapping[str, str],
     tree: Path,
     install_path: str,
@@ -45,7 +46,9 @@ def link_packages(
 ) -> None:
     """Install ``archives`` into ``tree`` (outside) so that they work at ``install_path`` (inside).
 
-    :param archives: checked packages on disk. :param urls: where each came from, by name.
+    :param archives: all packages that shall be there: checked ones on disk, and records of
+        ``installed`` that stay. :param installed: what is there now; the rest of it goes.
+    :param urls: where each package on disk came from, by name.
     :param cache: directory for unpacked packages; on the tree's file system they are hard-linked.
     :raises PackageError: an archive cannot be unpacked or linked.
     """
@@ -55,6 +58,7 @@ def link_packages(
                 list(archives),
                 target_prefix=tree,
                 cache_dir=cache / "pkgs",
+                installed_packages=list(installed),
                 show_progress=False,
                 execute_link_scripts=False,
                 reporter=_Reporter(advance),  # type: ignore[arg-type]
@@ -70,10 +74,34 @@ def link_packages(
     _clean_metadata(urls, tree)
 
 
+def split(
+    records: Sequence[RepoDataRecord], present: Sequence[PrefixRecord]
+) -> tuple[list[PrefixRecord], list[RepoDataRecord]]:
+    """Of the packages that shall be there: those that are, as installed, and those to fetch."""
+    there = {record.name.normalized: record for record in present}
+    staying: list[PrefixRecord] = []
+    fresh: list[RepoDataRecord] = []
+    for record in records:
+        old = there.get(record.name.normalized)
+        if old is not None and _same(old, record):
+            staying.append(old)
+        else:
+            fresh.append(record)
+    return staying, fresh
+
+
+def _same(old: PrefixRecord, new: RepoDataRecord) -> bool:
+    if old.sha256 and new.sha256:
+        return old.sha256 == new.sha256
+    return (str(old.version), str(old.build)) == (str(new.version), str(new.build))
+
+
 def _clean_metadata(urls: Mapping[str, str], tree: Path) -> None:
     """Let ``conda-meta`` say where packages come from, not where they lay during the build."""
     for path in sorted((tree / "conda-meta").glob("*.json")):
         data = json.loads(path.read_text())
+        if data["name"] not in urls:
+            continue
         for key in _LOCAL_FACTS:
             data.pop(key, None)
         data["url"] = urls[data["name"]]

@@ -8,6 +8,7 @@ Format 1 is a JSON object with the keys
 - ``base``: ``{"kind": "host", "virtual_packages": {...}}``;
 - ``runtime``: ``{"name", "version", "path"}``; ``mksquashfs``: version;
 - ``options``: of the command line, as far as they shape the result;
+- ``packages``: lock entries of all packages; ``variables``: set at run time;
 - ``inputs``: names of the copies in ``inputs/``; ``channels``: URLs;
 - ``image``: ``{"sha256", "size"}``; ``tree``: ``{"files", "size"}`` before squashing;
 - ``programs``: number of shims.

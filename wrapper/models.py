@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,15 @@ class LockedPackage:
     sha256: str | None = None
     md5: str | None = None
     depends: tuple[str, ...] = ()
+
+    @property
+    def canonical(self) -> str:
+        """The name as pip compares it: lower case, ``-`` for ``_`` and ``.``."""
+        return re.sub(r"[-_.]+", "-", self.name).lower()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a manifest; ``LockedPackage(**data)`` is the way back."""
+        return {**asdict(self), "depends": list(self.depends)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +119,16 @@ class TreeSize:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewRequest:
-    """A ``conda-containerize new``, as the command line says it; paths are outside the container.
+class Request:
+    """What ``new`` and ``update`` have in common; paths are outside the container.
 
-    ``environ`` is an ``--environ`` file of ``NAME=VALUE`` lines, set for programs at run time.
+    ``environment`` may be absent in an update, which then leaves the conda packages as they are.
+    ``environ`` is a file of ``NAME=VALUE`` lines, set for programs at run time. ``compression``
+    ``None`` means the one before.
     """
 
     prefix: Path
-    environment: Path
+    environment: Path | None = None
     requirements: tuple[Path, ...] = ()
     pre_install: tuple[Path, ...] = ()
     post_install: tuple[Path, ...] = ()
@@ -125,20 +137,53 @@ class NewRequest:
     channels: tuple[str, ...] = ()
     use_cache: bool = True
     tmpdir: Path | None = None
-    compression: str = "default"
+    compression: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The user's files, the environment first."""
-        more = (*self.requirements, *self.pre_install, *self.post_install)
-        return (self.environment, *more, *((self.environ,) if self.environ else ()))
+        given = [self.environment, *self.requirements, *self.pre_install, *self.post_install]
+        return tuple(path for path in (*given, self.environ) if path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRequest(Request):
+    """A ``conda-containerize new``, as the command line says it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateRequest(Request):
+    """A ``conda-containerize update``; ``keep`` generations stay, ``None`` for all."""
+
+    keep: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One package before and after; ``size`` are the bytes of the archive to fetch, 0 unknown."""
+
+    name: str
+    manager: str
+    old: LockedPackage | None
+    new: LockedPackage | None
+    size: int = 0
+
+    @property
+    def kind(self) -> str:
+        if self.old is None:
+            return "added"
+        return "removed" if self.new is None else "changed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a build would install, for ``--dry-run``. Sizes are bytes, estimated where noted."""
+    """What a build would install, for ``--dry-run``. Sizes are bytes, estimated where noted.
+
+    ``changes`` are those of an update, ``None`` for a new installation.
+    """
 
     packages: tuple[LockedPackage, ...]
+    changes: tuple[Change, ...] | None
     sizes: Mapping[str, int]
     pip_lines: tuple[str, ...]
     download_size: int
@@ -152,3 +197,19 @@ class Result:
     prefix: Path
     manifest: Mapping[str, Any]
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryEntry:
+    """One generation for ``containerize list``.
+
+    ``created`` is UTC in ISO 8601, ``size`` bytes of the image, ``what`` the changes against the
+    generation before, ``in_use`` whether programs on this node have its image open.
+    """
+
+    number: int
+    current: bool
+    created: str
+    size: int
+    what: str
+    in_use: bool

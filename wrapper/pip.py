@@ -8,12 +8,11 @@ configuration files) are honoured.
 from __future__ import annotations
 
 import configparser
-import json
 import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -26,6 +25,7 @@ from packaging.utils import (
 
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, ScriptError
+from wrapper.installed import direct_url, site_packages
 from wrapper.models import LockedPackage
 
 if sys.version_info >= (3, 11):
@@ -65,20 +65,15 @@ class PipInstaller:
         self._python = f"{container.install_path}/bin/python"
         self._cache = ["--no-cache"] if cache is None else ["--cache-dir", str(cache / "uv")]
 
-    def install(self, lines: Sequence[str]) -> list[LockedPackage]:
-        """Install the requirements; returns the lock entries of what came new.
+    def install(self, lines: Sequence[str]) -> None:
+        """Install the requirements, lines of a requirements file.
 
-        :param lines: of a requirements file.
         :raises InputError: the environment has no Python. :raises ScriptError: uv fails.
         """
         self._require_python()
-        before = _installed(self._container.tree)
         wanted = self._container.scratch / "requirements.in"
         wanted.write_text("\n".join(absolute_files(lines, self._directory)) + "\n")
-        self._uv("install", "-r", str(wanted))
-        after = _installed(self._container.tree)
-        new = [after[n] for n in sorted(after) if before.get(n, _NONE).version != after[n].version]
-        return self._lock(new, source_options(lines, self._directory))
+        self._uv("install", "-r", wanted)
 
     def install_locked(self, packages: Sequence[LockedPackage]) -> None:
         """Install exactly these, every file checked against its hash."""
@@ -91,25 +86,49 @@ class PipInstaller:
             for package in packages:
                 _forget_url(site, package)
 
-    def _lock(self, new: Sequence[Distribution], options: Sequence[str]) -> list[LockedPackage]:
-        pins = [f"{d.name}=={d.version}" for d in new if not _direct_url(d)]
-        unlocked = [d.name for d in new if _direct_url(d)]
-        if unlocked:
+    def lock(
+        self, present: Mapping[str, Distribution], lines: Sequence[str]
+    ) -> list[LockedPackage]:
+        """Lock entries of installed distributions, with URLs and hashes from their indexes.
+
+        :param lines: the requirements that they were installed for: their index options matter.
+        :returns: an entry for each; without a hash what no index offers (paths, repositories).
+        """
+        urls = {name: direct_url(d) for name, d in present.items()}
+        pins = [f"{d.name}=={d.version}" for name, d in present.items() if not urls[name]]
+        entries = self._index_entries(pins, present, lines) if pins else []
+        locked = {canonicalize_name(entry.name) for entry in entries}
+        missing = [name for name in present if name not in locked]
+        if missing:
             self._container.console.warning(
-                f"not in the lock, they come from a path or a repository: {', '.join(unlocked)}"
+                f"not in the lock, no index offers them: {', '.join(sorted(missing))}"
             )
-        if not pins:
-            return []
+        for name in missing:
+            distribution = present[name]
+            entries.append(
+                LockedPackage(
+                    manager="pip",
+                    name=distribution.name,
+                    version=distribution.version,
+                    url=urls[name] or "",
+                )
+            )
+        return entries
+
+    def _index_entries(
+        self, pins: Sequence[str], present: Mapping[str, Distribution], lines: Sequence[str]
+    ) -> list[LockedPackage]:
         wanted = self._container.scratch / "pins.in"
-        wanted.write_text("\n".join([*options, *pins]) + "\n")
+        sources = source_options(lines, self._directory)
+        wanted.write_text("\n".join([*sources, *pins]) + "\n")
         lock = self._container.scratch / "pylock.toml"
         try:
             options = ["--quiet", "--no-deps", "--format", "pylock.toml"]
             self._uv("compile", *options, "-o", lock, wanted)
         except ScriptError as error:
-            self._container.console.warning(f"pip packages are not in the lock: {error.what}")
+            self._container.console.warning(f"pip packages cannot be locked: {error.what}")
             return []
-        return locked_files(lock.read_text(), {canonicalize_name(d.name): d for d in new})
+        return locked_files(lock.read_text(), present)
 
     def _uv(self, command: str, *words: str | Path) -> None:
         argv = [
@@ -140,13 +159,6 @@ class PipInstaller:
                 "there are pip packages to install, but the environment has no Python",
                 hint="add 'python' to the dependencies",
             )
-
-
-class _None:
-    version: str | None = None
-
-
-_NONE = _None()
 
 
 # -- requirement lines -------------------------------------------------------------------------
@@ -226,21 +238,6 @@ def _pip_config(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 # -- what was installed ------------------------------------------------------------------------
-def site_packages(tree: Path) -> list[Path]:
-    return sorted(tree.glob("lib/python3*/site-packages"))
-
-
-def _installed(tree: Path) -> dict[str, Distribution]:
-    found = distributions(path=[str(path) for path in site_packages(tree)])
-    return {canonicalize_name(d.name): d for d in found if d.name}
-
-
-def _direct_url(distribution: Distribution) -> str | None:
-    """The URL of a package that came from a path, a repository or a URL (PEP 610)."""
-    text = distribution.read_text("direct_url.json")
-    return str(json.loads(text)["url"]) if text else None
-
-
 def _forget_url(site: Path, package: LockedPackage) -> None:
     """Let a package installed by its URL look like one from an index, which it is.
 

@@ -1,8 +1,4 @@
-"""The commands' work: each names its steps in order and hands one's result to the next.
-
-Only this module imports the steps; steps do not import each other. Those that need rattler or
-conda-lock are imported where they are used: an error in an input file is told without them.
-"""
+"""The commands' work, from a request to a result: who holds what while it is built."""
 
 from __future__ import annotations
 
@@ -10,51 +6,36 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from wrapper import prefix, shims, spec, tree, workspace
-from wrapper.bases import write_skeleton
+from wrapper import changes, generations, installed, prefix, spec, tree, workspace
+from wrapper.build import UNPACKED_RATIO, Build
 from wrapper.console import Console
-from wrapper.container import BuildContainer
-from wrapper.deploy import Staging
+from wrapper.deploy import NextGeneration, Staging
+from wrapper.generations import Generation
 from wrapper.models import (
-    Activation,
     EnvironmentSpec,
+    HistoryEntry,
     LockedPackage,
     NewRequest,
     Plan,
-    Resolution,
+    Request,
     Result,
+    UpdateRequest,
 )
-from wrapper.runtime import Runtime, find_runtime
-from wrapper.squash import Squasher, find_squasher
-from wrapper.workspace import Workspace
-
-# Unpacked packages against their archives: measured 3.2 on numpy + scipy; and their .pyc.
-_UNPACKED_RATIO = 4.0
-_IMAGE_RATIO = 1.2
+from wrapper.runtime import find_runtime
+from wrapper.squash import find_squasher
 
 
 def plan_new(request: NewRequest, console: Console) -> Plan:
     """Solve and say what would be installed; leaves nothing on disk."""
-    from wrapper import resolve
-
     asked = _read_inputs(request, console)
+    assert asked is not None
     prefix.check_new(prefix.absolute_prefix(request.prefix))
     with workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space:
-        resolution = _solve(asked, request, space, console)
-    packages = _locked(resolution)
-    return Plan(
-        packages=tuple(sorted(packages, key=lambda p: (p.manager, p.name))),
-        sizes=resolve.sizes(resolution.records),
-        pip_lines=asked.pip_lines,
-        download_size=resolution.download_size,
-        installed_size=round(resolution.download_size * _UNPACKED_RATIO),
-    )
+        return _plan(request, asked, space, console, None)
 
 
 def new(request: NewRequest, console: Console) -> Result:
@@ -64,6 +45,7 @@ def new(request: NewRequest, console: Console) -> Result:
     """
     start = time.monotonic()
     asked = _read_inputs(request, console)
+    assert asked is not None
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
     runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
@@ -76,19 +58,167 @@ def new(request: NewRequest, console: Console) -> Result:
         _umask(0o022),  # for what programs write into the tree; the prefix's modes are set apart
     ):
         prefix.check_new(target)  # again, now that nobody else builds there
-        build = Build(
+        manifest = Build(
             request=request,
             asked=asked,
+            pip_lines=asked.pip_lines,
+            variables=asked.variables,
+            wrapper_paths=request.wrapper_paths,
+            compression=request.compression or "default",
             install_path=install_path(target),
             runtime=runtime,
             squasher=squasher,
             space=space,
             staging=staging,
             console=console,
-        )
-        manifest = build.run()
+        ).run()
         staging.publish()
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+
+
+def plan_update(request: UpdateRequest, console: Console) -> Plan:
+    """Solve and say what would change; leaves nothing on disk."""
+    asked = _read_inputs(request, console)
+    previous = generations.current_generation(prefix.absolute_prefix(request.prefix))
+    with workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space:
+        return _plan(request, asked, space, console, previous)
+
+
+def update(request: UpdateRequest, console: Console) -> Result:
+    """Build a further generation from the one in use and switch to it, or change nothing.
+
+    :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
+    """
+    start = time.monotonic()
+    asked = _read_inputs(request, console)
+    target = prefix.absolute_prefix(request.prefix)
+    prefix.check_update(target)
+    generations.current_generation(target)
+    runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(prefix.locked(target))
+        space = stack.enter_context(
+            workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache)
+        )
+        generations.repair(target)
+        every = generations.generations(target)
+        staging = stack.enter_context(
+            NextGeneration(target, every[-1].number + 1, prefix.directory_mode(target))
+        )
+        stack.enter_context(_umask(0o022))
+        previous = generations.current_generation(target)
+        manifest = _update_build(
+            request,
+            asked,
+            previous,
+            space=space,
+            staging=staging,
+            runtime=runtime,
+            squasher=squasher,
+            console=console,
+        ).run()
+        staging.publish()
+        if request.keep is not None:
+            _prune(target, request.keep, console)
+    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+
+
+def _update_build(
+    request: UpdateRequest, asked: EnvironmentSpec | None, previous: Generation, **tools: object
+) -> Build:
+    """What an update does not say stays as it was."""
+    old = previous.manifest
+    options = old["options"]
+    variables = asked.variables if asked else {}
+    return Build(
+        request=request,
+        asked=asked if asked and request.environment else None,
+        pip_lines=asked.pip_lines if asked else (),
+        variables=dict(variables)
+        if request.environment
+        else {**old.get("variables", {}), **variables},
+        wrapper_paths=tuple(dict.fromkeys([*options["wrapper_paths"], *request.wrapper_paths])),
+        compression=request.compression or options["compression"],
+        install_path=old["install_path"],
+        previous=previous,
+        **tools,  # type: ignore[arg-type]
+    )
+
+
+def rollback(target: Path, number: int | None, console: Console) -> Generation:
+    """Switch to generation ``number``, or to the one before the current.
+
+    :raises PrefixError: there is no such generation. :raises BusyError: a build holds the prefix.
+    """
+    target = prefix.absolute_prefix(target)
+    generations.current_generation(target)
+    prefix.check_update(target)
+    with prefix.locked(target):
+        generations.repair(target)
+        chosen = _choose(generations.generations(target), number, target)
+        generations.switch(target, chosen.number)
+    console.info(f"{target} uses generation {chosen.number} now")
+    return chosen
+
+
+def _choose(every: list[Generation], number: int | None, target: Path) -> Generation:
+    from wrapper.errors import PrefixError
+
+    current = next(g.number for g in every if g.current)
+    for generation in reversed(every):
+        if generation.number == number or (number is None and generation.number < current):
+            return generation
+    existing = ", ".join(str(generation.number) for generation in every)
+    raise PrefixError(
+        f"there is no generation {number}" if number else "there is no generation before this one",
+        where=target,
+        hint=f"choose one of {existing} (in use: {current}); see 'containerize list'",
+    )
+
+
+def prune(target: Path, keep: int, console: Console) -> list[int]:
+    """Remove old generations so that ``keep`` stay; returns the numbers of those removed."""
+    target = prefix.absolute_prefix(target)
+    generations.current_generation(target)
+    prefix.check_update(target)
+    with prefix.locked(target):
+        generations.repair(target)
+        return _prune(target, keep, console)
+
+
+def _prune(target: Path, keep: int, console: Console) -> list[int]:
+    gone, busy = generations.prunable(target, keep)
+    for generation in gone:
+        generations.remove(generation)
+        console.info(f"removed generation {generation.number}")
+    for generation in busy:
+        console.warning(f"generation {generation.number} is kept: programs on this node use it")
+    return [generation.number for generation in gone]
+
+
+def history(target: Path) -> list[HistoryEntry]:
+    """The generations, oldest first, each with what it changed against the one before."""
+    entries: list[HistoryEntry] = []
+    before: list[LockedPackage] | None = None
+    open_images = set(generations.images_in_use())
+    for generation in generations.generations(prefix.absolute_prefix(target)):
+        manifest = generation.manifest
+        packages = [LockedPackage(**entry) for entry in manifest.get("packages", ())]
+        what = f"{len(packages)} packages"
+        if before is not None:
+            what = changes.summary(changes.compare(before, packages))
+        before = packages
+        entries.append(
+            HistoryEntry(
+                number=generation.number,
+                current=generation.current,
+                created=manifest["created"],
+                size=manifest["image"]["size"],
+                what=what,
+                in_use=str(generation.image.resolve()) in open_images,
+            )
+        )
+    return entries
 
 
 def install_path(target: Path) -> str:
@@ -102,220 +232,17 @@ def install_path(target: Path) -> str:
     return f"/containerize-{hashlib.sha256(os.fsencode(target)).hexdigest()[:10]}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Build:
-    """The steps of one build and what they share."""
-
-    request: NewRequest
-    asked: EnvironmentSpec
-    install_path: str
-    runtime: Runtime
-    squasher: Squasher
-    space: Workspace
-    staging: Staging
-    console: Console
-
-    @property
-    def tree(self) -> Path:
-        """The environment while it is built, outside the container."""
-        return self.space.image / self.install_path.lstrip("/")
-
-    def run(self) -> dict[str, Any]:
-        """All steps up to a complete staging directory; returns the manifest."""
-        resolution = _solve(self.asked, self.request, self.space, self.console)
-        self._check_room(resolution)
-        links = write_skeleton(self.space.image)
-        self.tree.mkdir()
-        container = self._container()
-        self._user_scripts(container, self.request.pre_install, "pre-install")
-        self._install(container, resolution)
-        pip = self._pip(container, resolution)
-        self._user_scripts(container, self.request.post_install, "post-install")
-        packages = [*_locked(replace(resolution, pip_locked=())), *pip]
-        self._compile_and_lock(container, packages, resolution.channels)
-        activation = self._activation(container)
-        names = self._programs()
-        size = tree.settle(self.space.image)
-        self._squash(self.staging.image, "Writing the image")
-        self._write_shims(names, links, activation)
-
-        from wrapper.record import write_record
-
-        return write_record(
-            self.staging.directory,
-            facts=self._facts(resolution, len(names)),
-            packages=packages,
-            inputs=self.request.files,
-            size=size,
-            log=self.space.log,
-        )
-
-    def _check_room(self, resolution: Resolution) -> None:
-        download = resolution.download_size
-        workspace.require_space(
-            self.space.root,
-            round(download * (1 + _UNPACKED_RATIO)),
-            "the build",
-            f"name a larger file system with --tmpdir or {workspace.TMPDIR_VARIABLE}",
-        )
-        workspace.require_space(
-            self.staging.root,
-            round(download * _IMAGE_RATIO),
-            "the image",
-            "free some space there, or choose another --prefix",
-        )
-
-    def _container(self) -> BuildContainer:
-        skeleton = self.space.root / "skeleton.sqfs"
-        self._squash(skeleton, "Preparing the container")
-        return BuildContainer(
-            runtime=self.runtime,
-            skeleton=skeleton,
-            tree=self.tree,
-            install_path=self.install_path,
-            scratch=self.space.scratch,
-            console=self.console,
-        )
-
-    def _install(self, container: BuildContainer, resolution: Resolution) -> None:
-        from wrapper.fetch import fetch
-        from wrapper.install import link_packages
-        from wrapper.scripts import run_post_link
-
-        records = resolution.records
-        with self.console.step(f"Fetching and checking {len(records)} packages") as advance:
-            archives = fetch(records, cache=self.space.cache, advance=advance)
-        with self.console.step("Linking") as advance:
-            link_packages(
-                archives,
-                urls={record.name.normalized: record.url for record in records},
-                tree=self.tree,
-                install_path=self.install_path,
-                cache=self.space.cache,
-                advance=advance,
-            )
-        messages = run_post_link(container, records)
-        if messages:
-            self.console.info(messages)
-
-    def _pip(self, container: BuildContainer, resolution: Resolution) -> list[LockedPackage]:
-        if not (self.asked.pip_lines or resolution.pip_locked):
-            return []
-        from wrapper.pip import PipInstaller
-
-        pip = PipInstaller(
-            container,
-            cache=self.space.cache if self.request.use_cache else None,
-            directory=self.asked.directory.absolute(),
-        )
-        packages = [*resolution.pip_locked]
-        with self.console.step("Installing pip packages"):
-            if packages:
-                pip.install_locked(packages)
-            if self.asked.pip_lines:
-                packages += pip.install(self.asked.pip_lines)
-        return packages
-
-    def _user_scripts(self, container: BuildContainer, scripts: Sequence[Path], kind: str) -> None:
-        from wrapper.scripts import run_user_script
-
-        for script in scripts:
-            with self.console.step(f"Running the {kind} script {script.name}"):
-                run_user_script(container, script, kind=kind, variables=self.asked.variables)
-
-    def _compile_and_lock(
-        self,
-        container: BuildContainer,
-        packages: Sequence[LockedPackage],
-        channels: Sequence[str],
-    ) -> None:
-        """At once: conda-lock's library takes a second to import, compiling is other processes."""
-        from wrapper.bytecode import compile_modules
-        from wrapper.spec.lockfile import write_lock
-
-        with ThreadPoolExecutor(1) as pool, self.console.step("Byte-compiling") as advance:
-            lock = self.staging.directory / "conda-lock.yml"
-            writing = pool.submit(write_lock, packages, channels, lock)
-            compile_modules(container, advance)
-            writing.result()
-
-    def _activation(self, container: BuildContainer) -> Activation:
-        from wrapper.activate import record_activation
-
-        with self.console.step("Recording the activated environment"):
-            activation = record_activation(container, self.asked.variables)
-        for script in activation.scripts:
-            self.console.warning(
-                f"{script} depends on the moment it runs: it is sourced at every start, "
-                "which costs some milliseconds"
-            )
-        return activation
-
-    def _programs(self) -> dict[str, str]:
-        found, skipped = tree.programs(self.tree)
-        if skipped:
-            names = ", ".join(repr(name) for name in skipped)
-            self.console.warning(f"no shims for programs with such names: {names}")
-        return {**found, **tree.wrapped(self.tree, self.install_path, self.request.wrapper_paths)}
-
-    def _squash(self, image: Path, title: str) -> None:
-        with self.console.step(title) as advance:
-            self.squasher.squash(
-                self.space.image,
-                image,
-                compression=self.request.compression,
-                console=self.console,
-                advance=advance,
-            )
-
-    def _write_shims(
-        self, names: dict[str, str], links: Sequence[str], activation: Activation
-    ) -> None:
-        text = shims.shim(self.staging.prefix, self.runtime.path)
-        self.staging.write_programs(names, self.install_path, text)
-        self.staging.write_links(self.install_path)
-        env = shims.environment_file(
-            generation=self.staging.generation,
-            install_path=self.install_path,
-            links=links,
-            activation=activation,
-        )
-        path = self.staging.directory / "env"
-        path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets
-
-    def _facts(self, resolution: Resolution, programs: int) -> dict[str, Any]:
-        from wrapper.resolve import describe_virtual_packages
-
-        runtime = self.runtime
-        return {
-            "kind": "conda",
-            "generation": self.staging.generation,
-            "prefix": str(self.staging.prefix),
-            "install_path": self.install_path,
-            "base": {"kind": "host", "virtual_packages": describe_virtual_packages()},
-            "runtime": {
-                "name": runtime.name,
-                "version": runtime.version,
-                "path": str(runtime.path),
-            },
-            "mksquashfs": ".".join(map(str, self.squasher.version)),
-            "options": {
-                "compression": self.request.compression,
-                "wrapper_paths": list(self.request.wrapper_paths),
-            },
-            "channels": list(resolution.channels),
-            "programs": programs,
-        }
-
-
 # -- helpers -----------------------------------------------------------------------------------
-def _read_inputs(request: NewRequest, console: Console) -> EnvironmentSpec:
+def _read_inputs(request: Request, console: Console) -> EnvironmentSpec | None:
     """Read and check every input file before anything is made.
 
-    :returns: the environment file's content, with what other files and options add to it.
+    :returns: the environment file's content, with what other files and options add to it;
+        ``None`` where an update names none of these.
     """
     tree.check_wrapper_paths(request.wrapper_paths)
-    asked = spec.read_spec(request.environment)
+    asked = EnvironmentSpec(source=Path.cwd() / "-")
+    if request.environment:
+        asked = spec.read_spec(request.environment)
     for path in request.files:
         spec.read_text(path)
     for note in asked.notes:
@@ -330,19 +257,44 @@ def _read_inputs(request: NewRequest, console: Console) -> EnvironmentSpec:
     )
 
 
-def _solve(
-    asked: EnvironmentSpec, request: NewRequest, space: Workspace, console: Console
-) -> Resolution:
-    with console.step("Solving"):
-        from wrapper.resolve import resolve
+def _plan(
+    request: Request,
+    asked: EnvironmentSpec | None,
+    space: workspace.Workspace,
+    console: Console,
+    previous: Generation | None,
+) -> Plan:
+    from wrapper import resolve
 
-        return resolve(asked, cache=space.cache, channels=request.channels)
-
-
-def _locked(resolution: Resolution) -> list[LockedPackage]:
-    from wrapper.resolve import as_locked
-
-    return [*map(as_locked, resolution.records), *resolution.pip_locked]
+    before: list[LockedPackage] = []
+    if previous:
+        inside = previous.manifest["install_path"].lstrip("/")
+        unpacked = space.root / "before"
+        find_squasher(os.environ).unsquash(
+            previous.image, unpacked, console=console, paths=[f"{inside}/conda-meta"]
+        )
+        before = installed.conda_packages(unpacked / inside)
+    packages, sizes = before, {}
+    if asked and request.environment:
+        with console.step("Solving"):
+            resolution = resolve.resolve(
+                asked,
+                cache=space.cache,
+                channels=request.channels,
+                preferred=installed.conda_records(unpacked / inside) if previous else (),
+            )
+        packages = [*map(resolve.as_locked, resolution.records), *resolution.pip_locked]
+        sizes = dict(resolve.sizes(resolution.records))
+    differences = changes.compare(before, packages, sizes)
+    download = sum(change.size for change in differences)
+    return Plan(
+        packages=tuple(sorted(packages, key=lambda p: (p.manager, p.name))),
+        changes=tuple(differences) if previous else None,
+        sizes=sizes,
+        pip_lines=asked.pip_lines if asked else (),
+        download_size=download,
+        installed_size=round(download * UNPACKED_RATIO),
+    )
 
 
 @contextlib.contextmanager

@@ -76,6 +76,12 @@ def check_new(prefix: Path) -> None:
         _require_writable(above)
 
 
+def check_update(prefix: Path) -> None:
+    """Whether we may change the installation at ``prefix``. :raises PrefixError: we may not."""
+    _require_writable(prefix)
+    _require_writable(prefix / "bin")
+
+
 def _require_writable(directory: Path) -> None:
     if not os.access(directory, os.W_OK | os.X_OK):
         raise PrefixError(

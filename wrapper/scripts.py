@@ -2,40 +2,89 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import uv
 from rattler import PackageRecord, RepoDataRecord
 
+from wrapper import process
+from wrapper.console import Console
 from wrapper.container import BuildContainer
+from wrapper.errors import ScriptError
+
+# Variables by which the conda command of a build knows where to look, see wrapper.conda_command.
+CHANNELS_VARIABLE = "CONTAINERIZE_BUILD_CHANNELS"
+CACHE_VARIABLE = "CONTAINERIZE_BUILD_CACHE"
 
 
-def run_post_link(container: BuildContainer, records: Sequence[RepoDataRecord]) -> str:
-    """Run the packages' post-link scripts, dependencies first.
+@dataclass(frozen=True, kw_only=True)
+class PostLink:
+    """A package's post-link script: what to run, with which variables; paths are inside."""
 
-    The variables are those of conda-build's documentation ("Adding pre-link, post-link, and
-    pre-unlink scripts").
+    package: str
+    command: tuple[str, ...]
+    variables: Mapping[str, str]
+    directory: Path
 
-    :returns: what the scripts left for the user in ``$PREFIX/.messages.txt``, which is removed.
-    :raises ScriptError: one fails.
+    @property
+    def what(self) -> str:
+        return f"the post-link script of {self.package}"
+
+    def run_here(self) -> None:
+        """Run it where we are: inside the container already.
+
+        :raises ScriptError: it fails.
+        """
+        try:
+            process.run(self.command, console=Console(), env={**os.environ, **self.variables})
+        except process.ToolFailed as error:
+            raise ScriptError(f"{self.what} failed", detail=error.detail) from None
+
+
+def post_link_jobs(
+    tree: Path, install_path: str, records: Sequence[RepoDataRecord]
+) -> list[PostLink]:
+    """The packages' post-link scripts, dependencies first.
+
+    The variables and the directory are those of conda-build's documentation ("Adding pre-link,
+    post-link, and pre-unlink scripts").
     """
+    jobs = []
     for record in PackageRecord.sort_topologically(list(records)):
         name = record.name.normalized
         script = f"bin/.{name}-post-link.sh"
-        if not (container.tree / script).is_file():
-            continue
-        container.run(
-            ["/bin/bash", f"{container.install_path}/{script}"],
-            what=f"the post-link script of {name}",
-            cwd=Path(f"{container.install_path}/bin"),  # as conda does
-            env={
-                "PREFIX": container.install_path,
+        if (tree / script).is_file():
+            variables = {
+                "PREFIX": install_path,
                 "PKG_NAME": name,
                 "PKG_VERSION": str(record.version),
                 "PKG_BUILDNUM": str(record.build_number),
-            },
-        )
+            }
+            jobs.append(
+                PostLink(
+                    package=name,
+                    command=("/bin/bash", f"{install_path}/{script}"),
+                    variables=variables,
+                    directory=Path(f"{install_path}/bin"),
+                )
+            )
+    return jobs
+
+
+def run_post_link(container: BuildContainer, records: Sequence[RepoDataRecord]) -> str:
+    """Run the packages' post-link scripts.
+
+    :returns: what they left for the user in ``$PREFIX/.messages.txt``, which is removed.
+    :raises ScriptError: one fails.
+    """
+    for job in post_link_jobs(container.tree, container.install_path, records):
+        container.run(job.command, what=job.what, env=job.variables, cwd=job.directory)
     messages = container.tree / ".messages.txt"
     if not messages.is_file():
         return ""
@@ -45,15 +94,23 @@ def run_post_link(container: BuildContainer, records: Sequence[RepoDataRecord]) 
 
 
 def run_user_script(
-    container: BuildContainer, script: Path, *, kind: str, variables: Mapping[str, str]
+    container: BuildContainer,
+    script: Path,
+    *,
+    kind: str,
+    variables: Mapping[str, str],
+    cache: Path,
+    channels: Sequence[str],
 ) -> None:
     """Run a ``--pre-install`` or ``--post-install`` script, the environment active.
 
     It starts in the user's directory and ends at its first failing command. ``env_root``,
     ``install_root``, ``CW_INSTALLATION_PATH`` and ``CW_WORKDIR`` mean what Tykky's documentation
-    says: the environment (the first three) and a directory for temporary files.
+    says: the environment (the first three) and a directory for temporary files. ``pip``, ``uv``,
+    ``conda`` and ``mamba`` work, also where the environment has none of them.
 
-    :param kind: ``pre-install`` or ``post-install``. :raises ScriptError: it fails.
+    :param kind: ``pre-install`` or ``post-install``. :param cache: for downloads, outside.
+    :param channels: where ``conda install`` looks. :raises ScriptError: it fails.
     """
     inside = container.install_path
     runner = str(files("wrapper") / "templates" / "run-active.sh")
@@ -67,7 +124,31 @@ def run_user_script(
             "CW_WORKDIR": str(container.scratch),
             "CONDA_PREFIX": inside,
             "CONDA_DEFAULT_ENV": inside.strip("/"),
+            "UV_PYTHON": f"{inside}/bin/python",
+            "UV_BREAK_SYSTEM_PACKAGES": "1",
+            "UV_LINK_MODE": "copy",
+            "UV_CACHE_DIR": str(cache / "uv"),
+            "PIP_CACHE_DIR": str(cache / "pip"),
+            "PIP_BREAK_SYSTEM_PACKAGES": "1",
+            CHANNELS_VARIABLE: "\n".join(channels),
+            CACHE_VARIABLE: str(cache),
             **variables,
         },
+        path=[_package_managers(container.scratch)],
         cwd=Path.cwd(),
     )
+
+
+def _package_managers(scratch: Path) -> Path:
+    """A directory with the commands that an environment may lack, for after its own on PATH."""
+    folder = scratch / "package-managers"
+    folder.mkdir(exist_ok=True)
+    conda = f"exec {shlex.quote(sys.executable)} -I -m wrapper.conda_command"
+    pip = f"exec {shlex.quote(uv.find_uv_bin())} pip"
+    commands = {"conda": conda, "mamba": conda, "micromamba": conda, "pip": pip, "pip3": pip}
+    commands["uv"] = f"exec {shlex.quote(uv.find_uv_bin())}"
+    for name, command in commands.items():
+        program = folder / name
+        program.write_text(f'#!/bin/sh\n{command} "$@"\n')
+        program.chmod(0o755)
+    return folder

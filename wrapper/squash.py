@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,14 +75,38 @@ class Squasher:
             )
         except ToolFailed as error:
             image.unlink(missing_ok=True)
-            if re.search(r"no space left|quota exceeded", error.detail, re.I):
-                raise SpaceError(
-                    "no room left for the image",
-                    where=image.parent,
-                    hint="free some space or quota there, or choose another prefix",
-                    detail=error.detail,
-                ) from None
-            raise
+            raise _explained(error, image) from None
+
+    def unsquash(
+        self,
+        image: Path,
+        target: Path,
+        *,
+        console: Console,
+        paths: Sequence[str] = (),
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Unpack ``image``, or only ``paths`` in it, into the new directory ``target``.
+
+        :raises ToolError: unsquashfs is missing or fails, :raises SpaceError: for want of room.
+        """
+        argv = [str(self.path.with_name("unsquashfs")), "-no-progress", "-no-xattrs", "-quiet"]
+        argv += ["-processors", str(process.processors()), "-d", str(target), str(image), *paths]
+        try:
+            process.run(argv, console=console, env=process.base_environment(environ))
+        except ToolFailed as error:
+            raise _explained(error, target) from None
+
+
+def _explained(error: ToolFailed, place: Path) -> SpaceError | ToolFailed:
+    if re.search(r"no space left|quota exceeded", error.detail, re.I):
+        return SpaceError(
+            "no room left for the image",
+            where=place.parent,
+            hint="free some space or quota there, or choose another directory",
+            detail=error.detail,
+        )
+    return error
 
 
 def find_squasher(environ: Mapping[str, str]) -> Squasher:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 
+from wrapper.changes import describe as describe_changes
 from wrapper.console import human_size
-from wrapper.models import Plan, Result
+from wrapper.models import HistoryEntry, Plan, Result
 
 
 def result_json(result: Result) -> str:
@@ -38,12 +41,20 @@ def plan_json(plan: Plan) -> str:
         }
         for p in plan.packages
     ]
+    changed = [
+        {"name": c.name, "manager": c.manager, "kind": c.kind, "size": c.size}
+        for c in plan.changes or ()
+    ]
     sizes = {"download_size": plan.download_size, "installed_size_estimate": plan.installed_size}
-    return json.dumps({"packages": packages, "pip": list(plan.pip_lines), **sizes}, indent=1)
+    what = {"packages": packages, "changes": changed, "pip": list(plan.pip_lines)}
+    return json.dumps({**what, **sizes}, indent=1)
 
 
 def plan_table(plan: Plan) -> str:
     """The plan for ``--dry-run``, a line a package."""
+    if plan.changes is not None:
+        pip = [f"pip: {line}" for line in plan.pip_lines]
+        return "\n".join([*pip, describe_changes(plan.changes)])
     lines = []
     for package in plan.packages:
         size = human_size(plan.sizes.get(package.name, 0)) if package.manager == "conda" else ""
@@ -54,3 +65,19 @@ def plan_table(plan: Plan) -> str:
         f"{human_size(plan.installed_size)} unpacked"
     )
     return "\n".join(lines)
+
+
+def history_table(entries: Sequence[HistoryEntry]) -> str:
+    """Generations for a person, a line each."""
+    lines = []
+    for entry in entries:
+        mark = "*" if entry.current else " "
+        used = ", programs run" if entry.in_use else ""
+        size = human_size(entry.size)
+        lines.append(f"{mark} {entry.number:>3}  {entry.created}  {size:>9}  {entry.what}{used}")
+    return "\n".join(lines)
+
+
+def history_json(entries: Sequence[HistoryEntry]) -> str:
+    """The same for a program."""
+    return json.dumps([asdict(entry) for entry in entries], indent=1)

@@ -11,11 +11,13 @@ import click
 from wrapper.cli.common import CONTEXT, common_options, run_command
 from wrapper.console import Console, human_size
 
+_DIR = click.Path(path_type=Path)
+
 
 @click.group("containerize", context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="containerize")
 def containerize() -> None:
-    """Look at installations and at what this machine offers to them."""
+    """Look after installations, and see what this machine offers to them."""
 
 
 @containerize.command("info")
@@ -39,7 +41,7 @@ def info(verbosity: int, debug: bool) -> None:
 
 
 @containerize.command("inspect")
-@click.argument("prefix", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("prefix", type=_DIR, metavar="DIR")
 @common_options
 def inspect(prefix: Path, verbosity: int, debug: bool) -> None:
     """Print the manifest of the installation DIR as JSON."""
@@ -48,5 +50,69 @@ def inspect(prefix: Path, verbosity: int, debug: bool) -> None:
         from wrapper.manifest import read_manifest
 
         click.echo(json.dumps(read_manifest(prefix), indent=1))
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+@containerize.command("list")
+@click.argument("prefix", type=_DIR, metavar="DIR")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@common_options
+def list_generations(prefix: Path, as_json: bool, verbosity: int, debug: bool) -> None:
+    """List the generations of the installation DIR.
+
+    A line each: number, '*' for the one in use, when it was made, its size, and what it changed
+    against the one before.
+    """
+
+    def work(_console: Console) -> None:
+        from wrapper.cli import report
+        from wrapper.pipeline import history
+
+        entries = history(prefix)
+        click.echo(report.history_json(entries) if as_json else report.history_table(entries))
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+@containerize.command("rollback")
+@click.argument("prefix", type=_DIR, metavar="DIR")
+@click.argument("generation", type=int, required=False, metavar="[N]")
+@common_options
+def rollback(prefix: Path, generation: int | None, verbosity: int, debug: bool) -> None:
+    """Switch the installation DIR to generation N, or to the one before.
+
+    Programs that run keep the generation with which they started.
+    """
+
+    def work(console: Console) -> None:
+        from wrapper import pipeline
+
+        pipeline.rollback(prefix, generation, console)
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+@containerize.command("prune")
+@click.argument("prefix", type=_DIR, metavar="DIR")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    required=True,
+    metavar="N",
+    help="How many generations stay: the one in use and the newest of the others.",
+)
+@common_options
+def prune(prefix: Path, keep: int, verbosity: int, debug: bool) -> None:
+    """Remove old generations of the installation DIR.
+
+    Never the one in use, nor one whose programs run on this node. Programs on other nodes cannot
+    be seen from here: make sure that no job still uses what you remove.
+    """
+
+    def work(console: Console) -> None:
+        from wrapper import pipeline
+
+        pipeline.prune(prefix, keep, console)
 
     run_command(work, verbosity=verbosity, debug=debug)

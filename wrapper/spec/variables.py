@@ -18,9 +18,9 @@ def parse_variables(text: str, path: Path) -> dict[str, str]:
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
-        if not equals or not (name.isidentifier() and name.isascii()):
+        if not equals or not (name.isidentifier() and name.isascii()) or "\0" in value:
             raise InputError(
-                f"'{raw}' is not a NAME=VALUE line",
+                f"{raw!r} is not a NAME=VALUE line",
                 where=f"{path}, line {number}",
                 hint="use letters, digits and underscores in the name",
             )

@@ -34,18 +34,24 @@ def sources(directory):
 
 
 def rehead(source, target):
-    """Give a .pyc that fits its source by time and size the new header; false where none does."""
+    """Give a .pyc that fits its source the new header; false where there is none that fits.
+
+    It fits by time and size, or (from an earlier build, whose sources may have been replaced) by
+    the source's hash.
+    """
     try:
         with open(target, "rb") as file:
             data = file.read()
+        with open(source, "rb") as file:
+            digest = source_hash(file.read())
         status = os.stat(source)
     except OSError:
         return False
+    if data[:16] == MAGIC_NUMBER + struct.pack("<L", UNCHECKED_HASH) + digest:
+        return True
     stamp = struct.pack("<LL", int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
     if data[:16] != MAGIC_NUMBER + struct.pack("<L", 0) + stamp:
         return False
-    with open(source, "rb") as file:
-        digest = source_hash(file.read())
     # Beside it and renamed: the old one may be a hard link into a cache.
     with open(target + ".new", "wb") as file:
         file.write(MAGIC_NUMBER + struct.pack("<L", UNCHECKED_HASH) + digest + data[16:])
@@ -72,8 +78,25 @@ def compile_part(part):
     return len(part)
 
 
+def remove_orphans(directory):
+    """Remove what was compiled from sources that are gone, and folders that held only that."""
+    for folder, _, files in os.walk(directory, topdown=False):
+        if os.path.basename(folder) != "__pycache__":
+            continue
+        for name in files:
+            stem, tag, _ = (name + "..").split(".", 2)
+            if tag.startswith("cpython-") and not os.path.exists(
+                os.path.join(os.path.dirname(folder), stem + ".py")
+            ):
+                os.unlink(os.path.join(folder, name))
+        for empty in (folder, os.path.dirname(folder)):
+            if not os.listdir(empty):
+                os.rmdir(empty)
+
+
 def main():
     directory, processes = sys.argv[1], int(sys.argv[2])
+    remove_orphans(directory)
     files = list(sources(directory))
     parts = [files[start : start + PART] for start in range(0, len(files), PART)]
     done = 0

@@ -1,5 +1,4 @@
 #!/bin/bash -p
 # The packages of this installation: name, version, build, channel. Needs no container.
-_cw_bin=${0%/*}
-[[ $_cw_bin == "$0" ]] && _cw_bin=.
-exec cat -- "$_cw_bin/../current/packages.txt"
+_cw_self=$(readlink -f -- "$0")
+exec cat -- "${_cw_self%/bin/*}/current/packages.txt"

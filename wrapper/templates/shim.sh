@@ -17,10 +17,10 @@ _cw_fail() {
 # -- Where are we? A moved installation finds itself; a link to a shim (a virtual environment's
 # python) is looked up where the installation was built, and only then with readlink.
 _cw_self=$0
-[[ $_cw_self == /* ]] || _cw_self=$PWD/${_cw_self#./}
+[[ $_cw_self == /* ]] || _cw_self=${PWD%/}/${_cw_self#./}
 _cw_name=${_cw_self##*/}
 _cw_bin=${_cw_self%/*}
-if [[ ! -e $_cw_bin/../current/env ]]; then
+if ! [[ -e ${_cw_bin%/bin}/current/env && -e $_cw_bin/_debug_exec ]]; then
     _cw_bin=$_cw_built_at/bin
     if ! [[ $_cw_bin/_debug_exec -ef $_cw_self || $_cw_bin/$_cw_name -ef $_cw_self ]]; then
         _cw_bin=$(readlink -f -- "$_cw_self")
@@ -40,7 +40,8 @@ done
 if [[ -n $_cw_part ]]; then
     _cw_cwd=$PWD
     _cw_old=${OLDPWD-}
-    { exec {_cw_fd}<.; } 2>/dev/null || _cw_fd=
+    _cw_fd=
+    [[ -r . ]] && exec {_cw_fd}<.
     cd -P -- "$_cw_prefix" 2>/dev/null && _cw_physical=$PWD
     if [[ -n $_cw_fd ]]; then
         cd "/proc/self/fd/$_cw_fd" && exec {_cw_fd}<&-
@@ -51,6 +52,10 @@ if [[ -n $_cw_part ]]; then
     if [[ -n $_cw_old ]]; then OLDPWD=$_cw_old; else unset -v OLDPWD; fi
 fi
 
+[[ $_cw_prefix$_cw_physical == *[:,\\]* ]] &&
+    _cw_fail "the path contains a colon, a comma or a backslash, which a bind cannot express" \
+        "move the installation, or use it through a link without"
+
 # -- Other installations that are to be there too: their images and programs, at their own paths.
 _cw_other_binds=
 _cw_rest=${CONTAINERIZE_WITH:+$CONTAINERIZE_WITH:}
@@ -59,7 +64,7 @@ while [[ -n $_cw_rest ]]; do
     _cw_rest=${_cw_rest#*:}
     [[ -z $_cw_other || $_cw_other -ef $_cw_prefix ]] && continue
     # shellcheck source=/dev/null
-    . "$_cw_other/current/env" 2>/dev/null ||
+    command . "$_cw_other/current/env" 2>/dev/null ||
         _cw_fail "CONTAINERIZE_WITH names '$_cw_other', which is no installation" \
             "correct it, or: unset CONTAINERIZE_WITH"
     _cw_generation_dir=$_cw_other/.generations/$_cw_generation
@@ -68,8 +73,9 @@ while [[ -n $_cw_rest ]]; do
 done
 
 # -- Which generation? One read decides; a switch while we start changes nothing.
+# ("command": where POSIXLY_CORRECT is set, a failing "." would end the shell without a word.)
 # shellcheck source=/dev/null
-. "$_cw_prefix/current/env" 2>/dev/null ||
+command . "$_cw_prefix/current/env" 2>/dev/null ||
     _cw_fail "the installation is incomplete: $_cw_prefix/current/env cannot be read" \
         "check that the file system is mounted and that you may read it, or install anew"
 _cw_generation_dir=$_cw_prefix/.generations/$_cw_generation
@@ -77,8 +83,8 @@ _cw_generation_dir=$_cw_prefix/.generations/$_cw_generation
 # -- Already in a container?
 if [[ -d $_cw_install_path ]]; then
     case $_cw_name in
-        _debug_exec) exec "$@" ;;
-        _debug_shell) exec /bin/bash "$@" ;;
+        _debug_exec) exec -- "${@:-true}" ;;
+        _debug_shell) exec /bin/bash --norc "$@" ;;
         *) exec -a "$_cw_self" "$_cw_generation_dir/_bin/$_cw_name" "$@" ;;
     esac
 elif [[ -e /.containerize || -e /.singularity.d ]]; then
@@ -87,14 +93,16 @@ elif [[ -e /.containerize || -e /.singularity.d ]]; then
 fi
 
 # -- The runtime: where it was at build time, else on PATH.
-if [[ ! -x $_cw_runtime ]]; then
+if ! [[ -f $_cw_runtime && -x $_cw_runtime ]]; then
     _cw_wanted=$_cw_runtime
     _cw_runtime=
     IFS=: read -r -d '' -a _cw_dirs <<<"$PATH:"
     for _cw_dir in "${_cw_dirs[@]}"; do
         for _cw_name_on_path in "${_cw_wanted##*/}" singularity apptainer; do
-            [[ -z $_cw_runtime && -x $_cw_dir/$_cw_name_on_path ]] &&
-                _cw_runtime=$_cw_dir/$_cw_name_on_path
+            _cw_found=${_cw_dir:-.}/$_cw_name_on_path
+            [[ -z $_cw_runtime && -f $_cw_found && -x $_cw_found ]] || continue
+            # An environment may hold an apptainer of its own: not the shim of it.
+            [[ $_cw_found -ef $_cw_bin/_debug_exec ]] || _cw_runtime=$_cw_found
         done
     done
     [[ -n $_cw_runtime ]] ||
@@ -102,8 +110,9 @@ if [[ ! -x $_cw_runtime ]]; then
             "load the module that has it, or set CONTAINERIZE_RUNTIME to its path"
 fi
 
-# -- What the container sees: the user's own binds, the host's top-level directories (a bind whose
-# source is missing is fatal to the runtime, and nodes differ), the real programs over the shims.
+# -- What the container sees: the host's top-level directories (a bind whose source is missing is
+# fatal to the runtime, and nodes differ), the user's own binds, the real programs over the shims.
+# They are mounted in this order: the last must not be covered.
 # Apptainer would drop a SINGULARITY_BIND that differs from APPTAINER_BIND, so we pass both; and of
 # two binds to one place the runtime drops the later, so ours gives way.
 _cw_user_binds=
@@ -130,7 +139,8 @@ for _cw_dir in /*; do
     [[ -L $_cw_dir && " ${_cw_links[*]} " == *" $_cw_dir "* ]] && continue
     _cw_binds+=$_cw_dir,
 done
-_cw_binds+=$_cw_generation_dir/_bin:$_cw_physical/bin$_cw_other_binds$_cw_user_binds
+_cw_binds+=${_cw_user_binds:+${_cw_user_binds#,},}
+_cw_binds+=$_cw_generation_dir/_bin:$_cw_physical/bin$_cw_other_binds
 
 # -- The active environment. A container inherits variables as they are; only PATH and
 # LD_LIBRARY_PATH it takes from SINGULARITYENV_PATH and so on (either family's name, for its own
@@ -144,21 +154,28 @@ _cw_hand_on() { # NAME FIRST: set NAME inside to FIRST and then what it would ha
     local apptainer=APPTAINERENV_$1 singularity=SINGULARITYENV_$1
     _cw_escape "${!1-}"
     local old=${!apptainer-${!singularity-$_cw_value}}
-    if [[ -n $2 && :$old: != *":$2:"* ]]; then
-        _cw_escape "$2"
-        old=$_cw_value${old:+:$old}
-    fi
+    _cw_escape "$2"
+    [[ -z $2 || :$old: == *":$_cw_value:"* ]] || old=$_cw_value${old:+:$old}
     [[ -z $old ]] || export "SINGULARITYENV_$1=$old" "APPTAINERENV_$1=$old"
 }
+_cw_set() { # NAME VALUE: the runtime itself must not see what is for the loader inside
+    case $1 in
+        PATH | LD_*)
+            _cw_escape "$2"
+            export "SINGULARITYENV_$1=$_cw_value" "APPTAINERENV_$1=$_cw_value"
+            ;;
+        *) export "$1=$2" ;;
+    esac
+}
+for _cw_pair in "${_cw_assign[@]}"; do
+    _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
+done
 _cw_hand_on LD_LIBRARY_PATH ""
 _cw_hand_on PATH "$_cw_prefix/bin"
-for _cw_pair in "${_cw_assign[@]}"; do
-    export "${_cw_pair?}"
-done
 for _cw_pair in "${_cw_prepends[@]}"; do
     _cw_name_of=${_cw_pair%%=*}
     case $_cw_name_of in
-        PATH | LD_LIBRARY_PATH) _cw_hand_on "$_cw_name_of" "${_cw_pair#*=}" ;;
+        PATH | LD_*) _cw_hand_on "$_cw_name_of" "${_cw_pair#*=}" ;;
         *) export "$_cw_pair${!_cw_name_of:+:${!_cw_name_of}}" ;;
     esac
 done
@@ -171,13 +188,14 @@ for _cw_pair in "${_cw_defaults[@]}"; do # GUARD[ GUARD…]|NAME=VALUE
     [[ -n $_cw_value ]] || _cw_chosen+=("${_cw_pair#*|}")
 done
 for _cw_pair in "${_cw_chosen[@]}"; do
-    export "${_cw_pair?}"
+    _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
 done
 # A user's ~/.local must not change what the installation imports, unless they say so (with an
 # empty value).
 [[ -v PYTHONNOUSERSITE ]] || export PYTHONNOUSERSITE=1
 for _cw_unset in "${_cw_unsets[@]}"; do
     unset -v "$_cw_unset"
+    [[ $_cw_unset != LD_* ]] || unset -v "SINGULARITYENV_$_cw_unset" "APPTAINERENV_$_cw_unset"
 done
 
 # -- Go.
@@ -188,8 +206,9 @@ case $_cw_name in
 esac
 if [[ ${#_cw_scripts[@]} -gt 0 ]]; then
     # shellcheck disable=SC2016 # expanded by the shell inside
-    set -- /bin/bash -c 'n=$1; shift; while ((n--)); do . "$1"; shift; done; exec "$@"' activate \
-        "${#_cw_scripts[@]}" "${_cw_scripts[@]}" "$@"
+    set -- /bin/bash -p -c '_cw_scripts=("${@:2:$1}") _cw_command=("${@:$1+2}"); set --
+        for _cw_script in "${_cw_scripts[@]}"; do . "$_cw_script"; done
+        exec -- "${_cw_command[@]}"' activate "${#_cw_scripts[@]}" "${_cw_scripts[@]}" "$@"
 fi
 # shellcheck disable=SC2086 # one word each, written by the build
 exec "$_cw_runtime" -s exec $_cw_flags --home "${HOME:-/}" -B "$_cw_binds" \

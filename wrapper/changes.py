@@ -1,0 +1,59 @@
+"""What an update changes, package by package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from wrapper.console import human_size
+from wrapper.models import Change, LockedPackage
+
+_FEW = 4
+
+
+def compare(
+    old: Sequence[LockedPackage],
+    new: Sequence[LockedPackage],
+    sizes: Mapping[str, int] | None = None,
+) -> list[Change]:
+    """Changes between two sets of packages, sorted by name."""
+    before = {(package.manager, package.name): package for package in old}
+    after = {(package.manager, package.name): package for package in new}
+    changes = []
+    for manager, name in sorted({*before, *after}, key=lambda key: (key[1], key[0])):
+        was, now = before.get((manager, name)), after.get((manager, name))
+        if was is None or now is None or not _same(was, now):
+            size = (sizes or {}).get(name, 0) if now is not None and manager == "conda" else 0
+            changes.append(Change(name=name, manager=manager, old=was, new=now, size=size))
+    return changes
+
+
+def _same(one: LockedPackage, other: LockedPackage) -> bool:
+    if one.sha256 and other.sha256:
+        return one.sha256 == other.sha256
+    return (one.version, one.build) == (other.version, other.build)
+
+
+def describe(changes: Sequence[Change]) -> str:
+    """A line a change, and a sum: ``+`` added, ``-`` removed, ``~`` changed."""
+    if not changes:
+        return "no package changes"
+    lines = []
+    for change in changes:
+        mark = {"added": "+", "removed": "-", "changed": "~"}[change.kind]
+        versions = " -> ".join(
+            f"{p.version} {p.build}".strip() for p in (change.old, change.new) if p
+        )
+        size = human_size(change.size) if change.size else ""
+        lines.append(f"{mark} {change.name:<28} {versions:<44} {size:>10}".rstrip())
+    total = human_size(sum(change.size for change in changes))
+    return "\n".join([*lines, f"{summary(changes)}, {total} to download"])
+
+
+def summary(changes: Sequence[Change]) -> str:
+    """How many packages were added, removed and changed, and which, if few."""
+    counts = dict.fromkeys(("added", "removed", "changed"), 0)
+    for change in changes:
+        counts[change.kind] += 1
+    text = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    few = len(changes) <= _FEW and ", ".join(change.name for change in changes)
+    return (f"{text} ({few})" if few else text) or "no package changes"

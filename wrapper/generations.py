@@ -1,0 +1,211 @@
+"""The generations of an installation: which there are, which is in use, switching, removing.
+
+Every successful build leaves a directory ``.generations/N``; ``current`` names the one in use.
+All functions that change something expect the caller to hold the prefix's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wrapper import shims
+from wrapper.errors import PrefixError
+from wrapper.manifest import FILE_NAME
+from wrapper.workspace import remove_tree
+
+DIRECTORY = ".generations"
+CURRENT = "current"
+# Present in every generation that was once in use. A build that was killed between completing its
+# generation and switching to it leaves one without.
+_USED_MARK = ".used"
+_UNFINISHED = (".new-", ".old-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """One generation: its directory, outside the container, and its manifest."""
+
+    number: int
+    directory: Path
+    manifest: dict[str, Any]
+    current: bool
+
+    @property
+    def image(self) -> Path:
+        return self.directory / "img.sqfs"
+
+    @property
+    def programs(self) -> set[str]:
+        return {entry.name for entry in (self.directory / "_bin").iterdir()}
+
+
+def generations(prefix: Path) -> list[Generation]:
+    """All complete generations, oldest first.
+
+    :raises PrefixError: ``prefix`` is no installation.
+    """
+    current = _current_number(prefix)
+    found = []
+    for directory in (prefix / DIRECTORY).iterdir():
+        if directory.name.isdigit() and (directory / FILE_NAME).is_file():
+            number = int(directory.name)
+            manifest = json.loads((directory / FILE_NAME).read_text())
+            found.append(
+                Generation(
+                    number=number,
+                    directory=directory,
+                    manifest=manifest,
+                    current=number == current,
+                )
+            )
+    return sorted(found, key=lambda generation: generation.number)
+
+
+def current_generation(prefix: Path) -> Generation:
+    """The generation in use. :raises PrefixError: ``prefix`` is no installation."""
+    for generation in generations(prefix):
+        if generation.current:
+            return generation
+    raise _no_installation(prefix)
+
+
+def _current_number(prefix: Path) -> int:
+    try:
+        return int((prefix / CURRENT).readlink().name)
+    except (OSError, ValueError):
+        raise _no_installation(prefix) from None
+
+
+def _no_installation(prefix: Path) -> PrefixError:
+    return PrefixError(
+        f"{prefix} is no installation of containerize",
+        where=prefix,
+        hint="name a prefix that 'new' made",
+    )
+
+
+# -- switching ---------------------------------------------------------------------------------
+def switch(prefix: Path, number: int, shim: str | None = None) -> None:
+    """Put generation ``number`` into use: one atomic rename of ``current``.
+
+    Shims of its programs are there before the rename; shims of programs that it does not have go
+    after it. A killed switch is finished or undone by :func:`repair`.
+
+    :param shim: text for the shims, where it is to be renewed.
+    """
+    wanted = {entry.name for entry in (prefix / DIRECTORY / str(number) / "_bin").iterdir()}
+    _add_shims(prefix / "bin", wanted, shim)
+    replacement = prefix / f".{CURRENT}.new"
+    replacement.unlink(missing_ok=True)
+    replacement.symlink_to(f"{DIRECTORY}/{number}")
+    replacement.rename(prefix / CURRENT)
+    sync_directory(prefix)
+    mark_used(prefix, number)
+    _remove_shims(prefix, wanted)
+
+
+def mark_used(prefix: Path, number: int) -> None:
+    """Note that a generation was in use, which keeps :func:`repair` from removing it."""
+    with contextlib.suppress(OSError):  # a full quota must not undo a finished switch
+        (prefix / DIRECTORY / str(number) / _USED_MARK).touch(mode=0o644)
+
+
+def repair(prefix: Path) -> None:
+    """Clean up after a build that was killed: unfinished generations, shims of no generation."""
+    current = _current_number(prefix)
+    mark_used(prefix, current)
+    for directory in (prefix / DIRECTORY).iterdir():
+        unfinished = directory.name.startswith(_UNFINISHED)
+        never_used = not (directory / _USED_MARK).exists() and directory.name != str(current)
+        if unfinished or never_used:
+            remove_tree(directory)
+    wanted = {entry.name for entry in (prefix / DIRECTORY / str(current) / "_bin").iterdir()}
+    (prefix / f".{CURRENT}.new").unlink(missing_ok=True)
+    _add_shims(prefix / "bin", wanted, None)
+    _remove_shims(prefix, wanted)
+
+
+def _add_shims(folder: Path, names: set[str], text: str | None) -> None:
+    """Hard links to the shim for ``names``, and for all of them a new shim where it changed."""
+    first = folder / shims.DEBUG_NAMES[0]
+    if text is not None and first.read_text() != text:
+        replacement = folder / ".shim.new"
+        replacement.unlink(missing_ok=True)
+        replacement.write_text(text)
+        replacement.chmod(first.stat().st_mode & 0o777)
+        for name in {*names, *shims.DEBUG_NAMES} - {first.name}:
+            link = folder / ".link.new"
+            link.unlink(missing_ok=True)
+            link.hardlink_to(replacement)
+            link.rename(folder / name)
+        replacement.rename(first)
+    for name in names - {shims.LIST_PACKAGES}:
+        if not (folder / name).exists():
+            (folder / name).hardlink_to(first)
+    sync_directory(folder)
+
+
+def _remove_shims(prefix: Path, wanted: set[str]) -> None:
+    """Remove shims that are not wanted; what is no shim of ours in ``bin`` stays."""
+    folder = prefix / "bin"
+    ours = (folder / shims.DEBUG_NAMES[0]).read_bytes()
+    keep = {*wanted, *shims.DEBUG_NAMES, shims.LIST_PACKAGES}
+    for entry in folder.iterdir():
+        if entry.name in keep or not entry.is_file():
+            continue
+        if entry.name in (".shim.new", ".link.new") or entry.read_bytes() == ours:
+            entry.unlink()
+
+
+# -- removing ----------------------------------------------------------------------------------
+def prunable(prefix: Path, keep: int) -> tuple[list[Generation], list[Generation]]:
+    """Which generations to remove so that ``keep`` stay, the one in use always among them.
+
+    :returns: those that can go, and those that would but whose images are in use on this node.
+    """
+    every = generations(prefix)
+    others = [generation for generation in every if not generation.current]
+    superfluous = others[: max(0, len(others) - (keep - 1))]
+    open_images = set(images_in_use())
+    busy = [g for g in superfluous if str(g.image.resolve()) in open_images]
+    return [g for g in superfluous if g not in busy], busy
+
+
+def remove(generation: Generation) -> None:
+    """Remove a generation; renamed first, so that a killed removal is recognised as one."""
+    aside = generation.directory.with_name(f".old-{generation.number}")
+    generation.directory.rename(aside)
+    remove_tree(aside)
+
+
+def images_in_use() -> Iterator[str]:
+    """Paths of image files that containers on this node have open.
+
+    Kernel mounts show in ``/sys/block/loop*/loop/backing_file`` (all users'), FUSE mounts and
+    programs in ``/proc/PID/fd`` (our own, all as root).
+    """
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            yield path.read_text().strip()
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            for handle in (process / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    yield str(handle.readlink())
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and links in a directory last."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

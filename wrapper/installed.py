@@ -1,0 +1,84 @@
+"""What a tree really holds, read from its own records: conda's ``conda-meta``, pip's metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+
+from wrapper.models import LockedPackage
+
+if TYPE_CHECKING:
+    from rattler import PrefixRecord
+
+
+def conda_packages(tree: Path) -> list[LockedPackage]:
+    """The conda packages, as lock entries, by name."""
+    return [
+        LockedPackage(
+            manager="conda",
+            name=data["name"],
+            version=data["version"],
+            build=data["build"],
+            url=data["url"],
+            sha256=data.get("sha256"),
+            md5=data.get("md5"),
+            depends=tuple(data.get("depends", ())),
+        )
+        for data in _metadata(tree)
+    ]
+
+
+def conda_records(tree: Path) -> list[PrefixRecord]:
+    """The same as rattler's records, to solve and link against."""
+    from rattler import PrefixRecord
+
+    return [PrefixRecord.from_path(path) for path in sorted((tree / "conda-meta").glob("*.json"))]
+
+
+def _metadata(tree: Path) -> Iterable[Mapping[str, Any]]:
+    for path in sorted((tree / "conda-meta").glob("*.json")):
+        yield json.loads(path.read_text())
+
+
+def site_packages(tree: Path) -> list[Path]:
+    """Directories of Python packages below the tree."""
+    return sorted(p for p in tree.glob("lib/python3*/site-packages") if not p.parent.is_symlink())
+
+
+def pip_distributions(tree: Path) -> dict[str, Distribution]:
+    """Distributions that conda did not install, by canonical name."""
+    owned = {
+        file.rsplit("/", 2)[-2]
+        for data in _metadata(tree)
+        for file in data.get("files", ())
+        if ".dist-info/" in file or ".egg-info/" in file
+    }
+    found: dict[str, Distribution] = {}
+    for distribution in distributions(path=[str(path) for path in site_packages(tree)]):
+        folder = Path(str(getattr(distribution, "_path", ""))).name
+        if distribution.name and folder not in owned:
+            found[canonicalize_name(distribution.name)] = distribution
+    return found
+
+
+def direct_url(distribution: Distribution) -> str | None:
+    """The URL of a package that came from a path, a repository or a URL (PEP 610)."""
+    text = distribution.read_text("direct_url.json")
+    return str(json.loads(text)["url"]) if text else None
+
+
+def still_installed(
+    known: Sequence[LockedPackage], present: Mapping[str, Distribution]
+) -> list[LockedPackage]:
+    """The lock entries among ``known`` whose very version is present."""
+    return [
+        package
+        for package in known
+        if (found := present.get(canonicalize_name(package.name)))
+        and found.version == package.version
+    ]
