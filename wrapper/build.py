@@ -97,6 +97,9 @@ class Build:
         names = self._programs()
         size = tree.settle(self.space.image)
         self._squash(self.space.image, self.staging.image, "Writing the image")
+        # Removed now, before the installation is synced: a file system that keeps order (ext4)
+        # would write all of it out with the image.
+        workspace.remove_tree(self.space.image)
         self._write_shims(names, links, activation)
 
         from wrapper.record import write_record
@@ -317,7 +320,8 @@ class Build:
             links=links,
             activation=activation,
         )
-        (self.staging.directory / "env").write_text(env)
+        path = self.staging.directory / "env"
+        path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets
 
     def _facts(
         self, packages: Sequence[LockedPackage], channels: Sequence[str], programs: int

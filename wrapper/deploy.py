@@ -7,6 +7,7 @@ synced in a staging directory beside the prefix before anything appears under it
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from pathlib import Path
 from wrapper import shims
 from wrapper.errors import PrefixError, SpaceError
 from wrapper.generations import DIRECTORY as GENERATIONS
-from wrapper.generations import mark_used, repair, switch, sync_directory
+from wrapper.generations import USED_MARK, repair, switch, sync_directory
 from wrapper.prefix import STAGING_NAME
 from wrapper.workspace import remove_tree
 
@@ -42,14 +43,15 @@ class Staging:
         self._mode = mode
         # A mount point can neither be replaced nor filled from outside.
         beside = os.access(prefix.parent, os.W_OK | os.X_OK) and not prefix.is_mount()
-        self.root = (
-            prefix.parent / f".{prefix.name}.new-{os.getpid()}" if beside else prefix / STAGING_NAME
-        )
+        self._stem = f".{prefix.name}.new-" if beside else STAGING_NAME
+        folder = prefix.parent if beside else prefix
+        self.root = folder / (f"{self._stem}{os.getpid()}" if beside else self._stem)
 
     def __enter__(self) -> Staging:
         try:
-            if self.root.exists():
-                remove_tree(self.root)  # of a process that died and whose number we have
+            # Of builds that were killed: we hold the lock, so they are nobody's.
+            for abandoned in self.root.parent.glob(f"{glob.escape(self._stem)}*"):
+                remove_tree(abandoned)
             self.root.mkdir(mode=0o700)
             (self.root / GENERATIONS).mkdir()
             self.directory.mkdir()
@@ -108,6 +110,7 @@ class Staging:
         :raises PrefixError: something appeared at the prefix meanwhile.
         """
         try:
+            (self.directory / USED_MARK).touch()  # it appears in use
             group = self.prefix.stat().st_gid if self.prefix.is_dir() else None
             _settle(self.root, self._mode, group)
             _sync(self.root)
@@ -116,7 +119,6 @@ class Staging:
             else:
                 self.root.rename(self.prefix)
             sync_directory(self.root.parent)
-            mark_used(self.prefix, self.generation)
         except OSError as error:
             raise _writing_failed(error, self.prefix) from None
 

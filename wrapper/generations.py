@@ -23,7 +23,7 @@ DIRECTORY = ".generations"
 CURRENT = "current"
 # Present in every generation that was once in use. A build that was killed between completing its
 # generation and switching to it leaves one without.
-_USED_MARK = ".used"
+USED_MARK = ".used"
 _UNFINISHED = (".new-", ".old-")
 
 
@@ -112,8 +112,12 @@ def switch(prefix: Path, number: int, shim: str | None = None) -> None:
 
 def mark_used(prefix: Path, number: int) -> None:
     """Note that a generation was in use, which keeps :func:`repair` from removing it."""
+    directory = prefix / DIRECTORY / str(number)
+    mark = directory / USED_MARK
     with contextlib.suppress(OSError):  # a full quota must not undo a finished switch
-        (prefix / DIRECTORY / str(number) / _USED_MARK).touch(mode=0o644)
+        if not mark.exists():
+            mark.touch()
+            mark.chmod((directory / FILE_NAME).stat().st_mode & 0o777)
 
 
 def repair(prefix: Path) -> None:
@@ -122,7 +126,7 @@ def repair(prefix: Path) -> None:
     mark_used(prefix, current)
     for directory in (prefix / DIRECTORY).iterdir():
         unfinished = directory.name.startswith(_UNFINISHED)
-        never_used = not (directory / _USED_MARK).exists() and directory.name != str(current)
+        never_used = not (directory / USED_MARK).exists() and directory.name != str(current)
         if unfinished or never_used:
             remove_tree(directory)
     wanted = {entry.name for entry in (prefix / DIRECTORY / str(current) / "_bin").iterdir()}

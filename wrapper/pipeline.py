@@ -72,7 +72,8 @@ def new(request: NewRequest, console: Console) -> Result:
             staging=staging,
             console=console,
         ).run()
-        staging.publish()
+        with console.step("Switching to it"):
+            staging.publish()
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
 
@@ -117,7 +118,8 @@ def update(request: UpdateRequest, console: Console) -> Result:
             squasher=squasher,
             console=console,
         ).run()
-        staging.publish()
+        with console.step("Switching to it"):
+            staging.publish()
         if request.keep is not None:
             _prune(target, request.keep, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)

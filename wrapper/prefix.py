@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wrapper.errors import BusyError, PrefixError
+from wrapper.process import process_exists, process_start
 
 # Inside a prefix whose parent directory is not ours to write to; elsewhere they are beside it.
 LOCK_NAME = ".lock"
@@ -177,7 +178,7 @@ def _try_create(path: Path) -> bytes | None:
     record = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "started": _process_start(os.getpid()),
+        "started": process_start(os.getpid()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     try:
@@ -243,31 +244,10 @@ def _take_away(path: Path, content: bytes) -> bool:
 def _is_dead(path: Path, record: dict[str, object]) -> bool:
     pid = record.get("pid")
     if record.get("host") == socket.gethostname() and isinstance(pid, int):
-        started = _process_start(pid)
-        if started or not _exists(pid):
+        started = process_start(pid)
+        if started or not process_exists(pid):
             return started != record.get("started")
     return _age(path) > _DEAD_SECONDS
-
-
-def _process_start(pid: int) -> str | None:
-    """Boot and start time of a process, which tell it from a later one of the same number."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-    return f"{boot} {fields[19]}"  # field 22 of proc(5) stat: starttime, in clock ticks
-
-
-def _exists(pid: int) -> bool:
-    """Whether there is such a process, also where /proc hides those of other users."""
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True
 
 
 def _age(path: Path) -> float:

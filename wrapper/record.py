@@ -68,7 +68,9 @@ def _copy_inputs(given: Sequence[Path], directory: Path) -> list[str]:
     directory.mkdir()
     names: list[str] = []
     for path in given:
-        name = path.name if path.name not in names else f"{len(names)}-{path.name}"
+        name = path.name
+        while name in names:
+            name = f"{len(names)}-{name}"
         shutil.copyfile(path, directory / name)
         names.append(name)
     return names

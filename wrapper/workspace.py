@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
+import socket
 import stat
 import tempfile
 import time
@@ -12,12 +14,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper import process
 from wrapper.console import Console
 from wrapper.errors import ContainerizeError, InputError, Interrupted, SpaceError
 
 CACHE_VARIABLE = "CONTAINERIZE_CACHE_DIR"
 TMPDIR_VARIABLE = "CW_BUILD_TMPDIR"
 KEEP_VARIABLE = "CW_DEBUG_KEEP_FILES"
+_NAME = "containerize-"
+_OWNER = "owner.json"
 _REMOVE_SECONDS = 5.0
 
 
@@ -77,12 +82,14 @@ def workspace(
     """
     parent = parent_directory(tmpdir, environ)
     try:
-        root = Path(tempfile.mkdtemp(prefix="containerize-", dir=parent))
+        root = Path(tempfile.mkdtemp(prefix=_NAME, dir=parent))
     except OSError as error:
         raise SpaceError(
             f"cannot make a build directory: {error.strerror}", where=parent, hint="use --tmpdir"
         ) from None
     named_cache = environ.get(CACHE_VARIABLE) if use_cache else None
+    (root / _OWNER).write_text(json.dumps(_identity()))
+    _remove_abandoned(parent)
     space = Workspace(root=root, cache=Path(named_cache) if named_cache else root / "cache")
     keep = bool(environ.get(KEEP_VARIABLE))
     try:
@@ -109,12 +116,35 @@ def _finish(console: Console, space: Workspace, *, keep_all: bool, keep_log: boo
     if keep_all:
         console.info(f"the build directory is kept: {space.root}")
     elif keep_log:
+        # A directory without an owner's mark holds a log to read, and is nobody's litter.
         for entry in space.root.iterdir():
             if entry != space.log:
                 remove_tree(entry)
     else:
         console.log_path = None
         remove_tree(space.root)
+
+
+def _identity() -> dict[str, object]:
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": process.process_start(os.getpid()),
+    }
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove our build directories whose builder was killed on this host."""
+    for root in parent.glob(f"{_NAME}*"):
+        try:
+            if root.stat().st_uid != os.getuid():
+                continue
+            owner = json.loads((root / _OWNER).read_text())
+        except (OSError, ValueError):
+            continue
+        here = owner["host"] == socket.gethostname()
+        if here and not process.process_exists(owner["pid"]):
+            remove_tree(root)
 
 
 def remove_tree(path: Path) -> None:

@@ -58,7 +58,8 @@ def _report(console: Console, error: ContainerizeError, *, debug: bool) -> int:
         lines.append(f"  log:    {console.log_path}")
     if error.detail:
         lines += ["", *(f"    {line}" for line in error.detail.splitlines())]
-    print("\n".join(lines), file=sys.stderr)
+    for line in lines:
+        print(line, file=sys.stderr)
     if debug:
         traceback.print_exc()
     return error.code

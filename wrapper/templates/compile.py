@@ -69,7 +69,6 @@ def compile_part(part):
                     source,
                     cfile=target,
                     doraise=True,
-                    quiet=2,
                     invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
                 )
             except Exception:  # whatever a broken source raises, the others go on

@@ -1,0 +1,257 @@
+"""Binds, the runtime, other installations, and calls from inside a container."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.shell.conftest import (
+    NOWHERE,
+    Install,
+    Prefix,
+    write_environment,
+    write_program,
+    write_runtime,
+)
+from wrapper.runtime import NEVER_BOUND
+
+TOP = [
+    f"/{entry.name}"
+    for entry in sorted(Path("/").iterdir())
+    if entry.is_dir()
+    and f"/{entry.name}" not in NEVER_BOUND
+    and not re.search(r"^\.|[:,\\]", entry.name)
+]
+TOP_LINKS = [path for path in TOP if Path(path).is_symlink()]
+
+
+# -- binds ---------------------------------------------------------------------------------------
+def ours(prefix: Prefix) -> str:
+    return f"{prefix.root}/.generations/1/_bin:{prefix.root}/bin"
+
+
+def test_every_directory_of_the_host_is_bound_and_programs_over_shims(prefix: Prefix) -> None:
+    binds = prefix.run().binds
+    assert sorted(binds[:-1]) == TOP
+    assert binds[-1] == ours(prefix)
+
+
+def test_the_skeletons_links_are_not_bound(install: Install) -> None:
+    assert TOP_LINKS, "a host without /bin -> usr/bin cannot show it"
+    prefix = install(links=TOP_LINKS)
+    assert sorted(prefix.run().binds[:-1]) == [path for path in TOP if path not in TOP_LINKS]
+
+
+USER_VARIABLES = [
+    "SINGULARITY_BIND",
+    "SINGULARITY_BINDPATH",
+    "APPTAINER_BIND",
+    "APPTAINER_BINDPATH",
+    "CW_EXTRA_BIND_MOUNTS",
+]
+
+
+@pytest.mark.parametrize("name", USER_VARIABLES)
+def test_the_users_binds_are_kept(prefix: Prefix, name: str) -> None:
+    call = prefix.run(env={name: "/data,/in:/out:ro"})
+    assert call.binds[-3:] == ["/data", "/in:/out:ro", ours(prefix)]
+
+
+def test_all_variables_for_binds_count_at_once(prefix: Prefix) -> None:
+    env = {name: f"/source-{number}" for number, name in enumerate(USER_VARIABLES)}
+    assert prefix.run(env=env).binds[-6:-1] == list(env.values())
+
+
+def test_binds_that_two_variables_name_are_not_doubled(prefix: Prefix) -> None:
+    binds = prefix.run(env=dict.fromkeys(USER_VARIABLES, "/data,/in:/out")).binds
+    assert binds.count("/data") == 1 and binds.count("/in:/out") == 1
+
+
+def test_a_runtime_does_not_see_the_variables_again(prefix: Prefix) -> None:
+    """Apptainer drops SINGULARITY_BIND, with a warning, where APPTAINER_BIND differs."""
+    call = prefix.run(env=dict.fromkeys(USER_VARIABLES, "/data"))
+    seen = {name: call.variable(name) for name in USER_VARIABLES}
+    assert seen == {**dict.fromkeys(USER_VARIABLES), "CW_EXTRA_BIND_MOUNTS": "/data"}
+
+
+@pytest.mark.parametrize("bind", ["/usr", "/usr/", "/data:/usr", "/data:/usr/:ro"])
+def test_a_users_bind_to_one_of_our_places_takes_it(prefix: Prefix, bind: str) -> None:
+    binds = prefix.run(env={"APPTAINER_BIND": f"/first,{bind},/last"}).binds
+    assert [b for b in binds if re.fullmatch(r"(.*:)?/usr/?(:ro)?", b)] == [bind]
+    assert binds[-4:] == ["/first", bind, "/last", ours(prefix)]
+
+
+def test_a_users_bind_cannot_cover_the_programs(prefix: Prefix) -> None:
+    """Runtimes mount in the order of the list; sites bind /scratch, /projappl… by a module."""
+    top = f"/{prefix.root.parts[1]}"
+    binds = prefix.run(env={"SINGULARITY_BIND": top}).binds
+    assert binds.index(top) < binds.index(ours(prefix))
+
+
+# -- the runtime ---------------------------------------------------------------------------------
+def test_a_runtime_at_a_hostile_path(install: Install, tmp_path: Path) -> None:
+    runtime = tmp_path / 'it\'s a } $(touch pwned) "`x`" __FLAGS__/apptainer'
+    prefix = install(runtime=runtime)
+    assert prefix.run().argv[0] == os.fsencode(runtime)
+
+
+def test_the_user_can_name_another_runtime(prefix: Prefix, tmp_path: Path) -> None:
+    other = write_runtime(tmp_path / "o ther/run", prefix.out)
+    call = prefix.run(env={"CONTAINERIZE_RUNTIME": str(other)})
+    assert call.argv[0] == os.fsencode(other)
+    call = prefix.run(env={"CONTAINERIZE_RUNTIME": ""})
+    assert call.argv[0] == os.fsencode(prefix.runtime)
+
+
+def test_the_user_can_name_a_runtime_on_path(prefix: Prefix, tmp_path: Path) -> None:
+    other = write_runtime(tmp_path / "tools/special", prefix.out)
+    env = {"CONTAINERIZE_RUNTIME": "special", "PATH": f"{other.parent}:/usr/bin:/bin"}
+    assert prefix.run(env=env).argv[0] == os.fsencode(other)
+
+
+@pytest.mark.parametrize("name", ["singularity", "apptainer"])
+def test_a_runtime_that_moved_is_looked_for_on_path(
+    prefix: Prefix, tmp_path: Path, name: str
+) -> None:
+    other = write_runtime(tmp_path / "to ols" / name, prefix.out)
+    prefix.runtime.unlink()
+    env = {"PATH": f"/nowhere::{other.parent}:/usr/bin:/bin"}
+    assert prefix.run(env=env).argv[0] == os.fsencode(other)
+
+
+def test_the_name_that_was_built_with_comes_first(prefix: Prefix, tmp_path: Path) -> None:
+    write_runtime(tmp_path / "tools/singularity", prefix.out)
+    other = write_runtime(tmp_path / "tools/apptainer", prefix.out)
+    prefix.runtime.unlink()
+    env = {"PATH": f"{other.parent}:/usr/bin:/bin"}
+    assert prefix.run(env=env).argv[0] == os.fsencode(other)
+
+
+def test_a_directory_is_no_runtime(prefix: Prefix, tmp_path: Path) -> None:
+    prefix.runtime.unlink()
+    prefix.runtime.mkdir()
+    (tmp_path / "project/singularity").mkdir(parents=True)
+    other = write_runtime(tmp_path / "tools/singularity", prefix.out)
+    env = {"PATH": f"{tmp_path}/project:{other.parent}"}
+    assert prefix.run(env=env).argv[0] == os.fsencode(other)
+
+
+def test_a_shim_called_apptainer_is_no_runtime(prefix: Prefix, tmp_path: Path) -> None:
+    """Environments may hold the package apptainer; its shim would start itself for ever."""
+    prefix.runtime.unlink()
+    prefix.program("apptainer").hardlink_to(prefix.program())
+    other = write_runtime(tmp_path / "tools/apptainer", prefix.out)
+    env = {"PATH": f"{prefix.root}/bin:{other.parent}"}
+    assert prefix.run(env=env).argv[0] == os.fsencode(other)
+
+
+def test_without_any_runtime_it_says_what_to_do(prefix: Prefix) -> None:
+    prefix.runtime.unlink()
+    call = prefix.call(prefix.program(), env={"PATH": "/nowhere"})
+    assert call.status == 1
+    assert call.stdout == b""
+    first, where, hint = call.stderr.splitlines()
+    assert first == (
+        f"[ ERROR ] no container runtime: neither {prefix.runtime} nor singularity or apptainer "
+        "on PATH"
+    )
+    assert where == f"  where:  {prefix.program()}"
+    assert hint.startswith("  to do:  ") and "CONTAINERIZE_RUNTIME" in hint
+
+
+# -- other installations at the same time ----------------------------------------------------------
+def other(root: Path, number: int) -> list[str]:
+    """Another installation; returns the binds that bring it in."""
+    path = f"/containerize-other-{number}"
+    write_environment(root, generation=number, install_path=path)
+    (root / "current").symlink_to(f".generations/{number}")
+    generation = f"{root}/.generations/{number}"
+    return [f"{generation}/img.sqfs:{path}:image-src={path}", f"{generation}/_bin:{root}/bin"]
+
+
+def test_one_other_installation(prefix: Prefix, tmp_path: Path) -> None:
+    binds = other(tmp_path / "o ther $x", 5)
+    call = prefix.run(env={"CONTAINERIZE_WITH": f"{tmp_path}/o ther $x"})
+    assert call.binds[-3:] == [ours(prefix), *binds]
+    assert call.image == f"{prefix.root}/.generations/1/img.sqfs"
+
+
+def test_two_others_and_itself(prefix: Prefix, tmp_path: Path) -> None:
+    binds = [*other(tmp_path / "one", 5), *other(tmp_path / "two", 6)]
+    paths = f"{tmp_path}/one:{prefix.root}::{tmp_path}/two:"
+    assert prefix.run(env={"CONTAINERIZE_WITH": paths}).binds[-5:] == [ours(prefix), *binds]
+
+
+def test_itself_under_another_name_is_not_doubled(prefix: Prefix, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(prefix.root)
+    assert prefix.run(env={"CONTAINERIZE_WITH": f"{tmp_path}/link"}).binds[-1] == ours(prefix)
+
+
+@pytest.mark.parametrize("posix", [None, "1"])
+def test_a_broken_other_is_named(prefix: Prefix, tmp_path: Path, posix: str | None) -> None:
+    other(tmp_path / "one", 5)
+    paths = f"{tmp_path}/one:{tmp_path}/gone"
+    call = prefix.call(prefix.program(), env={"CONTAINERIZE_WITH": paths, "POSIXLY_CORRECT": posix})
+    assert (call.started, call.status) == (False, 1)
+    lines = call.stderr.splitlines()
+    assert lines[0] == (
+        f"[ ERROR ] CONTAINERIZE_WITH names '{tmp_path}/gone', which is no installation"
+    )
+    assert "unset CONTAINERIZE_WITH" in lines[2]
+
+
+# -- shells and single commands --------------------------------------------------------------------
+def test_any_command_can_be_run_inside(prefix: Prefix) -> None:
+    assert prefix.run("ls", "a b", "", name="_debug_exec").command == (b"ls", b"a b", b"")
+
+
+def test_a_shell_can_be_opened_inside(prefix: Prefix) -> None:
+    assert prefix.run(name="_debug_shell").command == (b"/bin/bash", b"--norc")
+    call = prefix.run("-c", "echo", name="_debug_shell")
+    assert call.command == (b"/bin/bash", b"--norc", b"-c", b"echo")
+
+
+# -- inside the own container ----------------------------------------------------------------------
+@pytest.fixture
+def within(install: Install, tmp_path: Path) -> Prefix:
+    """An installation whose path inside exists: so does a shim see where it is."""
+    path = tmp_path / "inside"
+    write_program(path / "bin/tool", '#!/bin/bash\nprintf "%s\\0" "$@"\nexit 3\n')
+    (path / "bin/python3").symlink_to("/bin/bash")
+    return install(install_path=str(path))
+
+
+def test_inside_a_shim_is_the_program(within: Prefix) -> None:
+    words = [b"", b"a b", b"*", b"\xff", b"a\nb"]
+    call = within.call(within.program("tool"), *words)
+    assert (call.started, call.status) == (False, 3)
+    assert call.stdout.split(b"\0")[:-1] == words
+
+
+def test_inside_the_program_has_the_name_it_was_called_by(within: Prefix, tmp_path: Path) -> None:
+    link = tmp_path / "venv/bin/python3"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(within.program())
+    for path in (within.program(), link):
+        call = within.call(path, "-c", 'echo "$0"')
+        assert (call.started, call.stdout.decode()) == (False, f"{path}\n")
+
+
+def test_inside_commands_run_as_they_are(within: Prefix) -> None:
+    call = within.call(within.program("_debug_exec"), "/bin/echo", "a b")
+    assert (call.started, call.stdout) == (False, b"a b\n")
+    call = within.call(within.program("_debug_shell"), "-c", 'echo "$0"')
+    assert (call.started, call.stdout) == (False, b"/bin/bash\n")
+
+
+@pytest.mark.parametrize("words", [(), ("-a", "name", "/bin/true")])
+def test_inside_nothing_starts_a_second_container(within: Prefix, words: tuple[str, ...]) -> None:
+    assert not within.call(within.program("_debug_exec"), *words).started
+
+
+def test_elsewhere_the_same_shim_starts_the_container(prefix: Prefix) -> None:
+    assert prefix.install_path == NOWHERE
+    assert prefix.run(name="tool").command == (os.fsencode(prefix.program("tool")),)

@@ -1,0 +1,309 @@
+"""The user's environment reaches the runtime as it is, and the installation's joins it."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from tests.shell.conftest import Install, Prefix
+from wrapper.models import Activation, Guarded
+
+TEMPLATE = (files("wrapper") / "templates/shim.sh").read_text()
+# What the shim is there to read and to change, and what bash itself sets in every process.
+MEANT = {"CONTAINERIZE_WITH", "CONTAINERIZE_RUNTIME", "PATH", "PWD", "OLDPWD", "IFS"}
+MEANT |= {"SINGULARITY_BIND", "SINGULARITY_BINDPATH", "APPTAINER_BIND", "APPTAINER_BINDPATH"}
+WORDS = {
+    word
+    for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", TEMPLATE)
+    if not word.startswith(("_cw_", "SINGULARITYENV", "APPTAINERENV"))
+} - MEANT
+HOSTILE = {
+    "EMPTY": b"",
+    "QUOTES": b"'\"",
+    "DOLLAR": b"$HOME $(touch pwned) `touch pwned`",
+    "LINES": b"a\nb\n",
+    "BYTES": b"\xff\xfe",
+    "BACKSLASH": b"\\",
+    "STAR": b"*",
+}
+
+
+# -- the user's own ------------------------------------------------------------------------------
+def test_variables_arrive_byte_for_byte(prefix: Prefix) -> None:
+    call = prefix.run(env=HOSTILE)
+    assert {name: call.environ.get(name.encode()) for name in HOSTILE} == HOSTILE
+    assert not (prefix.out / "pwned").exists()
+
+
+def test_no_word_of_the_shim_is_a_variable_that_users_could_have(prefix: Prefix) -> None:
+    assert {"old", "apptainer", "singularity", "LD_LIBRARY_PATH"} <= WORDS
+    given = dict.fromkeys([*WORDS, "name", "self", "value", "n", "i"], "the user's")
+    call = prefix.run(env=given)
+    changed = {name: call.variable(name) for name in given if call.variable(name) != "the user's"}
+    assert changed == {}
+
+
+def test_nothing_is_added_but_what_is_documented(prefix: Prefix) -> None:
+    call = prefix.run()
+    added = {os.fsdecode(name) for name in call.environ} - {"PATH", "HOME", "_", "PWD", "SHLVL"}
+    assert added == {"SINGULARITYENV_PATH", "APPTAINERENV_PATH", "PYTHONNOUSERSITE"}
+
+
+def test_the_shell_level_is_not_counted_up(prefix: Prefix) -> None:
+    assert prefix.run(env={"SHLVL": "3"}).variable("SHLVL") == "3"
+
+
+@pytest.mark.parametrize("name", ["BASH_FUNC_x%%", "BASH_FUNC_exec%%", "a.b", "a-b", "1a"])
+def test_names_that_are_no_identifiers_arrive_and_are_no_functions(
+    prefix: Prefix, name: str
+) -> None:
+    value = "() {  touch pwned\n}"
+    assert prefix.run(env={name: value}).variable(name) == value
+    assert not (prefix.out / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", ["export", "printf", "unset", "[[", "cd", "read", "local", "."])
+def test_an_exported_function_does_not_replace_a_builtin(prefix: Prefix, name: str) -> None:
+    value = "() {  touch pwned; exit 9\n}"
+    call = prefix.run(env={f"BASH_FUNC_{name}%%": value})
+    assert call.variable(f"BASH_FUNC_{name}%%") == value
+    assert not (prefix.out / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", ["BASH_ENV", "ENV"])
+def test_the_startup_file_of_shells_is_not_read_but_handed_on(
+    prefix: Prefix, tmp_path: Path, name: str
+) -> None:
+    startup = tmp_path / "startup"
+    startup.write_text(f"touch '{tmp_path}/read'\n")
+    assert prefix.run(env={name: str(startup)}).variable(name) == str(startup)
+    assert not (tmp_path / "read").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GLOBIGNORE", "/*"),
+        ("CDPATH", "/tmp"),
+        ("SHELLOPTS", "noglob:errexit:nounset"),
+        ("BASHOPTS", "nullglob:failglob"),
+        ("IFS", "/,:"),
+        ("POSIXLY_CORRECT", ""),
+    ],
+)
+def test_settings_of_the_shell_change_nothing(prefix: Prefix, name: str, value: str) -> None:
+    plain, call = prefix.run("a b"), prefix.run("a b", env={name: value})
+    assert call.argv == plain.argv
+
+
+def test_a_path_of_bash_s_own_is_not_exported_where_there_was_none(prefix: Prefix) -> None:
+    call = prefix.run(env={"PATH": None})
+    assert call.variable("PATH") is None
+    assert (call.variable("SINGULARITYENV_PATH") or "").startswith(f"{prefix.root}/bin:/")
+
+
+# -- PATH ----------------------------------------------------------------------------------------
+def inside(prefix: Prefix, name: str, **env: str) -> str | None:
+    """A variable as both runtimes would set it inside."""
+    call = prefix.run(env=env)
+    apptainer = call.variable(f"APPTAINERENV_{name}")
+    assert call.variable(f"SINGULARITYENV_{name}") == apptainer
+    return apptainer
+
+
+def test_the_installation_comes_first_on_path(prefix: Prefix) -> None:
+    assert inside(prefix, "PATH", PATH="/a:/b") == f"{prefix.root}/bin:/a:/b"
+
+
+@pytest.mark.parametrize("path", ["{bin}", "{bin}:/a", "/a:{bin}", "/a:{bin}:/b"])
+def test_the_users_order_is_kept_where_the_installation_is_on_path(
+    prefix: Prefix, path: str
+) -> None:
+    path = path.format(bin=f"{prefix.root}/bin")
+    assert inside(prefix, "PATH", PATH=path) == path
+
+
+@pytest.mark.parametrize("path", ["/x{bin}", "{bin}x", "/a:{bin}/sub"])
+def test_a_path_that_only_contains_the_installations_is_another(prefix: Prefix, path: str) -> None:
+    path = path.format(bin=f"{prefix.root}/bin")
+    assert inside(prefix, "PATH", PATH=path) == f"{prefix.root}/bin:{path}"
+
+
+@pytest.mark.parametrize("family", ["APPTAINERENV", "SINGULARITYENV"])
+def test_a_path_that_the_user_gave_the_runtime_is_respected(prefix: Prefix, family: str) -> None:
+    got = inside(prefix, "PATH", PATH="/a", **{f"{family}_PATH": "/mine:$HOME/bin"})
+    assert got == f"{prefix.root}/bin:/mine:$HOME/bin"
+
+
+def test_the_host_s_path_is_escaped_for_the_runtimes_shell(prefix: Prefix) -> None:
+    got = inside(prefix, "PATH", PATH=r"/a$HOME:/b`x`:/c\d:/usr/bin")
+    assert got == rf"{prefix.root}/bin:/a\$HOME:/b\`x\`:/c\\d:/usr/bin"
+
+
+def test_the_installations_path_is_escaped_too_and_found_again(
+    install: Install, tmp_path: Path
+) -> None:
+    prefix = install(tmp_path / "do$lar")
+    escaped = str(prefix.root).replace("$", r"\$")
+    assert inside(prefix, "PATH", PATH="/a") == f"{escaped}/bin:/a"
+    assert inside(prefix, "PATH", PATH=f"/a:{prefix.root}/bin") == f"/a:{escaped}/bin"
+
+
+def test_an_empty_path_becomes_the_installation_alone(prefix: Prefix) -> None:
+    assert inside(prefix, "PATH", PATH="") == f"{prefix.root}/bin"
+
+
+def test_the_library_path_is_handed_on(prefix: Prefix) -> None:
+    assert inside(prefix, "LD_LIBRARY_PATH", LD_LIBRARY_PATH="/a:$ORIGIN") == r"/a:\$ORIGIN"
+    assert inside(prefix, "LD_LIBRARY_PATH") is None
+    given = {"LD_LIBRARY_PATH": "/a", "SINGULARITYENV_LD_LIBRARY_PATH": "/mine"}
+    assert inside(prefix, "LD_LIBRARY_PATH", **given) == "/mine"
+
+
+# -- the activated environment -------------------------------------------------------------------
+def activated(install: Install, **activation: object) -> Prefix:
+    return install(activation=Activation(**activation))  # type: ignore[arg-type]
+
+
+def test_assignments_replace_the_users_value(install: Install) -> None:
+    values = {"CONDA_PREFIX": "/env", "HOSTILE": 'it\'s "$HOME" `x` \\ *\n', "EMPTY": ""}
+    call = activated(install, assign=values).run(env={"CONDA_PREFIX": "/other"})
+    assert {name: call.variable(name) for name in values} == values
+
+
+@pytest.mark.parametrize("name", ["LD_LIBRARY_PATH", "LD_PRELOAD"])
+def test_what_is_for_the_loader_inside_is_kept_from_the_runtime(
+    install: Install, name: str
+) -> None:
+    """Runtimes set LD_LIBRARY_PATH anew, and must not load the environment's libraries."""
+    call = activated(install, assign={name: "/env/lib$x"}).run()
+    assert call.variable(name) is None
+    assert call.variable(f"APPTAINERENV_{name}") == r"/env/lib\$x"
+    assert call.variable(f"SINGULARITYENV_{name}") == r"/env/lib\$x"
+
+
+def test_an_assigned_path_still_begins_with_the_installation(install: Install) -> None:
+    prefix = activated(install, assign={"PATH": "/assigned"})
+    assert inside(prefix, "PATH", PATH="/a") == f"{prefix.root}/bin:/assigned"
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "/x"), ("", "/x"), ("/mine", "/x:/mine")])
+def test_prepended_values_come_before_the_users(
+    install: Install, before: str | None, after: str
+) -> None:
+    call = activated(install, prepend={"XDG_DATA_DIRS": "/x"}).run(env={"XDG_DATA_DIRS": before})
+    assert call.variable("XDG_DATA_DIRS") == after
+
+
+def test_a_value_is_prepended_to_what_was_assigned(install: Install) -> None:
+    prefix = activated(install, assign={"ONE": "/a"}, prepend={"ONE": "/b"})
+    assert prefix.run().variable("ONE") == "/b:/a"
+
+
+@pytest.mark.parametrize("name", ["PATH", "LD_LIBRARY_PATH"])
+def test_paths_of_the_runtime_are_prepended_in_its_own_variables(
+    install: Install, name: str
+) -> None:
+    prefix = activated(install, prepend={name: "/first:/second$x"})
+    given = {"PATH": "/p", "LD_LIBRARY_PATH": "/l"}
+    rest = f"{prefix.root}/bin:/p" if name == "PATH" else "/l"
+    assert inside(prefix, name, **given) == rf"/first:/second\$x:{rest}"
+
+
+DEFAULTS = (
+    Guarded(guards=("CERT",), assign={"CERT": "/env/cert|a", "CERT_SET": "1"}),
+    Guarded(guards=("ONE", "TWO"), assign={"ONE": "1", "TWO": "2"}),
+)
+
+
+def test_defaults_fill_what_is_unset_or_empty(install: Install) -> None:
+    call = activated(install, default=DEFAULTS).run(env={"CERT": ""})
+    got = [call.variable(name) for name in ("CERT", "CERT_SET", "ONE", "TWO")]
+    assert got == ["/env/cert|a", "1", "1", "2"]
+
+
+def test_defaults_yield_to_a_value_as_a_whole(install: Install) -> None:
+    call = activated(install, default=DEFAULTS).run(env={"CERT": "/mine", "TWO": "x"})
+    got = [call.variable(name) for name in ("CERT", "CERT_SET", "ONE", "TWO")]
+    assert got == ["/mine", None, None, "x"]
+
+
+def test_unset_variables_are_gone(install: Install) -> None:
+    given = {"GONE": "x", "LD_LIBRARY_PATH": "/l", "STAYS": "y"}
+    call = activated(install, unset=("GONE", "LD_LIBRARY_PATH")).run(env=given)
+    assert call.variable("GONE") is None
+    assert call.variable("LD_LIBRARY_PATH") is None
+    assert call.variable("APPTAINERENV_LD_LIBRARY_PATH") is None
+    assert call.variable("STAYS") == "y"
+
+
+@pytest.mark.parametrize(("given", "seen"), [(None, "1"), ("", ""), ("x", "x")])
+def test_the_users_own_site_packages_are_off_unless_they_say_so(
+    prefix: Prefix, given: str | None, seen: str
+) -> None:
+    assert prefix.run(env={"PYTHONNOUSERSITE": given}).variable("PYTHONNOUSERSITE") == seen
+
+
+# -- scripts that depend on the moment -------------------------------------------------------------
+def scripted(install: Install, tmp_path: Path, *texts: str) -> Prefix:
+    """An installation whose runtime runs the command, after these scripts."""
+    paths = []
+    for number, text in enumerate(texts):
+        path = tmp_path / f"script {number}.sh"
+        path.write_text(text)
+        paths.append(str(path))
+    return install(runs=True, activation=Activation(scripts=tuple(paths)))
+
+
+def program_environment(prefix: Prefix, env: dict[str, str]) -> dict[str, str]:
+    call = prefix.run("/usr/bin/env", "-0", name="_debug_exec", env=env)
+    items = (os.fsdecode(item).partition("=") for item in call.stdout.split(b"\0") if item)
+    return {name: value for name, _, value in items}
+
+
+def test_scripts_are_sourced_in_order_before_the_program(install: Install, tmp_path: Path) -> None:
+    prefix = scripted(install, tmp_path, "export A=$$ B=1\n", "export B=${B}2\n")
+    seen = program_environment(prefix, {})
+    assert seen["A"].isdigit() and seen["B"] == "12"
+
+
+def test_scripts_leave_the_arguments_alone(install: Install, tmp_path: Path) -> None:
+    prefix = scripted(install, tmp_path, "set -- x y z\nshift\nn=7\n", "set -u\n")
+    words = [b"", b"a b", b"*", b"$x", b"\xff", b"-c"]
+    call = prefix.run("/usr/bin/printf", "%s\\0", *words, name="_debug_exec")
+    assert call.stdout.split(b"\0")[:-1] == words
+
+
+def test_scripts_see_no_arguments(install: Install, tmp_path: Path) -> None:
+    prefix = scripted(install, tmp_path, 'export COUNT=$# FIRST="${1-none}"\n')
+    seen = program_environment(prefix, {})
+    assert (seen["COUNT"], seen["FIRST"]) == ("0", "none")
+
+
+def test_the_users_variables_survive_the_scripts_shell(install: Install, tmp_path: Path) -> None:
+    prefix = scripted(install, tmp_path, "")
+    given = dict.fromkeys([*WORDS, "n", "i", "script"], "the user's")
+    seen = program_environment(prefix, given)
+    assert {name: seen.get(name) for name in given if seen.get(name) != "the user's"} == {}
+
+
+def test_the_scripts_shell_reads_no_startup_file_and_no_functions(
+    install: Install, tmp_path: Path
+) -> None:
+    startup = tmp_path / "startup"
+    startup.write_text(f"touch '{tmp_path}/read'\n")
+    prefix = scripted(install, tmp_path, "")
+    function = "() {  touch pwned\n}"
+    seen = program_environment(prefix, {"BASH_ENV": str(startup), "BASH_FUNC_exec%%": function})
+    assert (seen["BASH_ENV"], seen["BASH_FUNC_exec%%"]) == (str(startup), function)
+    assert not (tmp_path / "read").exists() and not (prefix.out / "pwned").exists()
+
+
+def test_the_program_takes_the_place_of_the_scripts_shell(install: Install, tmp_path: Path) -> None:
+    prefix = scripted(install, tmp_path, "")
+    call = prefix.run("/bin/sh", "-c", "echo $$", name="_debug_exec")
+    assert int(call.stdout) == call.pid

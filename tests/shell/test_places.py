@@ -1,0 +1,310 @@
+"""An installation finds itself wherever it is and however it is called."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.shell.conftest import (
+    ORDINARY_USER,
+    Call,
+    Install,
+    Prefix,
+    make_prefix,
+    write_environment,
+)
+from wrapper.models import Activation
+
+HOSTILE = ["a b", "it's", 'say "x"', "do$lar", "ba`ck`", "st*r", "[x]", "ti~lde", "é", "-dash"]
+HOSTILE += ["br{ac}e", "semi;colon", "amp&", "hash#", "per%cent", "__PREFIX__", "$(touch pwned)"]
+
+
+def check(prefix: Prefix, call: Call, called: str | Path, *, physical: Path | None = None) -> None:
+    """The call started this installation's image, under the path it was called by."""
+    assert call.started, call.stderr
+    assert (call.status, call.stderr) == (0, "")
+    assert call.command[0] == os.fsencode(called)
+    assert call.image == f"{prefix.root}/.generations/1/img.sqfs"
+    real = physical or prefix.root
+    assert f"{prefix.root}/.generations/1/_bin:{real}/bin" in call.binds
+    assert (call.variable("APPTAINERENV_PATH") or "").endswith("/bin:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_prefix_of_any_name(install: Install, tmp_path: Path, name: str) -> None:
+    prefix = install(tmp_path / name / "env")
+    check(prefix, prefix.call(prefix.program()), prefix.program())
+    assert not (prefix.out / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_moved_installation(prefix: Prefix, tmp_path: Path, name: str) -> None:
+    moved = prefix.at(prefix.root.rename(tmp_path / name))
+    check(moved, moved.call(moved.program()), moved.program())
+
+
+@pytest.mark.parametrize("links_kept", [True, False])
+def test_a_copied_installation_is_one_of_its_own(
+    prefix: Prefix, tmp_path: Path, links_kept: bool
+) -> None:
+    copy = prefix.at(tmp_path / "copy")
+    if links_kept:
+        subprocess.run(["cp", "-a", prefix.root, copy.root], check=True)
+    else:
+        shutil.copytree(prefix.root, copy.root, symlinks=True)
+    inodes = {copy.program(name).stat().st_ino for name in ("python3", "tool")}
+    assert len(inodes) == (1 if links_kept else 2)
+    check(copy, copy.call(copy.program()), copy.program())
+    shutil.rmtree(prefix.root)
+    check(copy, copy.call(copy.program("tool")), copy.program("tool"))
+
+
+@pytest.mark.parametrize("name", ["a,b", "a:b", "a\\b"])
+def test_a_path_that_no_bind_can_express(prefix: Prefix, tmp_path: Path, name: str) -> None:
+    moved = prefix.at(prefix.root.rename(tmp_path / name))
+    call = moved.call(moved.program())
+    assert (call.started, call.status) == (False, 1)
+    assert "which a bind cannot express" in call.stderr
+
+
+# -- links ---------------------------------------------------------------------------------------
+def test_a_prefix_behind_a_link_keeps_the_name_of_the_link(prefix: Prefix, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(prefix.root)
+    by_link = prefix.at(tmp_path / "link")
+    call = by_link.call(by_link.program())
+    check(by_link, call, by_link.program(), physical=prefix.root)
+    assert call.variable("APPTAINERENV_PATH") == f"{by_link.root}/bin:/usr/bin:/bin"
+
+
+def test_a_link_among_the_directories_above(install: Install, tmp_path: Path) -> None:
+    (tmp_path / "pfs/project").mkdir(parents=True)
+    (tmp_path / "scratch").symlink_to("pfs")
+    prefix = install(tmp_path / "scratch/project/env")
+    real = tmp_path / "pfs/project/env"
+    check(prefix, prefix.call(prefix.program()), prefix.program(), physical=real)
+
+
+def test_looking_behind_links_leaves_the_working_directory_alone(
+    prefix: Prefix, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(prefix.root)
+    (tmp_path / "here").symlink_to(prefix.out)
+    env = {"PWD": f"{tmp_path}/here", "OLDPWD": "/usr"}
+    call = prefix.call(tmp_path / "link/bin/python3", cwd=tmp_path / "here", env=env)
+    assert call.cwd == prefix.out
+    assert (call.variable("PWD"), call.variable("OLDPWD")) == (f"{tmp_path}/here", "/usr")
+    assert prefix.call(tmp_path / "link/bin/python3").variable("OLDPWD") is None
+
+
+def test_a_working_directory_that_is_gone(prefix: Prefix, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(prefix.root)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = 'rmdir "$1"; exec "$2" x'
+    call = prefix.call("/bin/bash", "-c", script, "-", gone, tmp_path / "link/bin/tool", cwd=gone)
+    assert call.started, call.stderr
+    assert call.cwd == Path(f"{gone} (deleted)")
+
+
+def test_a_working_directory_that_may_be_entered_but_not_read(open_place: Path) -> None:
+    prefix = make_prefix(open_place)
+    prefix.out.chmod(0o777)
+    (open_place / "link").symlink_to(prefix.root)
+    closed = open_place / "closed"
+    closed.mkdir()
+    closed.chmod(0o311)
+    call = prefix.call(open_place / "link/bin/tool", cwd=closed, before=ORDINARY_USER)
+    assert call.started, call.stderr
+    assert (call.cwd, call.stderr) == (closed, "")
+
+
+@pytest.mark.parametrize("name", ["python3", "py"])
+def test_a_link_elsewhere_to_a_program(prefix: Prefix, tmp_path: Path, name: str) -> None:
+    link = tmp_path / "home/bin" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(prefix.program())
+    check(prefix, prefix.call(link), link)
+
+
+def test_a_link_to_a_program_of_a_moved_installation(prefix: Prefix, tmp_path: Path) -> None:
+    moved = prefix.at(prefix.root.rename(tmp_path / "mo ved"))
+    link = tmp_path / "py"
+    link.symlink_to(moved.program())
+    check(moved, moved.call(link), link)
+
+
+def test_a_link_to_a_program_of_a_copy(prefix: Prefix, tmp_path: Path) -> None:
+    copy = prefix.at(tmp_path / "copy")
+    shutil.copytree(prefix.root, copy.root, symlinks=True)
+    link = tmp_path / "py"
+    link.symlink_to(copy.program())
+    check(copy, copy.call(link), link)
+
+
+def test_a_virtual_environment(prefix: Prefix, tmp_path: Path) -> None:
+    folder = tmp_path / "venv/bin"
+    folder.mkdir(parents=True)
+    (folder / "python3").symlink_to(prefix.program())
+    (folder / "python").symlink_to("python3")
+    check(prefix, prefix.call(folder / "python", "-V"), folder / "python")
+
+
+def test_a_virtual_environment_of_a_prefix_behind_a_link(install: Install, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    prefix = install(tmp_path / "link/env")
+    folder = tmp_path / "venv/bin"
+    folder.mkdir(parents=True)
+    (folder / "python").symlink_to(prefix.program())
+    check(prefix, prefix.call(folder / "python"), folder / "python", physical=tmp_path / "real/env")
+
+
+def test_a_link_to_the_bin_directory(prefix: Prefix, tmp_path: Path) -> None:
+    """The kernel finds ``current`` beside it: ``..`` leads to the real directory's parent."""
+    link = tmp_path / "home/bin"
+    link.parent.mkdir()
+    link.symlink_to(prefix.root / "bin")
+    check(prefix, prefix.call(link / "python3"), link / "python3")
+    other = tmp_path / "home/programs"
+    other.symlink_to(prefix.root / "bin")
+    check(prefix, prefix.call(other / "python3"), other / "python3")
+
+
+def test_something_called_current_beside_a_link_is_not_read(prefix: Prefix, tmp_path: Path) -> None:
+    (tmp_path / "home/bin").mkdir(parents=True)
+    (tmp_path / "home/current").mkdir()
+    (tmp_path / "home/current/env").write_text("touch pwned\n")
+    link = tmp_path / "home/bin/py"
+    link.symlink_to(prefix.program())
+    check(prefix, prefix.call(link), link)
+    assert not (prefix.out / "pwned").exists()
+
+
+# -- relative paths ------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("directory", "word", "called"),
+    [
+        ("bin", "./python3", "{root}/bin/python3"),
+        ("", "bin/python3", "{root}/bin/python3"),
+        ("", "./bin/python3", "{root}/bin/python3"),
+        ("bin", "../bin/python3", "{root}/bin/../bin/python3"),
+        ("bin", "././python3", "{root}/bin/./python3"),
+        (".generations", "../bin/python3", "{root}/.generations/../bin/python3"),
+    ],
+)
+def test_a_relative_path(prefix: Prefix, directory: str, word: str, called: str) -> None:
+    call = prefix.call(word, cwd=prefix.root / directory)
+    check(prefix, call, called.format(root=prefix.root))
+
+
+def test_a_path_relative_to_the_root_directory(prefix: Prefix) -> None:
+    call = prefix.call(str(prefix.program()).lstrip("/"), cwd=Path("/"))
+    check(prefix, call, prefix.program())
+
+
+@pytest.mark.parametrize(
+    ("path", "directory", "called"),
+    [
+        ("{root}/bin", ".", "{root}/bin/python3"),
+        ("bin", "", "{root}/bin/python3"),
+        (".", "bin", "{root}/bin/python3"),
+        ("", "bin", "{root}/bin/python3"),
+        ("../bin", "bin", "{root}/bin/../bin/python3"),
+    ],
+)
+def test_found_on_path(prefix: Prefix, path: str, directory: str, called: str) -> None:
+    path = f"{path.format(root=prefix.root)}:/usr/bin:/bin"
+    call = prefix.call(
+        *("/bin/bash", "-c", "python3 x"), env={"PATH": path}, cwd=prefix.root / directory
+    )
+    assert call.started, call.stderr
+    assert call.command == (called.format(root=prefix.root).encode(), b"x")
+    assert call.image == f"{prefix.root}/.generations/1/img.sqfs"
+
+
+# -- generations ---------------------------------------------------------------------------------
+def test_a_switch_takes_effect_at_the_next_start(prefix: Prefix) -> None:
+    activation = Activation(assign={"GENERATION": "2"})
+    write_environment(prefix.root, generation=2, install_path="/other", activation=activation)
+    assert prefix.run().image == f"{prefix.root}/.generations/1/img.sqfs"
+    new = prefix.root / "current.new"
+    new.symlink_to(".generations/2")
+    new.rename(prefix.root / "current")
+    call = prefix.run()
+    assert call.image == f"{prefix.root}/.generations/2/img.sqfs"
+    assert f"{prefix.root}/.generations/2/_bin:{prefix.root}/bin" in call.binds
+    assert call.variable("GENERATION") == "2"
+
+
+@pytest.mark.parametrize("posix", [None, "1"])
+@pytest.mark.parametrize("place", ["current", "elsewhere"])
+def test_an_incomplete_installation_says_so(
+    prefix: Prefix, tmp_path: Path, place: str, posix: str | None
+) -> None:
+    if place == "elsewhere":
+        prefix = prefix.at(prefix.root.rename(tmp_path / "moved"))
+    (prefix.root / "current/env").unlink()
+    call = prefix.call(prefix.program(), env={"POSIXLY_CORRECT": posix})
+    assert not call.started
+    assert call.status == 1
+    lines = call.stderr.splitlines()
+    assert lines[0] == (
+        f"[ ERROR ] the installation is incomplete: {prefix.root}/current/env cannot be read"
+    )
+    assert lines[1] == f"  where:  {prefix.program()}"
+    assert lines[2].startswith("  to do:  ") and len(lines) == 3
+
+
+def test_a_generation_that_is_gone_says_so(prefix: Prefix) -> None:
+    (prefix.root / "current").unlink()
+    (prefix.root / "current").symlink_to(".generations/99")
+    call = prefix.call(prefix.program())
+    assert (call.started, call.status) == (False, 1)
+    assert "incomplete" in call.stderr
+
+
+# -- list-packages -------------------------------------------------------------------------------
+def listed(prefix: Prefix, word: str | Path, **options: object) -> str:
+    call = prefix.call(word, **options)  # type: ignore[arg-type]
+    assert not call.started
+    assert (call.status, call.stderr) == (0, "")
+    return call.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("directory", "word"),
+    [
+        ("bin", "./list-packages"),
+        ("", "bin/list-packages"),
+        ("bin", "../bin/list-packages"),
+        ("", "{root}/bin/list-packages"),
+    ],
+)
+def test_packages_are_listed(prefix: Prefix, directory: str, word: str) -> None:
+    word = word.format(root=prefix.root)
+    assert listed(prefix, word, cwd=prefix.root / directory) == "demo  1.0\n"
+
+
+def test_packages_are_listed_through_links(prefix: Prefix, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(prefix.root)
+    (tmp_path / "list").symlink_to(prefix.program("list-packages"))
+    assert listed(prefix, tmp_path / "link/bin/list-packages") == "demo  1.0\n"
+    assert listed(prefix, tmp_path / "list") == "demo  1.0\n"
+
+
+def test_packages_of_a_moved_installation_are_listed(prefix: Prefix, tmp_path: Path) -> None:
+    moved = prefix.at(prefix.root.rename(tmp_path / "-mo ved $x"))
+    assert listed(prefix, moved.program("list-packages")) == "demo  1.0\n"
+
+
+def test_packages_found_on_path_are_listed(prefix: Prefix) -> None:
+    call = prefix.call(
+        *("/bin/bash", "-c", "list-packages"),
+        env={"PATH": "bin:/usr/bin:/bin"},
+        cwd=prefix.root,
+    )
+    assert call.stdout == b"demo  1.0\n"

@@ -1,0 +1,99 @@
+"""The script that byte-compiles an environment, run by this Python on a small tree."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import py_compile
+import struct
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+SCRIPT = str(files("wrapper") / "templates/compile.py")
+
+
+def pyc(source: Path) -> Path:
+    return Path(importlib.util.cache_from_source(str(source)))
+
+
+def compile_tree(root: Path) -> str:
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0"}
+    done = subprocess.run(
+        [sys.executable, "-I", SCRIPT, str(root), "2"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of modules of every kind, compiled."""
+    root = tmp_path_factory.mktemp("lib")
+    (root / "package").mkdir()
+    for name in ("plain.py", "package/fresh.py", "package/stale.py", "package/linked.py"):
+        (root / name).write_text(f"NAME = {name!r}\n")
+    (root / "broken.py").write_text("def (:\n")
+    (root / "latin.py").write_bytes(b"# -*- coding: latin-1 -*-\nX = '\xe9'\n")
+    (root / "link.py").symlink_to("plain.py")
+    (root / "data.txt").write_text("no module\n")
+    for name in ("fresh", "stale", "linked"):
+        source = root / f"package/{name}.py"
+        py_compile.compile(str(source), invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP)
+    (root / "package/stale.py").write_text("NAME = 'newer, and another length'\n")
+    cached = root / "cached"
+    cached.hardlink_to(pyc(root / "package/linked.py"))
+    pyc(root / "broken.py").parent.mkdir(exist_ok=True)
+    pyc(root / "broken.py").write_bytes(b"stale")
+    (root / "before").write_bytes(cached.read_bytes())
+    compile_tree(root)
+    return root
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "latin", "package/fresh", "package/stale", "package/linked"]
+)
+def test_every_module_has_a_pyc_that_needs_no_look_at_its_source(tree: Path, name: str) -> None:
+    source = tree / f"{name}.py"
+    header = pyc(source).read_bytes()[:16]
+    assert header[:4] == importlib.util.MAGIC_NUMBER
+    assert struct.unpack("<L", header[4:8]) == (1,), "unchecked hash"
+    assert header[8:] == importlib.util.source_hash(source.read_bytes())
+
+
+def test_a_module_that_cannot_be_compiled_has_none(tree: Path) -> None:
+    assert not pyc(tree / "broken.py").exists()
+
+
+def test_modules_do_what_their_sources_say(tree: Path) -> None:
+    code = "import package.fresh as f, package.stale as s; print(f.NAME, s.NAME, s.__cached__)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tree)!r}); {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    cached = pyc(tree / "package/stale.py")
+    assert done.stdout == f"package/fresh.py newer, and another length {cached}\n"
+
+
+def test_a_pyc_that_is_a_link_into_a_cache_is_replaced_not_written_to(tree: Path) -> None:
+    assert (tree / "cached").read_bytes() == (tree / "before").read_bytes()
+    assert not (tree / "cached").samefile(pyc(tree / "package/linked.py"))
+
+
+def test_the_result_depends_on_nothing_but_the_sources(tree: Path) -> None:
+    before = {path: path.read_bytes() for path in tree.rglob("*.pyc")}
+    for path in before:
+        path.unlink()
+    for source in tree.rglob("*.py"):
+        os.utime(source, (1, 1))
+    compile_tree(tree)
+    assert {path: path.read_bytes() for path in tree.rglob("*.pyc")} == before

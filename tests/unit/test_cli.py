@@ -1,0 +1,314 @@
+"""The command line: help without accidents, options into requests, errors into exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from wrapper import pipeline
+from wrapper.cli import common, conda_containerize, containerize
+from wrapper.errors import (
+    BusyError,
+    ChannelError,
+    ContainerizeError,
+    ExitCode,
+    InputError,
+    Interrupted,
+    PackageError,
+    PrefixError,
+    ScriptError,
+    SolveError,
+    SpaceError,
+    ToolError,
+)
+from wrapper.models import NewRequest
+from wrapper.models import Result as Built
+
+GROUPS = [conda_containerize, containerize]
+
+
+def commands() -> Iterator[tuple[str, click.Group, list[str], click.Command]]:
+    """Every command: a title, its group, the words that lead to it, itself."""
+    for group in GROUPS:
+        yield str(group.name), group, [], group
+        for name, command in group.commands.items():
+            yield f"{group.name} {name}", group, [name], command
+
+
+EVERY = list(commands())
+each_command = pytest.mark.parametrize(
+    ("group", "words", "command"), [entry[1:] for entry in EVERY], ids=[entry[0] for entry in EVERY]
+)
+
+
+class Left(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(autouse=True)
+def stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands end this test and not this process, and leave its signals alone."""
+
+    def leave(code: int) -> NoReturn:
+        raise SystemExit(int(code))
+
+    monkeypatch.setattr(common, "_leave", leave)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+
+def invoke(group: click.Group, *words: str | Path) -> Result:
+    return CliRunner().invoke(group, [str(word) for word in words])
+
+
+# -- help ----------------------------------------------------------------------------------------
+@each_command
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_is_help(
+    group: click.Group, words: list[str], command: click.Command, option: str
+) -> None:
+    result = invoke(group, *words, option)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "Usage:" in result.stdout and "Traceback" not in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+@each_command
+def test_everything_is_explained(
+    group: click.Group, words: list[str], command: click.Command
+) -> None:
+    assert command.help and command.help.splitlines()[0].endswith(".")
+    unexplained = {
+        parameter.name
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not (parameter.help or "").endswith(".")
+    }
+    assert unexplained == set()
+
+
+@each_command
+def test_arguments_have_readable_names(
+    group: click.Group, words: list[str], command: click.Command
+) -> None:
+    arguments = [p for p in command.params if isinstance(p, click.Argument)]
+    assert all(argument.metavar for argument in arguments)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+def test_the_version_is_told(group: click.Group) -> None:
+    from wrapper import __version__
+
+    result = invoke(group, "--version")
+    assert (result.exit_code, result.stdout) == (0, f"{group.name}, version {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["new"],
+        ["new", "env.yml"],
+        ["new", "--prefix", "x"],
+        ["new", "--prefix", "x", "a", "b"],
+        ["new", "--prefix", "x", "a", "--compression", "best"],
+        ["new", "--prefix", "x", "a", "--no-such-option"],
+        ["frobnicate"],
+    ],
+)
+def test_wrong_usage_is_clicks_to_tell(words: list[str]) -> None:
+    result = invoke(conda_containerize, *words)
+    assert result.exit_code == ExitCode.USAGE
+    assert "Usage:" in result.stderr and "Traceback" not in result.stderr
+
+
+# -- requests ------------------------------------------------------------------------------------
+MANIFEST = {
+    "tree": {"files": 10, "size": 2000},
+    "image": {"sha256": "0", "size": 1000},
+    "programs": 3,
+}
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[NewRequest]:
+    """What ``new`` was asked for; it succeeds."""
+    seen: list[NewRequest] = []
+
+    def new(request: NewRequest, _console: object) -> Built:
+        seen.append(request)
+        return Built(prefix=request.prefix, manifest=MANIFEST, seconds=1.25)
+
+    monkeypatch.setattr(pipeline, "new", new)
+    return seen
+
+
+def test_a_plain_call(requests: list[NewRequest]) -> None:
+    result = invoke(conda_containerize, "new", "--prefix", "/p", "env.yml")
+    assert result.exit_code == 0
+    assert requests == [NewRequest(prefix=Path("/p"), environment=Path("env.yml"))]
+    assert result.stdout == ""
+    assert "10 files, 2.0 kB -> one image of 1.0 kB, 3 programs in /p/bin" in result.stderr
+
+
+def test_every_option_reaches_the_request(requests: list[NewRequest]) -> None:
+    invoke(
+        conda_containerize,
+        *("new", "--prefix", "/p", "env.yml", "-r", "a.txt", "--requirement", "b.txt"),
+        *("--pre-install", "pre.sh", "--post-install", "post.sh", "--environ", "vars"),
+        *("-w", "libexec,tools/x", "--wrapper-paths", "more,", "-c", "one", "--channel", "two"),
+        *("--nocache", "--tmpdir", "/t", "--compression", "small"),
+    )
+    assert requests == [
+        NewRequest(
+            prefix=Path("/p"),
+            environment=Path("env.yml"),
+            requirements=(Path("a.txt"), Path("b.txt")),
+            pre_install=(Path("pre.sh"),),
+            post_install=(Path("post.sh"),),
+            environ=Path("vars"),
+            wrapper_paths=("libexec", "tools/x", "more"),
+            channels=("one", "two"),
+            use_cache=False,
+            tmpdir=Path("/t"),
+            compression="small",
+        )
+    ]
+
+
+@pytest.mark.parametrize("options", [["--mamba"], ["--uv"], ["--mamba", "--uv"]])
+def test_tykkys_options_are_accepted(requests: list[NewRequest], options: list[str]) -> None:
+    result = invoke(conda_containerize, "new", "--prefix", "/p", "env.yml", *options)
+    assert result.exit_code == 0 and len(requests) == 1
+    assert "change nothing" in result.stderr
+
+
+def test_the_result_as_json_is_all_of_standard_output(requests: list[NewRequest]) -> None:
+    result = invoke(conda_containerize, "new", "--prefix", "/p", "env.yml", "--json", "-v")
+    assert json.loads(result.stdout) == {"prefix": "/p", "seconds": 1.2, **MANIFEST}
+
+
+@pytest.mark.parametrize(("option", "shown"), [("-q", False), ("-v", True), ("--debug", True)])
+def test_quiet_is_quiet(requests: list[NewRequest], option: str, shown: bool) -> None:
+    result = invoke(conda_containerize, "new", "--prefix", "/p", "env.yml", option)
+    assert ("[ INFO ]" in result.stderr) == shown
+
+
+# -- failures ------------------------------------------------------------------------------------
+def failing(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, *options: str, log: Path | None = None
+) -> Result:
+    """Run ``new``, which fails with ``error``."""
+
+    def new(_request: object, console: Any) -> NoReturn:
+        console.log_path = log
+        raise error
+
+    monkeypatch.setattr(pipeline, "new", new)
+    return invoke(conda_containerize, "new", "--prefix", "/p", "env.yml", *options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (InputError, 3),
+        (SolveError, 4),
+        (ChannelError, 5),
+        (PackageError, 6),
+        (ScriptError, 7),
+        (PrefixError, 8),
+        (SpaceError, 9),
+        (ToolError, 10),
+        (BusyError, 11),
+    ],
+)
+def test_every_kind_of_error_has_its_documented_status(
+    monkeypatch: pytest.MonkeyPatch, kind: type[ContainerizeError], code: int
+) -> None:
+    error = kind("what happened", where="/there", hint="do this", detail="last\nwords")
+    result = failing(monkeypatch, error, log=Path("/tmp/build.log"))
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.splitlines() == [
+        "[ ERROR ] what happened",
+        "  where:  /there",
+        "  to do:  do this",
+        "  log:    /tmp/build.log",
+        "",
+        "    last",
+        "    words",
+    ]
+
+
+def test_an_error_without_more_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = failing(monkeypatch, InputError("what happened"))
+    assert result.stderr == "[ ERROR ] what happened\n"
+
+
+def test_quiet_still_tells_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "what happened" in failing(monkeypatch, InputError("what happened"), "-q").stderr
+
+
+def test_tracebacks_are_for_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Traceback" not in failing(monkeypatch, InputError("x"), "-v").stderr
+    assert "Traceback" in failing(monkeypatch, InputError("x"), "--debug").stderr
+
+
+def test_a_bug_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = failing(monkeypatch, ValueError("entrails"), log=Path("/tmp/build.log"))
+    assert result.exit_code == ExitCode.BUG
+    assert "internal error: ValueError: entrails" in result.stderr
+    assert "--debug" in result.stderr and "/tmp/build.log" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Traceback" in failing(monkeypatch, ValueError("x"), "--debug").stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_ends_as_the_signal_would(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    result = failing(monkeypatch, Interrupted(number))
+    assert result.exit_code == code
+    assert result.stderr == "[ ERROR ] interrupted, nothing was changed\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = failing(monkeypatch, BrokenPipeError(32, "Broken pipe"))
+    assert (result.exit_code, result.stderr) == (128 + signal.SIGPIPE, "")
+
+
+# -- the umbrella --------------------------------------------------------------------------------
+def test_the_manifest_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "current").mkdir()
+    (tmp_path / "current/manifest.json").write_text('{"format": 1, "kind": "conda"}')
+    result = invoke(containerize, "inspect", tmp_path)
+    assert json.loads(result.stdout) == {"format": 1, "kind": "conda"}
+
+
+def test_a_prefix_that_is_none_is_told(tmp_path: Path) -> None:
+    result = invoke(containerize, "inspect", tmp_path)
+    assert result.exit_code == ExitCode.PREFIX
+    assert f"where:  {tmp_path}" in result.stderr
+
+
+def test_the_tools_of_this_machine_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, answer in (
+        ("apptainer", "apptainer version 1.4.5"),
+        ("mksquashfs", "mksquashfs version 4.6.1"),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {answer}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CW_BUILD_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("CONTAINERIZE_RUNTIME", raising=False)
+    monkeypatch.setenv("CONTAINERIZE_CACHE_DIR", "/my/cache")
+    lines = invoke(containerize, "info").stdout.splitlines()
+    assert lines[0] == f"runtime      apptainer 1.4.5 ({tmp_path}/apptainer)"
+    assert lines[1] == f"mksquashfs   4.6 ({tmp_path}/mksquashfs)"
+    assert lines[2].startswith(f"builds in    {tmp_path} (")
+    assert lines[3] == "cache        /my/cache"

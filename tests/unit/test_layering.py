@@ -1,0 +1,144 @@
+"""The shape of the package: imports go one way, modules and functions stay small.
+
+``LAYERS`` is the order, lowest first. A module imports only from layers below its own; a new
+module has to find its place here.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import wrapper
+
+ROOT = Path(wrapper.__file__).parent
+MODULES = sorted(p for p in ROOT.rglob("*.py") if "templates" not in p.parts)
+
+# One's result is the next one's argument, so that none knows another.
+STEPS = {
+    *("resolve", "fetch", "install", "scripts", "pip", "bytecode", "activate"),
+    *("squash", "record", "deploy", "tree", "bases"),
+}
+LAYERS: list[set[str]] = [
+    {"errors", "models", "background"},
+    {"console"},
+    {"process", "spec", "manifest", "installed"},
+    {"workspace", "prefix", "runtime", "changes"},
+    {"container", "shims"},  # shims is text only: names and facts in, scripts out
+    {"generations"},
+    STEPS,
+    {"build"},
+    {"pipeline", "conda_command"},  # conda_command runs inside a build's container
+    {"cli"},
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+# Who may know a step besides the modules that put steps together.
+KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
+ONLY_IN = {
+    "click": {"cli"},
+    "rich": {"console"},
+    "subprocess": {"process"},
+}
+
+
+def name_of(path: Path) -> str:
+    """A module's name in ``LAYERS``: a package counts as one."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+TREES = {path: ast.parse(path.read_text()) for path in MODULES}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Dotted names of all that a module imports, wherever it does."""
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            assert node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(path: Path) -> set[str]:
+    """Modules of the package, by their names in ``LAYERS``."""
+    names = {name.split(".")[1] for name in imported(path) if name.startswith("wrapper.")}
+    return names - {name_of(path), "__version__"}
+
+
+def violations(rule: Callable[[Path], set[str]]) -> dict[str, set[str]]:
+    """What breaks a rule, by module."""
+    found = {str(path.relative_to(ROOT)): rule(path) for path in MODULES}
+    return {name: broken for name, broken in found.items() if broken}
+
+
+def test_every_module_has_its_place() -> None:
+    names = {name_of(path) for path in MODULES}
+    assert names == {*RANK, "__init__"}
+    assert sum(len(layer) for layer in LAYERS) == len(RANK), "one place each"
+
+
+def test_imports_go_down() -> None:
+    def rule(path: Path) -> set[str]:
+        rank = RANK.get(name_of(path), 0)
+        return {name for name in own_imports(path) if RANK[name] >= rank}
+
+    assert violations(rule) == {}
+
+
+def test_only_those_who_put_steps_together_know_them() -> None:
+    def rule(path: Path) -> set[str]:
+        name = name_of(path)
+        if name in ("build", "pipeline", "conda_command"):
+            return set()
+        return {s for s in own_imports(path) & STEPS if (name, s) not in KNOWN_STEPS}
+
+    assert violations(rule) == {}
+
+
+def test_exceptions_are_in_use() -> None:
+    used = {(name_of(path), step) for path in MODULES for step in own_imports(path) & STEPS}
+    assert set(KNOWN_STEPS) <= used
+
+
+def test_some_libraries_have_one_place() -> None:
+    def rule(path: Path) -> set[str]:
+        used = {name.split(".")[0] for name in imported(path)}
+        return {n for n, places in ONLY_IN.items() if n in used and name_of(path) not in places}
+
+    assert violations(rule) == {}
+
+
+def test_programs_are_started_in_one_place() -> None:
+    """No way around ``subprocess``. (``os._exit`` ends a process, it starts none.)"""
+    starts = ("system", "popen", "fork", "spawn", "posix_spawn", "exec")
+
+    def rule(path: Path) -> set[str]:
+        return {
+            node.attr
+            for node in ast.walk(TREES[path])
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "os"
+            and node.attr.startswith(starts)
+        }
+
+    assert violations(rule) == {}
+
+
+def test_modules_stay_small() -> None:
+    lines = {str(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert {path: count for path, count in lines.items() if count >= 400} == {}
+
+
+def test_functions_stay_small() -> None:
+    def rule(path: Path) -> set[str]:
+        functions = (
+            node
+            for node in ast.walk(TREES[path])
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        )
+        return {f.name for f in functions if (f.end_lineno or 0) - f.lineno + 1 >= 60}
+
+    assert violations(rule) == {}

@@ -1,0 +1,235 @@
+"""Reading input files of every kind: which format it is, lists, locks, variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.conftest import without_powers
+from wrapper.errors import InputError
+from wrapper.models import LockedPackage
+from wrapper.spec import read_spec, read_text, read_variables
+from wrapper.spec.explicit import parse_explicit, split_archive_name
+from wrapper.spec.lockfile import is_lock, parse_lock, write_lock
+from wrapper.spec.variables import parse_variables
+
+PATH = Path("/data/file")
+MD5, SHA256 = "0" * 31 + "a", "0" * 63 + "b"
+BASE = "https://channel.example/conda-forge/linux-64"
+
+
+# -- files ---------------------------------------------------------------------------------------
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file") as caught:
+        read_spec(tmp_path / "nowhere.yml")
+    assert caught.value.where == str(tmp_path / "nowhere.yml")
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a directory, not a file"):
+        read_spec(tmp_path)
+
+
+def test_a_file_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be read: Not a directory"):
+        read_spec(tmp_path / "file/env.yml")
+
+
+def test_text_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "env.yml"
+    path.write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(InputError, match=r"not UTF-8 text \(byte 9\)") as caught:
+        read_spec(path)
+    assert caught.value.where == str(path)
+
+
+def test_a_file_that_may_not_be_read(open_place: Path) -> None:
+    path = open_place / "env.yml"
+    path.write_text("dependencies: [python]\n")
+    path.chmod(0)
+    with without_powers(), pytest.raises(InputError, match="cannot be read: Permission denied"):
+        read_text(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "locked"),
+    [
+        ("dependencies: [python]\n", False),
+        ("# @EXPLICIT\ndependencies: [python]\n", False),
+        (f"# a list\n\n@EXPLICIT\n{BASE}/a-1-0.conda#{MD5}\n", True),
+    ],
+)
+def test_the_content_tells_the_format(tmp_path: Path, text: str, locked: bool) -> None:
+    path = tmp_path / "any.name"
+    path.write_text(text)
+    assert (read_spec(path).locked is not None) == locked
+
+
+# -- @EXPLICIT -----------------------------------------------------------------------------------
+def explicit(*lines: str) -> tuple[LockedPackage, ...]:
+    return parse_explicit("\n".join(["@EXPLICIT", *lines]), PATH).locked or ()
+
+
+@pytest.mark.parametrize(
+    ("digest", "md5", "sha256"),
+    [
+        (f"#{MD5}", MD5, None),
+        (f"#{SHA256}", None, SHA256),
+        (f"#sha256:{SHA256.upper()}", None, SHA256),
+        ("", None, None),
+    ],
+)
+@pytest.mark.parametrize("extension", ["conda", "tar.bz2"])
+def test_an_explicit_package(
+    extension: str, digest: str, md5: str | None, sha256: str | None
+) -> None:
+    url = f"{BASE}/ca-certificates-2024.12.14-hbcca054_0.{extension}"
+    (package,) = explicit(f"  {url}{digest}  ")
+    assert (package.manager, package.url) == ("conda", url)
+    assert (package.name, package.version, package.build) == (
+        *("ca-certificates", "2024.12.14", "hbcca054_0"),
+    )
+    assert (package.md5, package.sha256) == (md5, sha256)
+
+
+def test_packages_without_a_hash_are_a_warning() -> None:
+    text = f"@EXPLICIT\n{BASE}/a-1-0.conda\n{BASE}/b-1-0.conda#{MD5}\n"
+    assert parse_explicit(text, PATH).warnings == (f"{PATH}: no hash to check for a",)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("python=3.11", "'python=3.11' is not the URL of a conda package"),
+        ("/local/linux-64/a-1-0.conda", "is not the URL"),
+        (f"{BASE}/a-1.conda", "is not the URL"),
+        (f"{BASE}/a-1-0.whl", "is not the URL"),
+        (f"{BASE}/-1-0.conda", "is not the URL"),
+        (f"{BASE}/a-1-0.conda#xyz", "'xyz' is neither an MD5 nor a SHA-256"),
+        (f"{BASE}/a-1-0.conda#{MD5}0", "is neither an MD5 nor a SHA-256"),
+    ],
+)
+def test_a_line_that_is_no_package_is_told_with_its_number(line: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        explicit("# comment", "", f"{BASE}/good-1-0.conda", line)
+    assert message in caught.value.what
+    assert caught.value.where == f"{PATH}, line 5"
+
+
+def test_a_list_without_packages() -> None:
+    with pytest.raises(InputError, match="lists no packages"):
+        explicit("# nothing")
+
+
+def test_names_of_archives_may_be_escaped() -> None:
+    url = f"{BASE}/x264-1%21164.3095-h166bdaf_2.tar.bz2?token=a-b-c"
+    assert split_archive_name(url) == ("x264", "1!164.3095", "h166bdaf_2")
+
+
+# -- conda-lock.yml ------------------------------------------------------------------------------
+PACKAGES = (
+    LockedPackage(
+        manager="conda",
+        name="python",
+        version="3.11.7",
+        build="h1_0",
+        url=f"{BASE}/python-3.11.7-h1_0.conda",
+        sha256=SHA256,
+        md5=MD5,
+        depends=("openssl >=3,<4.0a0", "tzdata"),
+    ),
+    LockedPackage(
+        manager="conda",
+        name="a",
+        version="1",
+        build="0",
+        url=f"{BASE}/a-1-0.conda",
+        md5=MD5,
+    ),
+    LockedPackage(
+        manager="pip",
+        name="requests",
+        version="2.32.3",
+        url="https://host/requests-2.32.3-py3-none-any.whl",
+        sha256=SHA256,
+    ),
+)
+CHANNELS = ("https://channel.example/conda-forge", "file:///data/channel")
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    path = tmp_path / "conda-lock.yml"
+    write_lock(PACKAGES, CHANNELS, path)
+    return path
+
+
+def test_a_lock_is_read_as_it_was_written(lock: Path) -> None:
+    spec = read_spec(lock)
+    assert sorted(spec.locked or (), key=lambda p: p.name) == sorted(PACKAGES, key=lambda p: p.name)
+    assert spec.channels == CHANNELS
+
+
+def test_the_same_packages_give_the_same_bytes(lock: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yml"
+    write_lock(PACKAGES[::-1], CHANNELS, other)
+    assert other.read_bytes() == lock.read_bytes()
+
+
+def test_other_platforms_and_categories_are_left_out(lock: Path) -> None:
+    lines = lock.read_text().splitlines(keepends=True)
+    start = next(n for n, line in enumerate(lines) if line.startswith("package:"))
+    first = "".join(lines[start + 1 :]).split("- name: ")[1]
+    foreign = "- name: " + first.replace("linux-64", "osx-arm64")
+    optional = "- name: dev-" + first.replace("main", "dev")
+    lock.write_text("".join(lines) + foreign + optional)
+    assert {p.name for p in read_spec(lock).locked or ()} == {p.name for p in PACKAGES}
+
+
+def test_a_lock_for_another_platform_alone(lock: Path) -> None:
+    text = lock.read_text().replace("linux-64", "osx-arm64")
+    lock.write_text(text)
+    with pytest.raises(InputError, match="has no packages for linux-64"):
+        parse_lock(text, lock)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "package: []\nmetadata: {}\n",
+        "version: 99\npackage: []\nmetadata: {}\n",
+        "version: 1\npackage: x\nmetadata: y\n",
+        "version: 1\npackage: [x\nmetadata: y\n",
+    ],
+)
+def test_what_only_looks_like_a_lock(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "conda-lock.yml"
+    path.write_text(text)
+    assert is_lock(text)
+    with pytest.raises(InputError, match="is not a conda-lock file") as caught:
+        read_spec(path)
+    assert caught.value.where == str(path) and caught.value.detail
+
+
+# -- --environ files -----------------------------------------------------------------------------
+def test_variables_are_taken_as_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "environ"
+    path.write_text("# comment\n\nA=1\nexport B=two words\n  C='$HOME'=x#y\nD=\nA=2\n")
+    expected = {"A": "2", "B": "two words", "C": "'$HOME'=x#y", "D": ""}
+    assert read_variables(path) == expected
+
+
+@pytest.mark.parametrize("line", ["A", "A B=1", "=1", "a-b=1", "1a=1", "é=1", "export", "$A=1"])
+def test_a_line_that_is_no_assignment_is_told_with_its_number(line: str) -> None:
+    with pytest.raises(InputError, match="is not a NAME=VALUE line") as caught:
+        parse_variables(f"A=1\n\n{line}\n", PATH)
+    assert caught.value.where == f"{PATH}, line 3"
+    assert repr(line) in caught.value.what
+
+
+def test_a_value_that_no_variable_can_hold() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_variables("A=1\nB=x\0y\n", PATH)
+    assert caught.value.where == f"{PATH}, line 2"

@@ -1,0 +1,95 @@
+"""The line that makes an image, its progress, its failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.conftest import Program
+from wrapper.console import Console
+from wrapper.errors import SpaceError, ToolError
+from wrapper.squash import COMPRESSIONS, Squasher
+
+
+def squash(
+    path: Path, console: Console, version: tuple[int, int] = (4, 6), compression: str = "default"
+) -> list[tuple[float, float]]:
+    """Run a fake mksquashfs in its directory; returns the progress."""
+    progress: list[tuple[float, float]] = []
+    Squasher(path=path, version=version).squash(
+        path.parent / "t ree",
+        path.parent / "img.sqfs",
+        compression=compression,
+        console=console,
+        advance=lambda done, total: progress.append((done, total)),
+        environ={"PATH": "/usr/bin:/bin"},
+    )
+    return progress
+
+
+@pytest.fixture
+def recorder(program: Program) -> Path:
+    return program("mksquashfs", 'printf "%s\\n" "$@" >"${0%/*}/words"')
+
+
+def words(recorder: Path) -> list[str]:
+    return (recorder.parent / "words").read_text().splitlines()
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_the_compression_is_the_chosen_one(
+    recorder: Path, console: Console, compression: str
+) -> None:
+    squash(recorder, console, compression=compression)
+    line = words(recorder)
+    assert line[:2] == [f"{recorder.parent}/t ree", f"{recorder.parent}/img.sqfs"]
+    assert " ".join(COMPRESSIONS[compression]) in " ".join(line)
+
+
+def test_images_depend_on_nothing_but_the_tree(recorder: Path, console: Console) -> None:
+    squash(recorder, console)
+    line = " ".join(words(recorder))
+    for option in ("-noappend", "-no-xattrs", "-all-root", "-mkfs-time 946684800"):
+        assert option in line
+    assert "-all-time 946684800" in line
+
+
+@pytest.mark.parametrize(
+    ("version", "option"),
+    [((4, 4), "-no-progress"), ((4, 6), "-percentage"), ((5, 0), "-percentage")],
+)
+def test_progress_is_asked_for_where_there_is_any(
+    recorder: Path, console: Console, version: tuple[int, int], option: str
+) -> None:
+    squash(recorder, console, version=version)
+    assert words(recorder)[-1] == option
+
+
+def test_percentages_are_progress_and_all_else_is_log(
+    program: Program, console: Console, tmp_path: Path
+) -> None:
+    path = program("mksquashfs", "printf '0\\n50\\nhello\\n100\\n'")
+    console.open_log(tmp_path / "log")
+    assert squash(path, console) == [(0, 100), (50, 100), (100, 100)]
+    console.close_log()
+    assert (tmp_path / "log").read_text().splitlines()[1:] == ["hello"]
+
+
+@pytest.mark.parametrize(
+    "text", ["Write failed because No space left on device", "Disk quota exceeded"]
+)
+def test_a_full_file_system_is_told_as_that(program: Program, console: Console, text: str) -> None:
+    path = program("mksquashfs", f"echo half >\"$2\"; echo '{text}' >&2; exit 1")
+    with pytest.raises(SpaceError, match="no room left for the image") as caught:
+        squash(path, console)
+    assert text in caught.value.detail
+    assert not (path.parent / "img.sqfs").exists()
+
+
+def test_another_failure_is_the_tools(program: Program, console: Console) -> None:
+    path = program("mksquashfs", 'echo half >"$2"; echo broken; exit 1')
+    with pytest.raises(ToolError, match="mksquashfs ended with status 1") as caught:
+        squash(path, console)
+    assert caught.value.detail == "broken"
+    assert not (path.parent / "img.sqfs").exists()

@@ -1,0 +1,214 @@
+"""Finding the container runtime and mksquashfs, and what their versions allow."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.unit.conftest import Program
+from wrapper.errors import ToolError
+from wrapper.runtime import Runtime, find_runtime, home_of, host_binds
+from wrapper.squash import find_squasher
+
+
+def environ(program: Path, **more: str) -> dict[str, str]:
+    """PATH leads to the directory of a fake program, and to nothing else."""
+    return {"PATH": str(program.parent), **more}
+
+
+# -- the runtime's version -----------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("answer", "name", "version"),
+    [
+        ("singularity-ce version 3.11.4-1", "singularity", "3.11.4-1"),
+        ("singularity-ce version 4.1.3-noble", "singularity", "4.1.3-noble"),
+        ("SingularityPRO: singularity-pro version 3.11-2", "singularity", "3.11-2"),
+        ("singularity version 3.8.7", "singularity", "3.8.7"),
+        ("apptainer version 1.4.5", "apptainer", "1.4.5"),
+        ("apptainer version 1.4.0~rc.1+git", "apptainer", "1.4.0~rc.1+git"),
+        ("WARNING: something\napptainer version 1.2.0-1.el9", "apptainer", "1.2.0-1.el9"),
+    ],
+)
+@pytest.mark.parametrize("command", ["singularity", "apptainer"])
+def test_the_runtime_says_what_it_is(
+    program: Program, command: str, answer: str, name: str, version: str
+) -> None:
+    path = program(command, f"[ $# = 1 ] && [ $1 = --version ] && printf '%s\\n' '{answer}'")
+    found = find_runtime(environ(path))
+    assert found == Runtime(path=path, name=name, version=version)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("singularity version 3.7.0", "singularity 3.7 is too old"),
+        ("singularity version 2.6.0-dist", "singularity 2.6 is too old"),
+        ("apptainer version 0.1.0", "apptainer 0.1 is too old"),
+        ("docker version 27.0", "cannot tell the runtime's version from 'docker version 27.0'"),
+        ("apptainer", "cannot tell the runtime's version"),
+        ("", "cannot tell the runtime's version"),
+    ],
+)
+def test_a_runtime_that_cannot_be_used(program: Program, answer: str, message: str) -> None:
+    path = program("singularity", f"echo '{answer}'")
+    with pytest.raises(ToolError) as caught:
+        find_runtime(environ(path))
+    assert message in caught.value.what
+    assert caught.value.where == str(path)
+    assert "SingularityCE >= 3.8" in caught.value.hint
+
+
+def test_a_runtime_that_fails(program: Program) -> None:
+    path = program("apptainer", "echo it is broken >&2; exit 3")
+    with pytest.raises(ToolError) as caught:
+        find_runtime(environ(path))
+    assert caught.value.detail == "it is broken"
+
+
+# -- which runtime -------------------------------------------------------------------------------
+def test_without_a_runtime_it_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="neither singularity nor apptainer is on PATH") as caught:
+        find_runtime({"PATH": str(tmp_path)})
+    assert "CONTAINERIZE_RUNTIME" in caught.value.hint
+
+
+def test_singularity_comes_before_apptainer(program: Program) -> None:
+    program("apptainer", "echo apptainer version 1.4.5")
+    path = program("singularity", "echo singularity-ce version 4.0.0")
+    assert find_runtime(environ(path)).path == path
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_the_user_can_name_the_runtime(program: Program, by_name: bool) -> None:
+    program("singularity", "echo singularity-ce version 4.0.0")
+    path = program("my own", "echo apptainer version 1.4.5")
+    named = {"CONTAINERIZE_RUNTIME": path.name if by_name else str(path)}
+    assert find_runtime(environ(path, **named)).path == path
+
+
+def test_a_relative_name_becomes_absolute(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = program("apptainer", "echo apptainer version 1.4.5")
+    monkeypatch.chdir(path.parent)
+    assert find_runtime({"PATH": "", "CONTAINERIZE_RUNTIME": "./apptainer"}).path == path
+
+
+@pytest.mark.parametrize("named", ["nothing", "/no/where", "."])
+def test_a_name_that_is_no_program(program: Program, named: str) -> None:
+    path = program("apptainer", "echo apptainer version 1.4.5")
+    with pytest.raises(ToolError, match=f"the container runtime '{named}' is not a program") as e:
+        find_runtime(environ(path, CONTAINERIZE_RUNTIME=named))
+    assert e.value.where == "CONTAINERIZE_RUNTIME"
+
+
+def test_an_empty_name_is_none(program: Program) -> None:
+    path = program("apptainer", "echo apptainer version 1.4.5")
+    assert find_runtime(environ(path, CONTAINERIZE_RUNTIME="")).path == path
+
+
+def test_the_version_is_asked_with_a_clean_environment(program: Program, tmp_path: Path) -> None:
+    path = program("apptainer", f"/usr/bin/env >'{tmp_path}/seen'; echo apptainer version 1.4.5")
+    find_runtime(environ(path, LD_PRELOAD="x", PYTHONPATH="y", APPTAINER_TMPDIR="/z"))
+    seen = (tmp_path / "seen").read_text()
+    assert "APPTAINER_TMPDIR=/z" in seen
+    assert "PRELOAD" not in seen and "PYTHONPATH" not in seen
+
+
+# -- its line ------------------------------------------------------------------------------------
+def test_the_line_of_a_build() -> None:
+    runtime = Runtime(path=Path("/r un/apptainer"), name="apptainer", version="1.4.5")
+    argv = runtime.exec_argv(
+        *(Path("/i m.sqfs"), ["/a", "/b:/c"], ["ls", "", "a b"]), cwd=Path("/w d"), home="/h m"
+    )
+    assert argv == [
+        *("/r un/apptainer", "-s", "exec", "--no-home", "--no-mount=tmp,cwd"),
+        *("--home", "/h m", "--pwd", "/w d", "-B", "/a,/b:/c", "/i m.sqfs", "ls", "", "a b"),
+    ]
+
+
+def test_a_path_for_inside_is_escaped_for_the_runtimes_shell() -> None:
+    got = Runtime.container_path(r"""/a$b:/c`d`:/e\f:/g"h:/i'j:/k l""")
+    expected = r"""/a\$b:/c\`d\`:/e\\f:/g"h:/i'j:/k l"""
+    assert got == {"SINGULARITYENV_PATH": expected, "APPTAINERENV_PATH": expected}
+
+
+def test_the_home_is_the_users_or_harmless() -> None:
+    assert home_of({"HOME": "/h"}) == "/h"
+    assert home_of({"HOME": ""}) == home_of({}) == "/"
+
+
+def test_the_hosts_directories_are_bound(tmp_path: Path) -> None:
+    for name in ("usr", "dev", "proc", "sys", "lost+found", "scratch", "a b", "a:b", "a,b", "a\\b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "bin").symlink_to("usr")
+    (tmp_path / "swapfile").touch()
+    assert host_binds(tmp_path) == ["/a b", "/scratch", "/usr"]
+
+
+def test_a_directory_that_cannot_be_looked_at_is_not_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mount whose server is gone raises where it is asked what it is."""
+    for name in ("good", "stale"):
+        (tmp_path / name).mkdir()
+    stat = os.stat
+
+    def stale(path: str | Path, **options: bool) -> os.stat_result:
+        if Path(path).name == "stale":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", stale)
+    assert host_binds(tmp_path) == ["/good"]
+
+
+# -- mksquashfs ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [
+        ("mksquashfs version 4.4 (2019/08/29)", (4, 4)),
+        ("mksquashfs version 4.5.1 (2022/03/17)\ncopyright (C) 2022", (4, 5)),
+        ("mksquashfs version 4.7 (2025/06/07)", (4, 7)),
+        ("mksquashfs version 4.10", (4, 10)),
+        ("mksquashfs version 5.0-git.1", (5, 0)),
+    ],
+)
+def test_mksquashfs_says_what_it_is(
+    program: Program, answer: str, version: tuple[int, int]
+) -> None:
+    path = program("mksquashfs", f"[ $1 = -version ] && echo '{answer}'")
+    found = find_squasher(environ(path))
+    assert (found.path, found.version) == (path, version)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo mksquashfs version 4.3; exit 1", "mksquashfs 4.3 is too old"),
+        ("echo mksquashfs version 4.3", "mksquashfs 4.3 is too old"),
+        ("echo mksquashfs version 3.9", "mksquashfs 3.9 is too old"),
+        ("echo something else", "cannot tell the version of mksquashfs"),
+        ("exit 1", "cannot tell the version of mksquashfs"),
+    ],
+)
+def test_a_mksquashfs_that_cannot_be_used(program: Program, script: str, message: str) -> None:
+    path = program("mksquashfs", script)
+    with pytest.raises(ToolError) as caught:
+        find_squasher(environ(path))
+    assert (caught.value.what, caught.value.where) == (message, str(path))
+
+
+def test_without_mksquashfs_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[str] = []
+    monkeypatch.setattr(shutil, "which", lambda _name, path: searched.append(path))
+    with pytest.raises(ToolError, match="mksquashfs is not on PATH") as caught:
+        find_squasher({"PATH": str(tmp_path)})
+    assert "squashfs-tools >= 4.4" in caught.value.hint
+    assert searched == [f"{tmp_path}:/usr/sbin:/sbin"]

@@ -1,0 +1,169 @@
+"""The build directory: where it is, what stays of it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from tests.unit.conftest import names, without_powers
+from wrapper import workspace as module
+from wrapper.console import Console
+from wrapper.errors import ContainerizeError, InputError, Interrupted, SpaceError
+from wrapper.workspace import parent_directory, remove_tree, require_space, workspace
+
+
+# -- where ---------------------------------------------------------------------------------------
+def test_the_place_is_the_most_special_that_is_named(tmp_path: Path) -> None:
+    for name in ("option", "variable", "tmpdir"):
+        (tmp_path / name).mkdir()
+    environ = {"CW_BUILD_TMPDIR": f"{tmp_path}/variable", "TMPDIR": f"{tmp_path}/tmpdir"}
+    assert parent_directory(tmp_path / "option", environ) == tmp_path / "option"
+    assert parent_directory(None, environ) == tmp_path / "variable"
+    assert parent_directory(None, {**environ, "CW_BUILD_TMPDIR": ""}) == tmp_path / "tmpdir"
+    assert parent_directory(None, {}) == Path("/tmp")
+
+
+def test_a_relative_place_begins_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parent_directory(Path(), {}) == tmp_path
+
+
+@pytest.mark.parametrize("name", ["missing", "file", "closed"])
+def test_a_place_that_cannot_be_used(open_place: Path, name: str) -> None:
+    (open_place / "file").touch()
+    (open_place / "closed").mkdir()
+    (open_place / "closed").chmod(0o555)
+    with without_powers(), pytest.raises(InputError, match="temporary files") as caught:
+        parent_directory(open_place / name, {})
+    assert caught.value.where == str(open_place / name)
+    assert "--tmpdir" in caught.value.hint
+
+
+# -- life ----------------------------------------------------------------------------------------
+def test_a_build_directory_is_private_and_goes(console: Console, tmp_path: Path) -> None:
+    with workspace(console, tmpdir=tmp_path, environ={}) as space:
+        assert space.root.parent == tmp_path
+        assert space.root.stat().st_mode & 0o777 == 0o700
+        assert space.image.is_dir() and space.scratch.is_dir()
+        assert space.cache.is_relative_to(space.root)
+        console.log("a line")
+        assert space.log.read_text() == "a line\n"
+    assert names(tmp_path) == set()
+    assert console.log_path is None
+
+
+def test_of_a_failure_the_log_stays(console: Console, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ContainerizeError),
+        workspace(console, tmpdir=tmp_path, environ={}) as space,
+    ):
+        (space.image / "big").touch()
+        raise InputError("x")
+    assert names(space.root) == {"build.log"}
+    assert console.log_path == space.log
+
+
+def test_of_a_bug_the_log_stays(console: Console, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="x"), workspace(console, tmpdir=tmp_path, environ={}):
+        raise ValueError("x")
+    assert console.log_path and console.log_path.exists()
+
+
+def test_of_an_interruption_nothing_stays(console: Console, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted), workspace(console, tmpdir=tmp_path, environ={}):
+        raise Interrupted(15)
+    assert names(tmp_path) == set()
+    assert console.log_path is None
+
+
+@pytest.mark.parametrize("error", [None, InputError("x"), ValueError("x")])
+def test_all_can_be_kept(console: Console, tmp_path: Path, error: Exception | None) -> None:
+    environ = {"CW_DEBUG_KEEP_FILES": "1"}
+    with (
+        contextlib.suppress(InputError, ValueError),
+        workspace(console, tmpdir=tmp_path, environ=environ) as space,
+    ):
+        (space.image / "file").touch()
+        if error:
+            raise error
+    (root,) = tmp_path.iterdir()
+    assert (root / "image/file").exists()
+
+
+def test_a_named_cache_is_used_and_stays(console: Console, tmp_path: Path) -> None:
+    environ = {"CONTAINERIZE_CACHE_DIR": f"{tmp_path}/cache"}
+    (tmp_path / "cache").mkdir()
+    with workspace(console, tmpdir=tmp_path, environ=environ) as space:
+        assert space.cache == tmp_path / "cache"
+    with workspace(console, tmpdir=tmp_path, environ=environ, use_cache=False) as space:
+        assert space.cache.is_relative_to(space.root)
+    assert names(tmp_path) == {"cache"}
+
+
+def test_a_place_that_is_full(
+    console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.tempfile, "mkdtemp", full)
+    with (
+        pytest.raises(SpaceError, match="build directory: No space left on device"),
+        workspace(console, tmpdir=tmp_path, environ={}),
+    ):
+        pass
+
+
+# -- removing ------------------------------------------------------------------------------------
+def test_read_only_trees_are_removed(open_place: Path) -> None:
+    with without_powers():
+        inner = open_place / "tree/a/b"
+        inner.mkdir(parents=True)
+        (inner / "file").touch()
+        (open_place / "tree/link").symlink_to(open_place)
+        for path in (inner, inner.parent, open_place / "tree"):
+            path.chmod(0o500)
+        remove_tree(open_place / "tree")
+    assert names(open_place) == set()
+
+
+def test_files_and_links_are_removed_and_not_what_they_lead_to(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").touch()
+    (tmp_path / "link").symlink_to("kept")
+    (tmp_path / "dangling").symlink_to("nothing")
+    (tmp_path / "file").touch()
+    for name in ("link", "dangling", "file", "missing"):
+        remove_tree(tmp_path / name)
+    assert names(tmp_path) == {"kept"} and names(tmp_path / "kept") == {"file"}
+
+
+def test_what_cannot_be_removed_is_tried_again_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    unlink, tries = Path.unlink, []
+
+    def busy(self: Path) -> None:
+        tries.append(self)
+        if len(tries) < 3:
+            raise OSError(16, "Device or resource busy")
+        unlink(self)
+
+    monkeypatch.setattr(Path, "unlink", busy)
+    remove_tree(tmp_path / "file")
+    assert len(tries) == 3 and names(tmp_path) == set()
+
+
+# -- room ----------------------------------------------------------------------------------------
+def test_room_is_required_where_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "free_space", lambda _path: 1_500_000)
+    require_space(tmp_path, 1_500_000, "the build", "make some")
+    with pytest.raises(SpaceError) as caught:
+        require_space(tmp_path, 1_600_000, "the build", "make some")
+    assert caught.value.what == "no room for the build: about 1.6 MB needed, 1.5 MB free"
+    assert (caught.value.where, caught.value.hint) == (str(tmp_path), "make some")
