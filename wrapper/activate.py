@@ -25,13 +25,12 @@ _SHELL_OWN = ("_", "SHLVL", "PWD", "OLDPWD")
 _SENTINEL = "/containerize-probe"
 
 
-def conda_variables(install_path: str, variables: Mapping[str, str]) -> Env:
-    """What ``conda activate`` itself sets, besides PATH; ``variables`` are the user's own."""
+def conda_variables(install_path: str) -> Env:
+    """What ``conda activate`` itself sets, besides PATH."""
     return {
         "CONDA_PREFIX": install_path,
         "CONDA_DEFAULT_ENV": install_path.strip("/"),
         "CONDA_SHLVL": "1",
-        **variables,
     }
 
 
@@ -53,11 +52,10 @@ def activation_scripts(tree: Path) -> list[str]:
 def record_activation(container: BuildContainer, variables: Mapping[str, str]) -> Activation:
     """Find out what activation changes in the environment of ``container``.
 
-    :param variables: the user's own (``variables:`` of an env.yml).
+    :param variables: set in any case: conda's own and the user's (``variables:`` of an env.yml).
     :raises ScriptError: the container cannot run at all (a failing script is no error).
     """
-    fixed = {**conda_variables(container.install_path, variables)}
-    fixed.update(package_variables(container.tree))
+    fixed = {**package_variables(container.tree), **variables}  # in conda's order
     scripts = [f"{container.install_path}/{p}" for p in activation_scripts(container.tree)]
     if not scripts:
         return Activation(assign=fixed)

@@ -1,4 +1,4 @@
-"""The steps of building one generation of a conda environment, in order.
+"""The steps of building one generation, in order, as far as all kinds of build share them.
 
 Only this module and :mod:`wrapper.pipeline` import the steps; steps do not import each other.
 Those that need rattler or conda-lock are imported where they are used: an error in an input file
@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from wrapper import changes, installed, shims, tree, workspace
 from wrapper.bases import write_skeleton
 from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.generations import Generation
-from wrapper.models import Activation, EnvironmentSpec, LockedPackage, Request, Resolution
+from wrapper.models import Activation, LockedPackage, Request
 from wrapper.runtime import Runtime
 from wrapper.squash import Squasher
 from wrapper.workspace import Workspace
@@ -43,16 +43,17 @@ class Staging(Protocol):
     def write_links(self, install_path: str) -> None: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Build:
-    """The steps of one build and what they share.
+    """The steps of one build and what they share; a kind of build fills in the hooks.
 
-    :ivar asked: the environment, ``None`` in an update without one. :ivar variables: to be set at
-        run time. :ivar previous: the generation that is updated, ``None`` for a new one.
+    :ivar pip_lines: lines of a requirements file, with relative paths from ``directory``.
+    :ivar variables: to be set at run time. :ivar previous: the generation that is updated,
+        ``None`` for a new one.
     """
 
     request: Request
-    asked: EnvironmentSpec | None
+    directory: Path
     pip_lines: tuple[str, ...]
     variables: Mapping[str, str]
     wrapper_paths: tuple[str, ...]
@@ -77,22 +78,17 @@ class Build:
             # An update unpacks the old image while its packages are solved from a copy of their
             # records.
             unpacking = pool.submit(self._unpack)
-            resolution = self._solve()
-            if resolution:
-                self._check_room(resolution)
+            self.prepare()
             unpacking.result()
         before = self._packages_before()
         links = write_skeleton(self.space.image)
         self._user_scripts(container, self.request.pre_install, "pre-install")
-        if resolution:
-            self._install(container, resolution)
-        self._pip(container, resolution)
+        self.populate(container)
         self._user_scripts(container, self.request.post_install, "post-install")
-        packages = self._packages(container, resolution)
+        packages = self._packages(container)
         if before is not None:
             self.console.info(changes.describe(changes.compare(before, packages)))
-        channels = resolution.channels if resolution else self._old("channels", ())
-        self._compile_and_lock(container, packages, channels)
+        self._compile_and_lock(container, packages)
         activation = self._activation(container)
         names = self._programs()
         size = tree.settle(self.space.image)
@@ -106,12 +102,36 @@ class Build:
 
         return write_record(
             self.staging.directory,
-            facts=self._facts(packages, channels, len(names)),
+            facts=self._facts(packages, len(names)),
             packages=packages,
             inputs=self.request.files,
             size=size,
             log=self.space.log,
         )
+
+    # -- what a kind of build is about -----------------------------------------------------------
+    kind: ClassVar[str]
+
+    def prepare(self) -> None:
+        """Find out what is to be installed, before (or while) the tree is there."""
+
+    def populate(self, container: BuildContainer) -> None:
+        """Put it into the tree."""
+
+    def known_pip(self) -> list[LockedPackage]:
+        """Lock entries of pip packages that are known already."""
+        return self._old_pip()
+
+    def channels(self) -> Sequence[str]:
+        """Where conda packages come from, for the lock and for conda in scripts."""
+        return list(self.old("channels", ()))
+
+    def own_variables(self) -> dict[str, str]:
+        """What activating the environment sets, besides the user's variables."""
+        return {}
+
+    def write_lock(self, packages: Sequence[LockedPackage]) -> None:
+        """Write the lock into the staging directory."""
 
     # -- the base --------------------------------------------------------------------------------
     def _container(self) -> BuildContainer:
@@ -152,72 +172,16 @@ class Build:
         ]
 
     def _old_pip(self) -> list[LockedPackage]:
-        packages = [LockedPackage(**entry) for entry in self._old("packages", ())]
+        packages = [LockedPackage(**entry) for entry in self.old("packages", ())]
         return [package for package in packages if package.manager == "pip"]
 
-    def _old(self, key: str, default: Any) -> Any:
+    def old(self, key: str, default: Any) -> Any:
+        """A key of the previous generation's manifest."""
         return self.previous.manifest.get(key, default) if self.previous else default
 
     # -- packages --------------------------------------------------------------------------------
-    def _solve(self) -> Resolution | None:
-        if self.asked is None:
-            return None
-        from wrapper.resolve import resolve
-
-        records = self.space.root / "records"
-        if self.previous:
-            inside = self.tree.name
-            self.squasher.unsquash(
-                self.previous.image, records, console=self.console, paths=[f"{inside}/conda-meta"]
-            )
-        with self.console.step("Solving"):
-            return resolve(
-                self.asked,
-                cache=self.space.cache,
-                channels=self.request.channels,
-                preferred=installed.conda_records(records / self.tree.name),
-            )
-
-    def _check_room(self, resolution: Resolution) -> None:
-        download = resolution.download_size
-        workspace.require_space(
-            self.space.root,
-            round(download * (1 + UNPACKED_RATIO)),
-            "the build",
-            f"name a larger file system with --tmpdir or {workspace.TMPDIR_VARIABLE}",
-        )
-        workspace.require_space(
-            self.staging.root,
-            round(download * _IMAGE_RATIO),
-            "the image",
-            "free some space there, or choose another --prefix",
-        )
-
-    def _install(self, container: BuildContainer, resolution: Resolution) -> None:
-        from wrapper.fetch import fetch
-        from wrapper.install import link_packages, split
-        from wrapper.scripts import run_post_link
-
-        present = installed.conda_records(self.tree)
-        staying, fresh = split(resolution.records, present)
-        with self.console.step(f"Fetching and checking {len(fresh)} packages") as advance:
-            archives = fetch(fresh, cache=self.space.cache, advance=advance)
-        with self.console.step("Linking") as advance:
-            link_packages(
-                [*staying, *archives],
-                installed=present,
-                urls={record.name.normalized: record.url for record in fresh},
-                tree=self.tree,
-                install_path=self.install_path,
-                cache=self.space.cache,
-                advance=advance,
-            )
-        messages = run_post_link(container, archives)
-        if messages:
-            self.console.info(messages)
-
-    def _pip(self, container: BuildContainer, resolution: Resolution | None) -> None:
-        locked = resolution.pip_locked if resolution else ()
+    def install_pip(self, container: BuildContainer, locked: Sequence[LockedPackage] = ()) -> None:
+        """Install pip packages: ``locked`` ones exactly, and those of ``pip_lines``."""
         if not (self.pip_lines or locked):
             return
         pip = self._pip_installer(container)
@@ -233,7 +197,7 @@ class Build:
         return PipInstaller(
             container,
             cache=self.space.cache if self.request.use_cache else None,
-            directory=self.asked.directory.absolute() if self.asked else Path.cwd(),
+            directory=self.directory,
         )
 
     def _user_scripts(self, container: BuildContainer, scripts: Sequence[Path], kind: str) -> None:
@@ -247,17 +211,13 @@ class Build:
                     kind=kind,
                     variables=self.variables,
                     cache=self.space.cache,
-                    channels=self.request.channels
-                    or (self.asked.channels if self.asked else self._old("channels", ())),
+                    channels=self.channels(),
                 )
 
-    def _packages(
-        self, container: BuildContainer, resolution: Resolution | None
-    ) -> list[LockedPackage]:
+    def _packages(self, container: BuildContainer) -> list[LockedPackage]:
         """What is there in the end, whoever installed it; pip packages with hashes if possible."""
         present = installed.pip_distributions(self.tree)
-        known = [*self._old_pip(), *(resolution.pip_locked if resolution else ())]
-        pip = installed.still_installed(known, present)
+        pip = installed.still_installed(self.known_pip(), present)
         for package in pip:
             del present[package.canonical]
         if present:
@@ -270,16 +230,13 @@ class Build:
         self,
         container: BuildContainer,
         packages: Sequence[LockedPackage],
-        channels: Sequence[str],
     ) -> None:
         """At once: conda-lock's library takes a second to import, compiling is other processes."""
         from wrapper.bytecode import compile_modules
-        from wrapper.spec.lockfile import write_lock
 
-        lock = self.staging.directory / "conda-lock.yml"
         locked = [package for package in packages if package.sha256 or package.md5]
         with ThreadPoolExecutor(1) as pool, self.console.step("Byte-compiling") as advance:
-            writing = pool.submit(write_lock, locked, channels, lock)
+            writing = pool.submit(self.write_lock, locked)
             compile_modules(container, advance)
             writing.result()
 
@@ -287,7 +244,7 @@ class Build:
         from wrapper.activate import record_activation
 
         with self.console.step("Recording the activated environment"):
-            activation = record_activation(container, self.variables)
+            activation = record_activation(container, {**self.own_variables(), **self.variables})
         for script in activation.scripts:
             self.console.warning(
                 f"{script} depends on the moment it runs: it is sourced at every start, "
@@ -323,14 +280,12 @@ class Build:
         path = self.staging.directory / "env"
         path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets
 
-    def _facts(
-        self, packages: Sequence[LockedPackage], channels: Sequence[str], programs: int
-    ) -> dict[str, Any]:
+    def _facts(self, packages: Sequence[LockedPackage], programs: int) -> dict[str, Any]:
         from wrapper.resolve import describe_virtual_packages
 
         runtime = self.runtime
         return {
-            "kind": "conda",
+            "kind": self.kind,
             "generation": self.staging.generation,
             "prefix": str(self.staging.prefix),
             "install_path": self.install_path,
@@ -346,7 +301,7 @@ class Build:
                 "wrapper_paths": list(self.wrapper_paths),
             },
             "variables": dict(self.variables),
-            "channels": list(channels),
+            "channels": list(self.channels()),
             "packages": [package.as_dict() for package in packages],
             "programs": programs,
         }

@@ -157,13 +157,11 @@ def _add_shims(folder: Path, names: set[str], text: str | None) -> None:
 
 def _remove_shims(prefix: Path, wanted: set[str]) -> None:
     """Remove shims that are not wanted; what is no shim of ours in ``bin`` stays."""
-    folder = prefix / "bin"
-    ours = (folder / shims.DEBUG_NAMES[0]).read_bytes()
     keep = {*wanted, *shims.DEBUG_NAMES, shims.LIST_PACKAGES}
-    for entry in folder.iterdir():
+    for entry in (prefix / "bin").iterdir():
         if entry.name in keep or not entry.is_file():
             continue
-        if entry.name in (".shim.new", ".link.new") or entry.read_bytes() == ours:
+        if entry.name in (".shim.new", ".link.new") or shims.is_shim(entry.read_bytes()):
             entry.unlink()
 
 

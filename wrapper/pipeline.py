@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from wrapper import changes, generations, installed, prefix, spec, tree, workspace
-from wrapper.build import UNPACKED_RATIO, Build
+from wrapper.build import Build
+from wrapper.conda_build import UNPACKED_RATIO, CondaBuild
 from wrapper.console import Console
 from wrapper.deploy import NextGeneration, Staging
 from wrapper.generations import Generation
@@ -58,9 +59,10 @@ def new(request: NewRequest, console: Console) -> Result:
         _umask(0o022),  # for what programs write into the tree; the prefix's modes are set apart
     ):
         prefix.check_new(target)  # again, now that nobody else builds there
-        manifest = Build(
+        manifest = CondaBuild(
             request=request,
             asked=asked,
+            directory=asked.directory.absolute(),
             pip_lines=asked.pip_lines,
             variables=asked.variables,
             wrapper_paths=request.wrapper_paths,
@@ -132,9 +134,10 @@ def _update_build(
     old = previous.manifest
     options = old["options"]
     variables = asked.variables if asked else {}
-    return Build(
+    return CondaBuild(
         request=request,
         asked=asked if asked and request.environment else None,
+        directory=asked.directory.absolute() if asked else Path.cwd(),
         pip_lines=asked.pip_lines if asked else (),
         variables=dict(variables)
         if request.environment

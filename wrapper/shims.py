@@ -46,6 +46,11 @@ def shim(prefix: Path, runtime: Path) -> str:
     return render("shim.sh", values)
 
 
+def is_shim(data: bytes) -> bool:
+    """Whether a file's content is a shim, also one that another version rendered."""
+    return data.startswith(b"#!") and b"\n_cw_built_at=" in data
+
+
 def list_packages() -> str:
     """The text of ``bin/list-packages``."""
     return render("list-packages.sh", {})

@@ -83,12 +83,12 @@ def workspace(
     parent = parent_directory(tmpdir, environ)
     try:
         root = Path(tempfile.mkdtemp(prefix=_NAME, dir=parent))
+        (root / _OWNER).write_text(json.dumps(_identity()))
     except OSError as error:
         raise SpaceError(
             f"cannot make a build directory: {error.strerror}", where=parent, hint="use --tmpdir"
         ) from None
     named_cache = environ.get(CACHE_VARIABLE) if use_cache else None
-    (root / _OWNER).write_text(json.dumps(_identity()))
     _remove_abandoned(parent)
     space = Workspace(root=root, cache=Path(named_cache) if named_cache else root / "cache")
     keep = bool(environ.get(KEEP_VARIABLE))
@@ -114,6 +114,7 @@ def workspace(
 def _finish(console: Console, space: Workspace, *, keep_all: bool, keep_log: bool) -> None:
     console.close_log()
     if keep_all:
+        (space.root / _OWNER).unlink(missing_ok=True)
         console.info(f"the build directory is kept: {space.root}")
     elif keep_log:
         # A directory without an owner's mark holds a log to read, and is nobody's litter.
@@ -140,11 +141,13 @@ def _remove_abandoned(parent: Path) -> None:
             if root.stat().st_uid != os.getuid():
                 continue
             owner = json.loads((root / _OWNER).read_text())
-        except (OSError, ValueError):
+            here = owner["host"] == socket.gethostname()
+            abandoned = here and not process.process_exists(int(owner["pid"]))
+        except (OSError, ValueError, TypeError, KeyError):
             continue
-        here = owner["host"] == socket.gethostname()
-        if here and not process.process_exists(owner["pid"]):
-            remove_tree(root)
+        if abandoned:
+            with contextlib.suppress(OSError):
+                remove_tree(root)
 
 
 def remove_tree(path: Path) -> None:
@@ -167,6 +170,8 @@ def remove_tree(path: Path) -> None:
 
 
 def _make_removable(root: Path) -> None:
+    if root.stat().st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        root.chmod(stat.S_IRWXU)
     for directory, names, _ in os.walk(root):
         for name in names:
             child = Path(directory, name)

@@ -237,12 +237,10 @@ def test_a_default_of_what_an_earlier_script_unset_is_too() -> None:
 
 # -- from a tree ---------------------------------------------------------------------------------
 def test_what_conda_itself_sets() -> None:
-    got = conda_variables("/containerize-1", {"MINE": "1", "CONDA_SHLVL": "9"})
-    assert got == {
+    assert conda_variables("/containerize-1") == {
         "CONDA_PREFIX": "/containerize-1",
         "CONDA_DEFAULT_ENV": "containerize-1",
-        "CONDA_SHLVL": "9",
-        "MINE": "1",
+        "CONDA_SHLVL": "1",
     }
 
 
@@ -281,7 +279,7 @@ class HostContainer:
 def record(root: Path, *scripts: str | bytes, **variables: str) -> Activation:
     container = HostContainer(root)
     folder = container.tree / "etc/conda/activate.d"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for number, script in enumerate(scripts):
         data = script if isinstance(script, bytes) else script.encode()
         (folder / f"{number}.sh").write_bytes(data)
@@ -293,17 +291,26 @@ def test_without_scripts_nothing_runs(tmp_path: Path) -> None:
     assert (got.assign["MINE"], got.scripts) == ("it's", ())
 
 
+def test_the_users_variables_come_before_those_of_packages(tmp_path: Path) -> None:
+    folder = tmp_path / "tree/etc/conda/env_vars.d"
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_text('{"MINE": "package", "THEIRS": "package"}')
+    got = record(tmp_path, MINE="user")
+    assert (got.assign["MINE"], got.assign["THEIRS"]) == ("user", "package")
+
+
 def test_real_scripts_of_every_kind(tmp_path: Path) -> None:
     got = record(
         tmp_path,
-        'export ASSIGNED="$CONDA_PREFIX/x\'\n" LIBRARIES=/l',
+        'export ASSIGNED="$MINE/x\'\n" LIBRARIES=/l',
         '[ -n "$GIVEN" ] || export GIVEN=/g',
         'export PATH="/p:$PATH" DATA="/d${DATA:+:$DATA}"',
         "export HERE=$HOME",
         "unset LANG",
         "return 3",
+        MINE="/mine",
     )
-    assert got.assign["ASSIGNED"] == f"{tmp_path}/tree/x'\n"
+    assert got.assign["ASSIGNED"] == "/mine/x'\n"
     assert got.assign["LIBRARIES"] == "/l"
     assert got.default == (Guarded(guards=("GIVEN",), assign={"GIVEN": "/g"}),)
     assert got.prepend == {"PATH": "/p", "DATA": "/d"}

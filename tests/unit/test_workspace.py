@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import socket
+import subprocess
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,12 +114,64 @@ def test_a_place_that_is_full(
     def full(**_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.tempfile, "mkdtemp", full)
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
     with (
         pytest.raises(SpaceError, match="build directory: No space left on device"),
         workspace(console, tmpdir=tmp_path, environ={}),
     ):
         pass
+
+
+# -- builds that were killed -----------------------------------------------------------------------
+def abandoned(parent: Path, owner: object, name: str = "containerize-old") -> Path:
+    """A build directory that another builder left."""
+    (parent / name / "image").mkdir(parents=True)
+    if owner is not None:
+        (parent / name / "owner.json").write_text(json.dumps(owner))
+    return parent / name
+
+
+def owner(**changes: object) -> dict[str, object]:
+    with subprocess.Popen(["/bin/true"]) as child:
+        child.wait()
+    return {"host": socket.gethostname(), "pid": child.pid, "started": "x", **changes}
+
+
+def build_in(console: Console, parent: Path) -> None:
+    with workspace(console, tmpdir=parent, environ={}):
+        pass
+
+
+def test_a_killed_builders_directory_goes(console: Console, tmp_path: Path) -> None:
+    abandoned(tmp_path, owner())
+    build_in(console, tmp_path)
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("left", "name"),
+    [
+        (None, "containerize-log"),
+        ({"host": "elsewhere"}, "containerize-old"),
+        ({"pid": os.getpid()}, "containerize-old"),
+        ({}, "something-else"),
+        ([], "containerize-old"),
+        ({"host": None}, "containerize-old"),
+        ({"pid": "text"}, "containerize-old"),
+    ],
+)
+def test_what_may_be_anothers_stays(console: Console, tmp_path: Path, left: Any, name: str) -> None:
+    mark = owner(**left) if isinstance(left, dict) else left
+    root = abandoned(tmp_path, mark, name)
+    build_in(console, tmp_path)
+    assert (root / "image").exists()
+
+
+def test_what_was_kept_stays_kept(console: Console, tmp_path: Path) -> None:
+    environ = {"CW_DEBUG_KEEP_FILES": "1"}
+    with workspace(console, tmpdir=tmp_path, environ=environ) as space:
+        pass
+    assert not (space.root / "owner.json").exists()
 
 
 # -- removing ------------------------------------------------------------------------------------

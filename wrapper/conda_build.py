@@ -1,0 +1,110 @@
+"""Building a conda environment: solve, fetch, link, pip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from wrapper import installed, workspace
+from wrapper.activate import conda_variables
+from wrapper.build import Build
+from wrapper.container import BuildContainer
+from wrapper.models import EnvironmentSpec, LockedPackage, Resolution
+
+# Unpacked packages against their archives: measured 3.2 on numpy + scipy; and their .pyc.
+UNPACKED_RATIO = 4.0
+_IMAGE_RATIO = 1.2
+
+
+@dataclass(kw_only=True)
+class CondaBuild(Build):
+    """:ivar asked: the environment, ``None`` in an update that leaves the conda packages."""
+
+    kind = "conda"
+    asked: EnvironmentSpec | None
+    resolution: Resolution | None = field(default=None, init=False)
+
+    def prepare(self) -> None:
+        self.resolution = self._solve()
+        if self.resolution:
+            self._check_room(self.resolution)
+
+    def populate(self, container: BuildContainer) -> None:
+        if self.resolution:
+            self._install(container, self.resolution)
+        self.install_pip(container, self.resolution.pip_locked if self.resolution else ())
+
+    def known_pip(self) -> list[LockedPackage]:
+        locked = self.resolution.pip_locked if self.resolution else ()
+        return [*super().known_pip(), *locked]
+
+    def channels(self) -> Sequence[str]:
+        if self.resolution:
+            return self.resolution.channels
+        named = self.request.channels or (self.asked.channels if self.asked else ())
+        return named or super().channels()
+
+    def own_variables(self) -> dict[str, str]:
+        return conda_variables(self.install_path)
+
+    def write_lock(self, packages: Sequence[LockedPackage]) -> None:
+        from wrapper.spec.lockfile import write_lock
+
+        write_lock(packages, self.channels(), self.staging.directory / "conda-lock.yml")
+
+    def _solve(self) -> Resolution | None:
+        if self.asked is None:
+            return None
+        from wrapper.resolve import resolve
+
+        records = self.space.root / "records"
+        if self.previous:
+            inside = self.tree.name
+            self.squasher.unsquash(
+                self.previous.image, records, console=self.console, paths=[f"{inside}/conda-meta"]
+            )
+        with self.console.step("Solving"):
+            return resolve(
+                self.asked,
+                cache=self.space.cache,
+                channels=self.request.channels,
+                preferred=installed.conda_records(records / self.tree.name),
+            )
+
+    def _check_room(self, resolution: Resolution) -> None:
+        download = resolution.download_size
+        workspace.require_space(
+            self.space.root,
+            round(download * (1 + UNPACKED_RATIO)),
+            "the build",
+            f"name a larger file system with --tmpdir or {workspace.TMPDIR_VARIABLE}",
+        )
+        workspace.require_space(
+            self.staging.root,
+            round(download * _IMAGE_RATIO),
+            "the image",
+            "free some space there, or choose another --prefix",
+        )
+
+    def _install(self, container: BuildContainer, resolution: Resolution) -> None:
+        from wrapper.fetch import fetch
+        from wrapper.install import link_packages, split
+        from wrapper.scripts import run_post_link
+
+        present = installed.conda_records(self.tree)
+        staying, fresh = split(resolution.records, present)
+        with self.console.step(f"Fetching and checking {len(fresh)} packages") as advance:
+            archives = fetch(fresh, cache=self.space.cache, advance=advance)
+        with self.console.step("Linking") as advance:
+            link_packages(
+                [*staying, *archives],
+                installed=present,
+                urls={record.name.normalized: record.url for record in fresh},
+                tree=self.tree,
+                install_path=self.install_path,
+                cache=self.space.cache,
+                advance=advance,
+            )
+        messages = run_post_link(container, archives)
+        if messages:
+            self.console.info(messages)
