@@ -130,6 +130,14 @@ class Build:
         """What activating the environment sets, besides the user's variables."""
         return {}
 
+    def required_program(self) -> str:
+        """A program of the host that the installation cannot do without, if any."""
+        return ""
+
+    def own_facts(self) -> dict[str, Any]:
+        """More keys for the manifest."""
+        return {}
+
     def write_lock(self, packages: Sequence[LockedPackage]) -> None:
         """Write the lock into the staging directory."""
 
@@ -276,6 +284,7 @@ class Build:
             install_path=self.install_path,
             links=links,
             activation=activation,
+            required_program=self.required_program(),
         )
         path = self.staging.directory / "env"
         path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets
@@ -286,6 +295,7 @@ class Build:
         runtime = self.runtime
         return {
             "kind": self.kind,
+            **self.own_facts(),
             "generation": self.staging.generation,
             "prefix": str(self.staging.prefix),
             "install_path": self.install_path,

@@ -101,6 +101,8 @@ class Staging:
         """
         (self.root / "current").symlink_to(f"{GENERATIONS}/{self.generation}")
         (self.root / "lib").symlink_to(f"{install_path}/lib")
+        if (self.directory / "pyvenv.cfg").exists():
+            (self.root / "pyvenv.cfg").symlink_to("current/pyvenv.cfg")
         for name, target in _TYKKY_LINKS.items():
             (self.root / name).symlink_to(target)
 

@@ -157,6 +157,30 @@ class UpdateRequest(Request):
 
     keep: int | None = None
 
+    @property
+    def replaces_variables(self) -> bool:
+        """An environment file says all variables; without one those from before stay."""
+        return self.environment is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPipRequest(Request):
+    """A ``pip-containerize new``: ``requirements`` may be requirements files, pyproject.toml or
+    our locks; ``extras`` and ``groups`` are a project's.
+    """
+
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    system_site: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdatePipRequest(NewPipRequest):
+    """A ``pip-containerize update``; see :class:`UpdateRequest`."""
+
+    keep: int | None = None
+    replaces_variables: bool = False
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import configparser
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -23,15 +22,11 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
+from wrapper import toml
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, ScriptError
 from wrapper.installed import direct_url, site_packages
 from wrapper.models import LockedPackage
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 # Lines of a requirements file that say where packages come from, and so matter to locking too.
 _SOURCE_OPTIONS = re.compile(
@@ -261,7 +256,7 @@ def locked_files(pylock: str, installed: Mapping[str, Distribution]) -> list[Loc
     A wheel is told by the tags that it left in ``WHEEL``; where none fits, it was the sdist.
     """
     entries: list[LockedPackage] = []
-    for package in tomllib.loads(pylock).get("packages", []):
+    for package in toml.loads(pylock).get("packages", []):
         distribution = installed.get(canonicalize_name(package["name"]))
         if distribution is None:
             continue

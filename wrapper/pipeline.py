@@ -6,47 +6,70 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from wrapper import changes, generations, installed, prefix, spec, tree, workspace
 from wrapper.build import Build
 from wrapper.conda_build import UNPACKED_RATIO, CondaBuild
 from wrapper.console import Console
 from wrapper.deploy import NextGeneration, Staging
+from wrapper.errors import PrefixError
 from wrapper.generations import Generation
 from wrapper.models import (
     EnvironmentSpec,
     HistoryEntry,
     LockedPackage,
+    NewPipRequest,
     NewRequest,
     Plan,
     Request,
     Result,
+    UpdatePipRequest,
     UpdateRequest,
 )
+from wrapper.pip_build import Interpreter, PipBuild, find_interpreter
 from wrapper.runtime import find_runtime
+from wrapper.spec.requirements import parse_requirements_lock, project_lines
 from wrapper.squash import find_squasher
 
 
 def plan_new(request: NewRequest, console: Console) -> Plan:
     """Solve and say what would be installed; leaves nothing on disk."""
     asked = _read_inputs(request, console)
-    assert asked is not None
     prefix.check_new(prefix.absolute_prefix(request.prefix))
     with workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space:
         return _plan(request, asked, space, console, None)
 
 
 def new(request: NewRequest, console: Console) -> Result:
-    """Build an environment and let it appear at the prefix, whole or not at all.
+    """Build a conda environment and let it appear at the prefix, whole or not at all.
 
     :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
     """
-    start = time.monotonic()
     asked = _read_inputs(request, console)
-    assert asked is not None
+    return _new(
+        request,
+        console,
+        CondaBuild,
+        asked=asked,
+        directory=asked.directory.absolute(),
+        pip_lines=asked.pip_lines,
+        variables=asked.variables,
+    )
+
+
+def new_pip(request: NewPipRequest, console: Console) -> Result:
+    """Build a virtual environment for the Python on PATH, likewise."""
+    asked = _read_pip_inputs(request, console)
+    return _new(request, console, PipBuild, interpreter=find_interpreter(os.environ), **asked)
+
+
+def _new(request: Request, console: Console, kind: type[Build], **specific: Any) -> Result:
+    """The frame of every new installation; ``specific`` are the kind's own fields."""
+    start = time.monotonic()
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
     runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
@@ -59,12 +82,8 @@ def new(request: NewRequest, console: Console) -> Result:
         _umask(0o022),  # for what programs write into the tree; the prefix's modes are set apart
     ):
         prefix.check_new(target)  # again, now that nobody else builds there
-        manifest = CondaBuild(
+        manifest = kind(
             request=request,
-            asked=asked,
-            directory=asked.directory.absolute(),
-            pip_lines=asked.pip_lines,
-            variables=asked.variables,
             wrapper_paths=request.wrapper_paths,
             compression=request.compression or "default",
             install_path=install_path(target),
@@ -73,6 +92,7 @@ def new(request: NewRequest, console: Console) -> Result:
             space=space,
             staging=staging,
             console=console,
+            **specific,
         ).run()
         with console.step("Switching to it"):
             staging.publish()
@@ -92,11 +112,36 @@ def update(request: UpdateRequest, console: Console) -> Result:
 
     :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
     """
-    start = time.monotonic()
     asked = _read_inputs(request, console)
+    conda = {"asked": asked if request.environment else None}
+    return _update(
+        request,
+        console,
+        CondaBuild,
+        directory=asked.directory.absolute(),
+        pip_lines=asked.pip_lines,
+        variables=asked.variables,
+        **conda,
+    )
+
+
+def update_pip(request: UpdatePipRequest, console: Console) -> Result:
+    """The same for a virtual environment."""
+    asked = _read_pip_inputs(request, console)
+    return _update(request, console, PipBuild, **asked)
+
+
+def _update(
+    request: UpdateRequest | UpdatePipRequest,
+    console: Console,
+    kind: type[Build],
+    **specific: Any,
+) -> Result:
+    """The frame of every update; what it does not name stays as it was."""
+    start = time.monotonic()
     target = prefix.absolute_prefix(request.prefix)
-    prefix.check_update(target)
     generations.current_generation(target)
+    prefix.check_update(target)
     runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
     with contextlib.ExitStack() as stack:
         stack.enter_context(prefix.locked(target))
@@ -110,15 +155,27 @@ def update(request: UpdateRequest, console: Console) -> Result:
         )
         stack.enter_context(_umask(0o022))
         previous = generations.current_generation(target)
-        manifest = _update_build(
-            request,
-            asked,
-            previous,
-            space=space,
-            staging=staging,
+        old = previous.manifest
+        _require_kind(old, kind, target)
+        if kind is PipBuild:
+            specific["interpreter"] = Interpreter(
+                path=Path(old["interpreter"]["path"]), version=old["interpreter"]["version"]
+            )
+        if not request.replaces_variables:
+            specific["variables"] = {**old.get("variables", {}), **specific["variables"]}
+        paths = [*old["options"]["wrapper_paths"], *request.wrapper_paths]
+        manifest = kind(
+            request=request,
+            wrapper_paths=tuple(dict.fromkeys(paths)),
+            compression=request.compression or old["options"]["compression"],
+            install_path=old["install_path"],
+            previous=previous,
             runtime=runtime,
             squasher=squasher,
+            space=space,
+            staging=staging,
             console=console,
+            **specific,
         ).run()
         with console.step("Switching to it"):
             staging.publish()
@@ -127,27 +184,13 @@ def update(request: UpdateRequest, console: Console) -> Result:
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
 
-def _update_build(
-    request: UpdateRequest, asked: EnvironmentSpec | None, previous: Generation, **tools: object
-) -> Build:
-    """What an update does not say stays as it was."""
-    old = previous.manifest
-    options = old["options"]
-    variables = asked.variables if asked else {}
-    return CondaBuild(
-        request=request,
-        asked=asked if asked and request.environment else None,
-        directory=asked.directory.absolute() if asked else Path.cwd(),
-        pip_lines=asked.pip_lines if asked else (),
-        variables=dict(variables)
-        if request.environment
-        else {**old.get("variables", {}), **variables},
-        wrapper_paths=tuple(dict.fromkeys([*options["wrapper_paths"], *request.wrapper_paths])),
-        compression=request.compression or options["compression"],
-        install_path=old["install_path"],
-        previous=previous,
-        **tools,  # type: ignore[arg-type]
-    )
+def _require_kind(manifest: Mapping[str, Any], kind: type[Build], target: Path) -> None:
+    if manifest["kind"] != kind.kind:
+        raise PrefixError(
+            f"was made by {manifest['kind']}-containerize, not by {kind.kind}-containerize",
+            where=target,
+            hint=f"use {manifest['kind']}-containerize update",
+        )
 
 
 def rollback(target: Path, number: int | None, console: Console) -> Generation:
@@ -167,8 +210,6 @@ def rollback(target: Path, number: int | None, console: Console) -> Generation:
 
 
 def _choose(every: list[Generation], number: int | None, target: Path) -> Generation:
-    from wrapper.errors import PrefixError
-
     current = next(g.number for g in every if g.current)
     for generation in reversed(every):
         if generation.number == number or (number is None and generation.number < current):
@@ -238,11 +279,10 @@ def install_path(target: Path) -> str:
 
 
 # -- helpers -----------------------------------------------------------------------------------
-def _read_inputs(request: Request, console: Console) -> EnvironmentSpec | None:
+def _read_inputs(request: Request, console: Console) -> EnvironmentSpec:
     """Read and check every input file before anything is made.
 
-    :returns: the environment file's content, with what other files and options add to it;
-        ``None`` where an update names none of these.
+    :returns: the environment file's content, with what other files and options add to it.
     """
     tree.check_wrapper_paths(request.wrapper_paths)
     asked = EnvironmentSpec(source=Path.cwd() / "-")
@@ -262,9 +302,33 @@ def _read_inputs(request: Request, console: Console) -> EnvironmentSpec | None:
     )
 
 
+def _read_pip_inputs(request: NewPipRequest | UpdatePipRequest, console: Console) -> dict[str, Any]:
+    """Read and check the inputs of a pip build; fields of a :class:`PipBuild`."""
+    tree.check_wrapper_paths(request.wrapper_paths)
+    for path in request.files:
+        spec.read_text(path)
+    locked: list[LockedPackage] = []
+    lines: list[str] = []
+    for path in request.requirements:
+        lock = parse_requirements_lock(spec.read_text(path), path)
+        if lock is not None:
+            locked += lock
+        elif path.name == "pyproject.toml":
+            lines += project_lines(path, request.extras, request.groups)
+        else:
+            lines.append(f"-r {path.absolute()}")
+    return {
+        "directory": Path.cwd(),
+        "pip_lines": tuple(lines),
+        "locked": tuple(locked),
+        "variables": spec.read_variables(request.environ) if request.environ else {},
+        "system_site": request.system_site,
+    }
+
+
 def _plan(
     request: Request,
-    asked: EnvironmentSpec | None,
+    asked: EnvironmentSpec,
     space: workspace.Workspace,
     console: Console,
     previous: Generation | None,
@@ -280,7 +344,7 @@ def _plan(
         )
         before = installed.conda_packages(unpacked / inside)
     packages, sizes = before, {}
-    if asked and request.environment:
+    if request.environment:
         with console.step("Solving"):
             resolution = resolve.resolve(
                 asked,
@@ -296,7 +360,7 @@ def _plan(
         packages=tuple(sorted(packages, key=lambda p: (p.manager, p.name))),
         changes=tuple(differences) if previous else None,
         sizes=sizes,
-        pip_lines=asked.pip_lines if asked else (),
+        pip_lines=asked.pip_lines,
         download_size=download,
         installed_size=round(download * UNPACKED_RATIO),
     )

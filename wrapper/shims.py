@@ -57,13 +57,20 @@ def list_packages() -> str:
 
 
 def environment_file(
-    *, generation: int, install_path: str, links: Sequence[str], activation: Activation
+    *,
+    generation: int,
+    install_path: str,
+    links: Sequence[str],
+    activation: Activation,
+    required_program: str = "",
 ) -> str:
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
     :param links: the skeleton's top-level symlinks, paths inside the container.
+    :param required_program: of the host, without which nothing works.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
+    scalars["required_program"] = required_program
     arrays = {
         "links": links,
         "assign": _pairs(activation.assign),

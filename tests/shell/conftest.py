@@ -208,7 +208,11 @@ def make_prefix(
     out.mkdir(exist_ok=True)
     runtime = write_runtime(runtime or base / "runtime/apptainer", out, then=RUNNER * runs or then)
     root.parent.mkdir(parents=True, exist_ok=True)
-    with Staging(root, generation=1, mode=0o755) as staging:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Staging(root, generation=1, mode=0o755) as staging,
+    ):
+        patch.setattr(os, "fsync", lambda _handle: None)  # disks are slow
         names = {name: f"bin/{name}" for name in PROGRAMS}
         staging.write_programs(names, install_path, shims.shim(root, runtime))
         staging.write_links(install_path)

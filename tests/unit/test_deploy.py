@@ -14,9 +14,18 @@ from tests.unit.conftest import names, without_powers
 from wrapper import shims
 from wrapper.deploy import Staging
 from wrapper.errors import PrefixError, SpaceError
+from wrapper.manifest import write_manifest
 
 INSIDE = "/containerize-1"
 PROGRAMS = {"python3": "bin/python3", "tool": "libexec/tool"}
+
+
+@pytest.fixture(autouse=True)
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What was synced to disk; disks are slow, so that nothing is."""
+    done: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: done.append(Path(f"/proc/self/fd/{fd}").readlink()))
+    return done
 
 
 def fill(staging: Staging) -> None:
@@ -25,6 +34,7 @@ def fill(staging: Staging) -> None:
     staging.write_links(INSIDE)
     staging.image.write_bytes(b"image")
     (staging.directory / "env").write_text("x=1\n")
+    write_manifest(staging.directory / "manifest.json", {})
     (staging.directory / "inputs").mkdir()
     (staging.directory / "inputs/env.yml").write_text("name: x\n")
     staging.image.chmod(0o600)
@@ -150,6 +160,25 @@ def test_it_appears_by_one_rename(
         staging.publish()
     assert renames == [(staging.root, prefix)]
     assert names(prefix.parent) == {prefix.name}
+
+
+def test_everything_is_on_disk_before_it_appears(
+    prefix: Path, synced: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+    before: list[Path] = []
+
+    def recorded(self: Path, target: Path) -> Path:
+        before.extend(synced)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", recorded)
+    with Staging(prefix, generation=1, mode=0o755) as staging:
+        fill(staging)
+        written = [p for p in (staging.root, *staging.root.rglob("*")) if not p.is_symlink()]
+        staging.publish()
+    assert set(before) >= {path for path in written if path.parent.name != "bin"}
+    assert synced[-1] == prefix.parent
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -15,6 +15,7 @@ import pytest
 from wrapper import prefix as module
 from wrapper.errors import BusyError, PrefixError
 from wrapper.prefix import lock_path, locked
+from wrapper.process import process_start
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_later_process_of_the_same_number_is_another(prefix: Path, living_proc
 def test_a_living_process_of_this_host_holds_it_however_old(
     prefix: Path, living_process: int
 ) -> None:
-    write_lock(prefix, age=1e6, pid=living_process, started=module.process_start(living_process))
+    write_lock(prefix, age=1e6, pid=living_process, started=process_start(living_process))
     assert f"process {living_process} on" in assert_busy(prefix).what
 
 
@@ -120,10 +121,9 @@ def test_a_process_that_proc_hides_counts_as_living(
 ) -> None:
     """Mounted with hidepid, /proc does not show other users' processes."""
     write_lock(prefix, pid=living_process, started="boot 1")
-    start = module.process_start
 
     def hidden(pid: int) -> str | None:
-        return None if pid == living_process else start(pid)
+        return None if pid == living_process else process_start(pid)
 
     monkeypatch.setattr(module, "process_start", hidden)
     assert_busy(prefix)

@@ -1,6 +1,7 @@
 """The installed commands. Each module of this package is one command."""
 
 from wrapper.cli.conda import conda_containerize
+from wrapper.cli.pip import pip_containerize
 from wrapper.cli.umbrella import containerize
 
-__all__ = ["conda_containerize", "containerize"]
+__all__ = ["conda_containerize", "containerize", "pip_containerize"]

@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.cli.common import CONTEXT, run_command
+from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, apply, request_fields
 from wrapper.console import Console
 
-_FILE = click.Path(path_type=Path)
-_BUILD_OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
+_CONDA = [
     click.option(
         "-r",
         "--requirement",
         "requirements",
-        type=_FILE,
+        type=FILE,
         multiple=True,
         metavar="FILE",
         help="Also install the packages of this pip requirements file.",
-    ),
-    click.option(
-        "--pre-install",
-        type=_FILE,
-        multiple=True,
-        metavar="FILE",
-        help="Bash script to run in the container before packages are installed.",
-    ),
-    click.option(
-        "--post-install",
-        type=_FILE,
-        multiple=True,
-        metavar="FILE",
-        help="Bash script to run in the container afterwards, the environment active. It may call "
-        "pip, uv, conda and mamba.",
-    ),
-    click.option(
-        "--environ",
-        type=_FILE,
-        metavar="FILE",
-        help="File of NAME=VALUE lines to set whenever a program runs.",
-    ),
-    click.option(
-        "-w",
-        "--wrapper-paths",
-        multiple=True,
-        metavar="PATHS",
-        help="More programs, or directories of programs, to make available: a comma-separated "
-        "list of paths in the environment. All programs in its bin are anyway.",
     ),
     click.option(
         "-c",
@@ -57,36 +26,13 @@ _BUILD_OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         "channels",
         multiple=True,
         metavar="URL",
-        help="Search this channel (a name, URL or path) instead of those in ENV_FILE; repeatable.",
-    ),
-    click.option(
-        "--nocache",
-        is_flag=True,
-        help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
-    ),
-    click.option(
-        "--tmpdir",
-        type=_FILE,
-        metavar="DIR",
-        help="Where to build; default: CW_BUILD_TMPDIR, TMPDIR or /tmp. Node-local is fastest.",
-    ),
-    click.option(
-        "--compression",
-        type=click.Choice(["fast", "default", "small"]),
-        help="Of the image: time against size. An update keeps the one before.",
+        help="Search this channel (a name, URL or path) instead of those in ENVFILE; repeatable.",
     ),
     click.option("--dry-run", is_flag=True, help="Solve, print what would be done, and stop."),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     click.option("--mamba", is_flag=True, help="Accepted as Tykky's; changes nothing."),
     click.option("--uv", is_flag=True, help="Accepted as Tykky's; changes nothing."),
-    common_options,
+    *BUILD,
 ]
-
-
-def _build_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_BUILD_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.group("conda-containerize", context_settings=CONTEXT)
@@ -104,15 +50,9 @@ def conda_containerize() -> None:
 
 
 @conda_containerize.command("new")
-@click.argument("environment", type=_FILE, metavar="ENV_FILE")
-@click.option(
-    "--prefix",
-    type=_FILE,
-    required=True,
-    metavar="DIR",
-    help="Where to install: a new or an empty directory.",
-)
-@_build_options
+@click.argument("environment", type=FILE, metavar="ENV_FILE")
+@PREFIX
+@apply(*_CONDA)
 def new(**options: Any) -> None:
     """Install the environment that ENV_FILE describes.
 
@@ -123,15 +63,10 @@ def new(**options: Any) -> None:
 
 
 @conda_containerize.command("update")
-@click.argument("prefix", type=_FILE, metavar="DIR")
-@click.argument("environment", type=_FILE, metavar="[ENV_FILE]", required=False)
-@click.option(
-    "--keep",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Remove old generations afterwards so that N stay. Default: all stay.",
-)
-@_build_options
+@click.argument("prefix", type=FILE, metavar="DIR")
+@click.argument("environment", type=FILE, metavar="[ENV_FILE]", required=False)
+@KEEP
+@apply(*_CONDA)
 def update(**options: Any) -> None:
     """Change the installation DIR, which keeps working all the time.
 
@@ -148,15 +83,13 @@ def _build(options: dict[str, Any], *, new: bool) -> None:
         click.echo("[ INFO ] --mamba and --uv change nothing: both are always in use", err=True)
     dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
     verbosity, debug = options.pop("verbosity"), options.pop("debug")
-    paths = options.pop("wrapper_paths")
-    options["wrapper_paths"] = tuple(path for word in paths for path in word.split(",") if path)
-    options["use_cache"] = not options.pop("nocache")
+    fields = {**request_fields(options), **options}
 
     def work(console: Console) -> None:
         from wrapper import models, pipeline
         from wrapper.cli import report
 
-        request: Any = (models.NewRequest if new else models.UpdateRequest)(**options)
+        request: Any = (models.NewRequest if new else models.UpdateRequest)(**fields)
         if dry_run:
             plan = (pipeline.plan_new if new else pipeline.plan_update)(request, console)
             click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))

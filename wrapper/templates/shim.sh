@@ -92,6 +92,11 @@ elif [[ -e /.containerize || -e /.singularity.d ]]; then
         "outside, before starting the other one: export CONTAINERIZE_WITH=$_cw_prefix"
 fi
 
+if [[ -n $_cw_required_program && ! -x $_cw_required_program ]]; then
+    _cw_fail "the Python that this installation is built on has gone: $_cw_required_program" \
+        "load its module, or build anew: pip-containerize new with current/inputs, another Python"
+fi
+
 # -- The runtime: where it was at build time, else on PATH.
 if ! [[ -f $_cw_runtime && -x $_cw_runtime ]]; then
     _cw_wanted=$_cw_runtime

@@ -1,0 +1,29 @@
+"""TOML, with the standard library where it has a parser (Python 3.11)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from wrapper.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def loads(text: str) -> dict[str, Any]:
+    """Parse a text that a tool wrote."""
+    return tomllib.loads(text)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Parse a user's file. :raises InputError: it is not TOML (with line and column)."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(
+            f"{path.name} is not valid TOML: {error}", where=path, hint="correct it there"
+        ) from None
