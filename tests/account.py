@@ -116,6 +116,7 @@ def ordinary_user(root: Path) -> Account:
 
 
 def _account(name: str, root: Path, uid: int | None, prefix: tuple[str, ...]) -> Account:
+    root.mkdir(exist_ok=True)
     root.chmod(0o755)
     account = Account(name=name, home=root / "home", work=root / "work", uid=uid, _prefix=prefix)
     for directory in (account.home, account.work):

@@ -90,7 +90,7 @@ class Build:
             self.console.info(changes.describe(changes.compare(before, packages)))
         self._compile_and_lock(container, packages)
         activation = self._activation(container)
-        names = self._programs()
+        names = self.programs()
         size = tree.settle(self.space.image)
         self._squash(self.space.image, self.staging.image, "Writing the image")
         # Removed now, before the installation is synced: a file system that keeps order (ext4)
@@ -129,6 +129,14 @@ class Build:
     def own_variables(self) -> dict[str, str]:
         """What activating the environment sets, besides the user's variables."""
         return {}
+
+    def program_root(self) -> str:
+        """Where the tree's programs are, inside the container."""
+        return self.install_path
+
+    def mask_path(self) -> str:
+        """A path of the host over which the tree is to lie inside the container, if any."""
+        return ""
 
     def required_program(self) -> str:
         """A program of the host that the installation cannot do without, if any."""
@@ -260,7 +268,8 @@ class Build:
             )
         return activation
 
-    def _programs(self) -> dict[str, str]:
+    def programs(self) -> dict[str, str]:
+        """Programs to get shims: name -> path below the tree."""
         found, skipped = tree.programs(self.tree)
         if skipped:
             names = ", ".join(repr(name) for name in skipped)
@@ -277,7 +286,7 @@ class Build:
         self, names: dict[str, str], links: Sequence[str], activation: Activation
     ) -> None:
         text = shims.shim(self.staging.prefix, self.runtime.path)
-        self.staging.write_programs(names, self.install_path, text)
+        self.staging.write_programs(names, self.program_root(), text)
         self.staging.write_links(self.install_path)
         env = shims.environment_file(
             generation=self.staging.generation,
@@ -285,6 +294,7 @@ class Build:
             links=links,
             activation=activation,
             required_program=self.required_program(),
+            mask=self.mask_path(),
         )
         path = self.staging.directory / "env"
         path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets

@@ -183,6 +183,25 @@ class UpdatePipRequest(NewPipRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WrapInstallRequest(Request):
+    """A ``wrap-install``; ``source`` is the installation, see ``CopyBuild`` for ``mask``."""
+
+    source: Path
+    mask: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrapContainerRequest:
+    """A ``wrap-container``; ``image`` is a path or a URI, ``wrapper_paths`` are inside it."""
+
+    prefix: Path
+    image: str
+    wrapper_paths: tuple[str, ...]
+    environ: Path | None = None
+    tmpdir: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """One package before and after; ``size`` are the bytes of the archive to fetch, 0 unknown."""
 

@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wrapper import changes, generations, installed, prefix, spec, tree, workspace
+from wrapper import changes, container_build, generations, installed, prefix, spec, tree, workspace
 from wrapper.build import Build
 from wrapper.conda_build import UNPACKED_RATIO, CondaBuild
 from wrapper.console import Console
+from wrapper.copy_build import CopyBuild, check_source
 from wrapper.deploy import NextGeneration, Staging
-from wrapper.errors import PrefixError
+from wrapper.errors import InputError, PrefixError
 from wrapper.generations import Generation
 from wrapper.models import (
     EnvironmentSpec,
@@ -29,6 +30,8 @@ from wrapper.models import (
     Result,
     UpdatePipRequest,
     UpdateRequest,
+    WrapContainerRequest,
+    WrapInstallRequest,
 )
 from wrapper.pip_build import Interpreter, PipBuild, find_interpreter
 from wrapper.runtime import find_runtime
@@ -65,6 +68,72 @@ def new_pip(request: NewPipRequest, console: Console) -> Result:
     """Build a virtual environment for the Python on PATH, likewise."""
     asked = _read_pip_inputs(request, console)
     return _new(request, console, PipBuild, interpreter=find_interpreter(os.environ), **asked)
+
+
+def wrap_install(request: WrapInstallRequest, console: Console) -> Result:
+    """Put an installation that lies on disk into an image, likewise."""
+    tree.check_wrapper_paths(request.wrapper_paths)
+    return _new(
+        request,
+        console,
+        CopyBuild,
+        source=check_source(request.source),
+        mask=request.mask,
+        directory=Path.cwd(),
+        pip_lines=(),
+        variables=spec.read_variables(request.environ) if request.environ else {},
+    )
+
+
+def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
+    """Make shims for programs of an existing container."""
+    start = time.monotonic()
+    tree.check_wrapper_paths(request.wrapper_paths)
+    for path in request.wrapper_paths:
+        if not path.startswith("/"):
+            raise InputError(
+                f"'{path}' is not an absolute path",
+                where="--wrapper-paths",
+                hint="name paths inside the container: -w /opt/venv/bin",
+            )
+    target = prefix.absolute_prefix(request.prefix)
+    prefix.check_new(target)
+    runtime = find_runtime(os.environ)
+    with (
+        prefix.parents(target),
+        prefix.locked(target),
+        workspace.workspace(console, tmpdir=request.tmpdir) as space,
+        Staging(target, generation=1, mode=prefix.directory_mode(target)) as staging,
+        _umask(0o022),
+    ):
+        image = container_build.find_image(
+            request.image,
+            runtime=runtime,
+            staging=staging.directory,
+            scratch=space.scratch,
+            console=console,
+        )
+        with console.step("Looking into the image"):
+            programs = container_build.programs(
+                image.path,
+                request.wrapper_paths,
+                runtime=runtime,
+                scratch=space.scratch,
+                console=console,
+            )
+        variables = spec.read_variables(request.environ) if request.environ else {}
+        manifest = container_build.write(
+            image,
+            programs,
+            variables,
+            staging=staging,
+            inside=install_path(target),
+            runtime=runtime,
+            log=space.log,
+        )
+        with console.step("Switching to it"):
+            staging.publish()
+    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
 
 def _new(request: Request, console: Console, kind: type[Build], **specific: Any) -> Result:

@@ -22,25 +22,33 @@ def write_record(
     inputs: Sequence[Path],
     size: TreeSize,
     log: Path,
+    image: Path | None = None,
 ) -> dict[str, Any]:
     """Complete a generation's ``directory``, whose image is in place, and return its manifest.
 
     :param facts: keys of the manifest that the caller knows, see :mod:`wrapper.manifest`.
     :param inputs: the user's files, to be copied. :param size: of the tree before squashing.
+    :param image: another image than the generation's own.
     """
     (directory / "packages.txt").write_text(_package_table(packages))
-    image = directory / "img.sqfs"
+    image = image or directory / "img.sqfs"
     manifest = {
         "tool": __version__,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **facts,
         "inputs": _copy_inputs(inputs, directory / "inputs"),
-        "image": {"sha256": _sha256(image), "size": image.stat().st_size},
+        "image": _identity(image),
         "tree": {"files": size.files, "size": size.size},
     }
     write_manifest(directory / FILE_NAME, manifest)
     shutil.copyfile(log, directory / "build.log")
     return manifest
+
+
+def _identity(image: Path) -> dict[str, Any]:
+    if image.is_dir():  # a sandbox has no digest
+        return {"sha256": None, "size": 0}
+    return {"sha256": _sha256(image), "size": image.stat().st_size}
 
 
 def _sha256(path: Path) -> str:

@@ -63,14 +63,19 @@ def environment_file(
     links: Sequence[str],
     activation: Activation,
     required_program: str = "",
+    mask: str = "",
+    image: str = "",
 ) -> str:
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
     :param links: the skeleton's top-level symlinks, paths inside the container.
     :param required_program: of the host, without which nothing works.
+    :param mask: a path of the host over which the image's environment lies inside.
+    :param image: another image to start than the generation's own: it has a system of its own,
+        and only directories of the host that no system has are bound.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
-    scalars["required_program"] = required_program
+    scalars |= {"required_program": required_program, "mask": mask, "image": image}
     arrays = {
         "links": links,
         "assign": _pairs(activation.assign),

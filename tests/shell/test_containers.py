@@ -162,6 +162,17 @@ def test_without_any_runtime_it_says_what_to_do(prefix: Prefix) -> None:
     assert hint.startswith("  to do:  ") and "CONTAINERIZE_RUNTIME" in hint
 
 
+# -- the Python of the host that it may be built on ------------------------------------------------
+def test_a_program_of_the_host_that_has_gone_is_named(prefix: Prefix, tmp_path: Path) -> None:
+    python = write_program(tmp_path / "py thon3", "")
+    write_environment(prefix.root, required_program=str(python))
+    assert prefix.run().started
+    python.unlink()
+    call = prefix.call(prefix.program())
+    assert (call.started, call.status) == (False, 1)
+    assert f"has gone: {python}" in call.stderr.splitlines()[0]
+
+
 # -- other installations at the same time ----------------------------------------------------------
 def other(root: Path, number: int) -> list[str]:
     """Another installation; returns the binds that bring it in."""
@@ -183,6 +194,16 @@ def test_two_others_and_itself(prefix: Prefix, tmp_path: Path) -> None:
     binds = [*other(tmp_path / "one", 5), *other(tmp_path / "two", 6)]
     paths = f"{tmp_path}/one:{prefix.root}::{tmp_path}/two:"
     assert prefix.run(env={"CONTAINERIZE_WITH": paths}).binds[-5:] == [ours(prefix), *binds]
+
+
+@pytest.mark.parametrize("path", ["{tmp}/one/", "{tmp}/link", "../one", "{tmp}/x/../one"])
+def test_an_other_is_bound_at_its_physical_path(prefix: Prefix, tmp_path: Path, path: str) -> None:
+    """Runtimes follow no links in a bind's destination, and take no relative one."""
+    binds = other(tmp_path / "one", 5)
+    (tmp_path / "link").symlink_to("one")
+    (tmp_path / "x").mkdir()
+    call = prefix.run(env={"CONTAINERIZE_WITH": path.format(tmp=tmp_path)})
+    assert call.binds[-3:] == [ours(prefix), *binds]
 
 
 def test_itself_under_another_name_is_not_doubled(prefix: Prefix, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,32 @@ KEEP = click.option(
     metavar="N",
     help="Remove old generations afterwards so that N stay. Default: all stay.",
 )
-BUILD: Sequence[Decorator] = [
+ENVIRON = click.option(
+    "--environ",
+    type=FILE,
+    metavar="FILE",
+    help="File of NAME=VALUE lines to set whenever a program runs.",
+)
+TMPDIR = click.option(
+    "--tmpdir",
+    type=FILE,
+    metavar="DIR",
+    help="Where to build; default: CW_BUILD_TMPDIR, TMPDIR or /tmp. Node-local is fastest.",
+)
+COMPRESSION = click.option(
+    "--compression",
+    type=click.Choice(["fast", "default", "small"]),
+    help="Of the image: time against size. An update keeps the one before.",
+)
+WRAPPER_PATHS = click.option(
+    "-w",
+    "--wrapper-paths",
+    multiple=True,
+    required=True,
+    metavar="PATHS",
+    help="Programs, or directories of programs, to make available: a comma-separated list.",
+)
+BUILD: list[Decorator] = [
     click.option(
         "--pre-install",
         type=FILE,
@@ -42,12 +67,7 @@ BUILD: Sequence[Decorator] = [
         help="Bash script to run in the container afterwards, the environment active. It may call "
         "pip, uv, conda and mamba.",
     ),
-    click.option(
-        "--environ",
-        type=FILE,
-        metavar="FILE",
-        help="File of NAME=VALUE lines to set whenever a program runs.",
-    ),
+    ENVIRON,
     click.option(
         "-w",
         "--wrapper-paths",
@@ -61,17 +81,8 @@ BUILD: Sequence[Decorator] = [
         is_flag=True,
         help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
     ),
-    click.option(
-        "--tmpdir",
-        type=FILE,
-        metavar="DIR",
-        help="Where to build; default: CW_BUILD_TMPDIR, TMPDIR or /tmp. Node-local is fastest.",
-    ),
-    click.option(
-        "--compression",
-        type=click.Choice(["fast", "default", "small"]),
-        help="Of the image: time against size. An update keeps the one before.",
-    ),
+    TMPDIR,
+    COMPRESSION,
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     common_options,
 ]

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from wrapper.cli.common import CONTEXT, run_command
-from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, apply, request_fields
+from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply, request_fields
 from wrapper.console import Console
 
-_PIP = [
+_PIP: list[Decorator] = [
     click.option(
         "--extra",
         "extras",

@@ -19,11 +19,13 @@ def result_json(result: Result) -> str:
 
 def describe(result: Result) -> str:
     """The result in one line for a person."""
+    programs = f"{result.manifest['programs']} programs in {result.prefix / 'bin'}"
+    if result.manifest["kind"] == "container":
+        return f"{programs}, in {result.seconds:.1f} s"
     tree, image = result.manifest["tree"], result.manifest["image"]
     return (
         f"{tree['files']} files, {human_size(tree['size'])} -> one image of "
-        f"{human_size(image['size'])}, {result.manifest['programs']} programs in "
-        f"{result.prefix / 'bin'}, in {result.seconds:.1f} s"
+        f"{human_size(image['size'])}, {programs}, in {result.seconds:.1f} s"
     )
 
 

@@ -14,6 +14,34 @@ _cw_fail() {
     exit 1
 }
 
+# The runtime does not follow links in a bind's destination, and /scratch/project_x is one: find the
+# physical path with cd, and come back by an open handle, which also works where cwd was deleted.
+_cw_resolve() { # DIRECTORY: its path without links and dots, in _cw_physical
+    _cw_physical=$1
+    _cw_part=$1
+    [[ $1/ == *[/.]./* ]] || while [[ -n $_cw_part && ! -L $_cw_part ]]; do
+        _cw_part=${_cw_part%/*}
+    done
+    if [[ -n $_cw_part ]]; then
+        _cw_cwd=$PWD
+        _cw_old=${OLDPWD-}
+        _cw_fd=
+        [[ -r . ]] && exec {_cw_fd}<.
+        cd -P -- "$1" 2>/dev/null && _cw_physical=$PWD
+        if [[ -n $_cw_fd ]]; then
+            cd "/proc/self/fd/$_cw_fd" && exec {_cw_fd}<&-
+        else
+            cd -- "$_cw_cwd" ||
+                _cw_fail "the current directory cannot be read: $_cw_cwd" "cd elsewhere"
+        fi
+        PWD=$_cw_cwd
+        if [[ -n $_cw_old ]]; then OLDPWD=$_cw_old; else unset -v OLDPWD; fi
+    fi
+    [[ $1$_cw_physical != *[:,\\]* ]] ||
+        _cw_fail "a bind cannot express the colon, comma or backslash in $_cw_physical" \
+            "move the installation to another path"
+}
+
 # -- Where are we? A moved installation finds itself; a link to a shim (a virtual environment's
 # python) is looked up where the installation was built, and only then with readlink.
 _cw_self=$0
@@ -27,34 +55,11 @@ if ! [[ -e ${_cw_bin%/bin}/current/env && -e $_cw_bin/_debug_exec ]]; then
         _cw_bin=${_cw_bin%/*}
     fi
 fi
-[[ $_cw_bin/ == *[/.]./* ]] && _cw_bin=$(cd -P -- "$_cw_bin" && printf '%s' "$PWD")
-_cw_prefix=${_cw_bin%/bin}
-
-# The runtime does not follow links in a bind's destination, and /scratch/project_x is one: find the
-# physical path with cd, and come back by an open handle, which also works where cwd was deleted.
-_cw_physical=$_cw_prefix
-_cw_part=$_cw_prefix
-while [[ -n $_cw_part && ! -L $_cw_part ]]; do
-    _cw_part=${_cw_part%/*}
-done
-if [[ -n $_cw_part ]]; then
-    _cw_cwd=$PWD
-    _cw_old=${OLDPWD-}
-    _cw_fd=
-    [[ -r . ]] && exec {_cw_fd}<.
-    cd -P -- "$_cw_prefix" 2>/dev/null && _cw_physical=$PWD
-    if [[ -n $_cw_fd ]]; then
-        cd "/proc/self/fd/$_cw_fd" && exec {_cw_fd}<&-
-    else
-        cd -- "$_cw_cwd" || _cw_fail "the current directory cannot be read: $_cw_cwd" "cd elsewhere"
-    fi
-    PWD=$_cw_cwd
-    if [[ -n $_cw_old ]]; then OLDPWD=$_cw_old; else unset -v OLDPWD; fi
+if [[ $_cw_bin/ == *[/.]./* ]]; then
+    _cw_resolve "$_cw_bin"
+    _cw_bin=$_cw_physical
 fi
-
-[[ $_cw_prefix$_cw_physical == *[:,\\]* ]] &&
-    _cw_fail "the path contains a colon, a comma or a backslash, which a bind cannot express" \
-        "move the installation, or use it through a link without"
+_cw_prefix=${_cw_bin%/bin}
 
 # -- Other installations that are to be there too: their images and programs, at their own paths.
 _cw_other_binds=
@@ -63,14 +68,17 @@ while [[ -n $_cw_rest ]]; do
     _cw_other=${_cw_rest%%:*}
     _cw_rest=${_cw_rest#*:}
     [[ -z $_cw_other || $_cw_other -ef $_cw_prefix ]] && continue
+    [[ $_cw_other == /* ]] || _cw_other=${PWD%/}/$_cw_other
     # shellcheck source=/dev/null
     command . "$_cw_other/current/env" 2>/dev/null ||
         _cw_fail "CONTAINERIZE_WITH names '$_cw_other', which is no installation" \
             "correct it, or: unset CONTAINERIZE_WITH"
-    _cw_generation_dir=$_cw_other/.generations/$_cw_generation
+    _cw_resolve "${_cw_other%/}"
+    _cw_generation_dir=$_cw_physical/.generations/$_cw_generation
     _cw_other_binds+=,$_cw_generation_dir/img.sqfs:$_cw_install_path:image-src=$_cw_install_path
-    _cw_other_binds+=,$_cw_generation_dir/_bin:$_cw_other/bin
+    _cw_other_binds+=,$_cw_generation_dir/_bin:$_cw_physical/bin
 done
+_cw_resolve "$_cw_prefix"
 
 # -- Which generation? One read decides; a switch while we start changes nothing.
 # ("command": where POSIXLY_CORRECT is set, a failing "." would end the shell without a word.)
@@ -136,16 +144,37 @@ while [[ -n $_cw_rest ]]; do # SOURCE[:DESTINATION[:OPTIONS]],…
     _cw_taken+=${_cw_pair%/},
 done
 _cw_binds=
+# An image with a system of its own keeps these; it gets the other directories and the home.
+_cw_system=" /bin /boot /etc /lib /lib32 /lib64 /opt /root /run /sbin /srv /usr /var "
+_cw_part=${HOME#/}
+if [[ -n $_cw_image && -d ${HOME-} && $_cw_system == *" /${_cw_part%%/*} "* ]]; then
+    _cw_binds=$HOME,
+fi
 for _cw_dir in /*; do
     case $_cw_dir in
         /dev | /proc | /sys | /lost+found | *[:,\\]*) continue ;;
     esac
     [[ -d $_cw_dir && $_cw_taken != *",$_cw_dir,"* ]] || continue
     [[ -L $_cw_dir && " ${_cw_links[*]} " == *" $_cw_dir "* ]] && continue
+    [[ -n $_cw_image && $_cw_system == *" $_cw_dir "* ]] && continue
     _cw_binds+=$_cw_dir,
 done
 _cw_binds+=${_cw_user_binds:+${_cw_user_binds#,},}
 _cw_binds+=$_cw_generation_dir/_bin:$_cw_physical/bin$_cw_other_binds
+if [[ -n $_cw_mask ]]; then
+    [[ -d $_cw_mask ]] || _cw_fail "$_cw_mask has gone, over which the image is to lie" \
+        "make it again (empty will do): mkdir -p $_cw_mask"
+    _cw_binds+=,$_cw_generation_dir/img.sqfs:$_cw_mask:image-src=$_cw_install_path
+fi
+_cw_start=$_cw_generation_dir/img.sqfs
+if [[ -n $_cw_image ]]; then
+    _cw_start=$_cw_image
+    [[ $_cw_start == /* ]] || _cw_start=$_cw_generation_dir/$_cw_image
+    [[ -e $_cw_start ]] || _cw_fail "the container image has gone: $_cw_start" \
+        "put it back, or wrap another one: wrap-container"
+    # By this directory a shim sees that it is inside its own container.
+    _cw_binds+=,$_cw_generation_dir:$_cw_install_path
+fi
 
 # -- The active environment. A container inherits variables as they are; only PATH and
 # LD_LIBRARY_PATH it takes from SINGULARITYENV_PATH and so on (either family's name, for its own
@@ -175,8 +204,15 @@ _cw_set() { # NAME VALUE: the runtime itself must not see what is for the loader
 for _cw_pair in "${_cw_assign[@]}"; do
     _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
 done
-_cw_hand_on LD_LIBRARY_PATH ""
-_cw_hand_on PATH "$_cw_prefix/bin"
+if [[ -n $_cw_image ]]; then
+    # PATH and libraries of the host mean nothing to an image with a system of its own.
+    _cw_escape "$_cw_prefix/bin"
+    _cw_value+=${APPTAINERENV_PREPEND_PATH:+:$APPTAINERENV_PREPEND_PATH}
+    export "SINGULARITYENV_PREPEND_PATH=$_cw_value" "APPTAINERENV_PREPEND_PATH=$_cw_value"
+else
+    _cw_hand_on LD_LIBRARY_PATH ""
+    _cw_hand_on PATH "$_cw_prefix/bin"
+fi
 for _cw_pair in "${_cw_prepends[@]}"; do
     _cw_name_of=${_cw_pair%%=*}
     case $_cw_name_of in
@@ -217,4 +253,4 @@ if [[ ${#_cw_scripts[@]} -gt 0 ]]; then
 fi
 # shellcheck disable=SC2086 # one word each, written by the build
 exec "$_cw_runtime" -s exec $_cw_flags --home "${HOME:-/}" -B "$_cw_binds" \
-    "$_cw_generation_dir/img.sqfs" "$@"
+    "$_cw_start" "$@"

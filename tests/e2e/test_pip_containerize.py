@@ -1,0 +1,165 @@
+"""``pip-containerize``: a virtual environment for the Python on PATH, from a local index."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.account import Account
+from tests.channel.serve import serve
+from tests.e2e.conftest import BIN, Installation, entries
+from tests.index import write_index, write_wheel
+from wrapper.errors import ExitCode
+
+PIP = BIN / "pip-containerize"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an index with alpha 1.0 and 2.0 (needs beta) and beta 1.0."""
+    root = tmp_path_factory.mktemp("index")
+    wheels = [
+        write_wheel(root, "alpha", "1.0"),
+        write_wheel(root, "alpha", "2.0", requires=("beta",)),
+        write_wheel(root, "beta", "1.0"),
+    ]
+    write_index(root, wheels)
+    with serve(root) as url:
+        yield f"{url.rstrip('/')}/simple"
+
+
+@pytest.fixture(scope="session")
+def cray_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A stand-in for Cray Python: a Python with packages of its own, first on PATH.
+
+    At its real path where we may write there (root), which is what the site's modules load.
+    """
+    root = Path("/opt/cray/pe/python/3.11-containerize-test")
+    if not os.access("/opt", os.W_OK):
+        root = tmp_path_factory.mktemp("cray") / "python"
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or "python3"
+    subprocess.run([python, "-m", "venv", "--without-pip", "--copies", root], check=True)
+    site = next(root.glob("lib/python3*/site-packages"))
+    (site / "craypkg.py").write_text("NAME = 'cray'\n")
+    yield {"PATH": f"{root}/bin:{os.environ['PATH']}"}
+    shutil.rmtree(root)
+
+
+def build(account: Account, name: str, env: dict[str, str], *arguments: str | Path) -> Installation:
+    prefix = account.work / name
+    done = account.run(PIP, "new", "--prefix", prefix, *arguments, env=env)
+    assert done.returncode == 0, done.stderr
+    return Installation(prefix=prefix, account=account)
+
+
+def test_requirements_are_installed_on_the_python_on_path(
+    account: Account, cray_python: dict[str, str], index: str, runtime: Path
+) -> None:
+    file = account.file("pip-r.txt", f"--index-url {index}\nalpha\n")
+    done = build(account, "pip-plain", cray_python, file)
+    code = "import alpha, beta, sys; print(alpha.VERSION, sys.prefix, sys.executable)"
+    out = done.python(code).split()
+    assert out == ["2.0", str(done.prefix), str(done.program("python3"))]
+    assert account.ok(done.program("alpha-run")) == "alpha 2.0\n"
+    hidden = account.run(done.program("python3"), "-c", "import craypkg")
+    assert "No module named 'craypkg'" in hidden.stderr
+    assert done.manifest["interpreter"]["path"].startswith(cray_python["PATH"].split("/bin:")[0])
+
+
+def test_system_site_packages_shows_the_pythons_own(me: Account, index: str, runtime: Path) -> None:
+    """The distribution's Python itself: a venv of a venv would see the outer one's base."""
+    python = shutil.which("python3", path="/usr/bin")
+    if python is None:
+        pytest.skip("no system Python here")
+    file = me.file("pip-s.txt", f"--index-url {index}\nalpha==1.0\n")
+    env = {"PATH": f"/usr/bin:{os.environ['PATH']}"}
+    done = build(me, "pip-site", env, file, "--system-site-packages")
+    config = done.python("import sys; print(open(sys.prefix + '/pyvenv.cfg').read())")
+    assert "include-system-site-packages = true" in config
+    assert done.python("import alpha; print(alpha.VERSION)") == "1.0\n"
+
+
+def test_update_rollback_and_lock(
+    me: Account, cray_python: dict[str, str], index: str, runtime: Path
+) -> None:
+    first = me.file("pip-1.txt", f"--index-url {index}\nalpha==1.0\n")
+    done = build(me, "pip-update", cray_python, first)
+    more = me.file("pip-2.txt", f"--index-url {index}\nalpha==2.0\n")
+    said = me.run(PIP, "update", done.prefix, "-r", more, env=cray_python)
+    assert said.returncode == 0, said.stderr
+    assert "~ alpha" in said.stderr and "+ beta" in said.stderr
+    assert done.python("import alpha; print(alpha.VERSION)") == "2.0\n"
+    me.ok(BIN / "containerize", "rollback", done.prefix)
+    assert done.python("import alpha; print(alpha.VERSION)") == "1.0\n"
+
+
+def test_the_lock_rebuilds_the_same_image(
+    me: Account, cray_python: dict[str, str], index: str, runtime: Path
+) -> None:
+    file = me.file("pip-3.txt", f"--index-url {index}\nalpha\n")
+    done = build(me, "pip-lock", cray_python, file)
+    lock = me.file("requirements.lock", (done.prefix / "current/requirements.lock").read_text())
+    digests = [done.manifest["image"]["sha256"]]
+    done.prefix.rename(me.work / "pip-lock-first")
+    digests.append(build(me, "pip-lock", cray_python, lock).manifest["image"]["sha256"])
+    assert digests[0] == digests[1]
+
+
+def test_a_project_file_with_extras_and_groups(
+    me: Account, cray_python: dict[str, str], index: str, runtime: Path
+) -> None:
+    folder = me.directory("project")
+    (folder / "pyproject.toml").write_text(
+        "[project]\nname = 'p'\nversion = '1'\ndependencies = []\n"
+        "[project.optional-dependencies]\nx = ['beta']\n"
+        "[dependency-groups]\ng = ['alpha==1.0']\n"
+    )
+    env = {**cray_python, "UV_DEFAULT_INDEX": index}
+    file = folder / "pyproject.toml"
+    done = build(me, "pip-project", env, file, "--extra", "x", "--group", "g")
+    code = "import alpha, beta; print(alpha.VERSION, beta.VERSION)"
+    assert done.python(code) == "1.0 1.0\n"
+    bad = me.run(PIP, "new", "--prefix", me.work / "pip-bad", file, "--extra", "y", env=env)
+    assert bad.returncode == ExitCode.INPUT and "no extra 'y'" in bad.stderr
+
+
+def test_a_python_that_has_gone_is_told_at_the_start(
+    me: Account, index: str, runtime: Path, tmp_path: Path
+) -> None:
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or "python3"
+    subprocess.run([python, "-m", "venv", "--without-pip", tmp_path / "py"], check=True)
+    env = {"PATH": f"{tmp_path}/py/bin:{os.environ['PATH']}"}
+    file = me.file("pip-4.txt", f"--index-url {index}\nalpha==1.0\n")
+    done = build(me, "pip-gone", env, file)
+    shutil.rmtree(tmp_path / "py")
+    failed = me.run(done.program("python3"), "-c", "pass")
+    assert failed.returncode == 1
+    assert f"has gone: {tmp_path}/py/bin/python3" in failed.stderr
+    assert "pip-containerize new" in failed.stderr
+
+
+def test_bad_requirements(me: Account, runtime: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.txt").write_text("--no-index\nno-such-distribution\n")
+    done = me.run(PIP, "new", "--prefix", tmp_path / "p", tmp_path / "bad.txt", cwd=tmp_path)
+    assert done.returncode == ExitCode.SCRIPT and "no-such-distribution" in done.stderr
+    missing = me.run(PIP, "new", "--prefix", tmp_path / "p", "none.txt", cwd=tmp_path)
+    assert missing.returncode == ExitCode.INPUT and "no such file" in missing.stderr
+    assert entries(tmp_path) == {"bad.txt"}
+
+
+def test_kinds_are_not_mixed(
+    me: Account, cray_python: dict[str, str], index: str, runtime: Path
+) -> None:
+    file = me.file("pip-5.txt", f"--index-url {index}\nbeta\n")
+    done = build(me, "pip-kind", cray_python, file)
+    refused = me.run(BIN / "conda-containerize", "update", done.prefix)
+    assert refused.returncode == ExitCode.PREFIX
+    assert "use pip-containerize update" in refused.stderr
+    history = json.loads(me.ok(BIN / "containerize", "list", done.prefix, "--json"))
+    assert len(history) == 1

@@ -1,0 +1,154 @@
+"""``wrap-install`` and ``wrap-container``."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.account import Account, own_account
+from tests.channel.elf import printing
+from tests.e2e.conftest import BIN, entries
+from wrapper.errors import ExitCode
+
+INSTALL = BIN / "wrap-install"
+CONTAINER = BIN / "wrap-container"
+
+
+# -- wrap-install --------------------------------------------------------------------------------
+@pytest.fixture
+def source(account: Account, request: pytest.FixtureRequest, runtime: Path) -> Path:
+    """An installation that has stored its own path, with links of every kind."""
+    root = account.directory(f"source-{abs(hash(request.node.name)) % 10**8}")
+    for name in ("bin", "lib"):
+        (root / name).mkdir()
+    tool = root / "bin/tool"
+    tool.write_text(f'#!/bin/sh\ncat "{root}/lib/data"; printf "%s\\n" "$@"\n')
+    tool.chmod(0o755)
+    (root / "bin/absolute").symlink_to(tool)
+    (root / "bin/relative").symlink_to("tool")
+    (root / "lib/data").write_text("data\n")
+    (root / "lib/hard").hardlink_to(root / "lib/data")
+    (root / "lib/secret").write_text("s\n")
+    (root / "lib/secret").chmod(0o600)
+    for path in root.rglob("*"):
+        account.owns(path)
+    return root
+
+
+def test_an_installation_becomes_an_image(account: Account, source: Path) -> None:
+    prefix = Path(f"{source}-wrapped")
+    account.ok(INSTALL, "-w", "bin", "--prefix", prefix, source)
+    for name in ("tool", "absolute", "relative"):
+        assert account.ok(prefix / "bin" / name, "a b", "") == "data\na b\n\n"
+    inside = (prefix / "current/_bin/absolute").readlink()
+    debug = prefix / "bin/_debug_exec"
+    assert account.ok(debug, "readlink", inside).strip() == str(inside.with_name("tool"))
+    same = account.ok(debug, "stat", "-c", "%i", f"{inside.parents[1]}/lib/data").strip()
+    assert account.ok(debug, "stat", "-c", "%i", f"{inside.parents[1]}/lib/hard").strip() == same
+
+
+def test_masking_covers_the_original(account: Account, source: Path) -> None:
+    prefix = Path(f"{source}-masked")
+    account.ok(INSTALL, "-w", "bin/tool", "--mask", "--prefix", prefix, source)
+    (source / "lib/data").write_text("changed on disk\n")
+    assert account.ok(prefix / "bin/tool") == "data\n\n"
+    assert entries(prefix / "bin") >= {"tool"} and not (prefix / "bin/relative").exists()
+    shutil.rmtree(source)
+    gone = account.run(prefix / "bin/tool")
+    assert gone.returncode == 1 and f"mkdir -p {source}" in gone.stderr
+    source.mkdir()
+    assert account.ok(prefix / "bin/tool") == "data\n\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-w", "bin", "nowhere"), "nowhere is not a directory"),
+        (("-w", "no/bin", "."), "'no/bin' is no program"),
+        (("-w", "b$n", "."), "cannot be wrapped"),
+    ],
+)
+def test_bad_installations(
+    me: Account, runtime: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = me.run(INSTALL, "--prefix", tmp_path / "p", *arguments, cwd=tmp_path)
+    assert done.returncode == ExitCode.INPUT
+    assert message in done.stderr
+    assert entries(tmp_path) == set()
+
+
+# -- wrap-container ------------------------------------------------------------------------------
+@pytest.fixture(scope="session")
+def image(account: Account, runtime: Path) -> Path:
+    """A container with static programs and nothing else: no shell, no libc."""
+    root = account.work / "scratch-root"
+    for directory in ("opt/tool/bin", "opt/other", "proc", "sys", "dev", "tmp", "etc"):
+        (root / directory).mkdir(parents=True)
+    for path, message in (
+        ("opt/tool/bin/hello", b"hello from the container\n"),
+        ("opt/tool/bin/bye", b"bye\n"),
+        ("opt/other/hello", b"another hello\n"),
+    ):
+        (root / path).write_bytes(printing(message))
+        (root / path).chmod(0o755)
+    (root / "opt/tool/bin/readme").write_text("no program\n")
+    target = account.work / "scratch.sqfs"
+    subprocess.run(
+        ["mksquashfs", root, target, "-quiet", "-no-progress", "-all-root"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return account.owns(target)
+
+
+def test_programs_of_a_container_are_wrapped(account: Account, image: Path) -> None:
+    prefix = account.work / "wrapped-container"
+    done = account.run(CONTAINER, "-w", "/opt/tool/bin,/opt/other/hello", "--prefix", prefix, image)
+    assert done.returncode == 0, done.stderr
+    assert "hello is /opt/tool/bin/hello; /opt/other/hello is left out" in done.stderr
+    assert account.ok(prefix / "bin/hello") == "hello from the container\n"
+    assert account.ok(prefix / "bin/bye") == "bye\n"
+    assert not (prefix / "bin/readme").exists()
+    assert not (prefix / "current/img.sqfs").exists(), "the image is referenced, not copied"
+
+
+def test_an_image_that_has_gone_is_told(account: Account, image: Path) -> None:
+    copy = account.owns(Path(shutil.copy(image, account.work / "copy.sqfs")))
+    prefix = account.work / "wrapped-copy"
+    account.ok(CONTAINER, "-w", "/opt/tool/bin", "--prefix", prefix, copy)
+    copy.unlink()
+    done = account.run(prefix / "bin/hello")
+    assert done.returncode == 1
+    assert "the container image has gone" in done.stderr and str(copy) in done.stderr
+
+
+def test_a_uri_that_cannot_be_pulled(me: Account, runtime: Path, tmp_path: Path) -> None:
+    uri = f"docker-archive:{tmp_path}/none.tar"
+    done = me.run(CONTAINER, "-w", "/opt/bin", "--prefix", tmp_path / "p", uri)
+    assert done.returncode == ExitCode.CHANNEL
+    assert "cannot pull docker-archive:" in done.stderr
+    assert entries(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("-w", "/opt/tool/bin", "nowhere.sif"), ExitCode.INPUT, "no such image"),
+        (("-w", "/no/such", "IMAGE"), ExitCode.INPUT, "'/no/such' is no program"),
+        (("-w", "opt/tool/bin", "IMAGE"), ExitCode.INPUT, "not an absolute path"),
+        (("-w", "/opt/tool/bin", "/etc/hostname"), ExitCode.TOOL, "cannot be started"),
+    ],
+)
+def test_bad_containers(
+    image: Path, tmp_path: Path, arguments: tuple[str, ...], code: ExitCode, message: str
+) -> None:
+    words = [str(image) if word == "IMAGE" else word for word in arguments]
+    me = own_account(tmp_path / "account")
+    tmp_path = me.directory("place")
+    done = me.run(CONTAINER, "--prefix", tmp_path / "p", *words, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert entries(tmp_path) == set()

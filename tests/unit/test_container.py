@@ -1,0 +1,115 @@
+"""The container of a build: what programs in it see, how their failures are told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.conftest import Program, names
+from wrapper.console import Console
+from wrapper.container import BuildContainer
+from wrapper.errors import ScriptError
+from wrapper.runtime import Runtime
+
+# Records its arguments and environment beside itself, and then does what FAKE says.
+RECORD = """\
+printf '%s\\0' "$@" >"${0%/*}/argv"
+/usr/bin/env -0 >"${0%/*}/environ"
+eval "$SINGULARITYENV_FAKE"
+"""
+
+
+@pytest.fixture
+def container(program: Program, console: Console, tmp_path: Path) -> BuildContainer:
+    runtime = program("apptainer", RECORD)
+    (tmp_path / "scratch").mkdir()
+    return BuildContainer(
+        runtime=Runtime(path=runtime, name="apptainer", version="1.4.5"),
+        skeleton=tmp_path / "skeleton.sqfs",
+        tree=tmp_path / "tree",
+        install_path="/containerize-1",
+        scratch=tmp_path / "scratch",
+        console=console,
+        environ={"PATH": "/usr/bin:/bin$x", "HOME": "/h", "PYTHONPATH": "/p", "PIP_INDEX_URL": "u"},
+    )
+
+
+def recorded(container: BuildContainer, name: str) -> list[str]:
+    data = (container.runtime.path.parent / name).read_bytes()
+    return [os.fsdecode(word) for word in data.split(b"\0")[:-1]]
+
+
+def environment(container: BuildContainer) -> dict[str, str]:
+    pairs = (item.partition("=") for item in recorded(container, "environ"))
+    return {name: value for name, _, value in pairs}
+
+
+def test_the_tree_is_at_its_place_beside_the_whole_host(container: BuildContainer) -> None:
+    container.run(["prog", "a b", ""], what="x")
+    argv = recorded(container, "argv")
+    binds = argv[argv.index("-B") + 1].split(",")
+    assert binds[-1] == f"{container.tree}:/containerize-1"
+    assert {"/usr", "/tmp"} <= set(binds)
+    assert argv[argv.index("-B") + 2 :] == [str(container.skeleton), "prog", "a b", ""]
+    assert argv[argv.index("--home") + 1] == "/h"
+
+
+def test_programs_start_in_the_scratch_directory_unless_told(container: BuildContainer) -> None:
+    container.run(["prog"], what="x")
+    argv = recorded(container, "argv")
+    assert argv[argv.index("--pwd") + 1] == str(container.scratch)
+    container.run(["prog"], what="x", cwd=Path("/inside"))
+    argv = recorded(container, "argv")
+    assert argv[argv.index("--pwd") + 1] == "/inside"
+
+
+def test_the_environment_comes_first_on_path(container: BuildContainer) -> None:
+    container.run(["prog"], what="x", path=[Path("/more")])
+    seen = environment(container)
+    expected = "/containerize-1/bin:/more:/usr/bin:/bin\\$x"
+    assert seen["SINGULARITYENV_PATH"] == seen["APPTAINERENV_PATH"] == expected
+
+
+def test_programs_see_what_a_build_needs_and_nothing_of_the_user(
+    container: BuildContainer,
+) -> None:
+    container.run(["prog"], what="x", env={"MORE": "1", "HOME": "/other"})
+    seen = environment(container)
+    assert (seen["MORE"], seen["HOME"], seen["PIP_INDEX_URL"]) == ("1", "/other", "u")
+    assert "PYTHONPATH" not in seen
+
+
+def test_nothing_is_written_to_the_home(container: BuildContainer) -> None:
+    container.run(["prog"], what="x")
+    seen = environment(container)
+    scratch = str(container.scratch)
+    assert seen["TMPDIR"] == scratch
+    for family in ("SINGULARITY", "APPTAINER"):
+        for kind in ("CACHEDIR", "CONFIGDIR", "TMPDIR"):
+            assert seen[f"{family}_{kind}"] == scratch
+
+
+def test_a_failure_is_told_by_what_it_was_to_the_user(container: BuildContainer) -> None:
+    with pytest.raises(ScriptError) as caught:
+        container.run(
+            ["prog"],
+            what="the post-link script of x",
+            env={"SINGULARITYENV_FAKE": "echo why; exit 7"},
+        )
+    assert caught.value.what == "the post-link script of x failed with status 7"
+    assert caught.value.detail == "why"
+    assert caught.value.__suppress_context__
+    assert names(container.scratch) == set()
+
+
+def test_progress_is_taken_from_the_output(container: BuildContainer) -> None:
+    seen: list[str] = []
+
+    def on_line(line: str) -> bool:
+        seen.append(line)
+        return True
+
+    container.run(["prog"], what="x", env={"SINGULARITYENV_FAKE": "echo 1"}, on_line=on_line)
+    assert seen == ["1\n"]

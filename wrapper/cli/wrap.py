@@ -1,0 +1,69 @@
+"""``wrap-container`` and ``wrap-install``: programs that exist already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.cli.options import COMPRESSION, ENVIRON, FILE, PREFIX, TMPDIR, WRAPPER_PATHS, apply
+from wrapper.console import Console
+
+
+@click.command("wrap-container", context_settings=CONTEXT)
+@click.version_option(package_name="containerize", prog_name="wrap-container")
+@click.argument("image", metavar="IMAGE")
+@apply(PREFIX, WRAPPER_PATHS, ENVIRON, TMPDIR, common_options)
+def wrap_container(**options: Any) -> None:
+    """Make programs of the container IMAGE available as if they were installed.
+
+    IMAGE is a SIF file, a sandbox directory or a URI that the runtime can pull (docker://…). A
+    file is used where it is; keep it there. PATHS are absolute inside the container.
+
+    \b
+    Example:
+      wrap-container -w /opt/julia/bin --prefix /projappl/project_x/julia julia.sif
+    """
+    _run(options, "container")
+
+
+@click.command("wrap-install", context_settings=CONTEXT)
+@click.version_option(package_name="containerize", prog_name="wrap-install")
+@click.argument("source", type=FILE, metavar="SRC")
+@apply(PREFIX, WRAPPER_PATHS)
+@click.option(
+    "--mask",
+    is_flag=True,
+    help="Let programs see the image at the path SRC itself: for installations that have stored "
+    "their own path. SRC must stay, but may be emptied.",
+)
+@apply(ENVIRON, TMPDIR, COMPRESSION, common_options)
+def wrap_install(**options: Any) -> None:
+    """Put the installation in the directory SRC into one image, with shims for its programs.
+
+    PATHS are relative to SRC. SRC itself is not changed.
+
+    \b
+    Example:
+      wrap-install -w bin --mask --prefix /projappl/project_x/tool /projappl/project_x/tool-1.0
+    """
+    _run(options, "install")
+
+
+def _run(options: dict[str, Any], kind: str) -> None:
+    verbosity, debug = options.pop("verbosity"), options.pop("debug")
+    paths = options.pop("wrapper_paths")
+    options["wrapper_paths"] = tuple(path for word in paths for path in word.split(",") if path)
+
+    def work(console: Console) -> None:
+        from wrapper import models, pipeline
+        from wrapper.cli import report
+
+        if kind == "container":
+            result = pipeline.wrap_container(models.WrapContainerRequest(**options), console)
+        else:
+            result = pipeline.wrap_install(models.WrapInstallRequest(**options), console)
+        console.info(report.describe(result))
+
+    run_command(work, verbosity=verbosity, debug=debug)

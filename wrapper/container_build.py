@@ -1,0 +1,225 @@
+"""Wrapping programs of an existing container: no image of ours, only shims into it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wrapper import process, shims
+from wrapper.build import Staging
+from wrapper.console import Console
+from wrapper.errors import ChannelError, InputError, ToolError
+from wrapper.models import Activation, TreeSize
+from wrapper.process import ToolFailed
+from wrapper.record import write_record
+from wrapper.runtime import Runtime, home_of
+from wrapper.tree import is_plain_name
+
+_URI = re.compile(r"[a-z][a-z0-9+-]*:")
+_HOST = "/.containerize-host"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A container image: a path outside, and whether the installation owns it."""
+
+    path: Path
+    owned: bool
+
+
+def find_image(
+    name: str, *, runtime: Runtime, staging: Path, scratch: Path, console: Console
+) -> Image:
+    """The image that the user named: a file or directory, or a URI that is pulled.
+
+    A path is referenced where it is (links resolved); an image from a URI becomes
+    ``container.sif`` in ``staging``.
+
+    :raises InputError: there is no such file. :raises ChannelError: the URI cannot be pulled.
+    """
+    path = Path(name).absolute()
+    if path.exists():
+        return Image(path=path.resolve(), owned=False)
+    if not _URI.match(name):
+        raise InputError(
+            f"no such image: {name}",
+            where=path,
+            hint="name a SIF file, a sandbox directory or a URI such as docker://…",
+        )
+    target = staging / "container.sif"
+    with console.step(f"Pulling {name}"):
+        try:
+            process.run(
+                [runtime.path, "-s", "build", target, name],
+                console=console,
+                env=_environment(scratch, os.environ),
+            )
+        except ToolFailed as error:
+            raise ChannelError(
+                f"cannot pull {name}",
+                where=name,
+                hint="check the name, your network and your access to the registry",
+                detail=error.detail,
+            ) from None
+    return Image(path=target, owned=True)
+
+
+def programs(
+    image: Path,
+    paths: Sequence[str],
+    *,
+    runtime: Runtime,
+    scratch: Path,
+    console: Console,
+) -> dict[str, str]:
+    """Programs of an image for ``-w`` paths, of whole directories where one is named.
+
+    :param paths: absolute, inside the image; the first of two programs of one name counts.
+    :returns: name -> absolute path inside. :raises InputError: a path is not in the image.
+    """
+    found: dict[str, str] = {}
+    for path, listed in _listing(image, paths, runtime, scratch, console).items():
+        if not listed:
+            raise InputError(
+                f"'{path}' is no program and no directory with programs in the image",
+                where=image,
+                hint="paths are absolute inside the container: -w /opt/venv/bin",
+            )
+        for program in listed:
+            name = program.rsplit("/", 1)[-1]
+            if not is_plain_name(name):
+                console.warning(f"no shim for a program with such a name: {name!r}")
+            elif name in found and found[name] != program:
+                console.warning(f"{name} is {found[name]}; {program} is left out")
+            else:
+                found[name] = program
+    return found
+
+
+def _listing(
+    image: Path, paths: Sequence[str], runtime: Runtime, scratch: Path, console: Console
+) -> dict[str, list[str]]:
+    """Executables below each path, found by the host's own find: an image may have no shell."""
+    listed: dict[str, list[str]] = {path: [] for path in paths}
+    current = ""
+
+    def on_line(line: str) -> bool:
+        nonlocal current
+        text = line.rstrip("\n")
+        if text.startswith("begin:"):
+            current = text.removeprefix("begin:")
+        elif text.startswith("found:"):
+            listed[current].append(text.removeprefix("found:"))
+        else:
+            return False
+        return True
+
+    for path in paths:
+        on_line(f"begin:{path}\n")
+        condition = ["-maxdepth", "1", "(", "-type", "f", "-o", "-type", "l", ")"]
+        command = [*_host_program("find"), path, *condition, "-perm", "/111", "-printf"]
+        argv = runtime.exec_argv(
+            image,
+            [f"/:{_HOST}"],
+            [*command, "found:%p\\n"],
+            cwd=Path("/"),
+            home=home_of(os.environ),
+        )
+        try:
+            process.run(
+                argv, console=console, env=_environment(scratch, os.environ), on_line=on_line
+            )
+        except ToolFailed as error:
+            if not listed[path] and "No such file" in error.detail:
+                continue
+            raise ToolError(
+                "the container cannot be started",
+                where=image,
+                hint="is it an image that this runtime accepts?",
+                detail=error.detail,
+            ) from None
+    return {path: sorted(names) for path, names in listed.items()}
+
+
+def _host_program(name: str) -> list[str]:
+    """A program of the host, to be run in a container that has the host's root at ``_HOST``.
+
+    Its loader and libraries are the host's too, whatever libc the image has.
+    """
+    program = shutil.which(name)
+    assert program is not None, f"no {name} on this host"
+    loaders = sorted(Path("/lib64").glob("ld-linux-*.so.*"))
+    folders = {str(Path(library).parent) for library in _libraries(program)}
+    libraries = ":".join(f"{_HOST}{folder}" for folder in sorted(folders))
+    loader = f"{_HOST}{loaders[0].resolve()}"
+    return [loader, "--library-path", libraries, f"{_HOST}{Path(program).resolve()}"]
+
+
+def _libraries(program: str) -> list[str]:
+    answer = process.capture(["ldd", program], env=process.base_environment(os.environ))
+    return [str(Path(path).resolve()) for path in re.findall(r"=> (/\S+)", answer)]
+
+
+def _environment(scratch: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The runtime's caches belong into the build directory, not to $HOME."""
+    places = {
+        f"{family}_{kind}": str(scratch)
+        for family in ("SINGULARITY", "APPTAINER")
+        for kind in ("CACHEDIR", "CONFIGDIR", "TMPDIR")
+    }
+    return {**process.base_environment(environ), **places}
+
+
+def write(
+    image: Image,
+    programs: Mapping[str, str],
+    variables: Mapping[str, str],
+    *,
+    staging: Staging,
+    inside: str,
+    runtime: Runtime,
+    log: Path,
+) -> dict[str, Any]:
+    """Complete the staging directory; returns the manifest.
+
+    :param inside: the directory by which a shim sees that it runs in this container.
+    """
+    reference = image.path.name if image.owned else str(image.path)
+    staging.write_programs(programs, "", shims.shim(staging.prefix, runtime.path))
+    staging.write_links(inside)
+    env = shims.environment_file(
+        generation=staging.generation,
+        install_path=inside,
+        links=(),
+        activation=Activation(assign=variables),
+        image=reference,
+    )
+    (staging.directory / "env").write_text(env)
+    return write_record(
+        staging.directory,
+        facts={
+            "kind": "container",
+            "generation": staging.generation,
+            "prefix": str(staging.prefix),
+            "install_path": inside,
+            "base": {"kind": "image", "path": reference},
+            "runtime": {
+                "name": runtime.name,
+                "version": runtime.version,
+                "path": str(runtime.path),
+            },
+            "variables": dict(variables),
+            "packages": [],
+            "programs": len(programs),
+        },
+        packages=(),
+        inputs=(),
+        size=TreeSize(files=0, size=0),
+        image=image.path,
+        log=log,
+    )

@@ -1,0 +1,83 @@
+"""Wrapping an installation that lies on disk: a copy of it becomes the image."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wrapper import process, tree, workspace
+from wrapper.activate import conda_variables
+from wrapper.build import Build
+from wrapper.container import BuildContainer
+from wrapper.errors import InputError
+
+
+@dataclass(kw_only=True)
+class CopyBuild(Build):
+    """:ivar source: the installation, outside. :ivar mask: whether programs are to see the image
+    at the source's own path, so that paths which it stored stay true.
+    """
+
+    kind = "install"
+    source: Path
+    mask: bool = False
+
+    def prepare(self) -> None:
+        size = sum(
+            Path(folder, name).lstat().st_size
+            for folder, _, names in os.walk(self.source)
+            for name in names
+        )
+        hint = f"name a larger file system with --tmpdir or {workspace.TMPDIR_VARIABLE}"
+        workspace.require_space(self.space.root, size, "a copy of the installation", hint)
+
+    def populate(self, container: BuildContainer) -> None:
+        with self.console.step(f"Copying {self.source}"):
+            # cp keeps hard links, links, times and permissions.
+            process.run(
+                ["cp", "-a", "--", f"{self.source}/.", str(self.tree)],
+                console=self.console,
+                env=process.base_environment(container.environ),
+            )
+            if not self.mask:
+                self._move_links()
+
+    def _move_links(self) -> None:
+        """Let absolute links into the source lead into the copy."""
+        for folder, names, leaves in os.walk(self.tree):
+            for path in (Path(folder, name) for name in (*names, *leaves)):
+                if not path.is_symlink():
+                    continue
+                target = path.readlink()
+                if target.is_absolute() and target.is_relative_to(self.source):
+                    path.unlink()
+                    path.symlink_to(self.install_path / target.relative_to(self.source))
+
+    def own_variables(self) -> dict[str, str]:
+        if (self.tree / "conda-meta").is_dir():
+            return conda_variables(self.program_root())
+        return {}
+
+    def programs(self) -> dict[str, str]:
+        return tree.wrapped(self.tree, str(self.source), self.wrapper_paths)
+
+    def program_root(self) -> str:
+        return str(self.source) if self.mask else self.install_path
+
+    def mask_path(self) -> str:
+        return str(self.source) if self.mask else ""
+
+    def own_facts(self) -> dict[str, Any]:
+        return {"source": str(self.source), "mask": self.mask}
+
+
+def check_source(source: Path) -> Path:
+    """The installation's real path. :raises InputError: it is no directory that we can read."""
+    path = source.absolute()
+    if not path.is_dir():
+        raise InputError(f"{source} is not a directory", where=path, hint="name an installation")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise InputError(f"{source} cannot be read", where=path, hint="check its permissions")
+    return path.resolve()
