@@ -199,7 +199,7 @@ def write(
         activation=Activation(assign=variables),
         image=reference,
     )
-    (staging.directory / "env").write_text(env)
+    (staging.directory / "env").write_text(env, encoding="utf-8", errors="surrogateescape")
     return write_record(
         staging.directory,
         facts={

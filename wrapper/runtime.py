@@ -113,7 +113,7 @@ def host_binds(root: Path = Path("/")) -> list[str]:
         if os.path.isdir(entry)  # noqa: PTH112 - false, not raised, where a mount is stale
         and not entry.is_symlink()
         and f"/{entry.name}" not in NEVER_BOUND
-        and not re.search(r"[:,\\\n]", entry.name)
+        and not re.search(r"^\.|[:,\\\n]", entry.name)  # hidden ones the shim's /* leaves out
     ]
 
 

@@ -35,17 +35,23 @@ def has(installation: Installation, module: str) -> bool:
 
 
 @pytest.fixture
-def base(account: Account, build: Builder, request: pytest.FixtureRequest) -> Installation:
+def base(me: Account, build: Builder, request: pytest.FixtureRequest) -> Installation:
     """An installation of one test's own."""
-    name = f"u{abs(hash(request.node.name)) % 10**8}"
-    return build(account, name, "python", "demo-noarch")
+    return build(me, request.node.name, "python", "demo-noarch")
+
+
+@pytest.fixture
+def everyones(account: Account, build: Builder) -> Installation:
+    """The same for every account."""
+    return build(account, "to-update", "python", "demo-noarch")
 
 
 def env(installation: Installation, channel: Path, *specs: str) -> Path:
     return installation.account.file("changed.yml", environment_text(channel, *specs))
 
 
-def test_an_update_adds_removes_and_lists(base: Installation, channel: Path) -> None:
+def test_an_update_adds_removes_and_lists(everyones: Installation, channel: Path) -> None:
+    base = everyones
     more = env(base, channel, "python", "demo-noarch", "demo-tool", "demo-activate")
     said = change(base, more)
     assert "+ demo-tool" in said and "2 added (demo-activate, demo-tool)" in said
@@ -84,9 +90,9 @@ def test_rollback_and_prune(base: Installation, channel: Path) -> None:
     assert "there is no generation 9" in missing.stderr
 
 
-def test_an_update_keeps_what_it_does_not_name(account: Account, build: Builder) -> None:
+def test_an_update_keeps_what_it_does_not_name(me: Account, build: Builder) -> None:
+    account = me
     account.file("kept.env", "KEPT=yes\n")
-    account.file("extra.sh", 'printf "#!/bin/sh\\necho extra\\n" >"$env_root/x"; chmod +x x\n')
     account.file("extra.sh", 'cd "$env_root"; printf "#!/bin/sh\\necho x\\n" >x; chmod +x x\n')
     options = ("--environ", "kept.env", "--post-install", "extra.sh", "-w", "x")
     done = build(account, "keeps", "python", "demo-noarch", options=options)

@@ -175,7 +175,7 @@ def write_environment(
     install_path: str = NOWHERE,
     links: Sequence[str] = (),
     activation: Activation | None = None,
-    required_program: str = "",
+    **facts: str,
 ) -> None:
     """The file ``env`` of a generation, as a build writes it."""
     text = shims.environment_file(
@@ -183,7 +183,7 @@ def write_environment(
         install_path=install_path,
         links=links,
         activation=activation or Activation(),
-        required_program=required_program,
+        **facts,
     )
     path = prefix / ".generations" / str(generation) / "env"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -173,6 +173,72 @@ def test_a_program_of_the_host_that_has_gone_is_named(prefix: Prefix, tmp_path: 
     assert f"has gone: {python}" in call.stderr.splitlines()[0]
 
 
+# -- images with a system of their own -------------------------------------------------------------
+SYSTEM = {"/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/opt", "/root", "/run", "/sbin"}
+SYSTEM |= {"/srv", "/usr", "/var"}
+
+
+@pytest.fixture
+def wrapped(prefix: Prefix, tmp_path: Path) -> Prefix:
+    """An installation around another container image."""
+    (tmp_path / "ju lia.sif").touch()
+    write_environment(prefix.root, image=str(tmp_path / "ju lia.sif"))
+    return prefix
+
+
+def test_the_other_image_is_started_and_keeps_its_system(wrapped: Prefix, tmp_path: Path) -> None:
+    call = wrapped.run()
+    assert call.image == str(tmp_path / "ju lia.sif")
+    generation = f"{wrapped.root}/.generations/1"
+    assert call.binds[-2:] == [ours(wrapped), f"{generation}:{NOWHERE}"]
+    assert sorted(call.binds[:-2]) == [path for path in TOP if path not in SYSTEM]
+
+
+def test_an_image_in_the_generation_itself(prefix: Prefix) -> None:
+    write_environment(prefix.root, image="container.sif")
+    (prefix.root / ".generations/1/container.sif").touch()
+    assert prefix.run().image == f"{prefix.root}/.generations/1/container.sif"
+
+
+def test_an_image_that_has_gone_is_named(wrapped: Prefix, tmp_path: Path) -> None:
+    (tmp_path / "ju lia.sif").unlink()
+    call = wrapped.call(wrapped.program())
+    assert (call.started, call.status) == (False, 1)
+    assert f"the container image has gone: {tmp_path}/ju lia.sif" in call.stderr
+
+
+def test_a_home_that_the_images_system_would_hide_is_bound(wrapped: Prefix) -> None:
+    assert wrapped.run(env={"HOME": "/usr/share"}).binds[0] == "/usr/share"
+    assert "/usr/nowhere" not in wrapped.run(env={"HOME": "/usr/nowhere"}).binds
+    assert "/tmp/" not in wrapped.run(env={"HOME": "/tmp/"}).binds
+
+
+@pytest.mark.parametrize("name", ["APPTAINERENV_PREPEND_PATH", "SINGULARITYENV_PREPEND_PATH"])
+def test_the_images_own_path_is_kept_behind_ours_and_the_users(wrapped: Prefix, name: str) -> None:
+    plain, given = wrapped.run(), wrapped.run(env={name: "/mine"})
+    for family in ("APPTAINERENV", "SINGULARITYENV"):
+        assert plain.variable(f"{family}_PATH") is None
+        assert plain.variable(f"{family}_PREPEND_PATH") == f"{wrapped.root}/bin"
+        assert given.variable(f"{family}_PREPEND_PATH") == f"{wrapped.root}/bin:/mine"
+
+
+def test_libraries_of_the_host_are_not_handed_to_it(wrapped: Prefix) -> None:
+    call = wrapped.run(env={"LD_LIBRARY_PATH": "/host/lib"})
+    assert call.variable("APPTAINERENV_LD_LIBRARY_PATH") is None
+
+
+def test_an_installation_that_stored_its_path_is_seen_there(prefix: Prefix, tmp_path: Path) -> None:
+    mask = tmp_path / "to ol"
+    mask.mkdir()
+    write_environment(prefix.root, mask=str(mask))
+    image = f"{prefix.root}/.generations/1/img.sqfs"
+    assert prefix.run().binds[-1] == f"{image}:{mask}:image-src={NOWHERE}"
+    mask.rmdir()
+    call = prefix.call(prefix.program())
+    assert (call.started, call.status) == (False, 1)
+    assert f"{mask} has gone" in call.stderr
+
+
 # -- other installations at the same time ----------------------------------------------------------
 def other(root: Path, number: int) -> list[str]:
     """Another installation; returns the binds that bring it in."""
@@ -209,6 +275,14 @@ def test_an_other_is_bound_at_its_physical_path(prefix: Prefix, tmp_path: Path, 
 def test_itself_under_another_name_is_not_doubled(prefix: Prefix, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(prefix.root)
     assert prefix.run(env={"CONTAINERIZE_WITH": f"{tmp_path}/link"}).binds[-1] == ours(prefix)
+
+
+def test_an_other_with_an_image_of_its_own_cannot_be_added(prefix: Prefix, tmp_path: Path) -> None:
+    other(tmp_path / "one", 5)
+    write_environment(tmp_path / "one", generation=5, image="/julia.sif")
+    call = prefix.call(prefix.program(), env={"CONTAINERIZE_WITH": f"{tmp_path}/one"})
+    assert (call.started, call.status) == (False, 1)
+    assert "wraps another container" in call.stderr
 
 
 @pytest.mark.parametrize("posix", [None, "1"])

@@ -14,7 +14,8 @@ from wrapper.models import Activation, Guarded
 
 TEMPLATE = (files("wrapper") / "templates/shim.sh").read_text()
 # What the shim is there to read and to change, and what bash itself sets in every process.
-MEANT = {"CONTAINERIZE_WITH", "CONTAINERIZE_RUNTIME", "PATH", "PWD", "OLDPWD", "IFS"}
+MEANT = {"CONTAINERIZE_WITH", "CONTAINERIZE_RUNTIME", "PATH"}
+MEANT |= {"PWD", "OLDPWD", "IFS", "SHELLOPTS"}
 MEANT |= {"SINGULARITY_BIND", "SINGULARITY_BINDPATH", "APPTAINER_BIND", "APPTAINER_BINDPATH"}
 WORDS = {
     word
@@ -100,10 +101,15 @@ def test_settings_of_the_shell_change_nothing(prefix: Prefix, name: str, value: 
     assert call.argv == plain.argv
 
 
-def test_a_path_of_bash_s_own_is_not_exported_where_there_was_none(prefix: Prefix) -> None:
+def test_bashs_default_path_is_not_exported_where_there_was_none(prefix: Prefix) -> None:
     call = prefix.run(env={"PATH": None})
     assert call.variable("PATH") is None
     assert (call.variable("SINGULARITYENV_PATH") or "").startswith(f"{prefix.root}/bin:/")
+
+
+def test_the_shims_own_options_do_not_reach_a_bash_inside(prefix: Prefix) -> None:
+    options = prefix.run(env={"SHELLOPTS": "pipefail"}).variable("SHELLOPTS")
+    assert options and "privileged" not in options
 
 
 # -- PATH ----------------------------------------------------------------------------------------
@@ -139,7 +145,7 @@ def test_a_path_that_the_user_gave_the_runtime_is_respected(prefix: Prefix, fami
     assert got == f"{prefix.root}/bin:/mine:$HOME/bin"
 
 
-def test_the_host_s_path_is_escaped_for_the_runtimes_shell(prefix: Prefix) -> None:
+def test_the_hosts_path_is_escaped_for_the_runtimes_shell(prefix: Prefix) -> None:
     got = inside(prefix, "PATH", PATH=r"/a$HOME:/b`x`:/c\d:/usr/bin")
     assert got == rf"{prefix.root}/bin:/a\$HOME:/b\`x\`:/c\\d:/usr/bin"
 
@@ -301,6 +307,13 @@ def test_the_scripts_shell_reads_no_startup_file_and_no_functions(
     seen = program_environment(prefix, {"BASH_ENV": str(startup), "BASH_FUNC_exec%%": function})
     assert (seen["BASH_ENV"], seen["BASH_FUNC_exec%%"]) == (str(startup), function)
     assert not (tmp_path / "read").exists() and not (prefix.out / "pwned").exists()
+
+
+def test_the_scripts_shells_own_options_do_not_reach_a_bash_inside(
+    install: Install, tmp_path: Path
+) -> None:
+    seen = program_environment(scripted(install, tmp_path, ""), {"SHELLOPTS": "pipefail"})
+    assert "privileged" not in seen["SHELLOPTS"]
 
 
 def test_the_program_takes_the_place_of_the_scripts_shell(install: Install, tmp_path: Path) -> None:

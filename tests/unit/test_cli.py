@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from wrapper import pipeline
+from wrapper import __version__, cli, pipeline
 from wrapper.cli import common, conda_containerize, containerize
 from wrapper.errors import (
     BusyError,
@@ -31,20 +31,23 @@ from wrapper.errors import (
 from wrapper.models import NewRequest
 from wrapper.models import Result as Built
 
-GROUPS = [conda_containerize, containerize]
+INSTALLED: list[click.Command] = [getattr(cli, name) for name in cli.__all__]
 
 
-def commands() -> Iterator[tuple[str, click.Group, list[str], click.Command]]:
-    """Every command: a title, its group, the words that lead to it, itself."""
-    for group in GROUPS:
-        yield str(group.name), group, [], group
-        for name, command in group.commands.items():
-            yield f"{group.name} {name}", group, [name], command
+def commands() -> Iterator[tuple[str, click.Command, list[str], click.Command]]:
+    """Every command: a title, its program, the words that lead to it, itself."""
+    for program in INSTALLED:
+        yield str(program.name), program, [], program
+        if isinstance(program, click.Group):
+            for name, command in program.commands.items():
+                yield f"{program.name} {name}", program, [name], command
 
 
 EVERY = list(commands())
 each_command = pytest.mark.parametrize(
-    ("group", "words", "command"), [entry[1:] for entry in EVERY], ids=[entry[0] for entry in EVERY]
+    ("program", "words", "command"),
+    [entry[1:] for entry in EVERY],
+    ids=[entry[0] for entry in EVERY],
 )
 
 
@@ -63,17 +66,17 @@ def stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
 
-def invoke(group: click.Group, *words: str | Path) -> Result:
-    return CliRunner().invoke(group, [str(word) for word in words])
+def invoke(program: click.Command, *words: str | Path) -> Result:
+    return CliRunner().invoke(program, [str(word) for word in words])
 
 
 # -- help ----------------------------------------------------------------------------------------
 @each_command
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_is_help(
-    group: click.Group, words: list[str], command: click.Command, option: str
+    program: click.Command, words: list[str], command: click.Command, option: str
 ) -> None:
-    result = invoke(group, *words, option)
+    result = invoke(program, *words, option)
     assert (result.exit_code, result.stderr) == (0, "")
     assert "Usage:" in result.stdout and "Traceback" not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
@@ -81,7 +84,7 @@ def test_help_is_help(
 
 @each_command
 def test_everything_is_explained(
-    group: click.Group, words: list[str], command: click.Command
+    program: click.Command, words: list[str], command: click.Command
 ) -> None:
     assert command.help and command.help.splitlines()[0].endswith(".")
     unexplained = {
@@ -94,18 +97,16 @@ def test_everything_is_explained(
 
 @each_command
 def test_arguments_have_readable_names(
-    group: click.Group, words: list[str], command: click.Command
+    program: click.Command, words: list[str], command: click.Command
 ) -> None:
     arguments = [p for p in command.params if isinstance(p, click.Argument)]
     assert all(argument.metavar for argument in arguments)
 
 
-@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
-def test_the_version_is_told(group: click.Group) -> None:
-    from wrapper import __version__
-
-    result = invoke(group, "--version")
-    assert (result.exit_code, result.stdout) == (0, f"{group.name}, version {__version__}\n")
+@pytest.mark.parametrize("program", INSTALLED, ids=lambda program: program.name)
+def test_the_version_is_told(program: click.Command) -> None:
+    result = invoke(program, "--version")
+    assert (result.exit_code, result.stdout) == (0, f"{program.name}, version {__version__}\n")
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,7 @@ def test_wrong_usage_is_clicks_to_tell(words: list[str]) -> None:
 
 # -- requests ------------------------------------------------------------------------------------
 MANIFEST = {
+    "kind": "conda",
     "tree": {"files": 10, "size": 2000},
     "image": {"sha256": "0", "size": 1000},
     "programs": 3,

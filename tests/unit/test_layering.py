@@ -7,6 +7,7 @@ module has to find its place here.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,12 +30,13 @@ LAYERS: list[set[str]] = [
     {"generations"},
     STEPS,
     {"build"},
-    {"conda_build", "pip_build"},
+    {"conda_build", "pip_build", "copy_build", "container_build", "past"},
     {"pipeline", "conda_command"},  # conda_command runs inside a build's container
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-COMPOSERS = {"build", "conda_build", "pip_build", "pipeline", "conda_command"}
+COMPOSERS = {"build", "conda_build", "pip_build", "copy_build", "container_build"}
+COMPOSERS |= {"pipeline", "conda_command"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
 ONLY_IN = {
@@ -49,12 +51,12 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-TREES = {path: ast.parse(path.read_text()) for path in MODULES}
+NODES = {path: list(ast.walk(ast.parse(path.read_text()))) for path in MODULES}
 
 
 def imported(path: Path) -> Iterator[str]:
     """Dotted names of all that a module imports, wherever it does."""
-    for node in ast.walk(TREES[path]):
+    for node in NODES[path]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -63,6 +65,7 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@functools.cache
 def own_imports(path: Path) -> set[str]:
     """Modules of the package, by their names in ``LAYERS``."""
     names = {name.split(".")[1] for name in imported(path) if name.startswith("wrapper.")}
@@ -119,7 +122,7 @@ def test_programs_are_started_in_one_place() -> None:
     def rule(path: Path) -> set[str]:
         return {
             node.attr
-            for node in ast.walk(TREES[path])
+            for node in NODES[path]
             if isinstance(node, ast.Attribute)
             and isinstance(node.value, ast.Name)
             and node.value.id == "os"
@@ -137,9 +140,7 @@ def test_modules_stay_small() -> None:
 def test_functions_stay_small() -> None:
     def rule(path: Path) -> set[str]:
         functions = (
-            node
-            for node in ast.walk(TREES[path])
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            node for node in NODES[path] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         )
         return {f.name for f in functions if (f.end_lineno or 0) - f.lineno + 1 >= 60}
 

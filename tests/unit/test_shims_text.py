@@ -70,7 +70,7 @@ def test_a_value_that_looks_like_a_token_stays_a_value(template: Path) -> None:
 def test_every_template_is_there_and_begins_as_a_script() -> None:
     folder = resources.files("wrapper") / "templates"
     names = {entry.name for entry in folder.iterdir() if entry.name.endswith(".sh")}
-    assert names == {"shim.sh", "list-packages.sh", "probe.sh", "run-active.sh"}
+    assert {"shim.sh", "list-packages.sh", "probe.sh", "run-active.sh"} <= names
     for name in names:
         assert (folder / name).read_text().startswith("#!/bin/bash")
 
@@ -122,7 +122,7 @@ def env_file(**changes: object) -> str:
 
 
 NAMES = ["generation", "install_path", "links", "assign", "prepends", "defaults", "unsets"]
-NAMES += ["scripts"]
+NAMES += ["scripts", "required_program", "mask", "image"]
 
 
 def variables(text: str) -> Mapping[str, list[str]]:
@@ -134,7 +134,8 @@ def test_an_environment_file_without_anything() -> None:
     assert variables(env_file()) == {
         "generation": ["7"],
         "install_path": ["/containerize-1"],
-        **{name: [] for name in NAMES[2:]},
+        **{name: [] for name in NAMES[2:8]},
+        **{name: [""] for name in NAMES[8:]},
     }
 
 
@@ -149,8 +150,9 @@ def test_hostile_values_come_back_as_they_were() -> None:
         unset=("U", "V"),
         scripts=tuple(HOSTILE),
     )
-    got = variables(env_file(links=HOSTILE, install_path="/a 'b'", activation=activation))
-    assert got["install_path"] == ["/a 'b'"]
+    paths = dict.fromkeys(["install_path", "required_program", "mask", "image"], "/a 'b'\n$(c)")
+    got = variables(env_file(links=HOSTILE, activation=activation, **paths))
+    assert {name: got[name] for name in paths} == {name: [p] for name, p in paths.items()}
     assert got["links"] == got["scripts"] == HOSTILE
     assert got["assign"] == [f"A{n}={value}" for n, value in enumerate(HOSTILE)]
     assert got["prepends"] == [f"P{n}={value}" for n, value in enumerate(HOSTILE)]

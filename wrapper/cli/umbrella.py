@@ -67,7 +67,7 @@ def list_generations(prefix: Path, as_json: bool, verbosity: int, debug: bool) -
 
     def work(_console: Console) -> None:
         from wrapper.cli import report
-        from wrapper.pipeline import history
+        from wrapper.past import history
 
         entries = history(prefix)
         click.echo(report.history_json(entries) if as_json else report.history_table(entries))
@@ -86,9 +86,9 @@ def rollback(prefix: Path, generation: int | None, verbosity: int, debug: bool) 
     """
 
     def work(console: Console) -> None:
-        from wrapper import pipeline
+        from wrapper import past
 
-        pipeline.rollback(prefix, generation, console)
+        past.rollback(prefix, generation, console)
 
     run_command(work, verbosity=verbosity, debug=debug)
 
@@ -111,8 +111,8 @@ def prune(prefix: Path, keep: int, verbosity: int, debug: bool) -> None:
     """
 
     def work(console: Console) -> None:
-        from wrapper import pipeline
+        from wrapper import past
 
-        pipeline.prune(prefix, keep, console)
+        past.prune(prefix, keep, console)
 
     run_command(work, verbosity=verbosity, debug=debug)

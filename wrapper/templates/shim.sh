@@ -73,6 +73,8 @@ while [[ -n $_cw_rest ]]; do
     command . "$_cw_other/current/env" 2>/dev/null ||
         _cw_fail "CONTAINERIZE_WITH names '$_cw_other', which is no installation" \
             "correct it, or: unset CONTAINERIZE_WITH"
+    [[ -z $_cw_image ]] || _cw_fail "'$_cw_other' wraps another container, which cannot be added" \
+        "call its programs from outside, or: unset CONTAINERIZE_WITH"
     _cw_resolve "${_cw_other%/}"
     _cw_generation_dir=$_cw_physical/.generations/$_cw_generation
     _cw_other_binds+=,$_cw_generation_dir/img.sqfs:$_cw_install_path:image-src=$_cw_install_path
@@ -207,7 +209,8 @@ done
 if [[ -n $_cw_image ]]; then
     # PATH and libraries of the host mean nothing to an image with a system of its own.
     _cw_escape "$_cw_prefix/bin"
-    _cw_value+=${APPTAINERENV_PREPEND_PATH:+:$APPTAINERENV_PREPEND_PATH}
+    _cw_old=${APPTAINERENV_PREPEND_PATH-${SINGULARITYENV_PREPEND_PATH-}}
+    _cw_value+=${_cw_old:+:$_cw_old}
     export "SINGULARITYENV_PREPEND_PATH=$_cw_value" "APPTAINERENV_PREPEND_PATH=$_cw_value"
 else
     _cw_hand_on LD_LIBRARY_PATH ""
@@ -249,8 +252,9 @@ if [[ ${#_cw_scripts[@]} -gt 0 ]]; then
     # shellcheck disable=SC2016 # expanded by the shell inside
     set -- /bin/bash -p -c '_cw_scripts=("${@:2:$1}") _cw_command=("${@:$1+2}"); set --
         for _cw_script in "${_cw_scripts[@]}"; do . "$_cw_script"; done
-        exec -- "${_cw_command[@]}"' activate "${#_cw_scripts[@]}" "${_cw_scripts[@]}" "$@"
+        set +p; exec -- "${_cw_command[@]}"' activate "${#_cw_scripts[@]}" "${_cw_scripts[@]}" "$@"
 fi
+set +p # an exported SHELLOPTS would hand it to every bash inside
 # shellcheck disable=SC2086 # one word each, written by the build
 exec "$_cw_runtime" -s exec $_cw_flags --home "${HOME:-/}" -B "$_cw_binds" \
     "$_cw_start" "$@"

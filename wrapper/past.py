@@ -1,0 +1,86 @@
+"""The commands that go back over an installation's generations: list, rollback, prune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wrapper import changes, generations, prefix
+from wrapper.console import Console
+from wrapper.errors import PrefixError
+from wrapper.generations import Generation
+from wrapper.models import HistoryEntry, LockedPackage
+
+
+def rollback(target: Path, number: int | None, console: Console) -> Generation:
+    """Switch to generation ``number``, or to the one before the current.
+
+    :raises PrefixError: there is no such generation. :raises BusyError: a build holds the prefix.
+    """
+    target = prefix.absolute_prefix(target)
+    generations.current_generation(target)
+    prefix.check_update(target)
+    with prefix.locked(target):
+        generations.repair(target)
+        chosen = _choose(generations.generations(target), number, target)
+        generations.switch(target, chosen.number)
+    console.info(f"{target} uses generation {chosen.number} now")
+    return chosen
+
+
+def _choose(every: list[Generation], number: int | None, target: Path) -> Generation:
+    current = next(g.number for g in every if g.current)
+    for generation in reversed(every):
+        if generation.number == number or (number is None and generation.number < current):
+            return generation
+    existing = ", ".join(str(generation.number) for generation in every)
+    raise PrefixError(
+        f"there is no generation {number}" if number else "there is no generation before this one",
+        where=target,
+        hint=f"choose one of {existing} (in use: {current}); see 'containerize list'",
+    )
+
+
+def prune(target: Path, keep: int, console: Console) -> list[int]:
+    """Remove old generations so that ``keep`` stay; returns the numbers of those removed."""
+    target = prefix.absolute_prefix(target)
+    generations.current_generation(target)
+    prefix.check_update(target)
+    with prefix.locked(target):
+        generations.repair(target)
+        return remove_old(target, keep, console)
+
+
+def remove_old(target: Path, keep: int, console: Console) -> list[int]:
+    """The same for a caller that holds the prefix."""
+    gone, busy = generations.prunable(target, keep)
+    for generation in gone:
+        generations.remove(generation)
+        console.info(f"removed generation {generation.number}")
+    for generation in busy:
+        console.warning(f"generation {generation.number} is kept: programs on this node use it")
+    return [generation.number for generation in gone]
+
+
+def history(target: Path) -> list[HistoryEntry]:
+    """The generations, oldest first, each with what it changed against the one before."""
+    entries: list[HistoryEntry] = []
+    before: list[LockedPackage] | None = None
+    open_images = set(generations.images_in_use())
+    for generation in generations.generations(prefix.absolute_prefix(target)):
+        manifest = generation.manifest
+        packages = [LockedPackage(**entry) for entry in manifest.get("packages", ())]
+        what = f"{len(packages)} packages"
+        if before is not None:
+            what = changes.summary(changes.compare(before, packages))
+        before = packages
+        entries.append(
+            HistoryEntry(
+                number=generation.number,
+                current=generation.current,
+                created=manifest["created"],
+                size=manifest["image"]["size"],
+                what=what,
+                in_use=str(generation.image.resolve()) in open_images,
+            )
+        )
+    return entries
