@@ -40,7 +40,7 @@ class Staging(Protocol):
     @property
     def image(self) -> Path: ...
     def write_programs(self, programs: Mapping[str, str], install_path: str, shim: str) -> None: ...
-    def write_links(self, install_path: str) -> None: ...
+    def write_links(self, install_path: str, *, own_image: bool = True) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -87,7 +87,8 @@ class Build:
         self._user_scripts(container, self.request.post_install, "post-install")
         packages = self._packages(container)
         if before is not None:
-            self.console.info(changes.describe(changes.compare(before, packages)))
+            differences = changes.compare(before, packages, self.sizes())
+            self.console.info(changes.describe(differences))
         self._compile_and_lock(container, packages)
         activation = self._activation(container)
         names = self.programs()
@@ -117,6 +118,10 @@ class Build:
 
     def populate(self, container: BuildContainer) -> None:
         """Put it into the tree."""
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of conda packages' archives by name, as far as known."""
+        return {}
 
     def known_pip(self) -> list[LockedPackage]:
         """Lock entries of pip packages that are known already."""
@@ -235,7 +240,7 @@ class Build:
         present = installed.pip_distributions(self.tree)
         pip = installed.still_installed(self.known_pip(), present)
         for package in pip:
-            del present[package.canonical]
+            present.pop(package.canonical, None)
         if present:
             with self.console.step("Locking pip packages"):
                 pip += self._pip_installer(container).lock(present, self.pip_lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wrapper import installed, workspace
@@ -26,13 +26,16 @@ class CondaBuild(Build):
 
     def prepare(self) -> None:
         self.resolution = self._solve()
-        if self.resolution:
-            self._check_room(self.resolution)
 
     def populate(self, container: BuildContainer) -> None:
         if self.resolution:
             self._install(container, self.resolution)
         self.install_pip(container, self.resolution.pip_locked if self.resolution else ())
+
+    def sizes(self) -> Mapping[str, int]:
+        from wrapper.resolve import sizes
+
+        return sizes(self.resolution.records) if self.resolution else {}
 
     def known_pip(self) -> list[LockedPackage]:
         locked = self.resolution.pip_locked if self.resolution else ()
@@ -55,7 +58,8 @@ class CondaBuild(Build):
     def _solve(self) -> Resolution | None:
         if self.asked is None:
             return None
-        from wrapper.resolve import resolve
+        from wrapper.install import split
+        from wrapper.resolve import resolve, sizes
 
         records = self.space.root / "records"
         if self.previous:
@@ -63,25 +67,30 @@ class CondaBuild(Build):
             self.squasher.unsquash(
                 self.previous.image, records, console=self.console, paths=[f"{inside}/conda-meta"]
             )
+        present = installed.conda_records(records / self.tree.name)
         with self.console.step("Solving"):
-            return resolve(
+            resolution = resolve(
                 self.asked,
                 cache=self.space.cache,
                 channels=self.request.channels,
-                preferred=installed.conda_records(records / self.tree.name),
+                preferred=present,
             )
+        _, fresh = split(resolution.records, present)
+        self._check_room(sum(sizes(fresh).values()))
+        return resolution
 
-    def _check_room(self, resolution: Resolution) -> None:
-        download = resolution.download_size
+    def _check_room(self, download: int) -> None:
+        """Whether there is room for packages of so many bytes, and for what is there before."""
+        old = self.old("tree", {"size": 0})["size"]
         workspace.require_space(
             self.space.root,
-            round(download * (1 + UNPACKED_RATIO)),
+            old + round(download * (1 + UNPACKED_RATIO)),
             "the build",
             f"name a larger file system with --tmpdir or {workspace.TMPDIR_VARIABLE}",
         )
         workspace.require_space(
-            self.staging.root,
-            round(download * _IMAGE_RATIO),
+            self.staging.prefix.parent,
+            self.old("image", {"size": 0})["size"] + round(download * _IMAGE_RATIO),
             "the image",
             "free some space there, or choose another --prefix",
         )
@@ -95,6 +104,8 @@ class CondaBuild(Build):
         staying, fresh = split(resolution.records, present)
         with self.console.step(f"Fetching and checking {len(fresh)} packages") as advance:
             archives = fetch(fresh, cache=self.space.cache, advance=advance)
+        # A lock tells no sizes: now they are known.
+        self._check_room(sum(archive.size or 0 for archive in archives))
         with self.console.step("Linking") as advance:
             link_packages(
                 [*staying, *archives],

@@ -191,7 +191,7 @@ def write(
     """
     reference = image.path.name if image.owned else str(image.path)
     staging.write_programs(programs, "", shims.shim(staging.prefix, runtime.path))
-    staging.write_links(inside)
+    staging.write_links(inside, own_image=False)
     env = shims.environment_file(
         generation=staging.generation,
         install_path=inside,

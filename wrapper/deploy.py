@@ -93,7 +93,7 @@ class Staging:
         lister.write_text(shims.list_packages())
         lister.chmod(0o755)
 
-    def write_links(self, install_path: str) -> None:
+    def write_links(self, install_path: str, *, own_image: bool = True) -> None:
         """``current``, Tykky's names, and ``lib`` for Python's virtual environments.
 
         Python looks for its library beside the ``home`` of a ``pyvenv.cfg``, which is ``bin``;
@@ -104,7 +104,8 @@ class Staging:
         if (self.directory / "pyvenv.cfg").exists():
             (self.root / "pyvenv.cfg").symlink_to("current/pyvenv.cfg")
         for name, target in _TYKKY_LINKS.items():
-            (self.root / name).symlink_to(target)
+            if own_image or not target.endswith("img.sqfs"):
+                (self.root / name).symlink_to(target)
 
     def publish(self) -> None:
         """Set permissions, sync, and let the installation appear by one rename.
@@ -179,7 +180,7 @@ class NextGeneration:
         _write_real(self.directory / "_bin", programs, install_path)
         self._shim = shim
 
-    def write_links(self, install_path: str) -> None:
+    def write_links(self, install_path: str, *, own_image: bool = True) -> None:
         """All there: they lead through ``current``, and the install path stays."""
 
     def publish(self) -> None:

@@ -76,9 +76,10 @@ def still_installed(
     known: Sequence[LockedPackage], present: Mapping[str, Distribution]
 ) -> list[LockedPackage]:
     """The lock entries among ``known`` whose very version is present."""
-    return [
-        package
+    there = {
+        package.canonical: package
         for package in known
         if (found := present.get(canonicalize_name(package.name)))
         and found.version == package.version
-    ]
+    }
+    return list(there.values())

@@ -69,6 +69,8 @@ class PipInstaller:
         wanted = self._container.scratch / "requirements.in"
         wanted.write_text("\n".join(absolute_files(lines, self._directory)) + "\n")
         self._uv("install", "-r", wanted)
+        for info in self._metadata():
+            _forget(info, ("uv_cache.json",))  # it has a time in it
 
     def install_locked(self, packages: Sequence[LockedPackage]) -> None:
         """Install exactly these, every file checked against its hash."""
@@ -77,9 +79,16 @@ class PipInstaller:
         lines = [f"{p.name} @ {p.url} --hash=sha256:{p.sha256}" for p in packages]
         wanted.write_text("\n".join(lines) + "\n")
         self._uv("install", "--no-deps", "--require-hashes", "-r", wanted)
-        for site in site_packages(self._container.tree):
-            for package in packages:
-                _forget_url(site, package)
+        names = {package.canonical for package in packages}
+        for info in self._metadata():
+            # A package installed by its URL shall look like one from an index, which it is:
+            # an image from a lock would differ from the one that the lock was written for.
+            if canonicalize_name(info.name.split("-")[0]) in names:
+                _forget(info, ("direct_url.json", "uv_cache.json"))
+
+    def _metadata(self) -> list[Path]:
+        sites = site_packages(self._container.tree)
+        return [info for site in sites for info in site.glob("*.dist-info")]
 
     def lock(
         self, present: Mapping[str, Distribution], lines: Sequence[str]
@@ -233,21 +242,17 @@ def _pip_config(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 # -- what was installed ------------------------------------------------------------------------
-def _forget_url(site: Path, package: LockedPackage) -> None:
-    """Let a package installed by its URL look like one from an index, which it is.
-
-    Otherwise an image from a lock would differ from the image that the lock was written for.
-    """
-    stem = f"{canonicalize_name(package.name).replace('-', '_')}-{package.version}".lower()
-    for info in site.glob("*.dist-info"):
-        if info.name.lower().replace("-", "_") != f"{stem}.dist-info".replace("-", "_"):
-            continue
-        for name in ("direct_url.json", "uv_cache.json"):
-            (info / name).unlink(missing_ok=True)
-        record = info / "RECORD"
-        lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if not re.search(r"/(direct_url|uv_cache)\.json,", line)]
-        record.write_text("".join(kept), encoding="utf-8")
+def _forget(info: Path, names: Sequence[str]) -> None:
+    """Remove files of a package's metadata directory, from its list of files too."""
+    present = [name for name in names if (info / name).exists()]
+    if not present:
+        return
+    for name in present:
+        (info / name).unlink()
+    record = info / "RECORD"
+    lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+    gone = tuple(f"{info.name}/{name}," for name in present)
+    record.write_text("".join(x for x in lines if not x.startswith(gone)), encoding="utf-8")
 
 
 def locked_files(pylock: str, installed: Mapping[str, Distribution]) -> list[LockedPackage]:

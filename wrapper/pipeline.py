@@ -38,6 +38,13 @@ from wrapper.runtime import find_runtime
 from wrapper.spec.requirements import parse_requirements_lock, project_lines
 from wrapper.squash import find_squasher
 
+_HOW_TO_CHANGE = {
+    "conda": "use conda-containerize update",
+    "pip": "use pip-containerize update",
+    "install": "wrap the installation again, to another prefix",
+    "container": "wrap the container again, to another prefix",
+}
+
 
 def plan_new(request: NewRequest, console: Console) -> Plan:
     """Solve and say what would be installed; leaves nothing on disk."""
@@ -256,9 +263,9 @@ def _update(
 def _require_kind(manifest: Mapping[str, Any], kind: type[Build], target: Path) -> None:
     if manifest["kind"] != kind.kind:
         raise PrefixError(
-            f"was made by {manifest['kind']}-containerize, not by {kind.kind}-containerize",
+            f"{target.name} is not an installation of {kind.kind}-containerize",
             where=target,
-            hint=f"use {manifest['kind']}-containerize update",
+            hint=_HOW_TO_CHANGE[manifest["kind"]],
         )
 
 

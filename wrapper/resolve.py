@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import rattler
 from rattler import (
@@ -94,7 +94,11 @@ def host_virtual_packages() -> list[GenericVirtualPackage]:
 
 def describe_virtual_packages() -> dict[str, str]:
     """The same as text, for the manifest: ``{'__glibc': '2.36', …}``."""
-    return {p.name.normalized: str(p.version) for p in host_virtual_packages()}
+    return {
+        # The version of __archspec says nothing, its build string names the microarchitecture.
+        p.name.normalized: str(p.build_string if p.name.normalized == "__archspec" else p.version)
+        for p in host_virtual_packages()
+    }
 
 
 def _match_spec(text: str, source: Path, line: int) -> MatchSpec:
@@ -142,7 +146,7 @@ def _from_lock(spec: EnvironmentSpec) -> Resolution:
         raise InputError(
             f"{spec.source.name} has no conda packages",
             where=spec.source,
-            hint="use pip-containerize",
+            hint="a lock for conda-containerize has at least Python",
         )
     return Resolution(
         records=tuple(locked_record(p, spec.source) for p in conda),
@@ -195,4 +199,10 @@ def as_locked(record: RepoDataRecord) -> LockedPackage:
 
 def sizes(records: Sequence[RepoDataRecord]) -> Mapping[str, int]:
     """Bytes of each package's archive, by name; 0 where unknown."""
-    return {record.name.normalized: record.size or 0 for record in records}
+    return {record.name.normalized: record.size or _local_size(record.url) for record in records}
+
+
+def _local_size(url: str) -> int:
+    """A lock tells no sizes, a file does. A missing one is found when it is fetched."""
+    path = Path(unquote(urlsplit(url).path))
+    return path.stat().st_size if url.startswith("file:") and path.is_file() else 0

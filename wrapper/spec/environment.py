@@ -16,6 +16,9 @@ _EXAMPLE_HINT = "an env.yml has 'channels:' and 'dependencies:', see docs/users.
 _IGNORED = ("name", "prefix")
 _KNOWN = (*_IGNORED, "channels", "dependencies", "variables")
 _DEFAULT_CHANNELS = ("conda-forge",)
+# conda's words for its own configuration. "defaults" are Anaconda's channels, which need a licence
+# in most organisations: who has one names their URLs.
+_NO_CHANNELS = ("defaults", "nodefaults")
 
 
 def parse_environment(text: str, path: Path) -> EnvironmentSpec:
@@ -32,13 +35,14 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
         for item in _sequence(values.get("channels"), path, "channels")
     )
     notes = [f"'{key}:' of {path.name} is ignored" for key in _IGNORED if key in keys]
-    if not channels:
+    if "defaults" in channels:
+        notes.append(f"the channel 'defaults' of {path.name} is left out: name its URLs to use it")
+    if not set(channels) - set(_NO_CHANNELS):
         notes.append(f"no channels in {path.name}: using {', '.join(_DEFAULT_CHANNELS)}")
     return EnvironmentSpec(
         source=path,
         specs=specs,
-        # conda's pseudo channel that says "and not my defaults": we have none.
-        channels=tuple(c for c in channels if c != "nodefaults") or _DEFAULT_CHANNELS,
+        channels=tuple(c for c in channels if c not in _NO_CHANNELS) or _DEFAULT_CHANNELS,
         pip_lines=pip_lines,
         variables=_variables(values.get("variables"), path),
         notes=tuple(notes),
