@@ -22,7 +22,10 @@ from wrapper.workspace import CACHE_VARIABLE, remove_tree
 
 REPOSITORY = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-COMMANDS = ("conda-containerize", "containerize")
+COMMANDS = (
+    *("conda-containerize", "pip-containerize", "wrap-container", "wrap-install"),
+    "containerize",
+)
 CONCURRENT = 32
 
 

@@ -13,19 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from wrapper import changes, installed, shims, tree, workspace
+from wrapper import changes, installed, shims, spec, tree, workspace
 from wrapper.bases import write_skeleton
 from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.generations import Generation
-from wrapper.models import Activation, LockedPackage, Request
+from wrapper.models import Activation, LockedPackage, Request, public_url
 from wrapper.runtime import Runtime
 from wrapper.squash import Squasher
 from wrapper.workspace import Workspace
-
-# Unpacked packages against their archives: measured 3.2 on numpy + scipy; and their .pyc.
-UNPACKED_RATIO = 4.0
-_IMAGE_RATIO = 1.2
 
 
 class Staging(Protocol):
@@ -192,6 +188,10 @@ class Build:
             *installed.still_installed(self._old_pip(), present),
         ]
 
+    def _environ(self) -> dict[str, str]:
+        path = self.request.environ
+        return spec.read_variables(path) if path else {}
+
     def _old_pip(self) -> list[LockedPackage]:
         packages = [LockedPackage(**entry) for entry in self.old("packages", ())]
         return [package for package in packages if package.manager == "pip"]
@@ -326,7 +326,8 @@ class Build:
                 "wrapper_paths": list(self.wrapper_paths),
             },
             "variables": dict(self.variables),
-            "channels": list(self.channels()),
+            "environ": {**self.old("environ", {}), **self._environ()},
+            "channels": [public_url(url) for url in self.channels()],
             "packages": [package.as_dict() for package in packages],
             "programs": programs,
         }

@@ -9,7 +9,7 @@ from wrapper import installed, workspace
 from wrapper.activate import conda_variables
 from wrapper.build import Build
 from wrapper.container import BuildContainer
-from wrapper.models import EnvironmentSpec, LockedPackage, Resolution
+from wrapper.models import EnvironmentSpec, LockedPackage, Resolution, public_url
 
 # Unpacked packages against their archives: measured 3.2 on numpy + scipy; and their .pyc.
 UNPACKED_RATIO = 4.0
@@ -53,7 +53,11 @@ class CondaBuild(Build):
     def write_lock(self, packages: Sequence[LockedPackage]) -> None:
         from wrapper.spec.lockfile import write_lock
 
-        write_lock(packages, self.channels(), self.staging.directory / "conda-lock.yml")
+        write_lock(
+            packages,
+            [public_url(url) for url in self.channels()],
+            self.staging.directory / "conda-lock.yml",
+        )
 
     def _solve(self) -> Resolution | None:
         if self.asked is None:
@@ -79,17 +83,18 @@ class CondaBuild(Build):
         self._check_room(sum(sizes(fresh).values()))
         return resolution
 
-    def _check_room(self, download: int) -> None:
+    def _check_room(self, download: int, *, fetched: bool = False) -> None:
         """Whether there is room for packages of so many bytes, and for what is there before."""
+        ratio = UNPACKED_RATIO if fetched else 1 + UNPACKED_RATIO
         old = self.old("tree", {"size": 0})["size"]
         workspace.require_space(
             self.space.root,
-            old + round(download * (1 + UNPACKED_RATIO)),
+            old + round(download * ratio),
             "the build",
             f"name a larger file system with --tmpdir or {workspace.TMPDIR_VARIABLE}",
         )
         workspace.require_space(
-            self.staging.prefix.parent,
+            self.staging.root,
             self.old("image", {"size": 0})["size"] + round(download * _IMAGE_RATIO),
             "the image",
             "free some space there, or choose another --prefix",
@@ -105,15 +110,15 @@ class CondaBuild(Build):
         with self.console.step(f"Fetching and checking {len(fresh)} packages") as advance:
             archives = fetch(fresh, cache=self.space.cache, advance=advance)
         # A lock tells no sizes: now they are known.
-        self._check_room(sum(archive.size or 0 for archive in archives))
+        self._check_room(sum(archive.size or 0 for archive in archives), fetched=True)
         with self.console.step("Linking") as advance:
             link_packages(
                 [*staying, *archives],
                 installed=present,
-                urls={record.name.normalized: record.url for record in fresh},
+                urls={record.name.normalized: public_url(record.url) for record in fresh},
                 tree=self.tree,
                 install_path=self.install_path,
-                cache=self.space.cache,
+                unpacked=self.space.unpacked,
                 advance=advance,
             )
         messages = run_post_link(container, archives)

@@ -20,7 +20,7 @@ from wrapper.changes import compare, describe
 from wrapper.errors import ContainerizeError, InputError
 from wrapper.fetch import fetch
 from wrapper.install import link_packages, split
-from wrapper.models import EnvironmentSpec, Located
+from wrapper.models import EnvironmentSpec, Located, public_url
 from wrapper.resolve import resolve
 from wrapper.scripts import CACHE_VARIABLE, CHANNELS_VARIABLE, post_link_jobs
 from wrapper.spec import read_spec
@@ -154,10 +154,10 @@ def _change(
     link_packages(
         [*staying, *archives],
         installed=present,
-        urls={record.name.normalized: record.url for record in fresh},
+        urls={record.name.normalized: public_url(record.url) for record in fresh},
         tree=tree,
         install_path=str(tree),
-        cache=cache,
+        unpacked=Path(os.environ["CW_WORKDIR"]) / "pkgs",
         advance=lambda done, total: None,
     )
     for job in post_link_jobs(tree, str(tree), archives):

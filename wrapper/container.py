@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wrapper import process
 from wrapper.console import Console
-from wrapper.errors import ScriptError
+from wrapper.errors import ScriptError, SpaceError, means_no_space
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, home_of, host_binds
 
@@ -63,6 +63,13 @@ class BuildContainer:
                 on_line=on_line,
             )
         except ToolFailed as error:
+            if means_no_space(error.detail):
+                raise SpaceError(
+                    f"no room left: {what} failed",
+                    where=self.scratch,
+                    hint="name a larger file system with --tmpdir or CW_BUILD_TMPDIR",
+                    detail=error.detail,
+                ) from None
             raise ScriptError(
                 f"{what} failed with status {error.status}",
                 hint="its last lines are below, all of them in the log",
@@ -84,6 +91,10 @@ class BuildContainer:
         return {
             **process.base_environment(self.environ),
             **places,
-            **self.runtime.container_path(":".join(path)),
+            **self.runtime.container_variable("PATH", ":".join(path)),
+            **self.runtime.container_variable(
+                "LD_LIBRARY_PATH", self.environ.get("LD_LIBRARY_PATH", "")
+            ),
+            "PYTHONNOUSERSITE": "1",  # as in the shim
             "TMPDIR": str(self.scratch),
         }

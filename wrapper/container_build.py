@@ -43,7 +43,7 @@ def find_image(
     :raises InputError: there is no such file. :raises ChannelError: the URI cannot be pulled.
     """
     path = Path(name).absolute()
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 - false, not raised, where we may not look
         return Image(path=path.resolve(), owned=False)
     if not _URI.match(name):
         raise InputError(
@@ -57,7 +57,7 @@ def find_image(
             process.run(
                 [runtime.path, "-s", "build", target, name],
                 console=console,
-                env=_environment(scratch, os.environ),
+                env=_environment(scratch, os.environ, ("CACHEDIR", "TMPDIR")),  # logins stay
             )
         except ToolFailed as error:
             raise ChannelError(
@@ -121,8 +121,8 @@ def _listing(
 
     for path in paths:
         on_line(f"begin:{path}\n")
-        condition = ["-maxdepth", "1", "(", "-type", "f", "-o", "-type", "l", ")"]
-        command = [*_host_program("find"), path, *condition, "-perm", "/111", "-printf"]
+        condition = ["-maxdepth", "1", "-type", "f", "-perm", "/111"]
+        command = [*_host_program("find"), "-L", path, *condition, "-printf"]
         argv = runtime.exec_argv(
             image,
             [f"/:{_HOST}"],
@@ -165,12 +165,16 @@ def _libraries(program: str) -> list[str]:
     return [str(Path(path).resolve()) for path in re.findall(r"=> (/\S+)", answer)]
 
 
-def _environment(scratch: Path, environ: Mapping[str, str]) -> dict[str, str]:
+def _environment(
+    scratch: Path,
+    environ: Mapping[str, str],
+    kinds: Sequence[str] = ("CACHEDIR", "CONFIGDIR", "TMPDIR"),
+) -> dict[str, str]:
     """The runtime's caches belong into the build directory, not to $HOME."""
     places = {
         f"{family}_{kind}": str(scratch)
         for family in ("SINGULARITY", "APPTAINER")
-        for kind in ("CACHEDIR", "CONFIGDIR", "TMPDIR")
+        for kind in kinds
     }
     return {**process.base_environment(environ), **places}
 

@@ -16,8 +16,9 @@ from wrapper.errors import InputError
 
 @dataclass(kw_only=True)
 class CopyBuild(Build):
-    """:ivar source: the installation, outside. :ivar mask: whether programs are to see the image
-    at the source's own path, so that paths which it stored stay true.
+    """:ivar source: the installation, as the user named it (``/scratch/project_x/tool`` is often a
+    link), absolute. :ivar mask: whether programs are to see the image at the source's own path, so
+    that paths which it stored stay true.
     """
 
     kind = "install"
@@ -51,9 +52,15 @@ class CopyBuild(Build):
                 if not path.is_symlink():
                     continue
                 target = path.readlink()
-                if target.is_absolute() and target.is_relative_to(self.source):
-                    path.unlink()
-                    path.symlink_to(self.install_path / target.relative_to(self.source))
+                for place in self._spellings():
+                    if target.is_relative_to(place):
+                        path.unlink()
+                        path.symlink_to(self.install_path / target.relative_to(place))
+                        break
+
+    def _spellings(self) -> list[Path]:
+        """The source's path as it was named, and without links."""
+        return [self.source, self.source.resolve()]
 
     def own_variables(self) -> dict[str, str]:
         if (self.tree / "conda-meta").is_dir():
@@ -61,23 +68,37 @@ class CopyBuild(Build):
         return {}
 
     def programs(self) -> dict[str, str]:
-        return tree.wrapped(self.tree, str(self.source), self.wrapper_paths)
+        paths = self.wrapper_paths
+        for place in self._spellings():
+            paths = tuple(path.removeprefix(f"{place}/") for path in paths)
+        return tree.wrapped(self.tree, self.install_path, paths)
 
     def program_root(self) -> str:
-        return str(self.source) if self.mask else self.install_path
+        return str(self.source.resolve()) if self.mask else self.install_path
 
     def mask_path(self) -> str:
-        return str(self.source) if self.mask else ""
+        return str(self.source.resolve()) if self.mask else ""
 
     def own_facts(self) -> dict[str, Any]:
         return {"source": str(self.source), "mask": self.mask}
 
 
-def check_source(source: Path) -> Path:
-    """The installation's real path. :raises InputError: it is no directory that we can read."""
+def check_source(source: Path, *, prefix: Path, mask: bool) -> Path:
+    """The installation's absolute path.
+
+    :raises InputError: it is no directory that we can read, or cannot be masked.
+    """
     path = source.absolute()
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - false, not raised, where we may not look
         raise InputError(f"{source} is not a directory", where=path, hint="name an installation")
     if not os.access(path, os.R_OK | os.X_OK):
         raise InputError(f"{source} cannot be read", where=path, hint="check its permissions")
-    return path.resolve()
+    if mask:
+        workspace.check_bindable(path.resolve(), "the path to mask")
+        if prefix.resolve().is_relative_to(path.resolve()):
+            raise InputError(
+                "the prefix is inside the directory that is to be masked",
+                where=prefix,
+                hint="choose another --prefix",
+            )
+    return path

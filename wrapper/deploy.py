@@ -7,8 +7,8 @@ synced in a staging directory beside the prefix before anything appears under it
 from __future__ import annotations
 
 import errno
-import glob
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from wrapper import shims
 from wrapper.errors import PrefixError, SpaceError
 from wrapper.generations import DIRECTORY as GENERATIONS
 from wrapper.generations import USED_MARK, repair, switch, sync_directory
-from wrapper.prefix import STAGING_NAME
+from wrapper.prefix import OWN_NAMES, STAGING_NAME
 from wrapper.workspace import remove_tree
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -50,8 +50,13 @@ class Staging:
     def __enter__(self) -> Staging:
         try:
             # Of builds that were killed: we hold the lock, so they are nobody's.
-            for abandoned in self.root.parent.glob(f"{glob.escape(self._stem)}*"):
-                remove_tree(abandoned)
+            for abandoned in self.root.parent.iterdir():
+                if re.fullmatch(rf"{re.escape(self._stem)}\d*", abandoned.name):
+                    remove_tree(abandoned)
+            if self.root.parent == self.prefix:
+                for entry in self.prefix.iterdir():  # half moved in by a build that was killed
+                    if entry.name in OWN_NAMES:
+                        remove_tree(entry)
             self.root.mkdir(mode=0o700)
             (self.root / GENERATIONS).mkdir()
             self.directory.mkdir()

@@ -6,6 +6,8 @@ line turns it into three lines and an exit code; anything else that is raised is
 
 from __future__ import annotations
 
+import errno
+import re
 from enum import IntEnum
 from pathlib import Path
 
@@ -62,7 +64,7 @@ class SolveError(ContainerizeError):
 
 
 class ChannelError(ContainerizeError):
-    """A channel or a package index cannot be reached or read."""
+    """A channel or a registry cannot be reached or read."""
 
     code = ExitCode.CHANNEL
 
@@ -104,11 +106,21 @@ class BusyError(ContainerizeError):
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived (a batch system sends SIGTERM at the end of a job's time).
+    """SIGINT, SIGTERM or SIGHUP arrived.
+
+    A batch system sends SIGTERM at the end of a job's time, a closed terminal SIGHUP.
 
     Derived from ``BaseException`` so that no ``except Exception`` on the way swallows it.
     """
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
-        self.code = ExitCode(128 + signal_number)
+        self.code = 128 + signal_number
+
+
+def means_no_space(error: OSError | str) -> bool:
+    """Whether an error, or what a program or library says of one, is a full disk or quota."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    text = str(error)
+    return bool(re.search(r"no space left|quota exceeded|\bos error (28|122)\b", text, re.I))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,7 +18,8 @@ from rattler.package_streaming import download_to_path
 
 from wrapper.background import run_async
 from wrapper.console import Advance
-from wrapper.errors import ChannelError, PackageError
+from wrapper.errors import ChannelError, PackageError, SpaceError, means_no_space
+from wrapper.models import public_url
 
 _CONCURRENT = 8
 _BLOCK = 1 << 20
@@ -81,16 +83,24 @@ async def _fetch_one(record: RepoDataRecord, store: Path, client: Client) -> tup
         try:
             return path, await asyncio.to_thread(check_hash, path, record)
         except PackageError:
-            path.unlink()  # a cached archive went bad: fetch it again
+            path.unlink(missing_ok=True)  # a cached archive went bad: fetch it again
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    # Builds may share the cache: each writes a file of its own, and the last rename counts.
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         await download_to_path(client, record.url, partial)
     except Exception as error:
         partial.unlink(missing_ok=True)
+        if means_no_space(str(error)):
+            raise SpaceError(
+                f"no room left for {record.file_name}",
+                where=path.parent,
+                hint="free some space there, or name a larger file system with --tmpdir",
+                detail=str(error),
+            ) from None
         raise ChannelError(
             f"cannot download {record.file_name}",
-            where=record.url,
+            where=public_url(record.url),
             hint="try again; if it stays, the channel's index and its packages do not agree",
             detail=str(error),
         ) from None
@@ -109,7 +119,7 @@ async def _read(record: RepoDataRecord, path: Path) -> RepoDataRecord:
     except Exception as error:
         raise PackageError(
             f"package {record.file_name} cannot be read",
-            where=record.url,
+            where=public_url(record.url),
             hint="report it to the channel's owner",
             detail=str(error),
         ) from None
@@ -138,7 +148,7 @@ def check_hash(path: Path, record: RepoDataRecord) -> bytes:
     if expected is not None and found != expected:
         raise PackageError(
             f"package {record.file_name} is damaged or not the one that was asked for",
-            where=record.url,
+            where=public_url(record.url),
             hint="report it to the channel's owner, or remove the package from a mirror's cache",
             detail=f"{name} expected {expected.hex()}\n{name} found    {found.hex()}",
         )

@@ -7,8 +7,8 @@ All functions that change something expect the caller to hold the prefix's lock.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from wrapper import shims
 from wrapper.errors import PrefixError
-from wrapper.manifest import FILE_NAME
+from wrapper.manifest import FILE_NAME, load_manifest
 from wrapper.workspace import remove_tree
 
 DIRECTORY = ".generations"
@@ -24,6 +24,7 @@ CURRENT = "current"
 # Present in every generation that was once in use. A build that was killed between completing its
 # generation and switching to it leaves one without.
 USED_MARK = ".used"
+_START_SECONDS = 5.0
 _UNFINISHED = (".new-", ".old-")
 
 
@@ -55,7 +56,7 @@ def generations(prefix: Path) -> list[Generation]:
     for directory in (prefix / DIRECTORY).iterdir():
         if directory.name.isdigit() and (directory / FILE_NAME).is_file():
             number = int(directory.name)
-            manifest = json.loads((directory / FILE_NAME).read_text())
+            manifest = load_manifest(directory / FILE_NAME, prefix)
             found.append(
                 Generation(
                     number=number,
@@ -177,6 +178,15 @@ def prunable(prefix: Path, keep: int) -> tuple[list[Generation], list[Generation
     open_images = set(images_in_use())
     busy = [g for g in superfluous if str(g.image.resolve()) in open_images]
     return [g for g in superfluous if g not in busy], busy
+
+
+def wait_for_starts(prefix: Path) -> None:
+    """Wait until the last switch is some seconds ago.
+
+    A shim that read the old generation just before it has not opened its image yet.
+    """
+    age = time.time() - (prefix / CURRENT).lstat().st_mtime
+    time.sleep(min(max(0.0, _START_SECONDS - age), _START_SECONDS))
 
 
 def remove(generation: Generation) -> None:

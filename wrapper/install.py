@@ -12,7 +12,7 @@ from rattler.exceptions import ExtractError, InstallerError, IoError, LinkError,
 
 from wrapper.background import run_async
 from wrapper.console import Advance
-from wrapper.errors import PackageError
+from wrapper.errors import PackageError, SpaceError, means_no_space
 
 # Where rattler found a package on the building machine: of no use in an image, and different
 # from build to build.
@@ -41,7 +41,7 @@ def link_packages(
     urls: Mapping[str, str],
     tree: Path,
     install_path: str,
-    cache: Path,
+    unpacked: Path,
     advance: Advance,
 ) -> None:
     """Install ``archives`` into ``tree`` (outside) so that they work at ``install_path`` (inside).
@@ -49,7 +49,7 @@ def link_packages(
     :param archives: all packages that shall be there: checked ones on disk, and records of
         ``installed`` that stay. :param installed: what is there now; the rest of it goes.
     :param urls: where each package on disk came from, by name.
-    :param cache: directory for unpacked packages; on the tree's file system they are hard-linked.
+    :param unpacked: directory for unpacked packages, to which the tree may have hard links.
     :raises PackageError: an archive cannot be unpacked or linked.
     """
     try:
@@ -57,7 +57,7 @@ def link_packages(
             rattler.install(
                 list(archives),
                 target_prefix=tree,
-                cache_dir=cache / "pkgs",
+                cache_dir=unpacked,
                 installed_packages=list(installed),
                 show_progress=False,
                 execute_link_scripts=False,
@@ -66,9 +66,16 @@ def link_packages(
             )
         )
     except (InstallerError, ExtractError, LinkError, TransactionError, IoError, OSError) as error:
+        if means_no_space(str(error)):
+            raise SpaceError(
+                "no room left for the packages",
+                where=tree,
+                hint="name a larger file system with --tmpdir or CW_BUILD_TMPDIR",
+                detail=str(error),
+            ) from None
         raise PackageError(
             "a package cannot be installed",
-            hint="if the text speaks of space, use --tmpdir; otherwise the package is broken",
+            hint="report it to the channel's owner",
             detail=str(error),
         ) from None
     _clean_metadata(urls, tree)

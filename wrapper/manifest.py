@@ -3,12 +3,14 @@
 Format 1 is a JSON object with the keys
 
 - ``format``: 1; ``tool``: version of containerize; ``created``: UTC, ISO 8601;
-- ``kind``: ``conda``; ``generation``: int; ``prefix``: path outside at build time;
+- ``kind``: ``conda``, ``pip``, ``install`` or ``container``; ``generation``: int;
+- ``prefix``: path outside at build time;
 - ``install_path``: path inside the container;
-- ``base``: ``{"kind": "host", "virtual_packages": {...}}``;
+- ``base``: ``{"kind": "host", "virtual_packages": {...}}`` or ``{"kind": "image", "path"}``;
 - ``runtime``: ``{"name", "version", "path"}``; ``mksquashfs``: version;
 - ``options``: of the command line, as far as they shape the result;
 - ``packages``: lock entries of all packages; ``variables``: set at run time;
+- ``environ``: those of them that came from ``--environ`` files;
 - ``inputs``: names of the copies in ``inputs/``; ``channels``: URLs;
 - ``image``: ``{"sha256", "size"}``; ``tree``: ``{"files", "size"}`` before squashing;
 - ``programs``: number of shims.
@@ -39,15 +41,19 @@ def read_manifest(prefix: Path) -> dict[str, Any]:
 
     :raises PrefixError: ``prefix`` is no installation, or of a newer format.
     """
-    path = prefix / "current" / FILE_NAME
+    return load_manifest(prefix / "current" / FILE_NAME, prefix)
+
+
+def load_manifest(path: Path, prefix: Path) -> dict[str, Any]:
+    """The manifest in the file ``path`` of the installation ``prefix``; raises as above."""
     try:
         data: dict[str, Any] = json.loads(path.read_text())
         version = int(data["format"])
     except (OSError, ValueError, TypeError, KeyError):
         raise PrefixError(
-            f"{prefix.name} is no installation of containerize",
+            f"{prefix.name} is no installation of containerize, or a damaged one",
             where=prefix,
-            hint="name a prefix made by 'new'",
+            hint="name a prefix made by 'new', and check that you may read it",
         ) from None
     if version > FORMAT:
         raise PrefixError(

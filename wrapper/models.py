@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from rattler import RepoDataRecord
 
 
+def public_url(text: str) -> str:
+    """A URL, or a text with URLs, without what is secret: ``user:password@`` and ``/t/TOKEN``."""
+    return re.sub(r"(://)[^/@\s]+@|(?<=[^/:])/t/[^/\s]+(?=/)", r"\1", text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Located:
     """A piece of an input file and the line it stands on (counted from 1)."""

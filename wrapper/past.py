@@ -53,6 +53,8 @@ def prune(target: Path, keep: int, console: Console) -> list[int]:
 def remove_old(target: Path, keep: int, console: Console) -> list[int]:
     """The same for a caller that holds the prefix."""
     gone, busy = generations.prunable(target, keep)
+    if gone:
+        generations.wait_for_starts(target)
     for generation in gone:
         generations.remove(generation)
         console.info(f"removed generation {generation.number}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,13 +79,17 @@ class PipBuild(Build):
 
 
 def find_interpreter(environ: Mapping[str, str]) -> Interpreter:
-    """The first ``python3`` (or ``python``) on PATH.
+    """The first ``python3`` (or ``python``) on PATH, but for the one that runs containerize.
 
     :raises ToolError: there is none, it is too old, or it is itself a wrapped program.
     """
-    found = shutil.which("python3", path=environ.get("PATH")) or shutil.which(
-        "python", path=environ.get("PATH")
+    own = Path(sys.prefix) / "bin"
+    search = os.pathsep.join(
+        folder
+        for folder in environ.get("PATH", "").split(os.pathsep)
+        if folder and Path(folder).absolute() != own
     )
+    found = shutil.which("python3", path=search) or shutil.which("python", path=search)
     if not found:
         raise ToolError("no python3 on PATH", hint="load the module of the Python to build on")
     path = Path(found).absolute()

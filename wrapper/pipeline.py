@@ -6,12 +6,22 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wrapper import changes, container_build, generations, installed, prefix, spec, tree, workspace
+from wrapper import (
+    changes,
+    container_build,
+    generations,
+    installed,
+    prefix,
+    process,
+    spec,
+    tree,
+    workspace,
+)
 from wrapper.build import Build
 from wrapper.conda_build import UNPACKED_RATIO, CondaBuild
 from wrapper.console import Console
@@ -84,11 +94,13 @@ def wrap_install(request: WrapInstallRequest, console: Console) -> Result:
         request,
         console,
         CopyBuild,
-        source=check_source(request.source),
+        source=check_source(
+            request.source, prefix=prefix.absolute_prefix(request.prefix), mask=request.mask
+        ),
         mask=request.mask,
         directory=Path.cwd(),
         pip_lines=(),
-        variables=spec.read_variables(request.environ) if request.environ else {},
+        variables=_environ(request),
     )
 
 
@@ -111,7 +123,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
         prefix.locked(target),
         workspace.workspace(console, tmpdir=request.tmpdir) as space,
         Staging(target, generation=1, mode=prefix.directory_mode(target)) as staging,
-        _umask(0o022),
+        process.umask(0o022),
     ):
         image = container_build.find_image(
             request.image,
@@ -128,7 +140,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
                 scratch=space.scratch,
                 console=console,
             )
-        variables = spec.read_variables(request.environ) if request.environ else {}
+        variables = _environ(request)
         manifest = container_build.write(
             image,
             programs,
@@ -139,6 +151,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
             log=space.log,
         )
         with console.step("Switching to it"):
+            process.ignore_signals()  # "interrupted" shall mean that nothing was changed
             staging.publish()
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
@@ -155,7 +168,9 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
         prefix.locked(target),
         workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space,
         Staging(target, generation=1, mode=mode) as staging,
-        _umask(0o022),  # for what programs write into the tree; the prefix's modes are set apart
+        process.umask(
+            0o022
+        ),  # for what programs write into the tree; the prefix's modes are set apart
     ):
         prefix.check_new(target)  # again, now that nobody else builds there
         manifest = kind(
@@ -171,6 +186,7 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
             **specific,
         ).run()
         with console.step("Switching to it"):
+            process.ignore_signals()  # "interrupted" shall mean that nothing was changed
             staging.publish()
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
@@ -178,7 +194,9 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
 def plan_update(request: UpdateRequest, console: Console) -> Plan:
     """Solve and say what would change; leaves nothing on disk."""
     asked = _read_inputs(request, console)
-    previous = generations.current_generation(prefix.absolute_prefix(request.prefix))
+    target = prefix.absolute_prefix(request.prefix)
+    previous = generations.current_generation(target)
+    _require_kind(previous.manifest, CondaBuild, target)
     with workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space:
         return _plan(request, asked, space, console, previous)
 
@@ -216,7 +234,7 @@ def _update(
     """The frame of every update; what it does not name stays as it was."""
     start = time.monotonic()
     target = prefix.absolute_prefix(request.prefix)
-    generations.current_generation(target)
+    _require_kind(generations.current_generation(target).manifest, kind, target)
     prefix.check_update(target)
     runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
     with contextlib.ExitStack() as stack:
@@ -229,16 +247,21 @@ def _update(
         staging = stack.enter_context(
             NextGeneration(target, every[-1].number + 1, prefix.directory_mode(target))
         )
-        stack.enter_context(_umask(0o022))
+        stack.enter_context(process.umask(0o022))
         previous = generations.current_generation(target)
         old = previous.manifest
-        _require_kind(old, kind, target)
         if kind is PipBuild:
             specific["interpreter"] = Interpreter(
                 path=Path(old["interpreter"]["path"]), version=old["interpreter"]["version"]
             )
-        if not request.replaces_variables:
-            specific["variables"] = {**old.get("variables", {}), **specific["variables"]}
+            specific["system_site"] = old["system_site_packages"]
+        # A new environment file says its variables anew; those of --environ files stay.
+        stay = "environ" if request.replaces_variables else "variables"
+        specific["variables"] = {
+            **(specific["variables"] if request.replaces_variables else {}),
+            **old.get(stay, {}),
+            **(_environ(request) if request.replaces_variables else specific["variables"]),
+        }
         paths = [*old["options"]["wrapper_paths"], *request.wrapper_paths]
         manifest = kind(
             request=request,
@@ -254,6 +277,7 @@ def _update(
             **specific,
         ).run()
         with console.step("Switching to it"):
+            process.ignore_signals()  # "interrupted" shall mean that nothing was changed
             staging.publish()
         if request.keep is not None:
             remove_old(target, request.keep, console)
@@ -296,12 +320,16 @@ def _read_inputs(request: Request, console: Console) -> EnvironmentSpec:
         console.info(note)
     for warning in asked.warnings:
         console.warning(warning)
-    variables = spec.read_variables(request.environ) if request.environ else {}
+    variables = _environ(request)
     return replace(
         asked,
         pip_lines=(*asked.pip_lines, *(f"-r {path.absolute()}" for path in request.requirements)),
         variables={**asked.variables, **variables},
     )
+
+
+def _environ(request: Request | WrapContainerRequest) -> dict[str, str]:
+    return spec.read_variables(request.environ) if request.environ else {}
 
 
 def _read_pip_inputs(request: NewPipRequest | UpdatePipRequest, console: Console) -> dict[str, Any]:
@@ -323,7 +351,7 @@ def _read_pip_inputs(request: NewPipRequest | UpdatePipRequest, console: Console
         "directory": Path.cwd(),
         "pip_lines": tuple(lines),
         "locked": tuple(locked),
-        "variables": spec.read_variables(request.environ) if request.environ else {},
+        "variables": _environ(request),
         "system_site": request.system_site,
     }
 
@@ -366,12 +394,3 @@ def _plan(
         download_size=download,
         installed_size=round(download * UNPACKED_RATIO),
     )
-
-
-@contextlib.contextmanager
-def _umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)

@@ -1,7 +1,7 @@
 """The installation directory: may it be used, who holds it, which permissions it gives.
 
-Every installation is locked while it is built by a file beside it. The file is made with
-``O_EXCL``, which Lustre keeps also where it is mounted without flock.
+Every installation is locked while it is changed by a file. It appears by link(2), which is
+exclusive on Lustre and NFS also where they have no flock.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from wrapper.errors import BusyError, PrefixError
+from wrapper.errors import BusyError, PrefixError, SpaceError, means_no_space
 from wrapper.process import process_exists, process_start
 
 # Inside a prefix whose parent directory is not ours to write to; elsewhere they are beside it.
 LOCK_NAME = ".lock"
 STAGING_NAME = ".staging"
+# What an installation consists of, besides "current", which makes it one.
+OWN_NAMES = frozenset(
+    {"bin", "lib", "pyvenv.cfg", ".generations"}
+    | {"img.sqfs", "container.sif", "common.sh", "_bin", "share"}
+)
 _HEARTBEAT_SECONDS = 20.0
 _DEAD_SECONDS = 300.0
 
@@ -61,13 +66,16 @@ def check_new(prefix: Path) -> None:
         )
     if above == prefix:
         _require_writable(prefix)
-        if (prefix / "current").is_symlink() or (prefix / ".generations").is_dir():
+        names = {entry.name for entry in prefix.iterdir()}
+        if STAGING_NAME in names and "current" not in names:
+            names -= OWN_NAMES  # of a build that was killed while it moved in
+        if names & {"current", ".generations"}:
             raise PrefixError(
                 "there is an installation already",
                 where=prefix,
                 hint="choose another --prefix, or remove that directory first",
             )
-        if {entry.name for entry in prefix.iterdir()} - {LOCK_NAME, STAGING_NAME}:
+        if names - {LOCK_NAME, STAGING_NAME}:
             raise PrefixError(
                 "the prefix is not empty",
                 where=prefix,
@@ -143,8 +151,12 @@ def _make_directory(directory: Path) -> None:
 
 # -- lock --------------------------------------------------------------------------------------
 def lock_path(prefix: Path) -> Path:
-    """Beside the prefix, or inside where only the prefix itself is ours to write to."""
-    if os.access(prefix.parent, os.W_OK | os.X_OK):
+    """Where the lock is: the same for everybody who may change the installation.
+
+    Of an existing one inside it; of one to be made beside it, or inside where only the prefix
+    itself is ours to write to.
+    """
+    if not (prefix / "current").is_symlink() and os.access(prefix.parent, os.W_OK | os.X_OK):
         return prefix.parent / f".{prefix.name}.lock"
     return prefix / LOCK_NAME
 
@@ -181,19 +193,24 @@ def _try_create(path: Path) -> bytes | None:
         "started": process_start(os.getpid()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
+    content = json.dumps(record).encode()
+    # Written beside and linked: a lock is never there without its content.
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        draft.write_bytes(content)
+        path.hardlink_to(draft)
     except FileExistsError:
         return None
     except OSError as error:
-        raise PrefixError(
-            f"cannot write beside the prefix: {error.strerror}",
+        kind = SpaceError if means_no_space(error) else PrefixError
+        raise kind(
+            f"cannot lock the installation: {error.strerror}",
             where=path.parent,
             hint="choose another --prefix, or free some quota",
         ) from None
-    content = json.dumps(record).encode()
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink()
     return content
 
 

@@ -11,8 +11,9 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from wrapper.console import Console
@@ -20,6 +21,9 @@ from wrapper.errors import ToolError
 
 _KEPT_LINES = 15
 _GRACE_SECONDS = 3.0
+# What interrupts a command: Ctrl-C, a batch system at the end of a job's time, a closed terminal.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_running: set[int] = set()  # process groups
 _MOST_PROCESSORS = 16  # a login node is shared
 
 # What a child may inherit. Everything else of the user's environment (PYTHONPATH, PIP_TARGET,
@@ -77,9 +81,37 @@ def run(
     """
     words = [os.fspath(word) for word in argv]
     console.log("+ " + " ".join(words))
-    last: deque[str] = deque(maxlen=_KEPT_LINES)
+    child = _start(words, env)
+    output = _Output(child, console, on_line)
+    output.start()
+    _running.add(child.pid)
     try:
-        child = subprocess.Popen(
+        status = child.wait()
+        output.join(_GRACE_SECONDS)
+        if output.is_alive():  # something that it left behind holds the pipe: it ends too
+            _end(child)
+            output.join(_GRACE_SECONDS)
+        if output.failure:
+            raise output.failure
+    except BaseException:
+        _end(child)
+        output.join(_GRACE_SECONDS)
+        raise
+    finally:
+        _running.discard(child.pid)
+        if not output.is_alive():
+            output.stream.close()
+    if status:
+        raise ToolFailed(
+            f"{Path(words[0]).name} ended with status {status}",
+            status=status,
+            detail="\n".join(output.last),
+        )
+
+
+def _start(words: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
             words,
             env=dict(env),
             stdin=subprocess.DEVNULL,
@@ -92,24 +124,33 @@ def run(
         )
     except OSError as error:
         raise ToolFailed(f"cannot start {words[0]}: {error.strerror}", status=127) from error
-    try:
+
+
+class _Output(threading.Thread):
+    """Reads what a child writes: into the log, and the last lines for an error."""
+
+    def __init__(
+        self,
+        child: subprocess.Popen[str],
+        console: Console,
+        on_line: Callable[[str], bool] | None,
+    ) -> None:
+        super().__init__(daemon=True)
         assert child.stdout is not None
-        for line in child.stdout:
-            if not (on_line and on_line(line)):
-                last.append(line.rstrip("\n"))
-                console.log(line)
-        status = child.wait()
-    except BaseException:
-        _end(child)
-        raise
-    finally:
-        assert child.stdout is not None
-        child.stdout.close()
-    if status:
-        name = Path(words[0]).name
-        raise ToolFailed(
-            f"{name} ended with status {status}", status=status, detail="\n".join(last)
-        )
+        self.stream = child.stdout
+        self.last: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.failure: BaseException | None = None
+        self._child, self._console, self._on_line = child, console, on_line
+
+    def run(self) -> None:
+        try:
+            for line in self.stream:
+                if not (self._on_line and self._on_line(line)):
+                    self.last.append(line.rstrip("\n"))
+                    self._console.log(line)
+        except BaseException as error:  # for the waiting thread
+            self.failure = error
+            _end(self._child)
 
 
 def capture(argv: Sequence[str | Path], *, env: Mapping[str, str]) -> str:
@@ -133,6 +174,29 @@ def capture(argv: Sequence[str | Path], *, env: Mapping[str, str]) -> str:
     if done.returncode:
         raise ToolFailed(f"{words[0]} failed", status=done.returncode, detail=text.strip())
     return text
+
+
+def ignore_signals() -> None:
+    """From now on this command cannot be interrupted: what it does must be finished."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """The umask for the ``with`` block, that of programs too."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def end_all() -> None:
+    """Ask all programs that run now to end, those of other threads too; does not wait."""
+    for group in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGTERM)
 
 
 class ToolFailed(ToolError):

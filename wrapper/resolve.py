@@ -29,7 +29,7 @@ from rattler.package import BuildString
 
 from wrapper.background import run_async
 from wrapper.errors import ChannelError, InputError, SolveError
-from wrapper.models import EnvironmentSpec, LockedPackage, Resolution
+from wrapper.models import EnvironmentSpec, LockedPackage, Resolution, public_url
 
 _PLATFORMS: tuple[str, str] = ("linux-64", "noarch")
 _OFFLINE_HINT = "check the name, your network and proxy settings, or use a mirror with --channel"
@@ -79,9 +79,9 @@ def resolve(
     except GatewayError as error:
         raise ChannelError(
             "a channel cannot be read",
-            where=", ".join(urls),
+            where=public_url(", ".join(urls)),
             hint=_OFFLINE_HINT,
-            detail=_with_causes(error),
+            detail=public_url(_with_causes(error)),
         ) from None
     return Resolution(records=tuple(records), channels=urls)
 
@@ -190,7 +190,7 @@ def as_locked(record: RepoDataRecord) -> LockedPackage:
         name=record.name.normalized,
         version=str(record.version),
         build=str(record.build),
-        url=record.url,
+        url=public_url(record.url),
         sha256=record.sha256.hex() if record.sha256 else None,
         md5=record.md5.hex() if record.md5 else None,
         depends=tuple(record.depends),

@@ -56,15 +56,17 @@ class Runtime:
         return [*words, "-B", ",".join(binds), str(image), *command]
 
     @staticmethod
-    def container_path(path: str) -> dict[str, str]:
-        """Variables of the host that make PATH inside ``path``.
+    def container_variable(name: str, value: str) -> dict[str, str]:
+        """Variables of the host that set ``name`` inside: for PATH and LD_LIBRARY_PATH.
 
-        Others a container inherits as they are; PATH it takes only in this form. Both families'
+        Others a container inherits as they are; these it takes only in this form. Both families'
         names are given, each runtime reads its own. Inside, the value is evaluated by a shell as
         if it stood in double quotes (measured: a command substitution in it runs).
         """
-        quoted = re.sub(r"([\\$`])", r"\\\1", path)
-        return {"SINGULARITYENV_PATH": quoted, "APPTAINERENV_PATH": quoted}
+        if not value:
+            return {}
+        quoted = re.sub(r"([\\$`])", r"\\\1", value)
+        return {f"SINGULARITYENV_{name}": quoted, f"APPTAINERENV_{name}": quoted}
 
 
 def find_runtime(environ: Mapping[str, str]) -> Runtime:

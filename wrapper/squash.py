@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wrapper import process
 from wrapper.console import Advance, Console
-from wrapper.errors import SpaceError, ToolError
+from wrapper.errors import SpaceError, ToolError, means_no_space
 from wrapper.process import ToolFailed
 
 # Measured on numpy + scipy (300 MB, 7,889 files, 2 cores): gzip, mksquashfs's own default, takes
@@ -99,7 +99,7 @@ class Squasher:
 
 
 def _explained(error: ToolFailed, place: Path) -> SpaceError | ToolFailed:
-    if re.search(r"no space left|quota exceeded", error.detail, re.I):
+    if means_no_space(error.detail):
         return SpaceError(
             "no room left for the image",
             where=place.parent,

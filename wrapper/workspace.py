@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from wrapper import process
 from wrapper.console import Console
-from wrapper.errors import ContainerizeError, InputError, Interrupted, SpaceError
+from wrapper.errors import InputError, Interrupted, SpaceError
 
 CACHE_VARIABLE = "CONTAINERIZE_CACHE_DIR"
 TMPDIR_VARIABLE = "CW_BUILD_TMPDIR"
@@ -43,6 +44,13 @@ class Workspace:
         return self.root / "image"
 
     @property
+    def unpacked(self) -> Path:
+        """Unpacked packages. Of one build only: the tree has hard links to them, and a script that
+        writes into an installed file would write into a cache that other builds use.
+        """
+        return self.root / "pkgs"
+
+    @property
     def log(self) -> Path:
         return self.root / "build.log"
 
@@ -58,13 +66,24 @@ def parent_directory(tmpdir: Path | None, environ: Mapping[str, str]) -> Path:
     """
     named = tmpdir or environ.get(TMPDIR_VARIABLE) or environ.get("TMPDIR") or "/tmp"
     parent = Path(named).absolute()
-    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+    check_bindable(parent, "the directory for temporary files")
+    if not (os.path.isdir(parent) and os.access(parent, os.W_OK | os.X_OK)):  # noqa: PTH112
         raise InputError(
             "the directory for temporary files cannot be used",
             where=parent,
             hint=f"name a writable directory with --tmpdir or {TMPDIR_VARIABLE}",
         )
     return parent
+
+
+def check_bindable(path: Path, what: str) -> None:
+    """:raises InputError: the runtime's bind syntax cannot express ``path``."""
+    if bad := re.search(r"[:,\\\n]", str(path)):
+        raise InputError(
+            f"{what} contains {bad[0]!r}, which cannot be in a bind path",
+            where=path,
+            hint="choose a path without colons, commas, backslashes and line breaks",
+        )
 
 
 @contextlib.contextmanager
@@ -90,7 +109,9 @@ def workspace(
         ) from None
     named_cache = environ.get(CACHE_VARIABLE) if use_cache else None
     _remove_abandoned(parent)
-    space = Workspace(root=root, cache=Path(named_cache) if named_cache else root / "cache")
+    space = Workspace(
+        root=root, cache=Path(named_cache).absolute() if named_cache else root / "cache"
+    )
     keep = bool(environ.get(KEEP_VARIABLE))
     try:
         space.image.mkdir()
@@ -99,9 +120,6 @@ def workspace(
         yield space
     except Interrupted:
         _finish(console, space, keep_all=keep, keep_log=False)
-        raise
-    except ContainerizeError:
-        _finish(console, space, keep_all=keep, keep_log=True)
         raise
     except BaseException:
         _finish(console, space, keep_all=keep, keep_log=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -229,7 +230,7 @@ def test_two_updates_at_once(base: Installation) -> None:
             break
     second = account.run(CONDA, "update", base.prefix)
     assert second.returncode == ExitCode.BUSY
-    assert f"process {first.pid}" in second.stderr or "process " in second.stderr
+    assert f"process {first.pid} on {socket.gethostname()}, since 20" in second.stderr
     first.communicate(timeout=60)
     assert first.returncode == 0
     assert current(base) == 2
@@ -258,10 +259,11 @@ def test_a_killed_update_leaves_the_old_or_the_new(
         _killed_update(done, files[before % 2], tmp, whole, number)
         after = current(done)
         outcomes.add(after > before)
-        assert after in (before, before + 1, *range(before, before + 3))
+        assert before <= after <= before + 2, "at most a switch, and a number left out before it"
         odd = (done.prefix / "current/packages.txt").read_text().count("demo-tool ")
         assert has(done, "demo_noarch")
         assert runs(done, "demo-tool") == bool(odd)
+    assert outcomes == {True, False}, "kills before the switch only, or after it only"
     change(done, files[0], "--tmpdir", str(tmp))
     assert [n for n in entries(tmp) if n.startswith("containerize-")] == []
     assert [n for n in entries(done.prefix.parent) if "killed." in n and n.startswith(".")] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -129,7 +130,15 @@ def test_a_working_directory_reached_through_a_link_keeps_its_name(
 def traced(prefix: Prefix, *words: str | Path, **options: object) -> list[str]:
     """Names of the system calls, up to the runtime's start, that make processes or programs."""
     trace = prefix.out / "trace"
-    before = ["strace", "-f", "-qq", "-o", trace, "-e", "trace=execve,fork,vfork,clone,clone3"]
+    before = [
+        str(shutil.which("strace")),
+        "-f",
+        "-qq",
+        "-o",
+        trace,
+        "-e",
+        "trace=execve,fork,vfork,clone,clone3",
+    ]
     call = prefix.call(*words, before=before, **options)  # type: ignore[arg-type]
     assert call.started, call.stderr
     calls = re.findall(r"^\d+ +(\w+)\((?:\"([^\"]*)\")?", trace.read_text(), re.M)

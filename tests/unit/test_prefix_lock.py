@@ -225,7 +225,9 @@ def test_below_a_directory_that_is_not_ours_the_lock_is_inside(
 
 def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with (
-        pytest.raises(PrefixError, match="beside the prefix: File name too long") as caught,
+        pytest.raises(
+            PrefixError, match="cannot lock the installation: File name too long"
+        ) as caught,
         locked(tmp_path / ("x" * 254)),
     ):
         pass

@@ -132,7 +132,7 @@ def test_the_line_of_a_build() -> None:
 
 
 def test_a_path_for_inside_is_escaped_for_the_runtimes_shell() -> None:
-    got = Runtime.container_path(r"""/a$b:/c`d`:/e\f:/g"h:/i'j:/k l""")
+    got = Runtime.container_variable("PATH", r"""/a$b:/c`d`:/e\f:/g"h:/i'j:/k l""")
     expected = r"""/a\$b:/c\`d\`:/e\\f:/g"h:/i'j:/k l"""
     assert got == {"SINGULARITYENV_PATH": expected, "APPTAINERENV_PATH": expected}
 

@@ -14,8 +14,17 @@ from typing import Any, NoReturn
 
 import click
 
+from wrapper import process
 from wrapper.console import Console
-from wrapper.errors import ContainerizeError, ExitCode, Interrupted
+from wrapper.errors import (
+    ContainerizeError,
+    ExitCode,
+    InputError,
+    Interrupted,
+    SpaceError,
+    means_no_space,
+)
+from wrapper.process import SIGNALS
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -23,8 +32,8 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool) -> NoReturn:
     """Do ``work``; end the process with its exit code, every failure told in full."""
     console = Console(verbosity)
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
     try:
         work(console)
         code = 0
@@ -33,17 +42,26 @@ def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool)
     except Interrupted as interrupted:
         console.error("interrupted, nothing was changed")
         code = interrupted.code
+    except PermissionError as error:
+        where = error.filename or ""
+        known = InputError("no permission", where=where, hint="check the path and its permissions")
+        code = _report(console, known, debug=debug)
     except BrokenPipeError:  # who read our output (head, grep -q) has seen enough
         code = 128 + signal.SIGPIPE
+    except OSError as error:
+        if means_no_space(error):
+            full = SpaceError("no room left", where=error.filename, hint="free some space or quota")
+            code = _report(console, full, debug=debug)
+        else:
+            code = _report_bug(console, error, debug=debug)
     except Exception as error:  # a bug of ours, but the user shall not see its entrails
         code = _report_bug(console, error, debug=debug)
     _leave(code)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    # A second signal must not stop the cleaning up after the first.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    process.ignore_signals()  # a second one must not stop the cleaning up after the first
+    process.end_all()  # other threads may wait for programs
     raise Interrupted(number)
 
 

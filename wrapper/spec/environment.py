@@ -11,6 +11,7 @@ from yaml.reader import ReaderError
 
 from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec, Located
+from wrapper.spec.names import why_not
 
 _EXAMPLE_HINT = "an env.yml has 'channels:' and 'dependencies:', see docs/users.md"
 _IGNORED = ("name", "prefix")
@@ -143,11 +144,11 @@ def _variables(node: Node | None, path: Path) -> dict[str, str]:
     variables: dict[str, str] = {}
     for key, value in node.value:
         name = _scalar(key, path, "a variable's name")
-        if not name.isidentifier() or not name.isascii():
+        if reason := why_not(name):
             raise InputError(
                 f"'{name}' cannot be the name of an environment variable",
                 where=_place(key, path),
-                hint="use letters, digits and underscores",
+                hint=reason,
             )
         if not isinstance(value, ScalarNode) or re.search(r"[\x00\ud800-\udfff]", value.value):
             raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wrapper.errors import InputError
+from wrapper.spec.names import why_not
 
 
 def parse_variables(text: str, path: Path) -> dict[str, str]:
@@ -18,11 +19,12 @@ def parse_variables(text: str, path: Path) -> dict[str, str]:
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
-        if not equals or not (name.isidentifier() and name.isascii()) or "\0" in value:
+        reason = why_not(name)
+        if not equals or reason or "\0" in value:
             raise InputError(
-                f"{raw!r} is not a NAME=VALUE line",
+                f"{raw!r} is not a NAME=VALUE line that can be set",
                 where=f"{path}, line {number}",
-                hint="use letters, digits and underscores in the name",
+                hint=reason or "write NAME=VALUE",
             )
         variables[name] = value
     return variables
