@@ -347,8 +347,13 @@ STEPS = ["Solving", "Preparing", "Fetching", "Linking", "pre-install", "Byte-com
 STEPS += ["post-install", "Recording", "Writing"]
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [
+        *((step, number) for step in STEPS for number in (signal.SIGINT, signal.SIGTERM)),
+        ("post-install", signal.SIGHUP),
+    ],
+)
 @pytest.mark.usefixtures("runtime")
 def test_an_interruption_leaves_nothing(
     place: Place, channel: Path, step: str, number: signal.Signals

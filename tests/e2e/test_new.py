@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.account import Account
+from tests.channel.serve import serve
 from tests.e2e.conftest import CONDA, UMBRELLA, Builder, Installation, entries, environment_text
 
 
@@ -230,3 +231,65 @@ def test_programs_with_odd_names_get_no_shim(me: Account, channel: Path, runtime
 def test_info_names_the_tools(me: Account, runtime: Path) -> None:
     out = me.ok(UMBRELLA, "info")
     assert "runtime" in out and "mksquashfs" in out
+
+
+# -- what builds share ---------------------------------------------------------------------------
+def test_a_script_cannot_write_into_the_cache(me: Account, build: Builder) -> None:
+    """Packages are hard-linked into a tree: a kept cache of unpacked ones would be written to."""
+    file = me.file("append.sh", 'echo "# changed" >> "$env_root/lib/python3.11/this.py"\n')
+    env = {"CONTAINERIZE_CACHE_DIR": str(me.work / "shared-cache")}
+    source = me.file("cached.yml", (me.work / "same.yml").read_text())
+    me.ok(CONDA, "new", "--prefix", me.work / "c1", source, "--post-install", file, env=env)
+    me.ok(CONDA, "new", "--prefix", me.work / "c2", source, env=env)
+    code = "import sys; print(open(sys.prefix + '/lib/python3.11/this.py').read().count('changed'))"
+    first, second = (Installation(prefix=me.work / name, account=me) for name in ("c1", "c2"))
+    assert (first.python(code), second.python(code)) == ("1\n", "0\n")
+
+
+def test_builds_may_share_a_cache_at_the_same_time(
+    me: Account, channel: Path, runtime: Path
+) -> None:
+    env = me.environment({"CONTAINERIZE_CACHE_DIR": str(me.work / "busy-cache")})
+    with serve(channel) as url:
+        file = me.file("busy.yml", f"channels: ['{url}']\ndependencies: [python]\n")
+        children = [
+            subprocess.Popen(
+                [CONDA, "new", "-q", "--prefix", me.work / f"busy-{number}", file],
+                env=env,
+                cwd=me.work,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for number in range(3)
+        ]
+        said = [child.communicate(timeout=120)[1] for child in children]
+    assert [child.returncode for child in children] == [0, 0, 0], said
+
+
+def test_a_build_sees_what_a_program_will_see(me: Account, build: Builder) -> None:
+    site = me.home / ".local/lib/python3.11/site-packages"
+    site.mkdir(parents=True, exist_ok=True)
+    (site / "only_mine.py").touch()
+    me.file("sees.sh", '! python -c "import only_mine"; test -z "${LD_LIBRARY_PATH##/my/lib*}"\n')
+    file = me.file("sees.yml", (me.work / "same.yml").read_text())
+    options = ("--prefix", me.work / "sees", file, "--post-install", "sees.sh")
+    me.ok(CONDA, "new", *options, env={"LD_LIBRARY_PATH": "/my/lib"})
+
+
+def test_a_process_left_behind_does_not_hold_the_build(
+    me: Account, channel: Path, runtime: Path
+) -> None:
+    me.file("daemon.sh", "sleep 300 &\n")
+    file = me.file("daemon.yml", environment_text(channel, "demo-sh-only"))
+    options = ("--prefix", me.work / "daemon", file, "--post-install", "daemon.sh")
+    assert me.run(CONDA, "new", *options, timeout=60).returncode == 0
+
+
+def test_secrets_of_channels_are_not_recorded(me: Account, channel: Path, runtime: Path) -> None:
+    with serve(channel) as url:
+        secret = url.replace("://", "://user:s3cret@")
+        file = me.file("secret.yml", f"channels: ['{secret}']\ndependencies: [demo-sh-only]\n")
+        me.ok(CONDA, "new", "--prefix", me.work / "secret", file)
+    generation = me.work / "secret/current"
+    for name in ("manifest.json", "conda-lock.yml", "packages.txt"):
+        assert "s3cret" not in (generation / name).read_text(), name

@@ -83,6 +83,17 @@ def test_system_site_packages_shows_the_pythons_own(me: Account, index: str, run
     config = done.python("import sys; print(open(sys.prefix + '/pyvenv.cfg').read())")
     assert "include-system-site-packages = true" in config
     assert done.python("import alpha; print(alpha.VERSION)") == "1.0\n"
+    own = "import sys, site; print(any('dist-packages' in p or 'beta' in p for p in sys.path))"
+    assert done.python(own) == me.ok(python, "-s", "-c", own), "the outer Python's packages"
+    me.ok(PIP, "update", done.prefix, "-r", file, env=env)
+    assert done.manifest["system_site_packages"] is True
+
+
+def test_containerizes_own_python_is_not_built_on(me: Account, index: str, runtime: Path) -> None:
+    """Its environment is first on PATH where it was installed as the README says."""
+    file = me.file("pip-own.txt", f"--index-url {index}\nbeta\n")
+    done = build(me, "pip-own", {"PATH": f"{BIN}:{os.environ['PATH']}"}, file)
+    assert not done.manifest["interpreter"]["path"].startswith(str(BIN))
 
 
 def test_update_rollback_and_lock(

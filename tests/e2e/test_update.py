@@ -207,6 +207,21 @@ def test_a_failing_update_changes_nothing(base: Installation, channel: Path) -> 
     assert base.python("print(1)") == "1\n"
 
 
+def test_variables_of_environ_files_stay(me: Account, build: Builder, channel: Path) -> None:
+    me.file("stays.env", "STAYS=yes\n")
+    done = build(me, "stays", "python", options=("--environ", "stays.env"))
+    change(done, me.file("stays2.yml", environment_text(channel, "python", "demo-tool")))
+    assert done.python("import os; print(os.environ['STAYS'])") == "yes\n"
+
+
+def test_a_newer_format_is_refused(base: Installation) -> None:
+    manifest = base.prefix / "current/manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
+    for command in ([UMBRELLA, "list"], [UMBRELLA, "rollback"], [CONDA, "update"]):
+        done = base.account.run(*command, base.prefix)
+        assert done.returncode == ExitCode.PREFIX and "newer containerize" in done.stderr
+
+
 def test_what_is_no_installation_cannot_be_updated(me: Account) -> None:
     for command in ([CONDA, "update"], [UMBRELLA, "list"], [UMBRELLA, "rollback"]):
         done = me.run(*command, me.work)

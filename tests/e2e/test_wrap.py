@@ -63,6 +63,29 @@ def test_masking_covers_the_original(account: Account, source: Path) -> None:
     assert account.ok(prefix / "bin/tool") == "data\n\n"
 
 
+def test_a_source_behind_a_link(me: Account, runtime: Path, tmp_path: Path) -> None:
+    """/scratch/project_x is one: links and -w paths are written with either spelling."""
+    real, link = tmp_path / "pfs/tool", tmp_path / "scratch/tool"
+    (real / "bin").mkdir(parents=True)
+    (tmp_path / "scratch").symlink_to("pfs")
+    (real / "bin/tool").write_text("#!/bin/sh\necho $0\n")
+    (real / "bin/tool").chmod(0o755)
+    (real / "bin/by-link").symlink_to(link / "bin/tool")
+    (real / "bin/by-path").symlink_to(real / "bin/tool")
+    prefix = tmp_path / "wrapped"
+    me.ok(INSTALL, "-w", f"{link}/bin", "--prefix", prefix, link)
+    shutil.rmtree(real)
+    for name in ("tool", "by-link", "by-path"):
+        assert me.ok(prefix / "bin" / name).strip() == str(prefix / "bin" / name)
+
+
+def test_a_prefix_inside_what_is_masked(me: Account, runtime: Path, tmp_path: Path) -> None:
+    (tmp_path / "src/bin").mkdir(parents=True)
+    options = ("-w", "bin", "--mask", "--prefix", tmp_path / "src/wrapped", tmp_path / "src")
+    done = me.run(INSTALL, *options)
+    assert done.returncode == ExitCode.INPUT and "inside the directory" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -95,6 +118,10 @@ def image(account: Account, runtime: Path) -> Path:
         (root / path).write_bytes(printing(message))
         (root / path).chmod(0o755)
     (root / "opt/tool/bin/readme").write_text("no program\n")
+    (root / "bin").symlink_to("opt/tool/bin")  # as in every image of today: /bin -> usr/bin
+    (root / "opt/tool/bin/to-readme").symlink_to("readme")
+    (root / "opt/tool/bin/to-directory").symlink_to("/opt/other")
+    (root / "opt/tool/bin/dangling").symlink_to("/no/such")
     target = account.work / "scratch.sqfs"
     subprocess.run(
         ["mksquashfs", root, target, "-quiet", "-no-progress", "-all-root"],
@@ -113,6 +140,13 @@ def test_programs_of_a_container_are_wrapped(account: Account, image: Path) -> N
     assert account.ok(prefix / "bin/bye") == "bye\n"
     assert not (prefix / "bin/readme").exists()
     assert not (prefix / "current/img.sqfs").exists(), "the image is referenced, not copied"
+
+
+def test_a_linked_directory_of_a_container(account: Account, image: Path) -> None:
+    prefix = account.work / "wrapped-link"
+    account.ok(CONTAINER, "-w", "/bin", "--prefix", prefix, image)
+    assert entries(prefix / "current/_bin") == {"hello", "bye"}
+    assert account.ok(prefix / "bin/bye") == "bye\n"
 
 
 def test_an_image_that_has_gone_is_told(account: Account, image: Path) -> None:
