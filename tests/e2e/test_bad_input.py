@@ -386,3 +386,16 @@ def test_an_interruption_leaves_nothing(
     assert not place.prefix.exists()
     assert entries(place.tmp) == set()
     assert [name for name in entries(place.root) if name.startswith(".")] == []
+
+
+def test_nohup_is_respected(place: Place, channel: Path, runtime: Path) -> None:
+    place.file.write_text(environment_text(channel, "demo-sh-only"))
+    script = place.root / "hang-up.sh"
+    script.write_text("kill -HUP $(cat builder)\n")
+    argv = ["nohup", CONDA, "new", "--prefix", place.prefix, place.file, "--post-install", script]
+    with subprocess.Popen(
+        argv, env=place.account.environment(), cwd=place.root, stderr=subprocess.DEVNULL
+    ) as child:
+        (place.root / "builder").write_text(str(child.pid))
+        assert child.wait(60) == 0
+    assert place.prefix.is_dir()

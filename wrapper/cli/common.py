@@ -33,7 +33,8 @@ def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool)
     """Do ``work``; end the process with its exit code, every failure told in full."""
     console = Console(verbosity)
     for number in SIGNALS:
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup wants it ignored
+            signal.signal(number, _interrupt)
     try:
         work(console)
         code = 0
