@@ -71,6 +71,7 @@ _UPSTREAM = re.compile(
     r"[^/]+/Lib/("
     r"(?:site|sysconfig|pydoc)\.py"
     r"|(?:distutils(?:/command)?|ensurepip|venv)/[^/]+\.py"
+    r"|venv/scripts/.+/[^/]+"  # they go with venv's code: which of the two quotes differs
     r"|ensurepip/_bundled/.*\.whl"
     r")"
 )

@@ -158,6 +158,8 @@ def test_virtual_environments_work_from_outside(scientific: Installation) -> Non
     out = account.ok(venv / "bin/python", "-c", code).split()
     assert out == [str(venv), str(scientific.prefix), str(venv / "bin/python")]
     assert str(venv) in account.ok(venv / "bin/pip", "--version")
+    activated = f". '{venv}/bin/activate' && command -v python"
+    assert account.ok("bash", "-c", activated) == f"{venv}/bin/python\n"
     visible = account.work / "venv-site"
     account.ok(scientific.program("python3"), "-m", "venv", "--system-site-packages", visible)
     assert account.ok(visible / "bin/python", "-c", "import numpy; print('numpy')") == "numpy\n"
