@@ -11,7 +11,7 @@ from wrapper import process
 from wrapper.console import Console
 from wrapper.errors import ScriptError, SpaceError, means_no_space
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, home_of, host_binds
+from wrapper.runtime import Runtime, home_of, host_binds, runtime_places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +81,11 @@ class BuildContainer:
 
         The runtime's own files belong into the build directory, not to $HOME.
         """
-        places = {
-            f"{family}_{kind}": str(self.scratch)
-            for family in ("SINGULARITY", "APPTAINER")
-            for kind in ("CACHEDIR", "CONFIGDIR", "TMPDIR")
-        }
         path = [f"{self.install_path}/bin", *map(str, more)]
         path.append(self.environ.get("PATH", "/usr/bin:/bin"))
         return {
             **process.base_environment(self.environ),
-            **places,
+            **runtime_places(self.scratch),
             **self.runtime.container_variable("PATH", ":".join(path)),
             **self.runtime.container_variable(
                 "LD_LIBRARY_PATH", self.environ.get("LD_LIBRARY_PATH", "")

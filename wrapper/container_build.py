@@ -17,7 +17,7 @@ from wrapper.errors import ChannelError, InputError, ToolError
 from wrapper.models import Activation, TreeSize
 from wrapper.process import ToolFailed
 from wrapper.record import write_record
-from wrapper.runtime import Runtime, home_of
+from wrapper.runtime import Runtime, home_of, runtime_places
 from wrapper.tree import is_plain_name
 
 _URI = re.compile(r"[a-z][a-z0-9+-]*:")
@@ -57,7 +57,10 @@ def find_image(
             process.run(
                 [runtime.path, "-s", "build", target, name],
                 console=console,
-                env=_environment(scratch, os.environ, ("CACHEDIR", "TMPDIR")),  # logins stay
+                env={
+                    **process.base_environment(os.environ),
+                    **runtime_places(scratch, ("CACHEDIR", "TMPDIR")),  # logins stay
+                },
             )
         except ToolFailed as error:
             raise ChannelError(
@@ -132,7 +135,10 @@ def _listing(
         )
         try:
             process.run(
-                argv, console=console, env=_environment(scratch, os.environ), on_line=on_line
+                argv,
+                console=console,
+                env={**process.base_environment(os.environ), **runtime_places(scratch)},
+                on_line=on_line,
             )
         except ToolFailed as error:
             if not listed[path] and "No such file" in error.detail:
@@ -163,20 +169,6 @@ def _host_program(name: str) -> list[str]:
 def _libraries(program: str) -> list[str]:
     answer = process.capture(["ldd", program], env=process.base_environment(os.environ))
     return [str(Path(path).resolve()) for path in re.findall(r"=> (/\S+)", answer)]
-
-
-def _environment(
-    scratch: Path,
-    environ: Mapping[str, str],
-    kinds: Sequence[str] = ("CACHEDIR", "CONFIGDIR", "TMPDIR"),
-) -> dict[str, str]:
-    """The runtime's caches belong into the build directory, not to $HOME."""
-    places = {
-        f"{family}_{kind}": str(scratch)
-        for family in ("SINGULARITY", "APPTAINER")
-        for kind in kinds
-    }
-    return {**process.base_environment(environ), **places}
 
 
 def write(

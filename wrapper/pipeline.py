@@ -150,9 +150,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
             runtime=runtime,
             log=space.log,
         )
-        with console.step("Switching to it"):
-            process.ignore_signals()  # "interrupted" shall mean that nothing was changed
-            staging.publish()
+        _publish(staging, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
 
@@ -168,9 +166,7 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
         prefix.locked(target),
         workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space,
         Staging(target, generation=1, mode=mode) as staging,
-        process.umask(
-            0o022
-        ),  # for what programs write into the tree; the prefix's modes are set apart
+        process.umask(0o022),  # for what programs write into the tree; deploy sets the modes
     ):
         prefix.check_new(target)  # again, now that nobody else builds there
         manifest = kind(
@@ -185,9 +181,7 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
             console=console,
             **specific,
         ).run()
-        with console.step("Switching to it"):
-            process.ignore_signals()  # "interrupted" shall mean that nothing was changed
-            staging.publish()
+        _publish(staging, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
 
@@ -276,12 +270,16 @@ def _update(
             console=console,
             **specific,
         ).run()
-        with console.step("Switching to it"):
-            process.ignore_signals()  # "interrupted" shall mean that nothing was changed
-            staging.publish()
+        _publish(staging, console)
         if request.keep is not None:
             remove_old(target, request.keep, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+
+
+def _publish(staging: Staging | NextGeneration, console: Console) -> None:
+    with console.step("Switching to it"):
+        process.ignore_signals()  # "interrupted" shall mean that nothing was changed
+        staging.publish()
 
 
 def _require_kind(manifest: Mapping[str, Any], kind: type[Build], target: Path) -> None:

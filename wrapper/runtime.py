@@ -69,6 +69,17 @@ class Runtime:
         return {f"SINGULARITYENV_{name}": quoted, f"APPTAINERENV_{name}": quoted}
 
 
+def runtime_places(
+    scratch: Path, kinds: Sequence[str] = ("CACHEDIR", "CONFIGDIR", "TMPDIR")
+) -> dict[str, str]:
+    """Variables that keep a runtime's own files in ``scratch`` and out of $HOME."""
+    return {
+        f"{family}_{kind}": str(scratch)
+        for family in ("SINGULARITY", "APPTAINER")
+        for kind in kinds
+    }
+
+
 def find_runtime(environ: Mapping[str, str]) -> Runtime:
     """The runtime to use: the one named in ``CONTAINERIZE_RUNTIME``, else the first on PATH.
 

@@ -99,11 +99,15 @@ def apply(*options: Decorator) -> Decorator:
     return decorate
 
 
+def split_paths(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Paths of ``-w``, each of whose values is a comma-separated list."""
+    return tuple(path for word in words for path in word.split(",") if path)
+
+
 def request_fields(options: dict[str, Any]) -> dict[str, Any]:
     """Fields of a request from the options of :data:`BUILD`, which are taken out."""
-    paths = options.pop("wrapper_paths")
     fields = {
-        "wrapper_paths": tuple(path for word in paths for path in word.split(",") if path),
+        "wrapper_paths": split_paths(options.pop("wrapper_paths")),
         "use_cache": not options.pop("nocache"),
     }
     names = ("prefix", "pre_install", "post_install", "environ", "tmpdir", "compression")

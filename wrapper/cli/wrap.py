@@ -7,7 +7,16 @@ from typing import Any
 import click
 
 from wrapper.cli.common import CONTEXT, common_options, run_command
-from wrapper.cli.options import COMPRESSION, ENVIRON, FILE, PREFIX, TMPDIR, WRAPPER_PATHS, apply
+from wrapper.cli.options import (
+    COMPRESSION,
+    ENVIRON,
+    FILE,
+    PREFIX,
+    TMPDIR,
+    WRAPPER_PATHS,
+    apply,
+    split_paths,
+)
 from wrapper.console import Console
 
 
@@ -53,8 +62,7 @@ def wrap_install(**options: Any) -> None:
 
 def _run(options: dict[str, Any], kind: str) -> None:
     verbosity, debug = options.pop("verbosity"), options.pop("debug")
-    paths = options.pop("wrapper_paths")
-    options["wrapper_paths"] = tuple(path for word in paths for path in word.split(",") if path)
+    options["wrapper_paths"] = split_paths(options["wrapper_paths"])
 
     def work(console: Console) -> None:
         from wrapper import models, pipeline
