@@ -6,35 +6,28 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from wrapper import (
-    changes,
     container_build,
     generations,
-    installed,
+    inputs,
+    plans,
     prefix,
     process,
-    spec,
     tree,
     workspace,
 )
 from wrapper.build import Build
-from wrapper.conda_build import UNPACKED_RATIO, CondaBuild
+from wrapper.conda_build import CondaBuild
 from wrapper.console import Console
 from wrapper.copy_build import CopyBuild, check_source
 from wrapper.deploy import NextGeneration, Staging
-from wrapper.errors import InputError, PrefixError
-from wrapper.generations import Generation
+from wrapper.errors import InputError
 from wrapper.models import (
-    EnvironmentSpec,
-    LockedPackage,
     NewPipRequest,
     NewRequest,
-    Plan,
     Request,
     Result,
     UpdatePipRequest,
@@ -45,23 +38,7 @@ from wrapper.models import (
 from wrapper.past import remove_old
 from wrapper.pip_build import Interpreter, PipBuild, find_interpreter
 from wrapper.runtime import find_runtime
-from wrapper.spec.requirements import parse_requirements_lock, project_lines
 from wrapper.squash import find_squasher
-
-_HOW_TO_CHANGE = {
-    "conda": "use conda-containerize update",
-    "pip": "use pip-containerize update",
-    "install": "wrap the installation again, to another prefix",
-    "container": "wrap the container again, to another prefix",
-}
-
-
-def plan_new(request: NewRequest, console: Console) -> Plan:
-    """Solve and say what would be installed; leaves nothing on disk."""
-    asked = _read_inputs(request, console)
-    prefix.check_new(prefix.absolute_prefix(request.prefix))
-    with workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space:
-        return _plan(request, asked, space, console, None)
 
 
 def new(request: NewRequest, console: Console) -> Result:
@@ -69,7 +46,7 @@ def new(request: NewRequest, console: Console) -> Result:
 
     :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
     """
-    asked = _read_inputs(request, console)
+    asked = inputs.read_inputs(request, console)
     return _new(
         request,
         console,
@@ -83,7 +60,7 @@ def new(request: NewRequest, console: Console) -> Result:
 
 def new_pip(request: NewPipRequest, console: Console) -> Result:
     """Build a virtual environment for the Python on PATH, likewise."""
-    asked = _read_pip_inputs(request, console)
+    asked = inputs.read_pip_inputs(request, console)
     return _new(request, console, PipBuild, interpreter=find_interpreter(os.environ), **asked)
 
 
@@ -100,7 +77,7 @@ def wrap_install(request: WrapInstallRequest, console: Console) -> Result:
         mask=request.mask,
         directory=Path.cwd(),
         pip_lines=(),
-        variables=_environ(request),
+        variables=inputs.read_environ(request),
     )
 
 
@@ -140,7 +117,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
                 scratch=space.scratch,
                 console=console,
             )
-        variables = _environ(request)
+        variables = inputs.read_environ(request)
         manifest = container_build.write(
             image,
             programs,
@@ -185,22 +162,12 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
 
-def plan_update(request: UpdateRequest, console: Console) -> Plan:
-    """Solve and say what would change; leaves nothing on disk."""
-    asked = _read_inputs(request, console)
-    target = prefix.absolute_prefix(request.prefix)
-    previous = generations.current_generation(target)
-    _require_kind(previous.manifest, CondaBuild, target)
-    with workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space:
-        return _plan(request, asked, space, console, previous)
-
-
 def update(request: UpdateRequest, console: Console) -> Result:
     """Build a further generation from the one in use and switch to it, or change nothing.
 
     :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
     """
-    asked = _read_inputs(request, console)
+    asked = inputs.read_inputs(request, console)
     conda = {"asked": asked if request.environment else None}
     return _update(
         request,
@@ -215,7 +182,7 @@ def update(request: UpdateRequest, console: Console) -> Result:
 
 def update_pip(request: UpdatePipRequest, console: Console) -> Result:
     """The same for a virtual environment."""
-    asked = _read_pip_inputs(request, console)
+    asked = inputs.read_pip_inputs(request, console)
     return _update(request, console, PipBuild, **asked)
 
 
@@ -228,7 +195,7 @@ def _update(
     """The frame of every update; what it does not name stays as it was."""
     start = time.monotonic()
     target = prefix.absolute_prefix(request.prefix)
-    _require_kind(generations.current_generation(target).manifest, kind, target)
+    plans.require_kind(generations.current_generation(target).manifest, kind, target)
     prefix.check_update(target)
     runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
     with contextlib.ExitStack() as stack:
@@ -249,12 +216,13 @@ def _update(
                 path=Path(old["interpreter"]["path"]), version=old["interpreter"]["version"]
             )
             specific["system_site"] = old["system_site_packages"]
+        environ = inputs.read_environ(request)
         # A new environment file says its variables anew; those of --environ files stay.
         stay = "environ" if request.replaces_variables else "variables"
         specific["variables"] = {
             **(specific["variables"] if request.replaces_variables else {}),
             **old.get(stay, {}),
-            **(_environ(request) if request.replaces_variables else specific["variables"]),
+            **(environ if request.replaces_variables else specific["variables"]),
         }
         paths = [*old["options"]["wrapper_paths"], *request.wrapper_paths]
         manifest = kind(
@@ -282,15 +250,6 @@ def _publish(staging: Staging | NextGeneration, console: Console) -> None:
         staging.publish()
 
 
-def _require_kind(manifest: Mapping[str, Any], kind: type[Build], target: Path) -> None:
-    if manifest["kind"] != kind.kind:
-        raise PrefixError(
-            f"{target.name} is not an installation of {kind.kind}-containerize",
-            where=target,
-            hint=_HOW_TO_CHANGE[manifest["kind"]],
-        )
-
-
 def install_path(target: Path) -> str:
     """Where an installation's environment is inside the container.
 
@@ -300,95 +259,3 @@ def install_path(target: Path) -> str:
     used together.
     """
     return f"/containerize-{hashlib.sha256(os.fsencode(target)).hexdigest()[:10]}"
-
-
-# -- helpers -----------------------------------------------------------------------------------
-def _read_inputs(request: Request, console: Console) -> EnvironmentSpec:
-    """Read and check every input file before anything is made.
-
-    :returns: the environment file's content, with what other files and options add to it.
-    """
-    tree.check_wrapper_paths(request.wrapper_paths)
-    asked = EnvironmentSpec(source=Path.cwd() / "-")
-    if request.environment:
-        asked = spec.read_spec(request.environment)
-    for path in request.files:
-        spec.read_text(path)
-    for note in asked.notes:
-        console.info(note)
-    for warning in asked.warnings:
-        console.warning(warning)
-    variables = _environ(request)
-    return replace(
-        asked,
-        pip_lines=(*asked.pip_lines, *(f"-r {path.absolute()}" for path in request.requirements)),
-        variables={**asked.variables, **variables},
-    )
-
-
-def _environ(request: Request | WrapContainerRequest) -> dict[str, str]:
-    return spec.read_variables(request.environ) if request.environ else {}
-
-
-def _read_pip_inputs(request: NewPipRequest | UpdatePipRequest, console: Console) -> dict[str, Any]:
-    """Read and check the inputs of a pip build; fields of a :class:`PipBuild`."""
-    tree.check_wrapper_paths(request.wrapper_paths)
-    for path in request.files:
-        spec.read_text(path)
-    locked: list[LockedPackage] = []
-    lines: list[str] = []
-    for path in request.requirements:
-        lock = parse_requirements_lock(spec.read_text(path), path)
-        if lock is not None:
-            locked += lock
-        elif path.name == "pyproject.toml":
-            lines += project_lines(path, request.extras, request.groups)
-        else:
-            lines.append(f"-r {path.absolute()}")
-    return {
-        "directory": Path.cwd(),
-        "pip_lines": tuple(lines),
-        "locked": tuple(locked),
-        "variables": _environ(request),
-        "system_site": request.system_site,
-    }
-
-
-def _plan(
-    request: Request,
-    asked: EnvironmentSpec,
-    space: workspace.Workspace,
-    console: Console,
-    previous: Generation | None,
-) -> Plan:
-    from wrapper import resolve
-
-    before: list[LockedPackage] = []
-    if previous:
-        inside = previous.manifest["install_path"].lstrip("/")
-        unpacked = space.root / "before"
-        find_squasher(os.environ).unsquash(
-            previous.image, unpacked, console=console, paths=[f"{inside}/conda-meta"]
-        )
-        before = installed.conda_packages(unpacked / inside)
-    packages, sizes = before, {}
-    if request.environment:
-        with console.step("Solving"):
-            resolution = resolve.resolve(
-                asked,
-                cache=space.cache,
-                channels=request.channels,
-                preferred=installed.conda_records(unpacked / inside) if previous else (),
-            )
-        packages = [*map(resolve.as_locked, resolution.records), *resolution.pip_locked]
-        sizes = dict(resolve.sizes(resolution.records))
-    differences = changes.compare(before, packages, sizes)
-    download = sum(change.size for change in differences)
-    return Plan(
-        packages=tuple(sorted(packages, key=lambda p: (p.manager, p.name))),
-        changes=tuple(differences) if previous else None,
-        sizes=sizes,
-        pip_lines=asked.pip_lines,
-        download_size=download,
-        installed_size=round(download * UNPACKED_RATIO),
-    )

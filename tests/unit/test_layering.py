@@ -30,13 +30,14 @@ LAYERS: list[set[str]] = [
     {"generations"},
     STEPS,
     {"build"},
-    {"conda_build", "pip_build", "copy_build", "container_build", "past"},
+    {"conda_build", "pip_build", "copy_build", "container_build", "past", "inputs"},
+    {"plans"},
     {"pipeline", "conda_command"},  # conda_command runs inside a build's container
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 COMPOSERS = {"build", "conda_build", "pip_build", "copy_build", "container_build"}
-COMPOSERS |= {"pipeline", "conda_command"}
+COMPOSERS |= {"pipeline", "conda_command", "inputs", "plans"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
 ONLY_IN = {

@@ -86,12 +86,12 @@ def _build(options: dict[str, Any], *, new: bool) -> None:
     fields = {**request_fields(options), **options}
 
     def work(console: Console) -> None:
-        from wrapper import models, pipeline
+        from wrapper import models, pipeline, plans
         from wrapper.cli import report
 
         request: Any = (models.NewRequest if new else models.UpdateRequest)(**fields)
         if dry_run:
-            plan = (pipeline.plan_new if new else pipeline.plan_update)(request, console)
+            plan = (plans.plan_new if new else plans.plan_update)(request, console)
             click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))
             return
         result = (pipeline.new if new else pipeline.update)(request, console)

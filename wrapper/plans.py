@@ -1,0 +1,91 @@
+"""What a build would do, found out without leaving anything on disk: ``--dry-run``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wrapper import changes, generations, inputs, installed, prefix, workspace
+from wrapper.build import Build
+from wrapper.conda_build import UNPACKED_RATIO, CondaBuild
+from wrapper.console import Console
+from wrapper.errors import PrefixError
+from wrapper.generations import Generation
+from wrapper.models import EnvironmentSpec, LockedPackage, NewRequest, Plan, Request, UpdateRequest
+from wrapper.squash import find_squasher
+
+_HOW_TO_CHANGE = {
+    "conda": "use conda-containerize update",
+    "pip": "use pip-containerize update",
+    "install": "wrap the installation again, to another prefix",
+    "container": "wrap the container again, to another prefix",
+}
+
+
+def plan_new(request: NewRequest, console: Console) -> Plan:
+    """Solve and say what would be installed; leaves nothing on disk."""
+    asked = inputs.read_inputs(request, console)
+    prefix.check_new(prefix.absolute_prefix(request.prefix))
+    with workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space:
+        return _plan(request, asked, space, console, None)
+
+
+def plan_update(request: UpdateRequest, console: Console) -> Plan:
+    """Solve and say what would change; leaves nothing on disk."""
+    asked = inputs.read_inputs(request, console)
+    target = prefix.absolute_prefix(request.prefix)
+    previous = generations.current_generation(target)
+    require_kind(previous.manifest, CondaBuild, target)
+    with workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space:
+        return _plan(request, asked, space, console, previous)
+
+
+def require_kind(manifest: Mapping[str, Any], kind: type[Build], target: Path) -> None:
+    if manifest["kind"] != kind.kind:
+        raise PrefixError(
+            f"{target.name} is not an installation of {kind.kind}-containerize",
+            where=target,
+            hint=_HOW_TO_CHANGE[manifest["kind"]],
+        )
+
+
+def _plan(
+    request: Request,
+    asked: EnvironmentSpec,
+    space: workspace.Workspace,
+    console: Console,
+    previous: Generation | None,
+) -> Plan:
+    from wrapper import resolve
+
+    before: list[LockedPackage] = []
+    if previous:
+        inside = previous.manifest["install_path"].lstrip("/")
+        unpacked = space.root / "before"
+        find_squasher(os.environ).unsquash(
+            previous.image, unpacked, console=console, paths=[f"{inside}/conda-meta"]
+        )
+        before = installed.conda_packages(unpacked / inside)
+    packages, sizes = before, {}
+    if request.environment:
+        with console.step("Solving"):
+            resolution = resolve.resolve(
+                asked,
+                cache=space.cache,
+                channels=request.channels,
+                preferred=installed.conda_records(unpacked / inside) if previous else (),
+            )
+        packages = [*map(resolve.as_locked, resolution.records), *resolution.pip_locked]
+        sizes = dict(resolve.sizes(resolution.records))
+    differences = changes.compare(before, packages, sizes)
+    download = sum(change.size for change in differences)
+    return Plan(
+        packages=tuple(sorted(packages, key=lambda p: (p.manager, p.name))),
+        changes=tuple(differences) if previous else None,
+        sizes=sizes,
+        pip_lines=asked.pip_lines,
+        download_size=download,
+        installed_size=round(download * UNPACKED_RATIO),
+    )
