@@ -65,6 +65,7 @@ def environment_file(
     required_program: str = "",
     mask: str = "",
     image: str = "",
+    image_root: str = "",
 ) -> str:
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
@@ -73,9 +74,12 @@ def environment_file(
     :param mask: a path of the host over which the image's environment lies inside.
     :param image: another image to start than the generation's own: it has a system of its own,
         and only directories of the host that no system has are bound.
+    :param image_root: the path inside at which the whole of ``img.sqfs`` is bound, where it is
+        not the container's root itself (adopted from Tykky).
     """
     scalars = {"generation": str(generation), "install_path": install_path}
     scalars |= {"required_program": required_program, "mask": mask, "image": image}
+    scalars["image_root"] = image_root
     arrays = {
         "links": links,
         "assign": _pairs(activation.assign),

@@ -112,6 +112,19 @@ def test_the_user_can_name_a_runtime_on_path(prefix: Prefix, tmp_path: Path) -> 
     assert prefix.run(env=env).argv[0] == os.fsencode(other)
 
 
+@pytest.mark.parametrize("name", ["/nowhere/apptainer", "aptainer", "./record", "a'b"])
+def test_a_wrong_runtime_of_the_user_is_no_reason_to_take_another(
+    prefix: Prefix, tmp_path: Path, name: str
+) -> None:
+    other = write_runtime(tmp_path / "tools/apptainer", prefix.out)
+    env = {"CONTAINERIZE_RUNTIME": name, "PATH": f"{other.parent}:/usr/bin:/bin"}
+    call = prefix.call(prefix.program(), env=env)
+    assert (call.started, call.status) == (False, 1)
+    first, _, hint = call.stderr.splitlines()
+    assert first == f"[ ERROR ] CONTAINERIZE_RUNTIME names '{name}', which is no program"
+    assert hint.endswith("unset CONTAINERIZE_RUNTIME")
+
+
 @pytest.mark.parametrize("name", ["singularity", "apptainer"])
 def test_a_runtime_that_moved_is_looked_for_on_path(
     prefix: Prefix, tmp_path: Path, name: str
@@ -240,10 +253,10 @@ def test_an_installation_that_stored_its_path_is_seen_there(prefix: Prefix, tmp_
 
 
 # -- other installations at the same time ----------------------------------------------------------
-def other(root: Path, number: int) -> list[str]:
+def other(root: Path, number: int, **facts: str) -> list[str]:
     """Another installation; returns the binds that bring it in."""
     path = f"/containerize-other-{number}"
-    write_environment(root, generation=number, install_path=path)
+    write_environment(root, generation=number, install_path=path, **facts)
     (root / "current").symlink_to(f".generations/{number}")
     generation = f"{root}/.generations/{number}"
     return [f"{generation}/img.sqfs:{path}:image-src={path}", f"{generation}/_bin:{root}/bin"]
@@ -260,6 +273,60 @@ def test_two_others_and_itself(prefix: Prefix, tmp_path: Path) -> None:
     binds = [*other(tmp_path / "one", 5), *other(tmp_path / "two", 6)]
     paths = f"{tmp_path}/one:{prefix.root}::{tmp_path}/two:"
     assert prefix.run(env={"CONTAINERIZE_WITH": paths}).binds[-5:] == [ours(prefix), *binds]
+
+
+def test_an_other_that_stored_its_path_is_seen_there(prefix: Prefix, tmp_path: Path) -> None:
+    mask = tmp_path / "tool"
+    mask.mkdir()
+    image, programs = other(tmp_path / "one", 5, mask=str(mask))
+    file, path, _ = image.split(":")
+    env = {"CONTAINERIZE_WITH": f"{tmp_path}/one"}
+    binds = [ours(prefix), image, f"{file}:{mask}:image-src={path}", programs]
+    assert prefix.run(env=env).binds[-4:] == binds
+    mask.rmdir()
+    call = prefix.call(prefix.program(), env=env)
+    assert (call.started, call.status) == (False, 1)
+    assert f"{mask} has gone" in call.stderr
+
+
+# -- images that Tykky made ------------------------------------------------------------------------
+ADOPTED = {"install_path": "/LUMI_TYKKY_x/envs/env1", "image_root": "/LUMI_TYKKY_x"}
+
+
+def test_an_adopted_image_is_bound_as_a_whole(prefix: Prefix) -> None:
+    write_environment(prefix.root, **ADOPTED)
+    call = prefix.run()
+    generation = f"{prefix.root}/.generations/1"
+    assert call.image == f"{generation}/skeleton.sqfs"
+    image = f"{generation}/img.sqfs:/LUMI_TYKKY_x:image-src=/"
+    assert call.binds[-2:] == [ours(prefix), image]
+
+
+def test_an_adopted_image_in_a_container_with_a_system(prefix: Prefix) -> None:
+    generation = prefix.root / ".generations/1"
+    (generation / "container.sif").touch()
+    write_environment(prefix.root, **ADOPTED, image="container.sif")
+    call = prefix.run()
+    assert call.image == f"{generation}/container.sif"
+    assert call.binds[-2:] == [ours(prefix), f"{generation}/img.sqfs:/LUMI_TYKKY_x:image-src=/"]
+
+
+def test_an_adopted_image_over_the_path_that_it_stored(prefix: Prefix, tmp_path: Path) -> None:
+    write_environment(prefix.root, install_path=NOWHERE, image_root=NOWHERE, mask=str(tmp_path))
+    image = f"{prefix.root}/.generations/1/img.sqfs"
+    binds = [f"{image}:{tmp_path}:image-src=/", f"{image}:{NOWHERE}:image-src=/"]
+    assert prefix.run().binds[-3:] == [ours(prefix), *binds]
+
+
+def test_an_adopted_other(prefix: Prefix, tmp_path: Path) -> None:
+    other(tmp_path / "one", 5)
+    write_environment(tmp_path / "one", generation=5, **ADOPTED)
+    generation = tmp_path / "one/.generations/5"
+    assert prefix.run(env={"CONTAINERIZE_WITH": f"{tmp_path}/one"}).binds[-3:] == [
+        ours(prefix),
+        f"{generation}/img.sqfs:/LUMI_TYKKY_x:image-src=/",
+        f"{generation}/_bin:{tmp_path}/one/bin",
+    ]
 
 
 @pytest.mark.parametrize("path", ["{tmp}/one/", "{tmp}/link", "../one", "{tmp}/x/../one"])
@@ -342,9 +409,20 @@ def test_inside_commands_run_as_they_are(within: Prefix) -> None:
     assert (call.started, call.stdout) == (False, b"/bin/bash\n")
 
 
-@pytest.mark.parametrize("words", [(), ("-a", "name", "/bin/true")])
-def test_inside_nothing_starts_a_second_container(within: Prefix, words: tuple[str, ...]) -> None:
-    assert not within.call(within.program("_debug_exec"), *words).started
+def test_inside_nothing_starts_a_second_container(within: Prefix) -> None:
+    assert not within.call(within.program("_debug_exec"), "-a", "name", "/bin/true").started
+
+
+@pytest.mark.parametrize(("words", "status"), [((), 2), (("-h",), 0), (("--help",), 0)])
+def test_without_a_command_it_says_how_to_use_it(
+    prefix: Prefix, words: tuple[str, ...], status: int
+) -> None:
+    program = prefix.program("_debug_exec")
+    call = prefix.call(program, *words)
+    assert (call.started, call.status) == (False, status)
+    assert f"usage: {program} COMMAND" in (call.stderr if status else call.stdout.decode())
+    # The command's own options are its own.
+    assert prefix.run("ls", "--help", name="_debug_exec").command == (b"ls", b"--help")
 
 
 def test_elsewhere_the_same_shim_starts_the_container(prefix: Prefix) -> None:

@@ -15,7 +15,8 @@ from wrapper.models import Activation, Guarded
 TEMPLATE = (files("wrapper") / "templates/shim.sh").read_text()
 # What the shim is there to read and to change, and what bash itself sets in every process.
 MEANT = {"CONTAINERIZE_WITH", "CONTAINERIZE_RUNTIME", "PATH"}
-MEANT |= {"PWD", "OLDPWD", "IFS", "SHELLOPTS"}
+MEANT |= {"PWD", "OLDPWD", "IFS", "SHELLOPTS", "_"}
+MEANT |= {"PS1"}  # a shell that is not interactive drops it, and the runtime brings its own
 MEANT |= {"SINGULARITY_BIND", "SINGULARITY_BINDPATH", "APPTAINER_BIND", "APPTAINER_BINDPATH"}
 WORDS = {
     word
@@ -51,7 +52,19 @@ def test_no_word_of_the_shim_is_a_variable_that_users_could_have(prefix: Prefix)
 def test_nothing_is_added_but_what_is_documented(prefix: Prefix) -> None:
     call = prefix.run()
     added = {os.fsdecode(name) for name in call.environ} - {"PATH", "HOME", "_", "PWD", "SHLVL"}
-    assert added == {"SINGULARITYENV_PATH", "APPTAINERENV_PATH", "PYTHONNOUSERSITE"}
+    assert added == {
+        *("SINGULARITYENV_PATH", "APPTAINERENV_PATH", "PYTHONNOUSERSITE"),
+        *("SINGULARITYENV_PS1", "APPTAINERENV_PS1"),
+    }
+
+
+def test_the_runtimes_prompt_does_not_replace_the_users(prefix: Prefix) -> None:
+    """The runtime puts the value into PROMPT_COMMAND='PS1="VALUE"', after ~/.bashrc has run."""
+    for name in ("APPTAINERENV_PS1", "SINGULARITYENV_PS1"):
+        assert prefix.run().variable(name) == "\\${PS1-}"
+        assert prefix.run(env={name: "mine"}).variable(name) == "mine"
+    shell = prefix.run(name="_debug_shell").variable("APPTAINERENV_PS1")
+    assert shell == f"[{prefix.root.name}] \\\\w \\\\\\$ "
 
 
 def test_the_shell_level_is_not_counted_up(prefix: Prefix) -> None:

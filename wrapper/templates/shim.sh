@@ -42,6 +42,12 @@ _cw_resolve() { # DIRECTORY: its path without links and dots, in _cw_physical
             "move the installation to another path"
 }
 
+if [[ ${0##*/} == _debug_exec && ${1-} == @(|-h|--help) ]]; then
+    printf '%s\n' "usage: $0 COMMAND [ARGUMENT...]" \
+        "Runs any command in this installation's container, for example: $0 ls -l /" >&$((2 - $#))
+    exit $((2 - 2 * $#))
+fi
+
 # -- Where are we? A moved installation finds itself; a link to a shim (a virtual environment's
 # python) is looked up where the installation was built, and only then with readlink.
 _cw_self=$0
@@ -61,8 +67,19 @@ if [[ $_cw_bin/ == *[/.]./* ]]; then
 fi
 _cw_prefix=${_cw_bin%/bin}
 
-# -- Other installations that are to be there too: their images and programs, at their own paths.
-_cw_other_binds=
+# -- Images besides the one that is the container's root.
+_cw_image_binds=
+_cw_add_image() { # AT [FROM]: bind what the image of the generation just read has at FROM
+    _cw_image_binds+=,$_cw_generation_dir/img.sqfs:$1:image-src=${2:-/}
+}
+_cw_add_mask() { # bind it over the path that the installation stored, if it did
+    [[ -n $_cw_mask ]] || return 0
+    [[ -d $_cw_mask ]] || _cw_fail "$_cw_mask has gone, over which the image is to lie" \
+        "make it again (empty will do): mkdir -p $_cw_mask"
+    _cw_add_image "$_cw_mask" "${_cw_install_path#"$_cw_image_root"}"
+}
+
+# Other installations that are to be there too: their images and programs, at their own paths.
 _cw_rest=${CONTAINERIZE_WITH:+$CONTAINERIZE_WITH:}
 while [[ -n $_cw_rest ]]; do
     _cw_other=${_cw_rest%%:*}
@@ -77,8 +94,12 @@ while [[ -n $_cw_rest ]]; do
         "call its programs from outside, or: unset CONTAINERIZE_WITH"
     _cw_resolve "${_cw_other%/}"
     _cw_generation_dir=$_cw_physical/.generations/$_cw_generation
-    _cw_other_binds+=,$_cw_generation_dir/img.sqfs:$_cw_install_path:image-src=$_cw_install_path
-    _cw_other_binds+=,$_cw_generation_dir/_bin:$_cw_physical/bin
+    _cw_part=${_cw_install_path#/}
+    _cw_part=/${_cw_part%%/*}
+    [[ -z $_cw_image_root ]] && _cw_add_image "$_cw_part" "$_cw_part"
+    [[ -z $_cw_image_root ]] || _cw_add_image "$_cw_image_root"
+    _cw_add_mask
+    _cw_image_binds+=,$_cw_generation_dir/_bin:$_cw_physical/bin
 done
 _cw_resolve "$_cw_prefix"
 
@@ -93,7 +114,7 @@ _cw_generation_dir=$_cw_prefix/.generations/$_cw_generation
 # -- Already in a container?
 if [[ -d $_cw_install_path ]]; then
     case $_cw_name in
-        _debug_exec) exec -- "${@:-true}" ;;
+        _debug_exec) exec -- "$@" ;;
         _debug_shell) exec /bin/bash --norc "$@" ;;
         *) exec -a "$_cw_self" "$_cw_generation_dir/_bin/$_cw_name" "$@" ;;
     esac
@@ -107,19 +128,24 @@ if [[ -n $_cw_required_program && ! -x $_cw_required_program ]]; then
         "load its module, or build anew: pip-containerize new with current/inputs, another Python"
 fi
 
-# -- The runtime: where it was at build time, else on PATH.
-if ! [[ -f $_cw_runtime && -x $_cw_runtime ]]; then
+# -- The runtime: the one that the user names; else where it was at build time, or on PATH.
+if ! [[ $_cw_runtime == */* && -f $_cw_runtime && -x $_cw_runtime ]]; then
     _cw_wanted=$_cw_runtime
+    _cw_names=("${_cw_wanted##*/}" singularity apptainer)
+    [[ -z ${CONTAINERIZE_RUNTIME-} ]] || _cw_names=("$CONTAINERIZE_RUNTIME")
     _cw_runtime=
     IFS=: read -r -d '' -a _cw_dirs <<<"$PATH:"
     for _cw_dir in "${_cw_dirs[@]}"; do
-        for _cw_name_on_path in "${_cw_wanted##*/}" singularity apptainer; do
+        for _cw_name_on_path in "${_cw_names[@]}"; do
             _cw_found=${_cw_dir:-.}/$_cw_name_on_path
             [[ -z $_cw_runtime && -f $_cw_found && -x $_cw_found ]] || continue
             # An environment may hold an apptainer of its own: not the shim of it.
             [[ $_cw_found -ef $_cw_bin/_debug_exec ]] || _cw_runtime=$_cw_found
         done
     done
+    [[ -n $_cw_runtime || -z ${CONTAINERIZE_RUNTIME-} ]] ||
+        _cw_fail "CONTAINERIZE_RUNTIME names '$CONTAINERIZE_RUNTIME', which is no program" \
+            "correct it, or: unset CONTAINERIZE_RUNTIME"
     [[ -n $_cw_runtime ]] ||
         _cw_fail "no container runtime: neither $_cw_wanted nor singularity or apptainer on PATH" \
             "load the module that has it, or set CONTAINERIZE_RUNTIME to its path"
@@ -162,20 +188,20 @@ for _cw_dir in /*; do
     _cw_binds+=$_cw_dir,
 done
 _cw_binds+=${_cw_user_binds:+${_cw_user_binds#,},}
-_cw_binds+=$_cw_generation_dir/_bin:$_cw_physical/bin$_cw_other_binds
-if [[ -n $_cw_mask ]]; then
-    [[ -d $_cw_mask ]] || _cw_fail "$_cw_mask has gone, over which the image is to lie" \
-        "make it again (empty will do): mkdir -p $_cw_mask"
-    _cw_binds+=,$_cw_generation_dir/img.sqfs:$_cw_mask:image-src=$_cw_install_path
-fi
+_cw_add_mask
 _cw_start=$_cw_generation_dir/img.sqfs
+if [[ -n $_cw_image_root ]]; then # an adopted image has no mount points: a skeleton beside it has
+    _cw_start=$_cw_generation_dir/skeleton.sqfs
+    _cw_add_image "$_cw_image_root"
+fi
+_cw_binds+=$_cw_generation_dir/_bin:$_cw_physical/bin$_cw_image_binds
 if [[ -n $_cw_image ]]; then
     _cw_start=$_cw_image
     [[ $_cw_start == /* ]] || _cw_start=$_cw_generation_dir/$_cw_image
     [[ -e $_cw_start ]] || _cw_fail "the container image has gone: $_cw_start" \
         "put it back, or wrap another one: wrap-container"
     # By this directory a shim sees that it is inside its own container.
-    _cw_binds+=,$_cw_generation_dir:$_cw_install_path
+    [[ -n $_cw_image_root ]] || _cw_binds+=,$_cw_generation_dir:$_cw_install_path
 fi
 
 # -- The active environment. A container inherits variables as they are; only PATH and
@@ -196,7 +222,7 @@ _cw_hand_on() { # NAME FIRST: set NAME inside to FIRST and then what it would ha
 }
 _cw_set() { # NAME VALUE: the runtime itself must not see what is for the loader inside
     case $1 in
-        PATH | LD_*)
+        PATH | LD_* | PS1)
             _cw_escape "$2"
             export "SINGULARITYENV_$1=$_cw_value" "APPTAINERENV_$1=$_cw_value"
             ;;
@@ -234,6 +260,15 @@ done
 for _cw_pair in "${_cw_chosen[@]}"; do
     _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
 done
+# The runtime hands on a prompt of its own, and a PROMPT_COMMAND that sets it once more after the
+# user's ~/.bashrc: PS1="VALUE". This value lets an interactive bash keep the prompt it has.
+if ! [[ -v APPTAINERENV_PS1 || -v SINGULARITYENV_PS1 ]]; then
+    # shellcheck disable=SC2016 # expanded by the shell inside
+    _cw_prompt='${PS1-}'
+    [[ $_cw_name != _debug_shell ]] ||
+        _cw_prompt="[${_cw_prefix##*[!A-Za-z0-9._+-]}] \\w \\$ "
+    _cw_set PS1 "$_cw_prompt"
+fi
 # A user's ~/.local must not change what the installation imports, unless they say so (with an
 # empty value).
 [[ -v PYTHONNOUSERSITE ]] || export PYTHONNOUSERSITE=1
