@@ -6,70 +6,21 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wrapper import process, shims
 from wrapper.build import Staging
 from wrapper.console import Console
-from wrapper.errors import ChannelError, InputError, ToolError
+from wrapper.errors import InputError, ToolError
+from wrapper.images import BaseImage
 from wrapper.models import Activation, TreeSize
 from wrapper.process import ToolFailed
 from wrapper.record import write_record
 from wrapper.runtime import Runtime, home_of, runtime_places
 from wrapper.tree import is_plain_name
 
-_URI = re.compile(r"[a-z][a-z0-9+-]*:")
 _HOST = "/.containerize-host"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Image:
-    """A container image: a path outside, and whether the installation owns it."""
-
-    path: Path
-    owned: bool
-
-
-def find_image(
-    name: str, *, runtime: Runtime, staging: Path, scratch: Path, console: Console
-) -> Image:
-    """The image that the user named: a file or directory, or a URI that is pulled.
-
-    A path is referenced where it is (links resolved); an image from a URI becomes
-    ``container.sif`` in ``staging``.
-
-    :raises InputError: there is no such file. :raises ChannelError: the URI cannot be pulled.
-    """
-    path = Path(name).absolute()
-    if os.path.exists(path):  # noqa: PTH110 - false, not raised, where we may not look
-        return Image(path=path.resolve(), owned=False)
-    if not _URI.match(name):
-        raise InputError(
-            f"no such image: {name}",
-            where=path,
-            hint="name a SIF file, a sandbox directory or a URI such as docker://…",
-        )
-    target = staging / "container.sif"
-    with console.step(f"Pulling {name}"):
-        try:
-            process.run(
-                [runtime.path, "-s", "build", target, name],
-                console=console,
-                env={
-                    **process.base_environment(os.environ),
-                    **runtime_places(scratch, ("CACHEDIR", "TMPDIR")),  # logins stay
-                },
-            )
-        except ToolFailed as error:
-            raise ChannelError(
-                f"cannot pull {name}",
-                where=name,
-                hint="check the name, your network and your access to the registry",
-                detail=error.detail,
-            ) from None
-    return Image(path=target, owned=True)
 
 
 def programs(
@@ -172,7 +123,7 @@ def _libraries(program: str) -> list[str]:
 
 
 def write(
-    image: Image,
+    image: BaseImage,
     programs: Mapping[str, str],
     variables: Mapping[str, str],
     *,
@@ -185,7 +136,7 @@ def write(
 
     :param inside: the directory by which a shim sees that it runs in this container.
     """
-    reference = image.path.name if image.owned else str(image.path)
+    base = image.as_record()
     staging.write_programs(programs, "", shims.shim(staging.prefix, runtime.path))
     staging.write_links(inside, own_image=False)
     env = shims.environment_file(
@@ -193,7 +144,7 @@ def write(
         install_path=inside,
         links=(),
         activation=Activation(assign=variables),
-        image=reference,
+        image=str(base["path"]),
     )
     (staging.directory / "env").write_text(env, encoding="utf-8", errors="surrogateescape")
     return write_record(
@@ -203,7 +154,7 @@ def write(
             "generation": staging.generation,
             "prefix": str(staging.prefix),
             "install_path": inside,
-            "base": {"kind": "image", "path": reference},
+            "base": base,
             "runtime": {
                 "name": runtime.name,
                 "version": runtime.version,

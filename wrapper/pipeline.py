@@ -12,6 +12,7 @@ from typing import Any
 from wrapper import (
     container_build,
     generations,
+    images,
     inputs,
     plans,
     prefix,
@@ -20,6 +21,7 @@ from wrapper import (
     workspace,
 )
 from wrapper.build import Build
+from wrapper.catalogue import read_catalogues
 from wrapper.conda_build import CondaBuild
 from wrapper.console import Console
 from wrapper.copy_build import CopyBuild, check_source
@@ -95,6 +97,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
     runtime = find_runtime(os.environ)
+    catalogue = read_catalogues(os.environ)
     with (
         prefix.parents(target),
         prefix.locked(target),
@@ -102,13 +105,17 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
         Staging(target, generation=1, mode=prefix.directory_mode(target)) as staging,
         process.umask(0o022),
     ):
-        image = container_build.find_image(
+        image = images.find_base(
             request.image,
             runtime=runtime,
+            console=console,
+            catalogue=catalogue,
+            cache=space.lasting_cache,
             staging=staging.directory,
             scratch=space.scratch,
-            console=console,
         )
+        if image.uri:  # caches are emptied, an installation stays
+            image = images.own_image(image, staging.directory, console=console)
         with console.step("Looking into the image"):
             programs = container_build.programs(
                 image.path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,10 @@ from rattler import (
     Gateway,
     GenericVirtualPackage,
     MatchSpec,
+    PackageName,
     PackageRecord,
     RepoDataRecord,
+    Version,
     VirtualPackage,
     VirtualPackageOverrides,
 )
@@ -29,6 +32,7 @@ from rattler.package import BuildString
 
 from wrapper.background import run_async
 from wrapper.errors import ChannelError, InputError, SolveError
+from wrapper.image_facts import ImageFacts
 from wrapper.models import EnvironmentSpec, LockedPackage, Resolution, public_url
 
 _PLATFORMS: tuple[str, str] = ("linux-64", "noarch")
@@ -41,12 +45,14 @@ def resolve(
     cache: Path,
     channels: Sequence[str] = (),
     preferred: Sequence[RepoDataRecord] = (),
+    virtual_packages: Sequence[GenericVirtualPackage] | None = None,
 ) -> Resolution:
-    """Find the packages of an environment on the host base.
+    """Find the packages of an environment.
 
     :param cache: directory for repodata, outside the container.
     :param channels: search these instead of the file's; paths start at the working directory.
     :param preferred: records to keep where the request allows it.
+    :param virtual_packages: what the base offers; the host's where nothing is said.
     :raises InputError: a spec cannot be parsed. :raises ChannelError: a channel cannot be read.
     :raises SolveError: there is no solution; ``detail`` holds the solver's whole explanation.
     """
@@ -65,7 +71,9 @@ def resolve(
                 gateway=gateway,
                 platforms=list(_PLATFORMS),  # type: ignore[arg-type]
                 locked_packages=list(preferred),
-                virtual_packages=host_virtual_packages(),
+                virtual_packages=list(
+                    host_virtual_packages() if virtual_packages is None else virtual_packages
+                ),
                 channel_priority=ChannelPriority.Strict,
             )
         )
@@ -92,12 +100,43 @@ def host_virtual_packages() -> list[GenericVirtualPackage]:
     return [package.into_generic() for package in VirtualPackage.detect(overrides)]
 
 
-def describe_virtual_packages() -> dict[str, str]:
-    """The same as text, for the manifest: ``{'__glibc': '2.36', …}``."""
+def base_virtual_packages(facts: ImageFacts) -> list[GenericVirtualPackage]:
+    """What an image offers to packages: its own C library, and the host's kernel and processor.
+
+    ``__cuda`` is the host's driver, else what the image says of itself. On a base with ROCm there
+    is none: the solver would prefer builds for CUDA.
+    ``CONDA_OVERRIDE_GLIBC`` and ``CONDA_OVERRIDE_CUDA`` have the last word here, too.
+    """
+    own = {
+        "__glibc": facts.libc_version if facts.libc == "glibc" else "",
+        "__musl": facts.libc_version if facts.libc == "musl" else "",
+    }
+    found = {package.name.normalized: package for package in host_virtual_packages()}
+    overridden = {name for name in found if f"CONDA_OVERRIDE{name[1:].upper()}" in os.environ}
+    if "__cuda" not in overridden:
+        if facts.rocm:
+            found.pop("__cuda", None)
+        elif facts.cuda and "__cuda" not in found:
+            own["__cuda"] = facts.cuda
+    for name, version in own.items():
+        if name in overridden:
+            continue
+        found.pop(name, None)
+        if version:
+            found[name] = GenericVirtualPackage(
+                PackageName(name), Version(version), BuildString("0")
+            )
+    return list(found.values())
+
+
+def describe_virtual_packages(
+    packages: Sequence[GenericVirtualPackage] | None = None,
+) -> dict[str, str]:
+    """The same as text, for the manifest: ``{'__glibc': '2.36', …}``; the host's by default."""
     return {
         # The version of __archspec says nothing, its build string names the microarchitecture.
         p.name.normalized: str(p.build_string if p.name.normalized == "__archspec" else p.version)
-        for p in host_virtual_packages()
+        for p in (host_virtual_packages() if packages is None else packages)
     }
 
 

@@ -40,6 +40,11 @@ class Workspace:
     cache: Path
 
     @property
+    def lasting_cache(self) -> Path | None:
+        """The cache that the user named, if any: what is in it can be referred to later."""
+        return None if self.root in self.cache.parents else self.cache
+
+    @property
     def image(self) -> Path:
         return self.root / "image"
 

@@ -173,7 +173,7 @@ def test_a_uri_that_cannot_be_pulled(me: Account, runtime: Path, tmp_path: Path)
         (("-w", "/opt/tool/bin", "nowhere.sif"), ExitCode.INPUT, "no such image"),
         (("-w", "/no/such", "IMAGE"), ExitCode.INPUT, "'/no/such' is no program"),
         (("-w", "opt/tool/bin", "IMAGE"), ExitCode.INPUT, "not an absolute path"),
-        (("-w", "/opt/tool/bin", "/etc/hostname"), ExitCode.TOOL, "cannot be started"),
+        (("-w", "/opt/tool/bin", "/etc/hostname"), ExitCode.INPUT, "is no container image"),
     ],
 )
 def test_bad_containers(

@@ -22,10 +22,13 @@ STEPS = {
     *("squash", "record", "deploy", "tree", "bases"),
 }
 LAYERS: list[set[str]] = [
-    {"errors", "models", "background"},
+    {"errors", "models", "background", "bundled", "memo"},
     {"console", "toml"},
-    {"process", "spec", "manifest", "installed"},
+    {"process", "spec", "manifest", "installed", "catalogue", "image_format"},
     {"workspace", "prefix", "runtime", "changes"},
+    {"images", "image_tree"},
+    {"image_software"},
+    {"image_facts"},
     {"container", "shims"},  # shims is text only: names and facts in, scripts out
     {"generations"},
     STEPS,

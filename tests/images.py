@@ -1,0 +1,49 @@
+"""Container images made by hand, for tests: the bytes of a SIF file, the files of a system."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PRIMARY, OVERLAY = 2, 4
+SQUASHFS, EXT3 = 1, 2
+AMD64, ARM64 = b"02\0", b"04\0"
+
+
+def squashfs_bytes(size: int = 4096) -> bytes:
+    """A SquashFS superblock and nothing behind it but zeros."""
+    return (b"hsqs".ljust(40, b"\0") + struct.pack("<Q", size)).ljust(size, b"\0")
+
+
+def sif_bytes(
+    partitions: Sequence[tuple[int, int, bytes]], *, architecture: bytes = AMD64
+) -> bytes:
+    """A SIF file of (role, file system, content): see the SIF specification."""
+    start, at = 128, 128 + 585 * 4
+    table, data = b"", b""
+    for number, (role, system, content) in enumerate(partitions, 1):
+        extra = struct.pack("<2i3s", system, role, architecture).ljust(384, b"\0")
+        numbers = (number, 1, 0, at + len(data), len(content), len(content), 0, 0, 0, 0)
+        table += struct.pack("<i?3I5q2q128s384s", 0x4004, True, *numbers, b"", extra)
+        data += content
+    header = struct.pack(
+        "<32s10s3s3s16s8q",
+        *(b"#!/usr/bin/env run-singularity\n", b"SIF_MAGIC\0", b"01\0", architecture, b""),
+        *(0, 0, 4 - len(partitions), 4, start, 585 * 4, at, len(data)),
+    )
+    return header + table.ljust(585 * 4, b"\0") + data
+
+
+def write_files(root: Path, files: Mapping[str, str | bytes]) -> Path:
+    """Files below ``root``; a text that begins with ``-> `` is a symbolic link."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str) and content.startswith("-> "):
+            path.symlink_to(content.removeprefix("-> "))
+        else:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+            if "/bin/" in f"/{name}":
+                path.chmod(0o755)
+    return root

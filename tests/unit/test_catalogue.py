@@ -1,0 +1,116 @@
+"""Catalogues of base images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wrapper.catalogue import facts_of_name, nearest, read_catalogue, read_catalogues
+from wrapper.errors import InputError
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(f"format = 1\n{text}")
+    return path
+
+
+def test_an_entry(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "c.toml",
+        f'[images.gpu]\nsource = "gpu.def"\npurpose = "GPUs"\nrocm = "6.2.4"\n'
+        f'gpu = ["gfx90a", "gfx942"]\nsha256 = "{"AB" * 32}"\n'
+        '[images.hub]\nsource = "docker://hub/x:1"\n',
+    )
+    gpu, hub = read_catalogue(path)
+    assert gpu.source == str(tmp_path / "gpu.def") and gpu.is_definition and not gpu.is_uri
+    assert gpu.facts == {"rocm": "6.2.4", "gpu": "gfx90a gfx942"}
+    assert gpu.digest == f"sha256:{'ab' * 32}"
+    assert hub.is_uri and not hub.is_definition and not hub.digest
+
+
+def test_a_directory_of_images(tmp_path: Path) -> None:
+    for name in ("a.sif", "b.sif", "readme.txt", "other.sif"):
+        (tmp_path / name).touch()
+    path = write(
+        tmp_path / "c.toml",
+        '[[directories]]\npath = "."\npattern = "[ab]*"\npurpose = "site"\nmpi = "MPICH"\n'
+        '[[directories]]\npath = "/no/such/place"\n',
+    )
+    found = {entry.name: entry for entry in read_catalogue(path)}
+    assert set(found) == {"a", "b"}
+    assert found["a"].source == str(tmp_path / "a.sif")
+    assert found["a"].purpose == "site" and found["a"].facts == {"mpi": "MPICH"}
+
+
+def test_the_users_catalogue_comes_first(tmp_path: Path) -> None:
+    first = write(tmp_path / "1.toml", '[images.x]\nsource = "/1.sif"\n')
+    second = write(tmp_path / "2.toml", '[images.x]\nsource = "/2.sif"\n')
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "minimal.sif").touch()
+    environ = {"CONTAINERIZE_BASE_IMAGES": f"{images}:{first}"}
+    entries = read_catalogues(environ, [second])
+    assert entries["x"].source == "/1.sif"
+    assert entries["minimal"].source == str(images / "minimal.sif")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[images.x]\npurpose = "y"\n', "'source' is missing"),
+        ('[images.x]\nsource = "a"\nrocmm = "6"\n', "unknown key 'rocmm'"),
+        ('[images.x]\nsource = "a"\nrocm = 6.2\n', "'rocm' is no text"),
+        ('[images.x]\nsource = "a"\nsha256 = "12"\n', "'12' is no SHA-256"),
+        ("[images]\nx = 1\n", "an entry is no table"),
+        ('[[directories]]\npattern = "*"\n', "'path' is missing"),
+        ("[images.x\n", "is not valid TOML"),
+    ],
+)
+def test_wrong_catalogues(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path / "c.toml", text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_catalogue(path)
+    assert caught.value.where == str(path)
+
+
+def test_a_catalogue_of_another_format(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("format = 2\n")
+    with pytest.raises(InputError, match="format = 1"):
+        read_catalogue(path)
+
+
+def test_a_missing_catalogue(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such catalogue"):
+        read_catalogues({"CONTAINERIZE_BASE_IMAGES": str(tmp_path / "none")})
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        (
+            "lumi-multitorch-full-u24r64f21m43t29-20260225_144743.sif",
+            "Ubuntu 24.04|6.4|2.1|MPICH 4.3|2.9",
+        ),
+        ("lumi-multitorch-rocm-u24r64-20260225_144743.sif", "Ubuntu 24.04|6.4|||"),
+        ("lumi-multitorch-torch-u22r70f22m50t210-2026.sif", "Ubuntu 22.04|7.0|2.2|MPICH 5.0|2.10"),
+    ],
+)
+def test_codes_in_names(name: str, facts: str) -> None:
+    keys = ("os", "rocm", "libfabric", "mpi", "torch")
+    found = facts_of_name(name)
+    assert "|".join(found.get(key, "") for key in keys) == facts
+
+
+def test_words_in_names() -> None:
+    name = "lumi-pytorch-rocm-6.2.4-python-3.12-pytorch-v2.7.1.sif"
+    assert facts_of_name(name) == {"rocm": "6.2.4", "python": "3.12", "torch": "2.7.1"}
+    assert facts_of_name("ubuntu.sif") == {}
+
+
+def test_near_names_are_offered(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.toml", '[images.minimal]\nsource = "/x.sif"\n')
+    entries = {entry.name: entry for entry in read_catalogue(path)}
+    assert "did you mean minimal?" in nearest("minmal", entries)
+    assert "did you mean" not in nearest("zzz", entries)

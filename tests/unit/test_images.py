@@ -1,0 +1,170 @@
+"""Finding base images: names, paths, digests, pulls; the runtime is a fake one."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.images import PRIMARY, SQUASHFS, sif_bytes, squashfs_bytes
+from tests.unit.conftest import Program, names
+from wrapper.catalogue import Entry
+from wrapper.console import Console
+from wrapper.errors import ChannelError, InputError, PackageError
+from wrapper.images import BaseImage, find_base, own_image
+from wrapper.runtime import Runtime
+
+SIF = sif_bytes([(PRIMARY, SQUASHFS, squashfs_bytes())])
+DIGEST = f"sha256:{hashlib.sha256(SIF).hexdigest()}"
+
+Find = Callable[..., BaseImage]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "x.sif"
+    path.write_bytes(SIF)
+    return path
+
+
+@pytest.fixture
+def find(tmp_path: Path, program: Program, console: Console, image: Path) -> Find:
+    """``find(name, **options)``; pulling copies ``x.sif`` and counts in ``pulls``."""
+    script = (
+        f'echo "$2" >>{tmp_path}/pulls; [ -e {tmp_path}/fail ] && cat {tmp_path}/fail && exit 1'
+    )
+    path = program("apptainer", f'{script}\ncp {image} "$3"')
+    staging = tmp_path / "staging"
+    staging.mkdir()
+
+    def finder(name: str, **options: Any) -> BaseImage:
+        settings: dict[str, Any] = {"catalogue": {}, "cache": tmp_path / "cache", **options}
+        return find_base(
+            name,
+            runtime=Runtime(path=path, name="apptainer", version="1.4.5"),
+            console=console,
+            staging=staging,
+            scratch=tmp_path,
+            **settings,
+        )
+
+    return finder
+
+
+def entry(name: str, source: str | Path, **more: Any) -> dict[str, Entry]:
+    return {name: Entry(name=name, source=str(source), catalogue=Path("/c.toml"), **more)}
+
+
+def test_a_file_is_referenced_by_its_real_path(find: Find, image: Path, tmp_path: Path) -> None:
+    link = tmp_path / "latest.sif"
+    link.symlink_to(image)
+    found = find(str(link))
+    assert (found.path, found.named_path, found.digest) == (image, link, DIGEST)
+    assert (found.size, found.owned, found.uri) == (len(SIF), False, "")
+    assert found.as_record()["path"] == str(image)
+
+
+def test_a_file_is_hashed_once(find: Find, image: Path) -> None:
+    find(str(image))
+    status = image.stat()
+    image.write_bytes(SIF[:-1] + b"\1")
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert find(str(image)).digest == DIGEST, "same inode, size and time: taken as known"
+    os.utime(image)
+    assert find(str(image)).digest != DIGEST
+
+
+def test_names_of_the_catalogue(find: Find, image: Path, tmp_path: Path) -> None:
+    found = find("base", catalogue=entry("base", image, digest=DIGEST))
+    assert found.path == image and found.entry and found.entry.name == "base"
+    with pytest.raises(PackageError, match="not the one that its catalogue names"):
+        find("base", catalogue=entry("base", image, digest=f"sha256:{'0' * 64}"))
+    with pytest.raises(InputError, match="has gone"):
+        find("base", catalogue=entry("base", tmp_path / "none.sif"))
+    with pytest.raises(InputError, match="not built yet"):
+        find("base", catalogue=entry("base", tmp_path / "base.def"))
+    with pytest.raises(InputError, match="no such image") as caught:
+        find("bsae", catalogue=entry("base", image))
+    assert "did you mean base?" in caught.value.hint
+
+
+def test_a_definition_file_is_no_image(find: Find, tmp_path: Path) -> None:
+    (tmp_path / "x.def").write_text("Bootstrap: docker\n")
+    with pytest.raises(InputError, match="is a definition file"):
+        find(str(tmp_path / "x.def"))
+
+
+def test_a_uri_is_pulled_once(find: Find, tmp_path: Path, screen: io.StringIO) -> None:
+    first, second = find("docker://hub/x:1"), find("docker://hub/x:1")
+    assert first.path == second.path == tmp_path / f"cache/images/{DIGEST.replace(':', '-')}.sif"
+    assert not first.owned and first.uri == "docker://hub/x:1"
+    assert (tmp_path / "pulls").read_text() == "pull\n"
+    assert "docker://hub/x:1 was pulled on" in screen.getvalue()
+    find("docker://hub/x:1", refresh=True)
+    assert (tmp_path / "pulls").read_text() == "pull\npull\n"
+    assert names(tmp_path / "cache/images") == {"pulled", "digests", first.path.name}
+
+
+def test_a_local_archive_that_changed_is_read_again(find: Find, tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar"
+    archive.write_text("1")
+    find(f"docker-archive:{archive}")
+    find(f"docker-archive:{archive}")
+    archive.write_text("12")
+    find(f"docker-archive:{archive}")
+    assert (tmp_path / "pulls").read_text() == "build\nbuild\n"
+
+
+def test_without_a_cache_the_installation_owns_it(find: Find, tmp_path: Path) -> None:
+    found = find("docker://hub/x:1", cache=None)
+    assert found.owned and found.path == tmp_path / "staging/container.sif"
+    assert found.as_record()["path"] == "container.sif"
+
+
+@pytest.mark.parametrize("mask", [0o007, 0o077])
+def test_colleagues_can_read_what_was_pulled(
+    find: Find, umask: Callable[[int], int], mask: int
+) -> None:
+    umask(mask)
+    found = find("docker://hub/x:1")
+    assert stat.S_IMODE(found.path.stat().st_mode) == 0o644
+    assert stat.S_IMODE(found.path.parent.stat().st_mode) == 0o755
+
+
+def test_a_copy_for_the_installation(
+    find: Find, image: Path, tmp_path: Path, console: Console
+) -> None:
+    copy = own_image(find(str(image)), tmp_path / "staging", console=console)
+    assert copy.owned and copy.path.read_bytes() == SIF
+    assert copy.digest == DIGEST
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        ("FATAL: unauthorized: authentication required", "log in first"),
+        ("dial tcp: lookup hub: no such host", "no way to the registry"),
+        ("connect: connection refused", "no way to the registry"),
+        ("reading manifest 1 in hub/x: manifest unknown", "check the name and the tag"),
+        ("something else", "check the name, your network"),
+    ],
+)
+def test_pulls_that_fail(find: Find, tmp_path: Path, answer: str, hint: str) -> None:
+    (tmp_path / "fail").write_text(answer)
+    with pytest.raises(ChannelError, match="cannot pull docker://hub/x:1") as caught:
+        find("docker://hub/x:1")
+    assert hint in caught.value.hint and answer in caught.value.detail
+    assert names(tmp_path / "cache/images") == {"pulled"}
+    assert names(tmp_path / "cache/images/pulled") == set()
+
+
+def test_an_unknown_scheme(find: Find, tmp_path: Path) -> None:
+    (tmp_path / "fail").write_text("unknown")
+    with pytest.raises(InputError, match="no such image: nowhere:x"):
+        find("nowhere:x")

@@ -1,0 +1,189 @@
+"""Catalogues of base images: TOML files that say what an image is called, and what is in it.
+
+::
+
+    format = 1
+
+    [images.rocm]
+    purpose = "GPU programs on AMD hardware"
+    source = "rocm.def"         # a definition beside this file, the path of an image, or a URI
+    sha256 = "…"                # of the image; optional
+    rocm = "5.2.3"              # facts, see FACTS; what is not told is found in the image
+
+    [[directories]]             # every matching file is an image, by the name of its file
+    path = "/appl/local/containers/sif-images"
+    pattern = "*.sif"
+
+A directory stands for a catalogue, too: of the images in it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wrapper import bundled, toml
+from wrapper.errors import InputError
+
+CATALOGUES_VARIABLE = "CONTAINERIZE_BASE_IMAGES"
+URI = re.compile(r"[a-z][a-z0-9+-]*:")
+FACTS = ("os", "glibc", "rocm", "gpu", "python", "mpi", "libfabric", "conda", "venv", "torch")
+_KEYS = {"purpose", "source", "sha256", *FACTS}
+_IMAGE_SUFFIXES = (".sif", ".sqfs", ".simg", ".img")
+_FORMAT = 1
+_DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.I)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A base image as a catalogue describes it.
+
+    :ivar source: an absolute path (an image, or a definition file ``*.def``) or a URI.
+    :ivar digest: ``sha256:…``, or empty. :ivar facts: keys of :data:`FACTS`, as text.
+    :ivar catalogue: the file that has it.
+    """
+
+    name: str
+    source: str
+    purpose: str = ""
+    digest: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    catalogue: Path
+
+    @property
+    def is_uri(self) -> bool:
+        return not self.source.startswith("/")
+
+    @property
+    def is_definition(self) -> bool:
+        return self.source.endswith(".def") and not self.is_uri
+
+
+def read_catalogues(environ: Mapping[str, str], site: Sequence[Path] = ()) -> dict[str, Entry]:
+    """All base images by name: the user's (``CONTAINERIZE_BASE_IMAGES``), the site's, ours.
+
+    Of two with one name the first counts. :param site: catalogue files, directories of images.
+    :raises InputError: a catalogue is missing or wrong.
+    """
+    named = [Path(text) for text in environ.get(CATALOGUES_VARIABLE, "").split(":") if text]
+    own = bundled.directory("base_images") / "catalogue.toml"
+    entries: dict[str, Entry] = {}
+    for path in (*named, *site, own):
+        for entry in read_catalogue(path):
+            entries.setdefault(entry.name, entry)
+    return entries
+
+
+def read_catalogue(path: Path) -> list[Entry]:
+    """The entries of one catalogue, a file or a directory of images.
+
+    :raises InputError: it is missing or wrong.
+    """
+    path = path.absolute()
+    if path.is_dir():
+        return list(_images_in(path, "*", {}, path))
+    if not path.is_file():
+        raise InputError(
+            "no such catalogue of base images", where=path, hint=f"see {CATALOGUES_VARIABLE}"
+        )
+    data = toml.load(path)
+    if data.get("format") != _FORMAT:
+        raise InputError(
+            f"the catalogue does not say 'format = {_FORMAT}'",
+            where=path,
+            hint="see base-images.md",
+        )
+    tables = data.get("images", {})
+    entries = [_entry(name, _table(table, path), path) for name, table in tables.items()]
+    for table in data.get("directories", ()):
+        folder = _table(table, path, {"path", "pattern", "purpose", *FACTS})
+        root = path.parent / _text(folder, "path", path, required=True)
+        entries += _images_in(root, _text(folder, "pattern", path) or "*", folder, path)
+    return entries
+
+
+def nearest(name: str, entries: Mapping[str, Entry]) -> str:
+    """What to do about an unknown name, for an error's hint."""
+    close = difflib.get_close_matches(name, entries, n=3, cutoff=0.5)
+    names = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{names}'containerize base list' shows all; a file is named by its path (./{name})"
+
+
+def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:
+    source = _text(table, "source", path, required=True)
+    if not URI.match(source):
+        source = str(path.parent / source)
+    digest = _text(table, "sha256", path)
+    match = _DIGEST.fullmatch(digest)
+    if digest and not match:
+        raise InputError(f"'{digest}' is no SHA-256", where=path, hint=f"correct it at {name}")
+    return Entry(
+        name=name,
+        source=source,
+        purpose=_text(table, "purpose", path),
+        digest=f"sha256:{match[1].lower()}" if match else "",
+        facts=_facts(table, path),
+        catalogue=path,
+    )
+
+
+def _images_in(
+    root: Path, pattern: str, table: Mapping[str, Any], catalogue: Path
+) -> Iterator[Entry]:
+    """Images of a directory, newest name first, so that ``-latest`` links come where they sort."""
+    for image in sorted(root.glob(pattern)):
+        if image.name.endswith(_IMAGE_SUFFIXES) and not image.is_dir():
+            yield Entry(
+                name=image.stem,
+                source=str(image),
+                purpose=_text(table, "purpose", catalogue),
+                facts={**facts_of_name(image.name), **_facts(table, catalogue)},
+                catalogue=catalogue,
+            )
+
+
+def facts_of_name(name: str) -> dict[str, str]:
+    """What the file name of an image says of its content.
+
+    LUMI's AI images have a code for Ubuntu, ROCm, libfabric, MPICH and torch
+    (``lumi-multitorch-full-u24r64f21m43t29-20260225_144743.sif``), older ones name versions in
+    words (``lumi-pytorch-rocm-6.2.4-python-3.12-pytorch-v2.7.1.sif``).
+    """
+    found: dict[str, str] = {}
+    letters = {"r": "rocm", "f": "libfabric", "m": "mpi", "t": "torch"}
+    if code := re.search(r"-u(\d\d)((?:[rfmt]\d\d+)+)(?=-|\.|$)", name):
+        found["os"] = f"Ubuntu {code[1]}.04"
+        for letter, digits in re.findall(r"([rfmt])(\d\d+)", code[2]):
+            version = f"{digits[0]}.{digits[1:]}"
+            found[letters[letter]] = f"MPICH {version}" if letter == "m" else version
+        return found
+    for word, key in (("rocm", "rocm"), ("python", "python"), ("pytorch-v", "torch")):
+        if match := re.search(rf"\b{word}-?(\d+\.\d+(?:\.\d+)*)", name):
+            found[key] = match[1]
+    return found
+
+
+def _table(table: Any, path: Path, keys: set[str] | None = None) -> dict[str, Any]:
+    allowed = keys or _KEYS
+    if not isinstance(table, dict) or (unknown := sorted(set(table) - allowed)):
+        what = f"unknown key '{unknown[0]}'" if isinstance(table, dict) else "an entry is no table"
+        raise InputError(what, where=path, hint=f"keys are {', '.join(sorted(allowed))}")
+    return table
+
+
+def _facts(table: Mapping[str, Any], path: Path) -> dict[str, str]:
+    return {key: _text(table, key, path) for key in FACTS if key in table}
+
+
+def _text(table: Mapping[str, Any], key: str, path: Path, *, required: bool = False) -> str:
+    """A value as text; a list of texts is joined with spaces."""
+    value = table.get(key, "")
+    words = value if isinstance(value, list) else [value]
+    if not all(isinstance(word, str) for word in words) or (required and not value):
+        what = f"'{key}' is missing" if required and not value else f"'{key}' is no text"
+        raise InputError(what, where=path, hint="write it in quotes")
+    return " ".join(words)

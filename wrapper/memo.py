@@ -1,0 +1,62 @@
+"""Answers that cost time to find, kept in the cache directory: digests, facts, what was pulled.
+
+Without a cache directory nothing is kept. A damaged or foreign entry counts as none, and where the
+cache cannot be written the answer is found again next time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DIRECTORY_MODE, FILE_MODE = 0o755, 0o644  # whatever the umask: colleagues read what we cached
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memo:
+    """A drawer of the cache: a directory outside the container, or ``None`` to keep nothing."""
+
+    directory: Path | None
+
+    def path(self, key: str) -> Path | None:
+        """Where the entry for ``key`` (any text) is or would be."""
+        if self.directory is None:
+            return None
+        return self.directory / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
+
+    def recall(self, key: str) -> dict[str, Any] | None:
+        path = self.path(key)
+        if path is None:
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            entry = json.loads(path.read_bytes())
+            if isinstance(entry, dict) and entry.get("key") == key:
+                data = entry.get("data")
+                return data if isinstance(data, dict) else None
+        return None
+
+    def remember(self, key: str, data: Mapping[str, Any]) -> None:
+        path = self.path(key)
+        if path is None:
+            return
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            make_directory(path.parent)
+            draft.write_text(json.dumps({"key": key, "data": dict(data)}, indent=1))
+            draft.chmod(FILE_MODE)
+            draft.replace(path)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory of the cache, and those above it that are missing."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    path.chmod(DIRECTORY_MODE)
