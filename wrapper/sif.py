@@ -1,0 +1,337 @@
+"""SIF files: what is in one, and writing one from objects of an old one and new objects.
+
+The Singularity Image Format (sylabs/sif, version 01; SingularityCE and Apptainer
+write the same) is a header, a table of descriptors, and the objects: a definition file, JSON, the
+squashfs of the root (*primary partition*), signatures. A squashfs that is added as an *overlay
+partition* is mounted over the root by every start, later ones over earlier ones.
+
+We read and write it ourselves. The runtimes' own ``sif`` command prints tables for people, differs
+between versions, and can neither enlarge a full table nor let file systems share blocks.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import platform
+import struct
+import tempfile
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from wrapper.console import Advance
+from wrapper.errors import InputError, PackageError
+
+# Little-endian, without padding between the fields.
+_HEADER = struct.Struct("<32s10s3s3s16s8q")
+_DESCRIPTOR = struct.Struct("<i?3I7q128s384s")
+_PARTITION = struct.Struct("<2i3s")  # file system, kind, architecture: begin of the last field
+_MAGIC = b"SIF_MAGIC\0"
+_VERSION = b"01\0"
+_LAUNCH = b"#!/usr/bin/env run-singularity\n"
+_TABLE_AT = 4096
+_LEAST_ENTRIES = 48  # what the runtimes give a new file
+_SPARE_ENTRIES = 8  # for signatures
+_MOST_ENTRIES = 1 << 16
+_PAGE = 4096
+_GROUP_MASK = 0xF0000000
+_CHUNK = 1 << 26
+_FICLONE = 0x40049409
+# A fixed time and an identity that follows from the content: equal parts give equal files.
+_TIME = 946684800  # 2000-01-01T00:00:00Z
+
+DEFINITION, PARTITION, JSON = 0x4001, 0x4004, 0x4006
+SQUASHFS = 1
+PRIMARY, OVERLAY = 2, 4
+INSPECT_NAME = "inspect-metadata.json"
+"""Of the object from which the runtimes' ``inspect`` reads labels and runscript (measured)."""
+
+_MACHINES = {"x86_64": b"02\0", "aarch64": b"04\0", "ppc64le": b"06\0"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SifObject:
+    """An object of a file: its descriptor's fields as far as we change or ask for them.
+
+    :ivar kind: :data:`PARTITION` and so on. :ivar group: objects that are signed together; a
+        runtime mounts overlays of the primary partition's group only.
+    :ivar link: number of another object (or of a group) that this one is about.
+    :ivar offset: in the file, bytes. :ivar extra: what belongs to the kind.
+    """
+
+    kind: int
+    number: int
+    group: int
+    link: int
+    offset: int
+    size: int
+    created: int
+    owner: tuple[int, int]
+    name: str
+    extra: bytes
+
+    @property
+    def partition(self) -> tuple[int, int, bytes]:
+        """File system, kind and architecture of a partition."""
+        if self.kind != PARTITION:
+            return (0, 0, b"")
+        system, role, architecture = _PARTITION.unpack(self.extra[: _PARTITION.size])
+        return (system, role, architecture)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewObject:
+    """An object to be written: from a file, or bytes."""
+
+    kind: int
+    name: str
+    content: Path | bytes
+    extra: bytes = b""
+
+    @property
+    def size(self) -> int:
+        if isinstance(self.content, bytes):
+            return len(self.content)
+        return self.content.stat().st_size
+
+    def open(self) -> BinaryIO | FileIO:
+        if isinstance(self.content, bytes):
+            return io.BytesIO(self.content)
+        return self.content.open("rb", buffering=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sif:
+    """A SIF file that was read, and is whole."""
+
+    path: Path
+    objects: tuple[SifObject, ...]
+
+    @property
+    def primary(self) -> SifObject:
+        return next(o for o in self.objects if o.partition[1] == PRIMARY)
+
+    @property
+    def overlays(self) -> tuple[SifObject, ...]:
+        return tuple(o for o in self.objects if o.partition[1] == OVERLAY)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all objects."""
+        return sum(o.size for o in self.objects)
+
+    def named(self, name: str) -> SifObject | None:
+        """The object of this name, the last where there are several."""
+        return next((o for o in reversed(self.objects) if o.name == name), None)
+
+    def read(self, item: SifObject) -> bytes:
+        """Content of a small object."""
+        with self.path.open("rb") as file:
+            file.seek(item.offset)
+            return file.read(item.size)
+
+
+def read_sif(path: Path) -> Sif:
+    """Read a file's descriptors; the objects themselves stay on disk.
+
+    :raises InputError: it is no SIF file. :raises PackageError: it is not whole.
+    """
+    with path.open("rb") as file:
+        end = os.fstat(file.fileno()).st_size
+        data = file.read(_HEADER.size)
+        if data[32:42] != _MAGIC:
+            raise InputError(f"{path.name} is no SIF file", where=path, hint="name a SIF image")
+        if len(data) < _HEADER.size:
+            raise _truncated(path)
+        fields = _HEADER.unpack(data)
+        version, total, table_at = fields[2], fields[8], fields[9]
+        if version != _VERSION or not 0 <= total <= _MOST_ENTRIES or table_at < 0:
+            raise InputError(
+                "a SIF file of a version that is not known", where=path, hint="build it anew"
+            )
+        file.seek(table_at)
+        table = file.read(total * _DESCRIPTOR.size)
+    if len(table) < total * _DESCRIPTOR.size:
+        raise _truncated(path)
+    found = [_object(values) for values in _DESCRIPTOR.iter_unpack(table) if values[1]]
+    if any(o.offset < 0 or o.size < 0 or o.offset + o.size > end for o in found):
+        raise _truncated(path)
+    return Sif(path=path, objects=tuple(sorted(found, key=lambda o: o.offset)))
+
+
+def _object(values: tuple[Any, ...]) -> SifObject:
+    kind, _used, number, group, link, offset, size, _padded, created, _, uid, gid, name, extra = (
+        values
+    )
+    return SifObject(
+        kind=kind,
+        number=number,
+        group=group,
+        link=link,
+        offset=offset,
+        size=size,
+        created=created,
+        owner=(uid, gid),
+        name=name.split(b"\0")[0].decode("utf-8", "surrogateescape"),
+        extra=extra,
+    )
+
+
+def _truncated(path: Path) -> PackageError:
+    return PackageError(
+        f"{path.name} is incomplete: the file ends before the image does",
+        where=path,
+        hint="get it anew from where it came; a copy may have been interrupted",
+    )
+
+
+# -- writing -------------------------------------------------------------------------------------
+def partition(kind: int, machine: str = platform.machine()) -> bytes:
+    """``extra`` of a squashfs partition: :data:`PRIMARY` or :data:`OVERLAY`."""
+    return _PARTITION.pack(SQUASHFS, kind, _MACHINES[machine])
+
+
+def write_sif(
+    target: Path,
+    *,
+    base: Sif | None,
+    keep: Sequence[SifObject],
+    add: Sequence[NewObject],
+    advance: Advance = lambda *_: None,
+) -> None:
+    """Write a new file: objects of ``base`` as they are, and new ones after them.
+
+    Old ones keep their numbers, so that links and signatures stay true. New ones belong to the
+    primary partition's group. Nothing is read into memory; where the file system can, old and new
+    file share blocks.
+
+    :param target: a new file. :param advance: hears of bytes done and bytes in all.
+    :raises OSError: as writing does.
+    """
+    entries = max(_LEAST_ENTRIES, len(keep) + len(add) + _SPARE_ENTRIES)
+    group = base.primary.group if base else _GROUP_MASK | 1
+    last = max((o.number for o in keep), default=0)
+    with target.open("xb", buffering=0) as file:
+        total = sum(o.size for o in keep) + sum(o.size for o in add)
+        out = _Output(file=file, entries=entries, advance=advance, total=total)
+        for item in keep:
+            assert base is not None
+            with base.path.open("rb", buffering=0) as source:
+                source.seek(item.offset)
+                out.append(item, source)
+        for number, new in enumerate(add, last + 1):
+            item = SifObject(
+                kind=new.kind,
+                number=number,
+                group=group,
+                link=0,
+                offset=0,
+                size=new.size,
+                created=_TIME,
+                owner=(0, 0),
+                name=new.name,
+                extra=new.extra,
+            )
+            with new.open() as source:
+                out.append(item, source)
+        out.finish()
+
+
+@dataclass(kw_only=True)
+class _Output:
+    """A file in the making: objects come one after the other, header and table last."""
+
+    file: FileIO
+    entries: int
+    advance: Advance
+    total: int
+    done: int = 0
+    table: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.begin = self.end = _TABLE_AT + self.entries * _DESCRIPTOR.size
+
+    def append(self, item: SifObject, source: BinaryIO | FileIO) -> None:
+        """Copy an object's content from where ``source`` stands."""
+        start = self.end
+        if item.kind == PARTITION:  # at a page, so that the kernel can mount it in place
+            start = -(-start // _PAGE) * _PAGE
+        self.file.seek(start)
+        if isinstance(source, io.BytesIO):
+            self.file.write(source.read())
+            self._count(item.size)
+        else:
+            _copy(source, self.file, item.size, self._count)
+        padded = start + item.size - self.end
+        place = (item.kind, True, item.number, item.group, item.link, start, item.size, padded)
+        name = item.name.encode("utf-8", "surrogateescape")
+        self.table.append(
+            _DESCRIPTOR.pack(*place, item.created, _TIME, *item.owner, name, item.extra)
+        )
+        self.end = start + item.size
+
+    def _count(self, size: int) -> None:
+        self.done += size
+        self.advance(float(self.done), float(self.total))
+
+    def finish(self) -> None:
+        identity = uuid.UUID(bytes=hashlib.sha256(b"".join(self.table)).digest()[:16], version=4)
+        names = (_LAUNCH, _MAGIC, _VERSION, _MACHINES[platform.machine()], identity.bytes)
+        free, size = self.entries - len(self.table), self.entries * _DESCRIPTOR.size
+        places = (free, self.entries, _TABLE_AT, size, self.begin, self.end - self.begin)
+        self.file.truncate(self.end)
+        self.file.seek(0)
+        self.file.write(_HEADER.pack(*names, _TIME, _TIME, *places))
+        self.file.seek(_TABLE_AT)
+        self.file.write(b"".join(self.table))
+
+
+def _copy(source: BinaryIO | FileIO, out: FileIO, size: int, copied: Callable[[int], None]) -> None:
+    """Copy ``size`` bytes from where ``source`` stands to where ``out`` stands.
+
+    copy_file_range(2) lets XFS, Btrfs and NFS share or copy blocks without moving them through
+    us; sendfile(2) works on everything else.
+    """
+    copy = _by_range
+    while size:
+        try:
+            count = copy(source, out, min(size, _CHUNK))
+        except OSError as error:
+            if copy is not _by_range or error.errno not in _CANNOT_COPY_RANGES:
+                raise
+            copy = _by_sendfile
+            continue
+        if not count:
+            raise PackageError(
+                "the image became shorter while it was copied", where=source.name, hint="try again"
+            )
+        size -= count
+        copied(count)
+
+
+_CANNOT_COPY_RANGES = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
+
+
+def _by_range(source: BinaryIO | FileIO, out: FileIO, count: int) -> int:
+    return os.copy_file_range(source.fileno(), out.fileno(), count)
+
+
+def _by_sendfile(source: BinaryIO | FileIO, out: FileIO, count: int) -> int:
+    return os.sendfile(out.fileno(), source.fileno(), None, count)
+
+
+def shares_blocks(source: Path, directory: Path) -> bool:
+    """Whether a copy of ``source`` in ``directory`` needs no room: ioctl_ficlone(2) works."""
+    try:
+        with source.open("rb") as old, tempfile.TemporaryFile(dir=directory) as new:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+    except OSError:
+        return False
+    return True

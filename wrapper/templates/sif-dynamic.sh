@@ -1,0 +1,29 @@
+#!/bin/bash
+# Source scripts of packages that depend on the moment, and print what they changed, for eval.
+#
+# usage: sif-dynamic.sh SCRIPT…
+#
+# The runtime's interpreter is no bash; these scripts are written for one.
+declare -A _before=()
+while IFS= read -r -d '' _pair; do
+    _before[${_pair%%=*}]=${_pair#*=}
+done < /proc/self/environ
+_scripts=("$@")
+set --
+exec {_out}>&1 1>&2
+for _script in "${_scripts[@]}"; do
+    # shellcheck disable=SC1090 # a package's
+    . "$_script"
+done
+for _name in $(compgen -e); do
+    case $_name in
+        _ | SHLVL | PWD | OLDPWD | BASH_*) continue ;;
+    esac
+    if [[ ${_before[$_name]-} != "${!_name}" || ! -v _before[$_name] ]]; then
+        printf 'export %s=%q\n' "$_name" "${!_name}" >&"$_out"
+    fi
+    unset "_before[$_name]"
+done
+for _name in "${!_before[@]}"; do
+    [[ $_name != +([A-Za-z0-9_]) || -v $_name ]] || printf 'export %s=\n' "$_name" >&"$_out"
+done
