@@ -1,8 +1,7 @@
 """What kind of file a container image is, and where its file systems lie in it.
 
-Read from the first kilobytes, without a program. Layouts: the SIF specification (sylabs/sif,
-``pkg/sif``: a header of 128 bytes, descriptors of 585 bytes each) and the SquashFS 4.0 superblock.
-Checked against ``apptainer sif list`` 1.4.5.
+Read from the first kilobytes, without a program: see :mod:`wrapper.sif`, and the SquashFS 4.0
+superblock.
 """
 
 from __future__ import annotations
@@ -14,20 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from wrapper import sif
 from wrapper.errors import InputError, PackageError
 
 SIF, SQUASHFS, SANDBOX = "SIF", "SquashFS", "sandbox"
 
-_SIF_MAGIC, _SQUASHFS_MAGIC = b"SIF_MAGIC\0", b"hsqs"
-_HEADER = struct.Struct("<32s10s3s3s16s8q")
-_DESCRIPTOR = struct.Struct("<i?3I5q2q128s384s")
-_PARTITION, _SQUASHFS_TYPE = 0x4004, 1
-_SYSTEM_TYPES, _OVERLAY = (1, 2), 4  # "system" and "primary system" partitions
-_MOST_DESCRIPTORS = 4096
-_ARCHITECTURES = {
-    **{b"01": "i386", b"02": "x86_64", b"03": "arm", b"04": "aarch64", b"05": "ppc64"},
-    **{b"06": "ppc64le", b"07": "mips", b"11": "s390x", b"12": "riscv64"},
-}
+_SQUASHFS_MAGIC = b"hsqs"
+_ENOUGH = 96  # bytes to tell what a file is
 _HINT = "name a SIF file, a SquashFS image, a sandbox directory or a URI such as docker://…"
 
 
@@ -84,57 +76,48 @@ def _sandbox(path: Path) -> ImageFormat:
 
 def _recognise(file: BinaryIO, path: Path) -> ImageFormat:
     size = os.fstat(file.fileno()).st_size
-    start = file.read(_HEADER.size)
+    start = file.read(_ENOUGH)
     if start.startswith(_SQUASHFS_MAGIC):
         _check_squashfs(file, 0, size, path)
         return ImageFormat(kind=SQUASHFS, offsets=(0,))
-    if start[32:42] != _SIF_MAGIC:
+    if not sif.begins_sif(start):
         what = f"{path.name} is empty" if not size else f"{path.name} is no container image"
         raise InputError(what, where=path, hint=_HINT)
-    if len(start) < _HEADER.size:
-        raise _truncated(path)
-    header = _HEADER.unpack(start)
-    total, at = min(header[8], _MOST_DESCRIPTORS), header[9]
-    file.seek(at)
-    table = file.read(total * _DESCRIPTOR.size)
-    if len(table) < total * _DESCRIPTOR.size:
-        raise _truncated(path)
-    system, overlays = _partitions(table, path)
-    for offset in (*system, *overlays):
+    found = sif.read_sif(path)
+    offsets = _layers(found)
+    for offset in offsets:
         _check_squashfs(file, offset, size, path)
-    architecture = _ARCHITECTURES.get(header[3].rstrip(b"\0"), "")
-    return ImageFormat(kind=SIF, offsets=(*system, *overlays), architecture=architecture)
+    return ImageFormat(kind=SIF, offsets=offsets, architecture=found.architecture)
 
 
-def _partitions(table: bytes, path: Path) -> tuple[list[int], list[int]]:
+def _layers(found: sif.Sif) -> tuple[int, ...]:
     """Offsets of the system partition and of the overlays, in their order."""
     system: list[int] = []
     overlays: list[int] = []
-    for values in _DESCRIPTOR.iter_unpack(table):
-        kind, used, offset, extra = values[0], values[1], values[5], values[13]
-        if not used or kind != _PARTITION:
+    for item in found.objects:
+        if item.kind != sif.PARTITION:
             continue
-        file_system, role = struct.unpack_from("<2i", extra)
-        if file_system != _SQUASHFS_TYPE:
+        file_system, role, _ = item.partition
+        if file_system != sif.SQUASHFS:
             raise InputError(
                 "the image has a file system other than SquashFS (ext3, or encrypted)",
-                where=path,
+                where=found.path,
                 hint="rebuild it with the runtime: singularity build new.sif this.sif",
             )
-        if role in _SYSTEM_TYPES:
-            system.append(offset)
-        elif role == _OVERLAY:
-            overlays.append(offset)
+        if role in (sif.SYSTEM, sif.PRIMARY):
+            system.append(item.offset)
+        elif role == sif.OVERLAY:
+            overlays.append(item.offset)
     if not system:
-        raise InputError("the SIF file holds no system to run", where=path, hint=_HINT)
-    return system[:1], overlays
+        raise InputError("the SIF file holds no system to run", where=found.path, hint=_HINT)
+    return (*system[:1], *overlays)
 
 
 def _check_squashfs(file: BinaryIO, offset: int, size: int, path: Path) -> None:
     file.seek(offset)
     superblock = file.read(96)
     if len(superblock) < 96:
-        raise _truncated(path)
+        raise sif.incomplete(path)
     if not superblock.startswith(_SQUASHFS_MAGIC):
         raise PackageError(
             "the image is damaged: it has no file system where its header says",
@@ -143,12 +126,4 @@ def _check_squashfs(file: BinaryIO, offset: int, size: int, path: Path) -> None:
         )
     (used,) = struct.unpack_from("<Q", superblock, 40)
     if offset + used > size:
-        raise _truncated(path)
-
-
-def _truncated(path: Path) -> PackageError:
-    return PackageError(
-        f"{path.name} is incomplete: the file ends before the image does",
-        where=path,
-        hint="get it anew from where it came; a copy may have been interrupted",
-    )
+        raise sif.incomplete(path)

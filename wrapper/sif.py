@@ -49,11 +49,15 @@ _TIME = 946684800  # 2000-01-01T00:00:00Z
 
 DEFINITION, PARTITION, JSON = 0x4001, 0x4004, 0x4006
 SQUASHFS = 1
-PRIMARY, OVERLAY = 2, 4
+SYSTEM, PRIMARY, OVERLAY = 1, 2, 4
 INSPECT_NAME = "inspect-metadata.json"
 """Of the object from which the runtimes' ``inspect`` reads labels and runscript (measured)."""
 
-_MACHINES = {"x86_64": b"02\0", "aarch64": b"04\0", "ppc64le": b"06\0"}
+_MACHINE_NAMES = {
+    **{b"01": "i386", b"02": "x86_64", b"03": "arm", b"04": "aarch64", b"05": "ppc64"},
+    **{b"06": "ppc64le", b"07": "mips", b"11": "s390x", b"12": "riscv64"},
+}
+_CODES = {name: code for code, name in _MACHINE_NAMES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +113,15 @@ class NewObject:
 
 @dataclass(frozen=True, kw_only=True)
 class Sif:
-    """A SIF file that was read, and is whole."""
+    """A SIF file that was read, and is whole.
+
+    :ivar objects: in the order of the table, which is that in which overlays are mounted.
+    :ivar architecture: as ``uname -m`` says it, empty where the file does not tell.
+    """
 
     path: Path
     objects: tuple[SifObject, ...]
+    architecture: str = ""
 
     @property
     def primary(self) -> SifObject:
@@ -138,6 +147,11 @@ class Sif:
             return file.read(item.size)
 
 
+def begins_sif(data: bytes) -> bool:
+    """Whether these are the first bytes of a SIF file."""
+    return data[32:42] == _MAGIC
+
+
 def read_sif(path: Path) -> Sif:
     """Read a file's descriptors; the objects themselves stay on disk.
 
@@ -146,10 +160,10 @@ def read_sif(path: Path) -> Sif:
     with path.open("rb") as file:
         end = os.fstat(file.fileno()).st_size
         data = file.read(_HEADER.size)
-        if data[32:42] != _MAGIC:
+        if not begins_sif(data):
             raise InputError(f"{path.name} is no SIF file", where=path, hint="name a SIF image")
         if len(data) < _HEADER.size:
-            raise _truncated(path)
+            raise incomplete(path)
         fields = _HEADER.unpack(data)
         version, total, table_at = fields[2], fields[8], fields[9]
         if version != _VERSION or not 0 <= total <= _MOST_ENTRIES or table_at < 0:
@@ -159,11 +173,12 @@ def read_sif(path: Path) -> Sif:
         file.seek(table_at)
         table = file.read(total * _DESCRIPTOR.size)
     if len(table) < total * _DESCRIPTOR.size:
-        raise _truncated(path)
+        raise incomplete(path)
     found = [_object(values) for values in _DESCRIPTOR.iter_unpack(table) if values[1]]
     if any(o.offset < 0 or o.size < 0 or o.offset + o.size > end for o in found):
-        raise _truncated(path)
-    return Sif(path=path, objects=tuple(sorted(found, key=lambda o: o.offset)))
+        raise incomplete(path)
+    architecture = _MACHINE_NAMES.get(fields[3].rstrip(b"\0"), "")
+    return Sif(path=path, objects=tuple(found), architecture=architecture)
 
 
 def _object(values: tuple[Any, ...]) -> SifObject:
@@ -184,7 +199,8 @@ def _object(values: tuple[Any, ...]) -> SifObject:
     )
 
 
-def _truncated(path: Path) -> PackageError:
+def incomplete(path: Path) -> PackageError:
+    """The error for an image that is cut off."""
     return PackageError(
         f"{path.name} is incomplete: the file ends before the image does",
         where=path,
@@ -195,7 +211,7 @@ def _truncated(path: Path) -> PackageError:
 # -- writing -------------------------------------------------------------------------------------
 def partition(kind: int, machine: str = platform.machine()) -> bytes:
     """``extra`` of a squashfs partition: :data:`PRIMARY` or :data:`OVERLAY`."""
-    return _PARTITION.pack(SQUASHFS, kind, _MACHINES[machine])
+    return _PARTITION.pack(SQUASHFS, kind, _CODES[machine])
 
 
 def write_sif(
@@ -283,7 +299,7 @@ class _Output:
 
     def finish(self) -> None:
         identity = uuid.UUID(bytes=hashlib.sha256(b"".join(self.table)).digest()[:16], version=4)
-        names = (_LAUNCH, _MAGIC, _VERSION, _MACHINES[platform.machine()], identity.bytes)
+        names = (_LAUNCH, _MAGIC, _VERSION, _CODES[platform.machine()], identity.bytes)
         free, size = self.entries - len(self.table), self.entries * _DESCRIPTOR.size
         places = (free, self.entries, _TABLE_AT, size, self.begin, self.end - self.begin)
         self.file.truncate(self.end)

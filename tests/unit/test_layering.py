@@ -24,7 +24,8 @@ STEPS = {
 LAYERS: list[set[str]] = [
     {"errors", "models", "background", "bundled", "memo"},
     {"console", "toml"},
-    {"process", "spec", "manifest", "installed", "catalogue", "image_format"},
+    {"process", "spec", "manifest", "installed", "catalogue", "sif", "sif_content", "systems"},
+    {"image_format"},
     {"workspace", "prefix", "runtime", "changes"},
     {"images", "image_tree"},
     {"image_software"},
