@@ -72,7 +72,7 @@ def test_every_template_is_there_and_begins_as_a_script() -> None:
     names = {entry.name for entry in folder.iterdir() if entry.name.endswith(".sh")}
     assert {"shim.sh", "list-packages.sh", "probe.sh", "run-active.sh"} <= names
     for name in names:
-        assert (folder / name).read_text().startswith("#!/bin/bash")
+        assert (folder / name).read_text().startswith(("#!/bin/bash", "#!/bin/sh"))
 
 
 # -- what is rendered ----------------------------------------------------------------------------
