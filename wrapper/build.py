@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from wrapper import changes, installed, shims, spec, tree, workspace
+from wrapper import changes, installed, managed, shims, spec, tree, workspace
 from wrapper.bases import write_skeleton
 from wrapper.console import Console
 from wrapper.container import BuildContainer
@@ -88,6 +88,7 @@ class Build:
         self._compile_and_lock(container, packages)
         activation = self._activation(container)
         names = self.programs()
+        managed.put_notice(self.tree, self.advice())
         size = tree.settle(self.space.image)
         self._squash(self.space.image, self.staging.image, "Writing the image")
         # Removed now, before the installation is synced: a file system that keeps order (ext4)
@@ -139,6 +140,18 @@ class Build:
         """A path of the host over which the tree is to lie inside the container, if any."""
         return ""
 
+    def advice(self) -> str:
+        """What a user is told who would install with pip into the finished installation."""
+        prefix = self.staging.prefix
+        return (
+            f"The image of {prefix} is read-only.\n\n"
+            "To add or change packages of the installation itself:\n"
+            f"{self.kind}-containerize update {prefix} -r requirements.txt\n\n"
+            "To add packages for yourself, make a virtual environment on top of it:\n"
+            f"{prefix}/bin/python3 -m venv --system-site-packages VENV\n"
+            "VENV/bin/pip install NAME"
+        )
+
     def required_program(self) -> str:
         """A program of the host that the installation cannot do without, if any."""
         return ""
@@ -178,6 +191,7 @@ class Build:
         for entry in self.space.image.iterdir():  # this host's mount points may be others
             if entry.name != self.tree.name:
                 workspace.remove_tree(entry)
+        managed.take_notice_away(self.tree)
 
     def _packages_before(self) -> list[LockedPackage] | None:
         if self.previous is None:

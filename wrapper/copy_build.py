@@ -79,6 +79,13 @@ class CopyBuild(Build):
     def mask_path(self) -> str:
         return str(self.source.resolve()) if self.mask else ""
 
+    def advice(self) -> str:
+        return (
+            f"The image of {self.staging.prefix} is read-only.\n\n"
+            f"Install into {self.source} and wrap it again, or make a virtual environment on top:\n"
+            f"{self.staging.prefix}/bin/python3 -m venv --system-site-packages VENV"
+        )
+
     def own_facts(self) -> dict[str, Any]:
         return {"source": str(self.source), "mask": self.mask}
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from tests.account import Account
 from tests.channel.serve import serve
@@ -86,6 +87,45 @@ def test_a_file_that_changed_since_it_was_locked_is_refused(
     assert done.returncode == 7
     assert "hash" in done.stderr.lower()
     assert not (me.work / "pip-refused").exists()
+
+
+def test_installing_into_the_image_is_refused_with_advice(
+    scientific: Installation, index: str
+) -> None:
+    account, python = scientific.account, scientific.program("python3")
+    env = {"PIP_INDEX_URL": index, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_CACHE_DIR": "1"}
+    refused = [
+        [scientific.program("pip"), "install", "beta"],
+        [python, "-m", "pip", "install", "--user", "beta"],
+        [python, "-m", "pip", "uninstall", "-y", "pip"],
+        [scientific.program("_debug_exec"), find_uv_bin(), "pip", "install", "--system", "beta"],
+    ]
+    for argv in refused:
+        done = account.run(*argv, env=env)
+        assert done.returncode != 0
+        assert f"conda-containerize update {scientific.prefix} -r" in done.stderr
+    assert not (account.home / ".local").exists()
+
+    assert "pip" in account.ok(python, "-m", "pip", "list", env=env)
+    place = account.directory("pip-elsewhere")
+    for words in (["download"], ["install", "--target", "t"], ["install", "--prefix", "p"]):
+        account.ok(python, "-m", "pip", *words, "beta", env=env, cwd=place)
+    assert {path.name for path in place.iterdir()} == {"beta-1.0-py3-none-any.whl", "t", "p"}
+    account.ok(python, "-m", "venv", place / "ve")
+    account.ok(place / "ve/bin/pip", "install", "beta", env=env)
+    assert account.ok(place / "ve/bin/beta-run") == "beta 1.0\n"
+    account.ok(place / "ve/bin/pip", "uninstall", "-y", "beta", env=env)
+
+
+def test_scripts_of_a_build_may_install(me: Account, build: Builder, index: str) -> None:
+    script = me.file(
+        "post.sh", f"python -m pip install --index-url {index} beta; pip uninstall -y beta\n"
+    )
+    built = build(me, "pip-script", "python", "pip", options=("--post-install", str(script)))
+    script.write_text(f"pip install --index-url {index} alpha==1.0\n")
+    me.ok(CONDA, "update", built.prefix, "--post-install", script)
+    assert built.python("import alpha; print(alpha.VERSION)") == "1.0\n"
+    assert me.run(built.program("pip"), "install", "alpha").returncode != 0
 
 
 def test_a_requirements_file_is_an_option(me: Account, build: Builder, index: str) -> None:

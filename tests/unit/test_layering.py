@@ -19,7 +19,7 @@ MODULES = sorted(p for p in ROOT.rglob("*.py") if "templates" not in p.parts)
 # One's result is the next one's argument, so that none knows another.
 STEPS = {
     *("resolve", "fetch", "install", "scripts", "pip", "bytecode", "activate"),
-    *("squash", "record", "deploy", "tree", "bases"),
+    *("squash", "record", "deploy", "tree", "bases", "managed"),
 }
 LAYERS: list[set[str]] = [
     {"errors", "models", "background", "bundled", "memo"},
