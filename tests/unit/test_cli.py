@@ -127,6 +127,24 @@ def test_wrong_usage_is_clicks_to_tell(words: list[str]) -> None:
     assert "Usage:" in result.stderr and "Traceback" not in result.stderr
 
 
+# -- shells --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_functions_of_a_shell_are_a_file(shell: str) -> None:
+    file = Path(invoke(containerize, "shell-init", "--path", shell).stdout.rstrip("\n"))
+    assert invoke(containerize, "shell-init", shell).stdout == file.read_text()
+
+
+@pytest.mark.parametrize("words", [["activate", "x"], ["deactivate"]])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_without_its_functions_activating_is_explained(
+    words: list[str], shell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHELL", f"/bin/{shell}")
+    result = invoke(containerize, *words)
+    assert result.exit_code == ExitCode.USAGE
+    assert f"containerize shell-init {shell}" in result.stderr
+
+
 # -- requests ------------------------------------------------------------------------------------
 MANIFEST = {
     "kind": "conda",

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.cli.shell import activate, deactivate, shell_init
 from wrapper.console import Console, human_size
 
 _DIR = click.Path(path_type=Path)
@@ -18,6 +19,10 @@ _DIR = click.Path(path_type=Path)
 @click.version_option(package_name="containerize", prog_name="containerize")
 def containerize() -> None:
     """Look after installations, and see what this machine offers to them."""
+
+
+for _command in (activate, deactivate, shell_init):
+    containerize.add_command(_command)
 
 
 @containerize.command("info")
