@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
-import threading
 import time
 from pathlib import Path
 
@@ -253,18 +251,19 @@ def test_two_updates_at_once(base: Installation) -> None:
 
 # -- kills ---------------------------------------------------------------------------------------
 KILLS = int(os.environ.get("CONTAINERIZE_TEST_KILLS", "20"))
+STEPS = 12  # about as many as an update has
 
 
 def test_a_killed_update_leaves_the_old_or_the_new(
-    me: Account, build: Builder, channel: Path
+    account: Account, build: Builder, channel: Path
 ) -> None:
-    """SIGKILL at times spread over the whole update, its last step above all."""
-    done = build(me, "killed", "python", "demo-noarch", "demo-postlink")
+    """SIGKILL at every step's begin, at times spread over the whole update, around the switch."""
+    done = build(account, "killed", "python", "demo-noarch", "demo-postlink")
     files = [
-        me.file("one.yml", environment_text(channel, "python", "demo-noarch", "demo-tool")),
-        me.file("two.yml", environment_text(channel, "python", "demo-noarch", "demo-postlink")),
+        account.file("one.yml", environment_text(channel, "python", "demo-noarch", "demo-tool")),
+        account.file("two.yml", environment_text(channel, "python", "demo-noarch")),
     ]
-    tmp = me.directory("killed-tmp")
+    tmp = account.directory("killed-tmp")
     start = time.monotonic()
     change(done, files[0], "--tmpdir", str(tmp))
     whole = time.monotonic() - start
@@ -278,7 +277,7 @@ def test_a_killed_update_leaves_the_old_or_the_new(
         odd = (done.prefix / "current/packages.txt").read_text().count("demo-tool ")
         assert has(done, "demo_noarch")
         assert runs(done, "demo-tool") == bool(odd)
-    assert outcomes == {True, False}, "kills before the switch only, or after it only"
+    assert outcomes == {True, False}
     change(done, files[0], "--tmpdir", str(tmp))
     assert [n for n in entries(tmp) if n.startswith("containerize-")] == []
     assert [n for n in entries(done.prefix.parent) if "killed." in n and n.startswith(".")] == []
@@ -293,26 +292,32 @@ def runs(installation: Installation, name: str) -> bool:
 
 
 def _killed_update(done: Installation, file: Path, tmp: Path, whole: float, number: int) -> None:
-    account = done.account
-    child = subprocess.Popen(
-        account.argv([CONDA, "update", done.prefix, file, "--tmpdir", tmp, "-v"]),
-        env=account.environment(),
-        cwd=account.work,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert child.stderr is not None
-    if number % 2:  # in the last step: wait for it, then a little
-        timer = threading.Timer(whole * 3, child.kill)
-        timer.start()
-        for line in child.stderr:
-            if "begin: Switching" in line:
-                time.sleep(0.002 * (number % 10))
-                break
-        timer.cancel()
-    else:
-        time.sleep(whole * number / KILLS)
-    child.send_signal(signal.SIGKILL)
+    """Begin an update and kill it: at a time, at a step, in the switch, right after the switch."""
+    account, turn = done.account, number // 4
+    output = account.work / "killed.log"
+    link = (done.prefix / "current").readlink()
+    start = time.monotonic()
+    with output.open("wb") as stream:
+        child = subprocess.Popen(
+            account.argv([CONDA, "update", done.prefix, file, "--tmpdir", tmp, "-v"]),
+            env=account.environment(),
+            cwd=account.work,
+            stderr=stream,
+            start_new_session=True,
+        )
+
+    def due() -> bool:
+        if number % 4 == 0:
+            return time.monotonic() - start >= whole * number / KILLS
+        if number % 4 == 1:
+            return output.read_bytes().count(b"begin:") > turn % STEPS
+        if number % 4 == 2:
+            return b"begin: Switching" in output.read_bytes()
+        return (done.prefix / "current").readlink() != link
+
+    while child.poll() is None and not due():
+        time.sleep(0.0005)
+    if number % 4 == 2:
+        time.sleep(0.002 * (turn % 10))
+    child.kill()
     child.wait(30)
-    child.stderr.close()
