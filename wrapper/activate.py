@@ -126,13 +126,13 @@ def _run_jobs(container: BuildContainer, jobs: Sequence[tuple[Env, Path, Sequenc
     lines = []
     for env, out, scripts in jobs:
         pairs = [f"{name}={value}" for name, value in env.items()]
-        shell = ["/bin/bash", "--noprofile", "--norc"]
-        lines.append(shlex.join(["/usr/bin/env", "-i", *pairs, *shell, probe, str(out), *scripts]))
+        words = [*container.bash, "--noprofile", "--norc", probe, str(out), str(len(pairs))]
+        lines.append(f"(exec -c {shlex.join([*words, *pairs, *scripts])})")
     job_file = jobs[0][1].with_suffix(".jobs")
     # A script that ends its shell must not end the build: the last status is ours.
     text = "\n".join([*lines, "exit 0"]) + "\n"
     job_file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    container.run(["/bin/bash", str(job_file)], what="recording the activated environment")
+    container.run([*container.bash, str(job_file)], what="recording the activated environment")
 
 
 def _read(path: Path) -> Env:

@@ -1,4 +1,4 @@
-"""Bases: what an environment stands on.
+"""Bases: what an environment stands on, the host or an image with a system of its own.
 
 The *host* base needs no image of an operating system: every top-level directory of the host is
 bound. What the container needs is a skeleton, a tree of empty mount points and the host's

@@ -7,19 +7,22 @@ is told without them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+
+import uv
 
 from wrapper import changes, installed, managed, shims, spec, tree, workspace
 from wrapper.bases import write_skeleton
 from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.generations import Generation
-from wrapper.models import Activation, LockedPackage, Request, public_url
-from wrapper.runtime import Runtime
+from wrapper.models import Activation, Base, LockedPackage, Request, public_url
+from wrapper.runtime import Runtime, host_binds, image_binds
 from wrapper.squash import Squasher
 from wrapper.workspace import Workspace
 
@@ -55,6 +58,7 @@ class Build:
     wrapper_paths: tuple[str, ...]
     compression: str
     install_path: str
+    base: Base
     runtime: Runtime
     squasher: Squasher
     space: Workspace
@@ -165,20 +169,45 @@ class Build:
 
     # -- the base --------------------------------------------------------------------------------
     def _container(self) -> BuildContainer:
+        if self.base.image:
+            image, binds = self.base.image, image_binds(self._needed())
+        else:
+            image, binds = self._skeleton(), host_binds()
+        return BuildContainer(
+            runtime=self.runtime,
+            image=image,
+            binds=binds,
+            own_system=bool(self.base.image),
+            has_bash=self.base.has_bash,
+            tree=self.tree,
+            install_path=self.install_path,
+            scratch=self.space.scratch,
+            console=self.console,
+        )
+
+    def _skeleton(self) -> Path:
         skeleton = self.space.root / "skeleton"
         skeleton.mkdir()
         write_skeleton(skeleton)
         (skeleton / self.install_path.lstrip("/")).mkdir()
         image = skeleton.with_suffix(".sqfs")
         self._squash(skeleton, image, "Preparing the container")
-        return BuildContainer(
-            runtime=self.runtime,
-            skeleton=image,
-            tree=self.tree,
-            install_path=self.install_path,
-            scratch=self.space.scratch,
-            console=self.console,
-        )
+        return image
+
+    def _needed(self) -> list[Path]:
+        """What the steps of a build use of the host (paths outside, the same inside)."""
+        own = [Path(uv.find_uv_bin()), Path(__file__).parent]
+        files = [path.absolute().parent for path in self.request.files]
+        from wrapper.pip import local_places
+
+        places = local_places(os.environ, self.pip_lines, self.directory)
+        places += [self.directory, Path.cwd(), self.space.root, self.space.cache]
+        return [*own, *files, *places]
+
+    def _base_reference(self) -> str:
+        """The base's image for the shim: a path, below the generation where it owns it."""
+        image = self.base.image
+        return "" if image is None else image.name if self.base.owned else str(image)
 
     def _unpack(self) -> None:
         """The environment as it was, or an empty directory for a new one."""
@@ -280,6 +309,12 @@ class Build:
 
         with self.console.step("Recording the activated environment"):
             activation = record_activation(container, {**self.own_variables(), **self.variables})
+        if activation.scripts and not self.base.has_bash:
+            self.console.warning(
+                "the base image has no bash, these are not sourced when a program starts: "
+                + ", ".join(activation.scripts)
+            )
+            return replace(activation, scripts=())
         for script in activation.scripts:
             self.console.warning(
                 f"{script} depends on the moment it runs: it is sourced at every start, "
@@ -314,6 +349,9 @@ class Build:
             activation=activation,
             required_program=self.required_program(),
             mask=self.mask_path(),
+            image=self._base_reference(),
+            mark=self.base.mark,
+            layer=bool(self.base.image),
         )
         path = self.staging.directory / "env"
         path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets
@@ -328,7 +366,17 @@ class Build:
             "generation": self.staging.generation,
             "prefix": str(self.staging.prefix),
             "install_path": self.install_path,
-            "base": {"kind": "host", "virtual_packages": describe_virtual_packages()},
+            "base": {
+                "kind": "image" if self.base.image else "host",
+                "name": self.base.name,
+                "path": self._base_reference(),
+                "digest": self.base.digest,
+                "mark": self.base.mark,
+                "owned": self.base.owned,
+                "has_bash": self.base.has_bash,
+                "offers": dict(self.base.virtual_packages),
+                "virtual_packages": describe_virtual_packages(self.base),
+            },
             "runtime": {
                 "name": runtime.name,
                 "version": runtime.version,

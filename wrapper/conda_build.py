@@ -76,6 +76,7 @@ class CondaBuild(Build):
             resolution = resolve(
                 self.asked,
                 cache=self.space.cache,
+                base=self.base,
                 channels=self.request.channels,
                 preferred=present,
             )

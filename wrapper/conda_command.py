@@ -20,7 +20,7 @@ from wrapper.changes import compare, describe
 from wrapper.errors import ContainerizeError, InputError
 from wrapper.fetch import fetch
 from wrapper.install import link_packages, split
-from wrapper.models import EnvironmentSpec, Located, public_url
+from wrapper.models import Base, EnvironmentSpec, Located, public_url
 from wrapper.resolve import resolve
 from wrapper.scripts import CACHE_VARIABLE, CHANNELS_VARIABLE, post_link_jobs
 from wrapper.spec import read_spec
@@ -34,6 +34,8 @@ _SUPPORTED = (
 
 def main() -> None:
     """The command line; ends the process."""
+    for name in ("PYTHONHOME", "PYTHONPATH"):  # they were for us, see wrapper.scripts
+        os.environ.pop(name, None)
     try:
         _run(sys.argv[1:])
         code = 0
@@ -148,7 +150,7 @@ def _change(
         channels=tuple(channels),
     )
     before = installed.conda_packages(tree)
-    resolution = resolve(asked, cache=cache, preferred=present)
+    resolution = resolve(asked, cache=cache, base=Base(), preferred=present)
     staying, fresh = split(resolution.records, present)
     archives = fetch(fresh, cache=cache, advance=lambda done, total: None)
     link_packages(

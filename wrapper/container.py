@@ -1,4 +1,4 @@
-"""The container in which an environment is built: skeleton, whole host, the tree at its path."""
+"""The container in which an environment is built: the base, the tree at its path."""
 
 from __future__ import annotations
 
@@ -10,26 +10,45 @@ from pathlib import Path
 from wrapper import process
 from wrapper.console import Console
 from wrapper.errors import ScriptError, SpaceError, means_no_space
+from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, home_of, host_binds, runtime_places
+from wrapper.runtime import Runtime, home_of, runtime_places
+
+_CERTIFICATES = {
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildContainer:
     """Runs programs as an installation's programs will run, with the tree writable.
 
-    :ivar skeleton: image of mount points. :ivar tree: the environment, outside.
-    :ivar install_path: the same, inside. :ivar scratch: directory for the runtime's and the
-        programs' temporary files and caches.
+    :ivar image: of the base: mount points for the host, or a system of its own.
+    :ivar binds: what of the host is there. :ivar own_system: whether the image has its own.
+    :ivar has_bash: whether that has a bash. :ivar tree: the environment, outside.
+    :ivar install_path: the same, inside.
+    :ivar scratch: directory for the runtime's and the programs' temporary files and caches.
     """
 
     runtime: Runtime
-    skeleton: Path
+    image: Path
+    binds: Sequence[str]
+    own_system: bool = False
+    has_bash: bool = True
     tree: Path
     install_path: str
     scratch: Path
     console: Console
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @property
+    def bash(self) -> list[str]:
+        """The words that start bash inside: the image's, or the host's where it has none."""
+        return ["/bin/bash"] if self.has_bash else host_program("bash")
 
     def run(
         self,
@@ -48,9 +67,10 @@ class BuildContainer:
         :param path: directories for PATH, after the environment's. :param cwd: its directory.
         :raises ScriptError: it fails; ``detail`` holds its last lines.
         """
+        host = [f"/:{HOST_ROOT}"] if self.own_system else []
         argv = self.runtime.exec_argv(
-            self.skeleton,
-            [*host_binds(), f"{self.tree}:{self.install_path}"],
+            self.image,
+            [*self.binds, *host, f"{self.tree}:{self.install_path}"],
             command,
             cwd=cwd or self.scratch,
             home=home_of(self.environ),
@@ -59,7 +79,7 @@ class BuildContainer:
             process.run(
                 argv,
                 console=self.console,
-                env={**self._environment(path), **(env or {})},
+                env={**self._environment(path), **self._given(env or {})},
                 on_line=on_line,
             )
         except ToolFailed as error:
@@ -76,20 +96,36 @@ class BuildContainer:
                 detail=error.detail,
             ) from None
 
+    def _given(self, env: Mapping[str, str]) -> dict[str, str]:
+        """``env``, in a form that an image's own settings do not overrule."""
+        given = dict(env)
+        if self.own_system:
+            for name, value in env.items():
+                given |= self.runtime.container_variable(name, value)
+        return given
+
     def _environment(self, more: Sequence[Path]) -> dict[str, str]:
         """What the runtime sees, and of it the programs inside: the environment first on PATH.
 
         The runtime's own files belong into the build directory, not to $HOME.
         """
         path = [f"{self.install_path}/bin", *map(str, more)]
-        path.append(self.environ.get("PATH", "/usr/bin:/bin"))
+        variable = self.runtime.container_variable
+        if self.own_system:
+            # The image's own PATH and libraries go on; its PYTHONPATH would come before the
+            # environment's packages.
+            own = variable("PREPEND_PATH", ":".join(path)) | variable("PYTHONPATH", "")
+            for name in _CERTIFICATES & set(self.environ):  # what downloads trust is the host's
+                own |= variable(name, f"{HOST_ROOT}{self.environ[name]}")
+        else:
+            path.append(self.environ.get("PATH", "/usr/bin:/bin"))
+            own = variable("PATH", ":".join(path))
+            if libraries := self.environ.get("LD_LIBRARY_PATH"):
+                own |= variable("LD_LIBRARY_PATH", libraries)
         return {
             **process.base_environment(self.environ),
             **runtime_places(self.scratch),
-            **self.runtime.container_variable("PATH", ":".join(path)),
-            **self.runtime.container_variable(
-                "LD_LIBRARY_PATH", self.environ.get("LD_LIBRARY_PATH", "")
-            ),
+            **own,
             "PYTHONNOUSERSITE": "1",  # as in the shim
             "TMPDIR": str(self.scratch),
         }

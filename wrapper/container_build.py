@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,13 @@ from wrapper import process, shims
 from wrapper.build import Staging
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
+from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.images import BaseImage
 from wrapper.models import Activation, TreeSize
 from wrapper.process import ToolFailed
 from wrapper.record import write_record
 from wrapper.runtime import Runtime, home_of, runtime_places
 from wrapper.tree import is_plain_name
-
-_HOST = "/.containerize-host"
 
 
 def programs(
@@ -76,10 +73,10 @@ def _listing(
     for path in paths:
         on_line(f"begin:{path}\n")
         condition = ["-maxdepth", "1", "-type", "f", "-perm", "/111"]
-        command = [*_host_program("find"), "-L", path, *condition, "-printf"]
+        command = [*host_program("find"), "-L", path, *condition, "-printf"]
         argv = runtime.exec_argv(
             image,
-            [f"/:{_HOST}"],
+            [f"/:{HOST_ROOT}"],
             [*command, "found:%p\\n"],
             cwd=Path("/"),
             home=home_of(os.environ),
@@ -101,25 +98,6 @@ def _listing(
                 detail=error.detail,
             ) from None
     return {path: sorted(names) for path, names in listed.items()}
-
-
-def _host_program(name: str) -> list[str]:
-    """A program of the host, to be run in a container that has the host's root at ``_HOST``.
-
-    Its loader and libraries are the host's too, whatever libc the image has.
-    """
-    program = shutil.which(name)
-    assert program is not None, f"no {name} on this host"
-    loaders = sorted(Path("/lib64").glob("ld-linux-*.so.*"))
-    folders = {str(Path(library).parent) for library in _libraries(program)}
-    libraries = ":".join(f"{_HOST}{folder}" for folder in sorted(folders))
-    loader = f"{_HOST}{loaders[0].resolve()}"
-    return [loader, "--library-path", libraries, f"{_HOST}{Path(program).resolve()}"]
-
-
-def _libraries(program: str) -> list[str]:
-    answer = process.capture(["ldd", program], env=process.base_environment(os.environ))
-    return [str(Path(path).resolve()) for path in re.findall(r"=> (/\S+)", answer)]
 
 
 def write(

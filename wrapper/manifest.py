@@ -6,7 +6,10 @@ Format 1 is a JSON object with the keys
 - ``kind``: ``conda``, ``pip``, ``install`` or ``container``; ``generation``: int;
 - ``prefix``: path outside at build time;
 - ``install_path``: path inside the container;
-- ``base``: ``{"kind": "host", "virtual_packages": {...}}`` or ``{"kind": "image", "path"}``;
+- ``base``: ``kind`` (``host`` or ``image``), ``name`` as the user said it, ``path`` (outside; below
+  the generation where it ``owned`` the image), ``digest``, ``mark`` (see ``base_image.mark``),
+  ``has_bash``, ``offers`` (virtual packages in which it differs from the host), and all
+  ``virtual_packages`` of the solve;
 - ``runtime``: ``{"name", "version", "path"}``; ``mksquashfs``: version;
 - ``options``: of the command line, as far as they shape the result;
 - ``packages``: lock entries of all packages; ``variables``: set at run time;

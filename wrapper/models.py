@@ -116,6 +116,25 @@ class Guarded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Base:
+    """What an environment stands on: the host (all defaults), or an image with its own system.
+
+    ``image`` is outside, links resolved; ``digest`` is that of its file, ``sha256:…``, or empty
+    for a directory. ``virtual_packages`` are those in which it differs from the host, name ->
+    version, empty where it has none. ``mark`` are bytes at its beginning that another image has
+    not, in hexadecimal. ``owned``: it is a file of the generation, next to its image.
+    """
+
+    image: Path | None = None
+    name: str = "host"
+    digest: str = ""
+    mark: str = ""
+    has_bash: bool = True
+    virtual_packages: Mapping[str, str] = field(default_factory=dict)
+    owned: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class TreeSize:
     """What a directory tree amounts to: number of inodes, bytes of its regular files."""
 
@@ -129,7 +148,7 @@ class Request:
 
     ``environment`` may be absent in an update, which then leaves the conda packages as they are.
     ``environ`` is a file of ``NAME=VALUE`` lines, set for programs at run time. ``compression``
-    ``None`` means the one before.
+    ``None`` means the one before; so does ``base_image``, which is a path, a name or a URI.
     """
 
     prefix: Path
@@ -143,6 +162,7 @@ class Request:
     use_cache: bool = True
     tmpdir: Path | None = None
     compression: str | None = None
+    base_image: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:

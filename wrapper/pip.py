@@ -198,6 +198,15 @@ def source_options(
     return list(dict.fromkeys(found))
 
 
+def local_places(environ: Mapping[str, str], lines: Iterable[str], directory: Path) -> list[Path]:
+    """Directories and files of the host that installing reads: ``--find-links`` and the like."""
+    words = " ".join([*uv_settings(environ).values(), *source_options(lines, directory)])
+    paths = (directory / word.removeprefix("file://") for word in re.split(r"[\s,=]+", words))
+    found = [path for path in paths if "://" not in str(path) and path.exists()]
+    entries = [entry for path in found if path.is_dir() for entry in path.iterdir()]
+    return [*found, *(entry.resolve().parent for entry in entries if entry.is_symlink())]
+
+
 def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """pip's index settings in uv's terms; a ``UV_*`` that the user set has the last word.
 

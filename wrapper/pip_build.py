@@ -13,10 +13,11 @@ from typing import Any
 from wrapper import process
 from wrapper.build import Build
 from wrapper.container import BuildContainer
-from wrapper.errors import ToolError
+from wrapper.errors import InputError, ScriptError, ToolError
 from wrapper.models import LockedPackage
 
 _OLDEST = (3, 7)  # first with hash-based .pyc
+_QUESTION = "import sys; print(sys.executable); print('%d.%d.%d' % sys.version_info[:3])"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,40 +30,40 @@ class Interpreter:
 
 @dataclass(kw_only=True)
 class PipBuild(Build):
-    """:ivar interpreter: of the host; it stays there and is used by its path.
+    """:ivar interpreter: of the base; it stays there and is used by its path. ``None`` where the
+    container of a base image is still to be asked.
 
     :ivar locked: packages of a lock. :ivar system_site: whether the interpreter's own packages
         (Cray's numpy and mpi4py) are seen.
     """
 
     kind = "pip"
-    interpreter: Interpreter
+    interpreter: Interpreter | None = None
     locked: tuple[LockedPackage, ...] = ()
     system_site: bool = False
 
     def populate(self, container: BuildContainer) -> None:
+        if self.interpreter is None:
+            self.interpreter = find_interpreter_inside(container)
         if self.previous is None:
             options = ["--without-pip"]
             options += ["--system-site-packages"] if self.system_site else []
-            with self.console.step(f"Making a virtual environment of Python {self.version}"):
+            python = self.interpreter
+            with self.console.step(f"Making a virtual environment of Python {python.version}"):
                 container.run(
-                    [str(self.interpreter.path), "-m", "venv", *options, self.install_path],
-                    what=f"making a virtual environment with {self.interpreter.path}",
+                    [str(python.path), "-m", "venv", *options, self.install_path],
+                    what=f"making a virtual environment with {python.path}",
                 )
         self.install_pip(container, self.locked)
 
     def known_pip(self) -> list[LockedPackage]:
         return [*super().known_pip(), *self.locked]
 
-    @property
-    def version(self) -> str:
-        return self.interpreter.version
-
     def own_variables(self) -> dict[str, str]:
         return {"VIRTUAL_ENV": self.install_path}
 
     def required_program(self) -> str:
-        return str(self.interpreter.path)
+        return "" if self.base.image or not self.interpreter else str(self.interpreter.path)
 
     def write_lock(self, packages: Sequence[LockedPackage]) -> None:
         from wrapper.spec.requirements import write_requirements_lock
@@ -72,8 +73,10 @@ class PipBuild(Build):
         shutil.copyfile(self.tree / "pyvenv.cfg", self.staging.directory / "pyvenv.cfg")
 
     def own_facts(self) -> dict[str, Any]:
+        python = self.interpreter
+        assert python is not None
         return {
-            "interpreter": {"path": str(self.interpreter.path), "version": self.version},
+            "interpreter": {"path": str(python.path), "version": python.version},
             "system_site_packages": self.system_site,
         }
 
@@ -99,9 +102,40 @@ def find_interpreter(environ: Mapping[str, str]) -> Interpreter:
             where=path,
             hint="take that installation's bin directory out of PATH for the build",
         )
-    code = "import sys; print(sys.executable); print('%d.%d.%d' % sys.version_info[:3])"
-    answer = process.capture([path, "-c", code], env=process.base_environment(environ))
-    executable, version = answer.split("\n")[:2]
+    answer = process.capture([path, "-c", _QUESTION], env=process.base_environment(environ))
+    return _interpreter(*answer.split("\n")[:2])
+
+
+def find_interpreter_inside(container: BuildContainer) -> Interpreter:
+    """The ``python3`` of a base image: what a user of the image gets by that name.
+
+    :raises InputError: it has none, or too old a one.
+    """
+    answer: list[str] = []
+
+    def on_line(line: str) -> bool:
+        answer.append(line.rstrip("\n"))
+        return True
+
+    try:
+        container.run(
+            ["python3", "-c", _QUESTION],
+            what="asking the base image for its Python",
+            on_line=on_line,
+        )
+    except ScriptError as error:
+        raise InputError(
+            "the base image has no python3 on its PATH",
+            where=container.image,
+            hint="choose a base image with Python, or use conda-containerize, which brings its own",
+            detail=error.detail,
+        ) from None
+    return _interpreter(*answer[-2:])
+
+
+def _interpreter(executable: str, version: str) -> Interpreter:
     if tuple(map(int, version.split(".")[:2])) < _OLDEST:
-        raise ToolError(f"Python {version} is too old", where=path, hint="use Python 3.7 or newer")
+        raise ToolError(
+            f"Python {version} is too old", where=executable, hint="use Python 3.7 or newer"
+        )
     return Interpreter(path=Path(executable), version=version)

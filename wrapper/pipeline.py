@@ -20,6 +20,7 @@ from wrapper import (
     tree,
     workspace,
 )
+from wrapper.base_image import Tools, find_base
 from wrapper.build import Build
 from wrapper.catalogue import read_catalogues
 from wrapper.conda_build import CondaBuild
@@ -63,7 +64,8 @@ def new(request: NewRequest, console: Console) -> Result:
 def new_pip(request: NewPipRequest, console: Console) -> Result:
     """Build a virtual environment for the Python on PATH, likewise."""
     asked = inputs.read_pip_inputs(request, console)
-    return _new(request, console, PipBuild, interpreter=find_interpreter(os.environ), **asked)
+    python = None if request.base_image else find_interpreter(os.environ)
+    return _new(request, console, PipBuild, interpreter=python, **asked)
 
 
 def wrap_install(request: WrapInstallRequest, console: Console) -> Result:
@@ -153,11 +155,13 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
         process.umask(0o022),  # for what programs write into the tree; deploy sets the modes
     ):
         prefix.check_new(target)  # again, now that nobody else builds there
+        tools = Tools(runtime=runtime, squasher=squasher, space=space, console=console)
         manifest = kind(
             request=request,
             wrapper_paths=request.wrapper_paths,
             compression=request.compression or "default",
             install_path=install_path(target),
+            base=find_base(request.base_image, tools, staging.directory),
             runtime=runtime,
             squasher=squasher,
             space=space,
@@ -231,6 +235,8 @@ def _update(
             **old.get(stay, {}),
             **(environ if request.replaces_variables else specific["variables"]),
         }
+        tools = Tools(runtime=runtime, squasher=squasher, space=space, console=console)
+        base = find_base(request.base_image, tools, staging.directory, previous)
         paths = [*old["options"]["wrapper_paths"], *request.wrapper_paths]
         manifest = kind(
             request=request,
@@ -238,6 +244,7 @@ def _update(
             compression=request.compression or old["options"]["compression"],
             install_path=old["install_path"],
             previous=previous,
+            base=base,
             runtime=runtime,
             squasher=squasher,
             space=space,

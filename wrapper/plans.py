@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import changes, generations, inputs, installed, prefix, workspace
+from wrapper.base_image import Tools, find_base
 from wrapper.build import Build
 from wrapper.conda_build import UNPACKED_RATIO, CondaBuild
 from wrapper.console import Console
 from wrapper.errors import PrefixError
 from wrapper.generations import Generation
-from wrapper.models import EnvironmentSpec, LockedPackage, NewRequest, Plan, Request, UpdateRequest
+from wrapper.models import (
+    EnvironmentSpec,
+    LockedPackage,
+    NewRequest,
+    Plan,
+    Request,
+    UpdateRequest,
+)
+from wrapper.runtime import find_runtime
 from wrapper.squash import find_squasher
 
 _HOW_TO_CHANGE = {
@@ -60,13 +69,14 @@ def _plan(
 ) -> Plan:
     from wrapper import resolve
 
+    squasher = find_squasher(os.environ)
+    tools = Tools(runtime=find_runtime(os.environ), squasher=squasher, space=space, console=console)
+    base = find_base(request.base_image, tools, space.scratch, previous)
     before: list[LockedPackage] = []
     if previous:
         inside = previous.manifest["install_path"].lstrip("/")
         unpacked = space.root / "before"
-        find_squasher(os.environ).unsquash(
-            previous.image, unpacked, console=console, paths=[f"{inside}/conda-meta"]
-        )
+        squasher.unsquash(previous.image, unpacked, console=console, paths=[f"{inside}/conda-meta"])
         before = installed.conda_packages(unpacked / inside)
     packages, sizes = before, {}
     if request.environment:
@@ -74,6 +84,7 @@ def _plan(
             resolution = resolve.resolve(
                 asked,
                 cache=space.cache,
+                base=base,
                 channels=request.channels,
                 preferred=installed.conda_records(unpacked / inside) if previous else (),
             )

@@ -32,8 +32,7 @@ from rattler.package import BuildString
 
 from wrapper.background import run_async
 from wrapper.errors import ChannelError, InputError, SolveError
-from wrapper.image_facts import ImageFacts
-from wrapper.models import EnvironmentSpec, LockedPackage, Resolution, public_url
+from wrapper.models import Base, EnvironmentSpec, LockedPackage, Resolution, public_url
 
 _PLATFORMS: tuple[str, str] = ("linux-64", "noarch")
 _OFFLINE_HINT = "check the name, your network and proxy settings, or use a mirror with --channel"
@@ -43,16 +42,16 @@ def resolve(
     spec: EnvironmentSpec,
     *,
     cache: Path,
+    base: Base,
     channels: Sequence[str] = (),
     preferred: Sequence[RepoDataRecord] = (),
-    virtual_packages: Sequence[GenericVirtualPackage] | None = None,
 ) -> Resolution:
     """Find the packages of an environment.
 
     :param cache: directory for repodata, outside the container.
+    :param base: what it stands on: its glibc counts.
     :param channels: search these instead of the file's; paths start at the working directory.
     :param preferred: records to keep where the request allows it.
-    :param virtual_packages: what the base offers; the host's where nothing is said.
     :raises InputError: a spec cannot be parsed. :raises ChannelError: a channel cannot be read.
     :raises SolveError: there is no solution; ``detail`` holds the solver's whole explanation.
     """
@@ -71,9 +70,7 @@ def resolve(
                 gateway=gateway,
                 platforms=list(_PLATFORMS),  # type: ignore[arg-type]
                 locked_packages=list(preferred),
-                virtual_packages=list(
-                    host_virtual_packages() if virtual_packages is None else virtual_packages
-                ),
+                virtual_packages=virtual_packages(base),
                 channel_priority=ChannelPriority.Strict,
             )
         )
@@ -94,49 +91,33 @@ def resolve(
     return Resolution(records=tuple(records), channels=urls)
 
 
-def host_virtual_packages() -> list[GenericVirtualPackage]:
-    """What this host offers to packages; ``CONDA_OVERRIDE_GLIBC`` and so on have the last word."""
-    overrides = VirtualPackageOverrides.from_env()
-    return [package.into_generic() for package in VirtualPackage.detect(overrides)]
+def virtual_packages(base: Base) -> list[GenericVirtualPackage]:
+    """What a base offers to packages: the host's kernel and processor, its own C library.
 
-
-def base_virtual_packages(facts: ImageFacts) -> list[GenericVirtualPackage]:
-    """What an image offers to packages: its own C library, and the host's kernel and processor.
-
-    ``__cuda`` is the host's driver, else what the image says of itself. On a base with ROCm there
-    is none: the solver would prefer builds for CUDA.
-    ``CONDA_OVERRIDE_GLIBC`` and ``CONDA_OVERRIDE_CUDA`` have the last word here, too.
+    ``CONDA_OVERRIDE_GLIBC`` and so on have the last word. A CUDA version that an image tells counts
+    only where the host has no driver.
     """
-    own = {
-        "__glibc": facts.libc_version if facts.libc == "glibc" else "",
-        "__musl": facts.libc_version if facts.libc == "musl" else "",
-    }
-    found = {package.name.normalized: package for package in host_virtual_packages()}
-    overridden = {name for name in found if f"CONDA_OVERRIDE{name[1:].upper()}" in os.environ}
-    if "__cuda" not in overridden:
-        if facts.rocm:
-            found.pop("__cuda", None)
-        elif facts.cuda and "__cuda" not in found:
-            own["__cuda"] = facts.cuda
-    for name, version in own.items():
-        if name in overridden:
+    overrides = VirtualPackageOverrides.from_env()
+    host = [package.into_generic() for package in VirtualPackage.detect(overrides)]
+    found = {package.name.normalized: package for package in host}
+    for name, version in base.virtual_packages.items():
+        if f"CONDA_OVERRIDE{name[1:].upper()}" in os.environ:
             continue
-        found.pop(name, None)
-        if version:
+        if version and not (name == "__cuda" and name in found):
             found[name] = GenericVirtualPackage(
                 PackageName(name), Version(version), BuildString("0")
             )
+        elif not version:
+            found.pop(name, None)
     return list(found.values())
 
 
-def describe_virtual_packages(
-    packages: Sequence[GenericVirtualPackage] | None = None,
-) -> dict[str, str]:
-    """The same as text, for the manifest: ``{'__glibc': '2.36', …}``; the host's by default."""
+def describe_virtual_packages(base: Base) -> dict[str, str]:
+    """The same as text, for the manifest: ``{'__glibc': '2.36', …}``."""
     return {
         # The version of __archspec says nothing, its build string names the microarchitecture.
         p.name.normalized: str(p.build_string if p.name.normalized == "__archspec" else p.version)
-        for p in (host_virtual_packages() if packages is None else packages)
+        for p in virtual_packages(base)
     }
 
 

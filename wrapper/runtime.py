@@ -57,14 +57,13 @@ class Runtime:
 
     @staticmethod
     def container_variable(name: str, value: str) -> dict[str, str]:
-        """Variables of the host that set ``name`` inside: for PATH and LD_LIBRARY_PATH.
+        """Variables of the host that set ``name`` inside, whatever the image sets.
 
-        Others a container inherits as they are; these it takes only in this form. Both families'
+        PATH and LD_LIBRARY_PATH a container takes only in this form, others it inherits as they
+        are. Both families'
         names are given, each runtime reads its own. Inside, the value is evaluated by a shell as
         if it stood in double quotes (measured: a command substitution in it runs).
         """
-        if not value:
-            return {}
         quoted = re.sub(r"([\\$`])", r"\\\1", value)
         return {f"SINGULARITYENV_{name}": quoted, f"APPTAINERENV_{name}": quoted}
 
@@ -128,6 +127,26 @@ def host_binds(root: Path = Path("/")) -> list[str]:
         and f"/{entry.name}" not in NEVER_BOUND
         and not re.search(r"^\.|[:,\\\n]", entry.name)  # hidden ones the shim's /* leaves out
     ]
+
+
+OWN_SYSTEM = (
+    *("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/root", "/run"),
+    *("/sbin", "/srv", "/usr", "/var"),
+)
+"""Top-level directories that a base image has of its own; the shim has the same list."""
+
+
+def image_binds(needed: Sequence[Path], root: Path = Path("/")) -> list[str]:
+    """What of the host is bound into a container whose image has a system of its own.
+
+    The directories of users and projects, which no system has, and of the others only what is
+    ``needed`` (paths outside).
+    """
+    binds = [bind for bind in host_binds(root) if bind not in OWN_SYSTEM]
+    for path in dict.fromkeys(needed):
+        if f"/{path.parts[1]}" not in binds and not re.search(r"[:,\\\n]", str(path)):
+            binds.append(str(path))
+    return binds
 
 
 def home_of(environ: Mapping[str, str]) -> str:

@@ -16,7 +16,8 @@ from rattler import PackageRecord, RepoDataRecord
 from wrapper import process
 from wrapper.console import Console
 from wrapper.container import BuildContainer
-from wrapper.errors import ScriptError
+from wrapper.errors import InputError, ScriptError
+from wrapper.host_program import HOST_ROOT, host_program
 
 # Variables by which the conda command of a build knows where to look, see wrapper.conda_command.
 CHANNELS_VARIABLE = "CONTAINERIZE_BUILD_CHANNELS"
@@ -112,6 +113,12 @@ def run_user_script(
     :param kind: ``pre-install`` or ``post-install``. :param cache: for downloads, outside.
     :param channels: where ``conda install`` looks. :raises ScriptError: it fails.
     """
+    if not container.has_bash:
+        raise InputError(
+            f"the base image has no bash to run the {kind} script with",
+            where=script,
+            hint="choose another base image, or do without the script",
+        )
     inside = container.install_path
     runner = str(files("wrapper") / "templates" / "run-active.sh")
     container.run(
@@ -134,16 +141,16 @@ def run_user_script(
             CACHE_VARIABLE: str(cache),
             **variables,
         },
-        path=[_package_managers(container.scratch)],
+        path=[_package_managers(container)],
         cwd=Path.cwd(),
     )
 
 
-def _package_managers(scratch: Path) -> Path:
+def _package_managers(container: BuildContainer) -> Path:
     """A directory with the commands that an environment may lack, for after its own on PATH."""
-    folder = scratch / "package-managers"
+    folder = container.scratch / "package-managers"
     folder.mkdir(exist_ok=True)
-    conda = f"exec {shlex.quote(sys.executable)} -I -m wrapper.conda_command"
+    conda = f"exec {_own_python(container)} -m wrapper.conda_command"
     pip = f"exec {shlex.quote(uv.find_uv_bin())} pip"
     commands = {"conda": conda, "mamba": conda, "micromamba": conda, "pip": pip, "pip3": pip}
     commands["uv"] = f"exec {shlex.quote(uv.find_uv_bin())}"
@@ -152,3 +159,12 @@ def _package_managers(scratch: Path) -> Path:
         program.write_text(f'#!/bin/sh\n{command} "$@"\n')
         program.chmod(0o755)
     return folder
+
+
+def _own_python(container: BuildContainer) -> str:
+    """The Python that runs us, for a shell in the container; also where the system is another."""
+    if not container.own_system:
+        return shlex.join([sys.executable, "-I"])
+    home = f"PYTHONHOME={HOST_ROOT}{sys.base_prefix}"
+    path = "PYTHONPATH=" + ":".join(f"{HOST_ROOT}{p}" for p in sys.path if p.startswith("/"))
+    return shlex.join(["env", home, path, *host_program(os.path.realpath(sys.executable)), "-s"])

@@ -66,6 +66,8 @@ def environment_file(
     mask: str = "",
     image: str = "",
     image_root: str = "",
+    mark: str = "",
+    layer: bool = False,
 ) -> str:
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
@@ -76,10 +78,13 @@ def environment_file(
         and only directories of the host that no system has are bound.
     :param image_root: the path inside at which the whole of ``img.sqfs`` is bound, where it is
         not the container's root itself (adopted from Tykky).
+    :param mark: bytes that its first block has, in hexadecimal, so that a change is seen.
+    :param layer: whether ``img.sqfs`` lies over it, at the install path.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
     scalars |= {"required_program": required_program, "mask": mask, "image": image}
-    scalars["image_root"] = image_root
+    scalars |= {"image_root": image_root, "layer": "1" if layer else ""}
+    scalars["image_mark"] = _without_zeros(mark)
     arrays = {
         "links": links,
         "assign": _pairs(activation.assign),
@@ -96,6 +101,11 @@ def environment_file(
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
     lines += [f"_cw_{name}=({shlex.join(values)})" for name, values in arrays.items()]
     return "\n".join(lines) + "\n"
+
+
+def _without_zeros(mark: str) -> str:
+    """Bytes as the shell reads them, which leaves out the zero bytes."""
+    return bytes.fromhex(mark).replace(b"\0", b"").decode("utf-8", "surrogateescape")
 
 
 def _pairs(variables: Mapping[str, str]) -> list[str]:

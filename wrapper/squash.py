@@ -36,6 +36,11 @@ class Squasher:
     path: Path
     version: tuple[int, int]
 
+    @property
+    def unsquashfs(self) -> Path:
+        """The program beside mksquashfs that reads what that writes."""
+        return self.path.with_name("unsquashfs")
+
     def squash(
         self,
         root: Path,
@@ -90,7 +95,7 @@ class Squasher:
 
         :raises ToolError: unsquashfs is missing or fails, :raises SpaceError: for want of room.
         """
-        argv = [str(self.path.with_name("unsquashfs")), "-no-progress", "-no-xattrs", "-quiet"]
+        argv = [str(self.unsquashfs), "-no-progress", "-no-xattrs", "-quiet"]
         argv += ["-processors", str(process.processors()), "-d", str(target), str(image), *paths]
         try:
             process.run(argv, console=console, env=process.base_environment(environ))

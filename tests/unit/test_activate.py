@@ -269,6 +269,7 @@ class HostContainer:
     def __init__(self, root: Path) -> None:
         self.tree = root / "tree"
         self.install_path = str(self.tree)
+        self.bash = ["/bin/bash"]
         self.scratch = root / "scratch"
         self.scratch.mkdir()
 

@@ -27,7 +27,8 @@ def container(program: Program, console: Console, tmp_path: Path) -> BuildContai
     (tmp_path / "scratch").mkdir()
     return BuildContainer(
         runtime=Runtime(path=runtime, name="apptainer", version="1.4.5"),
-        skeleton=tmp_path / "skeleton.sqfs",
+        image=tmp_path / "skeleton.sqfs",
+        binds=["/usr", "/tmp"],
         tree=tmp_path / "tree",
         install_path="/containerize-1",
         scratch=tmp_path / "scratch",
@@ -51,8 +52,8 @@ def test_the_tree_is_at_its_place_beside_the_whole_host(container: BuildContaine
     argv = recorded(container, "argv")
     binds = argv[argv.index("-B") + 1].split(",")
     assert binds[-1] == f"{container.tree}:/containerize-1"
-    assert {"/usr", "/tmp"} <= set(binds)
-    assert argv[argv.index("-B") + 2 :] == [str(container.skeleton), "prog", "a b", ""]
+    assert binds[:-1] == ["/usr", "/tmp"]
+    assert argv[argv.index("-B") + 2 :] == [str(container.image), "prog", "a b", ""]
     assert argv[argv.index("--home") + 1] == "/h"
 
 

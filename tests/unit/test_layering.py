@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"console", "toml"},
     {"process", "spec", "manifest", "installed", "catalogue", "sif", "sif_content", "systems"},
     {"image_format"},
-    {"workspace", "prefix", "runtime", "changes"},
+    {"workspace", "prefix", "runtime", "changes", "host_program"},
     {"images", "image_tree"},
     {"image_software"},
     {"image_facts"},
@@ -34,14 +34,14 @@ LAYERS: list[set[str]] = [
     {"generations"},
     STEPS,
     {"build"},
-    {"conda_build", "pip_build", "copy_build", "container_build", "past", "inputs"},
+    {"conda_build", "pip_build", "copy_build", "container_build", "past", "inputs", "base_image"},
     {"plans"},
     {"pipeline", "conda_command"},  # conda_command runs inside a build's container
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 COMPOSERS = {"build", "conda_build", "pip_build", "copy_build", "container_build"}
-COMPOSERS |= {"pipeline", "conda_command", "inputs", "plans"}
+COMPOSERS |= {"base_image", "pipeline", "conda_command", "inputs", "plans"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
 ONLY_IN = {

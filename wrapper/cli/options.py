@@ -26,6 +26,12 @@ KEEP = click.option(
     metavar="N",
     help="Remove old generations afterwards so that N stay. Default: all stay.",
 )
+BASE_IMAGE = click.option(
+    "--base-image",
+    metavar="IMAGE",
+    help="Stand on this container image instead of the host's system: a file, a name of "
+    "'containerize base list' or a URI (docker://…). An update keeps the one before.",
+)
 ENVIRON = click.option(
     "--environ",
     type=FILE,
@@ -81,6 +87,7 @@ BUILD: list[Decorator] = [
         is_flag=True,
         help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
     ),
+    BASE_IMAGE,
     TMPDIR,
     COMPRESSION,
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
@@ -110,5 +117,6 @@ def request_fields(options: dict[str, Any]) -> dict[str, Any]:
         "wrapper_paths": split_paths(options.pop("wrapper_paths")),
         "use_cache": not options.pop("nocache"),
     }
-    names = ("prefix", "pre_install", "post_install", "environ", "tmpdir", "compression")
+    names = ["prefix", "pre_install", "post_install", "environ", "tmpdir", "compression"]
+    names += ["base_image"]
     return {**fields, **{name: options.pop(name) for name in names}}

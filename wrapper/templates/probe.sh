@@ -1,17 +1,36 @@
 #!/bin/bash
 # Source activation scripts one after the other and record the environment after each.
 #
-# usage: probe.sh OUTPUT_PREFIX SCRIPT...
+# usage: probe.sh OUTPUT_PREFIX COUNT NAME=VALUE... SCRIPT...
 #
-# Writes OUTPUT_PREFIX.0 before the first script, .1 after it, and so on, in the format of env -0.
-# A script may change PATH or fail: what it leaves is what a user's shell would be left with.
+# COUNT is the number of NAME=VALUE words: the environment to start with. Writes OUTPUT_PREFIX.0
+# before the first script, .1 after it, and so on, in the format of "env -0". A script may change
+# PATH or fail: what it leaves is what a user's shell would be left with. Starts no program: an image
+# may have none.
 _probe_out=$1
+for _probe_script in "${@:3:$2}"; do
+    export "${_probe_script?}"
+done
+set -- "${@:$2 + 3}"
 _probe_count=0
-shift
-/usr/bin/env -0 >"$_probe_out.0"
+
+_probe_record() {
+    local IFS=$' \t\n' name
+    {
+        for name in $(compgen -e); do
+            printf '%s=%s\0' "$name" "${!name}"
+        done
+        for name in $(compgen -A function); do # an exported one is a variable of this name
+            [[ $(declare -Fp "$name") != *-fx* ]] || printf 'BASH_FUNC_%s%%%%=%s\0' "$name" \
+                "$(declare -f "$name")"
+        done
+    } >"$_probe_out.$_probe_count"
+}
+
+_probe_record
 for _probe_script; do
     # shellcheck disable=SC1090 # the environment's own scripts
     . "$_probe_script" </dev/null
     _probe_count=$((_probe_count + 1))
-    /usr/bin/env -0 >"$_probe_out.$_probe_count"
+    _probe_record
 done

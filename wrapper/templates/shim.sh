@@ -174,9 +174,11 @@ done
 _cw_binds=
 # An image with a system of its own keeps these; it gets the other directories and the home.
 _cw_system=" /bin /boot /etc /lib /lib32 /lib64 /opt /root /run /sbin /srv /usr /var "
-_cw_part=${HOME#/}
-if [[ -n $_cw_image && -d ${HOME-} && $_cw_system == *" /${_cw_part%%/*} "* ]]; then
-    _cw_binds=$HOME,
+if [[ -n $_cw_image ]]; then
+    for _cw_dir in "${HOME-}" "$_cw_prefix"; do
+        _cw_part=${_cw_dir#/}
+        [[ -d $_cw_dir && $_cw_system == *" /${_cw_part%%/*} "* ]] && _cw_binds+=$_cw_dir,
+    done
 fi
 for _cw_dir in /*; do
     case $_cw_dir in
@@ -194,14 +196,21 @@ if [[ -n $_cw_image_root ]]; then # an adopted image has no mount points: a skel
     _cw_start=$_cw_generation_dir/skeleton.sqfs
     _cw_add_image "$_cw_image_root"
 fi
+[[ -z $_cw_layer ]] || _cw_add_image "$_cw_install_path" "$_cw_install_path"
 _cw_binds+=$_cw_generation_dir/_bin:$_cw_physical/bin$_cw_image_binds
 if [[ -n $_cw_image ]]; then
     _cw_start=$_cw_image
     [[ $_cw_start == /* ]] || _cw_start=$_cw_generation_dir/$_cw_image
     [[ -e $_cw_start ]] || _cw_fail "the container image has gone: $_cw_start" \
-        "put it back, or wrap another one: wrap-container"
-    # By this directory a shim sees that it is inside its own container.
-    [[ -n $_cw_image_root ]] || _cw_binds+=,$_cw_generation_dir:$_cw_install_path
+        "put it back, or build anew on another one (current/inputs has what you gave)"
+    if [[ -n $_cw_image_mark ]]; then # bytes of its first block; bash leaves zero bytes out
+        LC_ALL=C IFS= read -r -N 96 _cw_value <"$_cw_start"
+        [[ $_cw_value == *"$_cw_image_mark"* ]] || printf '%s\n' \
+            "[ WARNING ] $_cw_start is not the image that this was built on" \
+            "  to do:  if programs fail, build anew (current/inputs has what you gave)" >&2
+    fi
+    # By its install path a shim sees that it is inside its own container.
+    [[ -n $_cw_image_root$_cw_layer ]] || _cw_binds+=,$_cw_generation_dir:$_cw_install_path
 fi
 
 # -- The active environment. A container inherits variables as they are; only PATH and
@@ -220,12 +229,13 @@ _cw_hand_on() { # NAME FIRST: set NAME inside to FIRST and then what it would ha
     [[ -z $2 || :$old: == *":$_cw_value:"* ]] || old=$_cw_value${old:+:$old}
     [[ -z $old ]] || export "SINGULARITYENV_$1=$old" "APPTAINERENV_$1=$old"
 }
+_cw_force() { # NAME VALUE: inside, whatever the image sets
+    _cw_escape "$2"
+    export "SINGULARITYENV_$1=$_cw_value" "APPTAINERENV_$1=$_cw_value"
+}
 _cw_set() { # NAME VALUE: the runtime itself must not see what is for the loader inside
-    case $1 in
-        PATH | LD_* | PS1)
-            _cw_escape "$2"
-            export "SINGULARITYENV_$1=$_cw_value" "APPTAINERENV_$1=$_cw_value"
-            ;;
+    case ${_cw_image:+IMAGE_}$1 in
+        PATH | LD_* | PS1 | IMAGE_*) _cw_force "$1" "$2" ;;
         *) export "$1=$2" ;;
     esac
 }
@@ -238,6 +248,8 @@ if [[ -n $_cw_image ]]; then
     _cw_old=${APPTAINERENV_PREPEND_PATH-${SINGULARITYENV_PREPEND_PATH-}}
     _cw_value+=${_cw_old:+:$_cw_old}
     export "SINGULARITYENV_PREPEND_PATH=$_cw_value" "APPTAINERENV_PREPEND_PATH=$_cw_value"
+    # An image's PYTHONPATH would come before the environment's packages; the user's own may.
+    [[ -z $_cw_layer ]] || _cw_force PYTHONPATH "${APPTAINERENV_PYTHONPATH-${SINGULARITYENV_PYTHONPATH-${PYTHONPATH-}}}"
 else
     _cw_hand_on LD_LIBRARY_PATH ""
     _cw_hand_on PATH "$_cw_prefix/bin"

@@ -1,0 +1,121 @@
+"""The base of a build: the host, the image that was asked for, or that of the generation before."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from wrapper import images
+from wrapper.catalogue import read_catalogues
+from wrapper.console import Console
+from wrapper.errors import InputError, PrefixError
+from wrapper.generations import Generation
+from wrapper.image_facts import ImageFacts, inspect_image
+from wrapper.models import Base
+from wrapper.runtime import Runtime
+from wrapper.squash import Squasher
+from wrapper.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What finding a base and looking into it needs."""
+
+    runtime: Runtime
+    squasher: Squasher
+    space: Workspace
+    console: Console
+
+
+def find_base(
+    name: str | None, tools: Tools, staging: Path, previous: Generation | None = None
+) -> Base:
+    """The base that the user named, else the one of the previous generation, else the host.
+
+    :param staging: the new generation's directory, for an image that it shall own.
+    :raises ContainerizeError: see :func:`wrapper.images.find_base`.
+    """
+    if name is None:
+        return _kept_base(previous, staging) if previous else Base()
+    cache = tools.space.lasting_cache
+    image = images.find_base(
+        name,
+        runtime=tools.runtime,
+        console=tools.console,
+        catalogue=read_catalogues(os.environ),
+        cache=cache,
+        staging=staging,
+        scratch=tools.space.scratch,
+    )
+    facts = inspect_image(
+        image,
+        unsquashfs=tools.squasher.unsquashfs,
+        scratch=tools.space.scratch,
+        cache=cache,
+        console=tools.console,
+    )
+    if facts.libc != "glibc":
+        raise InputError(
+            f"the base image {name} has no glibc, which conda's and most pip packages need",
+            where=image.path,
+            hint="choose an image of a common Linux distribution",
+        )
+    return Base(
+        image=image.path,
+        name=name,
+        digest=image.digest,
+        mark=mark(image.path),
+        has_bash=facts.bash,
+        virtual_packages=_offered(facts),
+        owned=image.owned,
+    )
+
+
+def _offered(facts: ImageFacts) -> dict[str, str]:
+    """Virtual packages in which an image differs from the host.
+
+    On a base with ROCm there is no ``__cuda``: the solver would prefer builds for CUDA.
+    """
+    offered = {"__glibc": facts.libc_version}
+    if facts.rocm or facts.cuda:
+        offered["__cuda"] = "" if facts.rocm else facts.cuda
+    return offered
+
+
+def _kept_base(previous: Generation, staging: Path) -> Base:
+    """The base of the generation before; one that it owns becomes a file of the next one too.
+
+    :raises PrefixError: the image has gone.
+    """
+    known = previous.manifest["base"]
+    if known["kind"] == "host":
+        return Base()
+    image = previous.directory / known["path"]
+    if not image.exists():
+        raise PrefixError(
+            f"the base image has gone: {known['name']}",
+            where=image,
+            hint="put it back, or name another one with --base-image",
+        )
+    if known["owned"]:
+        link = staging / image.name
+        link.hardlink_to(image)
+        image = link
+    names = ("name", "digest", "mark", "owned", "has_bash")
+    same = {name: known[name] for name in names}
+    return Base(image=image, virtual_packages=known["offers"], **same)
+
+
+def mark(image: Path) -> str:
+    """Bytes that tell an image from others, read at each start: its UUID or its superblock.
+
+    A SIF has a UUID of 16 bytes after a launch script of 32, a magic of 10 and two fields of 3
+    (SIF specification); a SquashFS file begins with a superblock of 96 bytes that holds the time
+    and the number of inodes. A directory has none.
+    """
+    if image.is_dir():
+        return ""
+    with image.open("rb") as file:
+        head = file.read(96)
+    return (head[48:64] if b"SIF_MAGIC" in head else head).hex()
