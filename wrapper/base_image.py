@@ -38,6 +38,11 @@ def find_base(
     """
     if name is None:
         return _kept_base(previous, staging) if previous else Base()
+    return named_base(name, tools, staging)[0]
+
+
+def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts]:
+    """The image that the user named, and what is in it; see :func:`find_base`."""
     cache = tools.space.lasting_cache
     image = images.find_base(
         name,
@@ -61,7 +66,7 @@ def find_base(
             where=image.path,
             hint="choose an image of a common Linux distribution",
         )
-    return Base(
+    base = Base(
         image=image.path,
         name=name,
         digest=image.digest,
@@ -70,6 +75,7 @@ def find_base(
         virtual_packages=_offered(facts),
         owned=image.owned,
     )
+    return base, facts
 
 
 def _offered(facts: ImageFacts) -> dict[str, str]:

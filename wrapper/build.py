@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 
 import uv
 
-from wrapper import changes, installed, managed, shims, spec, tree, workspace
+from wrapper import changes, installed, managed, spec, tree
 from wrapper.bases import write_skeleton
 from wrapper.console import Console
 from wrapper.container import BuildContainer
@@ -27,19 +27,18 @@ from wrapper.squash import Squasher
 from wrapper.workspace import Workspace
 
 
-class Staging(Protocol):
-    """Where a generation is written before it appears: see :mod:`wrapper.deploy`."""
+class Place(Protocol):
+    """Where the parts of a build are written before it appears."""
 
     prefix: Path
     generation: int
-    root: Path
 
+    @property
+    def root(self) -> Path: ...
     @property
     def directory(self) -> Path: ...
     @property
     def image(self) -> Path: ...
-    def write_programs(self, programs: Mapping[str, str], install_path: str, shim: str) -> None: ...
-    def write_links(self, install_path: str, *, own_image: bool = True) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -62,7 +61,7 @@ class Build:
     runtime: Runtime
     squasher: Squasher
     space: Workspace
-    staging: Staging
+    staging: Place
     console: Console
     previous: Generation | None = None
 
@@ -81,7 +80,7 @@ class Build:
             self.prepare()
             unpacking.result()
         before = self._packages_before()
-        links = write_skeleton(self.space.image)
+        links = self.mount_points()
         self._user_scripts(container, self.request.pre_install, "pre-install")
         self.populate(container)
         self._user_scripts(container, self.request.post_install, "post-install")
@@ -90,26 +89,7 @@ class Build:
             differences = changes.compare(before, packages, self.sizes())
             self.console.info(changes.describe(differences))
         self._compile_and_lock(container, packages)
-        activation = self._activation(container)
-        names = self.programs()
-        managed.put_notice(self.tree, self.advice())
-        size = tree.settle(self.space.image)
-        self._squash(self.space.image, self.staging.image, "Writing the image")
-        # Removed now, before the installation is synced: a file system that keeps order (ext4)
-        # would write all of it out with the image.
-        workspace.remove_tree(self.space.image)
-        self._write_shims(names, links, activation)
-
-        from wrapper.record import write_record
-
-        return write_record(
-            self.staging.directory,
-            facts=self._facts(packages, len(names)),
-            packages=packages,
-            inputs=self.request.files,
-            size=size,
-            log=self.space.log,
-        )
+        return self.deliver(packages, self._activation(container), links)
 
     # -- what a kind of build is about -----------------------------------------------------------
     kind: ClassVar[str]
@@ -136,29 +116,23 @@ class Build:
         """What activating the environment sets, besides the user's variables."""
         return {}
 
-    def program_root(self) -> str:
-        """Where the tree's programs are, inside the container."""
-        return self.install_path
+    def mount_points(self) -> list[str]:
+        """Put beside the tree what the image's root has; returns the links among it."""
+        return write_skeleton(self.space.image)
 
-    def mask_path(self) -> str:
-        """A path of the host over which the tree is to lie inside the container, if any."""
-        return ""
+    def unpack_previous(self, target: Path, paths: Sequence[str]) -> None:
+        """Unpack ``paths`` of the image before into the new directory ``target``."""
+        assert self.previous is not None
+        self.squasher.unsquash(self.previous.image, target, console=self.console, paths=paths)
 
-    def advice(self) -> str:
-        """What a user is told who would install with pip into the finished installation."""
-        prefix = self.staging.prefix
-        return (
-            f"The image of {prefix} is read-only.\n\n"
-            "To add or change packages of the installation itself:\n"
-            f"{self.kind}-containerize update {prefix} -r requirements.txt\n\n"
-            "To add packages for yourself, make a virtual environment on top of it:\n"
-            f"{prefix}/bin/python3 -m venv --system-site-packages VENV\n"
-            "VENV/bin/pip install NAME"
-        )
+    def deliver(
+        self, packages: Sequence[LockedPackage], activation: Activation, links: Sequence[str]
+    ) -> dict[str, Any]:
+        """Make of the finished tree what is used in the end; returns the manifest.
 
-    def required_program(self) -> str:
-        """A program of the host that the installation cannot do without, if any."""
-        return ""
+        :param links: what :meth:`mount_points` returned.
+        """
+        raise NotImplementedError
 
     def own_facts(self) -> dict[str, Any]:
         """More keys for the manifest."""
@@ -191,7 +165,7 @@ class Build:
         write_skeleton(skeleton)
         (skeleton / self.install_path.lstrip("/")).mkdir()
         image = skeleton.with_suffix(".sqfs")
-        self._squash(skeleton, image, "Preparing the container")
+        self.squash(skeleton, image, "Preparing the container")
         return image
 
     def _needed(self) -> list[Path]:
@@ -204,7 +178,7 @@ class Build:
         places += [self.directory, Path.cwd(), self.space.root, self.space.cache]
         return [*own, *files, *places]
 
-    def _base_reference(self) -> str:
+    def base_reference(self) -> str:
         """The base's image for the shim: a path, below the generation where it owns it."""
         image = self.base.image
         return "" if image is None else image.name if self.base.owned else str(image)
@@ -216,10 +190,8 @@ class Build:
             return
         self.space.image.rmdir()  # unsquashfs makes it
         with self.console.step("Unpacking the image"):
-            self.squasher.unsquash(self.previous.image, self.space.image, console=self.console)
-        for entry in self.space.image.iterdir():  # this host's mount points may be others
-            if entry.name != self.tree.name:
-                workspace.remove_tree(entry)
+            # Without its mount points: this host's may be others.
+            self.unpack_previous(self.space.image, [self.tree.name])
         managed.take_notice_away(self.tree)
 
     def _packages_before(self) -> list[LockedPackage] | None:
@@ -330,33 +302,15 @@ class Build:
             self.console.warning(f"no shims for programs with such names: {names}")
         return {**found, **tree.wrapped(self.tree, self.install_path, self.wrapper_paths)}
 
-    def _squash(self, root: Path, image: Path, title: str) -> None:
+    def squash(self, root: Path, image: Path, title: str) -> None:
+        """A tree into an image, told as the step ``title``."""
         with self.console.step(title) as advance:
             self.squasher.squash(
                 root, image, compression=self.compression, console=self.console, advance=advance
             )
 
-    def _write_shims(
-        self, names: dict[str, str], links: Sequence[str], activation: Activation
-    ) -> None:
-        text = shims.shim(self.staging.prefix, self.runtime.path)
-        self.staging.write_programs(names, self.program_root(), text)
-        self.staging.write_links(self.install_path)
-        env = shims.environment_file(
-            generation=self.staging.generation,
-            install_path=self.install_path,
-            links=links,
-            activation=activation,
-            required_program=self.required_program(),
-            mask=self.mask_path(),
-            image=self._base_reference(),
-            mark=self.base.mark,
-            layer=bool(self.base.image),
-        )
-        path = self.staging.directory / "env"
-        path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets
-
-    def _facts(self, packages: Sequence[LockedPackage], programs: int) -> dict[str, Any]:
+    def facts(self, packages: Sequence[LockedPackage], programs: int) -> dict[str, Any]:
+        """Keys of the manifest: what was built, of what, with what."""
         from wrapper.resolve import describe_virtual_packages
 
         runtime = self.runtime
@@ -369,7 +323,7 @@ class Build:
             "base": {
                 "kind": "image" if self.base.image else "host",
                 "name": self.base.name,
-                "path": self._base_reference(),
+                "path": self.base_reference(),
                 "digest": self.base.digest,
                 "mark": self.base.mark,
                 "owned": self.base.owned,

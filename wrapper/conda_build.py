@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from wrapper import installed, workspace
 from wrapper.activate import conda_variables
-from wrapper.build import Build
 from wrapper.container import BuildContainer
+from wrapper.installation import Installation
 from wrapper.models import EnvironmentSpec, LockedPackage, Resolution, public_url
 
 # Unpacked packages against their archives: measured 3.2 on numpy + scipy; and their .pyc.
@@ -17,7 +17,7 @@ _IMAGE_RATIO = 1.2
 
 
 @dataclass(kw_only=True)
-class CondaBuild(Build):
+class CondaBuild(Installation):
     """:ivar asked: the environment, ``None`` in an update that leaves the conda packages."""
 
     kind = "conda"
@@ -67,10 +67,7 @@ class CondaBuild(Build):
 
         records = self.space.root / "records"
         if self.previous:
-            inside = self.tree.name
-            self.squasher.unsquash(
-                self.previous.image, records, console=self.console, paths=[f"{inside}/conda-meta"]
-            )
+            self.unpack_previous(records, [f"{self.tree.name}/conda-meta"])
         present = installed.conda_records(records / self.tree.name)
         with self.console.step("Solving"):
             resolution = resolve(

@@ -7,6 +7,7 @@ All of it goes to standard error; standard output belongs to a command's result.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +34,9 @@ class Console:
         self.verbosity = verbosity
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
+        self._colours = self._terminal and not os.environ.get("NO_COLOR")  # https://no-color.org
         self._log: TextIO | None = None
+        self._copy: TextIO | None = None
         self._progress: Progress | None = None
         self.log_path: Path | None = None
 
@@ -43,6 +46,10 @@ class Console:
         self._log = path.open("a", encoding="utf-8", errors="backslashreplace")
         self.log_path = path
 
+    def copy_log(self, path: Path) -> None:
+        """Write what goes to the log to ``path`` too, a file that stays."""
+        self._copy = path.open("a", encoding="utf-8", errors="backslashreplace")
+
     def close_log(self) -> None:
         if self._log:
             self._log.close()
@@ -50,9 +57,7 @@ class Console:
 
     def log(self, text: str) -> None:
         """A line for the log file only (and for the screen with ``-v``)."""
-        if self._log:
-            self._log.write(text.rstrip("\n") + "\n")
-            self._log.flush()
+        self._record(text.rstrip("\n"))
         if self.verbosity > 0:
             self._print(text.rstrip("\n"))
 
@@ -67,12 +72,16 @@ class Console:
         self._message("ERROR", text, show=True)
 
     def _message(self, level: str, text: str, *, show: bool) -> None:
-        if self._log:
-            self._log.write(f"[ {level} ] {text}\n")
-            self._log.flush()
+        self._record(f"[ {level} ] {text}")
         if show:
-            colour, reset = (_COLOURS[level], "\033[0m") if self._terminal else ("", "")
+            colour, reset = (_COLOURS[level], "\033[0m") if self._colours else ("", "")
             self._print(f"{colour}[ {level} ]{reset} {text}")
+
+    def _record(self, line: str) -> None:
+        for file in (self._log, self._copy):
+            if file:
+                file.write(line + "\n")
+                file.flush()
 
     def _print(self, line: str) -> None:
         if self._progress:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import process, shims
-from wrapper.build import Staging
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.images import BaseImage
+from wrapper.installation import Staging
 from wrapper.models import Activation, TreeSize
 from wrapper.process import ToolFailed
 from wrapper.record import write_record

@@ -9,13 +9,13 @@ from typing import Any
 
 from wrapper import process, tree, workspace
 from wrapper.activate import conda_variables
-from wrapper.build import Build
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError
+from wrapper.installation import Installation
 
 
 @dataclass(kw_only=True)
-class CopyBuild(Build):
+class CopyBuild(Installation):
     """:ivar source: the installation, as the user named it (``/scratch/project_x/tool`` is often a
     link), absolute. :ivar mask: whether programs are to see the image at the source's own path, so
     that paths which it stored stay true.

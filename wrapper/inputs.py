@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from wrapper.models import (
     LockedPackage,
     NewPipRequest,
     Request,
+    SifRequest,
     UpdatePipRequest,
+    UpdateRequest,
     WrapContainerRequest,
 )
 from wrapper.spec.requirements import parse_requirements_lock, project_lines
@@ -44,6 +47,21 @@ def read_inputs(request: Request, console: Console) -> EnvironmentSpec:
 
 def read_environ(request: Request | WrapContainerRequest) -> dict[str, str]:
     return spec.read_variables(request.environ) if request.environ else {}
+
+
+def merged_variables(
+    request: UpdateRequest | UpdatePipRequest | SifRequest,
+    asked: Mapping[str, str],
+    old: Mapping[str, Any],
+) -> dict[str, str]:
+    """Variables after an update: ``asked`` ones, and those of the manifest ``old`` that stay.
+
+    A new environment file says its variables anew; those of --environ files stay.
+    """
+    environ = read_environ(request)
+    if request.replaces_variables:
+        return {**asked, **old.get("environ", {}), **environ}
+    return {**old.get("variables", {}), **asked}
 
 
 def read_pip_inputs(request: NewPipRequest | UpdatePipRequest, console: Console) -> dict[str, Any]:

@@ -36,7 +36,12 @@ FILE_NAME = "manifest.json"
 
 def write_manifest(path: Path, data: Mapping[str, Any]) -> None:
     """Write a manifest; ``data`` are the keys besides ``format``."""
-    path.write_text(json.dumps({"format": FORMAT, **data}, indent=1) + "\n")
+    path.write_text(manifest_text(data))
+
+
+def manifest_text(data: Mapping[str, Any]) -> str:
+    """The same as text."""
+    return json.dumps({"format": FORMAT, **data}, indent=1) + "\n"
 
 
 def read_manifest(prefix: Path) -> dict[str, Any]:
@@ -50,9 +55,18 @@ def read_manifest(prefix: Path) -> dict[str, Any]:
 def load_manifest(path: Path, prefix: Path) -> dict[str, Any]:
     """The manifest in the file ``path`` of the installation ``prefix``; raises as above."""
     try:
-        data: dict[str, Any] = json.loads(path.read_text())
+        text = path.read_text()
+    except (OSError, ValueError):
+        text = ""
+    return parse_manifest(text, prefix)
+
+
+def parse_manifest(text: str, prefix: Path) -> dict[str, Any]:
+    """A manifest from its text; ``prefix`` is whose it is; raises as above."""
+    try:
+        data: dict[str, Any] = json.loads(text)
         version = int(data["format"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         raise PrefixError(
             f"{prefix.name} is no installation of containerize, or a damaged one",
             where=prefix,

@@ -227,6 +227,25 @@ class WrapContainerRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SifRequest(NewPipRequest):
+    """A ``containerize build``; ``prefix`` is the file to be made.
+
+    ``update`` and ``force`` say what may happen to one that exists. ``flatten``: base and
+    environment in one file system; ``None`` as before. ``os_packages`` are names of packages of the
+    base's own system.
+    """
+
+    update: bool = False
+    force: bool = False
+    flatten: bool | None = None
+    os_packages: tuple[str, ...] = ()
+
+    @property
+    def replaces_variables(self) -> bool:
+        return self.environment is not None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """One package before and after; ``size`` are the bytes of the archive to fetch, 0 unknown."""
 

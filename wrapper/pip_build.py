@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import process
-from wrapper.build import Build
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, ScriptError, ToolError
+from wrapper.installation import Installation
 from wrapper.models import LockedPackage
 
 _OLDEST = (3, 7)  # first with hash-based .pyc
@@ -29,7 +29,7 @@ class Interpreter:
 
 
 @dataclass(kw_only=True)
-class PipBuild(Build):
+class PipBuild(Installation):
     """:ivar interpreter: of the base; it stays there and is used by its path. ``None`` where the
     container of a base image is still to be asked.
 

@@ -227,14 +227,7 @@ def _update(
                 path=Path(old["interpreter"]["path"]), version=old["interpreter"]["version"]
             )
             specific["system_site"] = old["system_site_packages"]
-        environ = inputs.read_environ(request)
-        # A new environment file says its variables anew; those of --environ files stay.
-        stay = "environ" if request.replaces_variables else "variables"
-        specific["variables"] = {
-            **(specific["variables"] if request.replaces_variables else {}),
-            **old.get(stay, {}),
-            **(environ if request.replaces_variables else specific["variables"]),
-        }
+        specific["variables"] = inputs.merged_variables(request, specific["variables"], old)
         tools = Tools(runtime=runtime, squasher=squasher, space=space, console=console)
         base = find_base(request.base_image, tools, staging.directory, previous)
         paths = [*old["options"]["wrapper_paths"], *request.wrapper_paths]

@@ -30,19 +30,33 @@ def write_record(
     :param inputs: the user's files, to be copied. :param size: of the tree before squashing.
     :param image: another image than the generation's own.
     """
-    (directory / "packages.txt").write_text(_package_table(packages))
-    image = image or directory / "img.sqfs"
-    manifest = {
-        "tool": __version__,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **facts,
-        "inputs": _copy_inputs(inputs, directory / "inputs"),
-        "image": _identity(image),
-        "tree": {"files": size.files, "size": size.size},
-    }
+    names = write_inputs(directory, packages, inputs)
+    manifest = describe(image or directory / "img.sqfs", facts=facts, inputs=names, size=size)
     write_manifest(directory / FILE_NAME, manifest)
     shutil.copyfile(log, directory / "build.log")
     return manifest
+
+
+def write_inputs(
+    directory: Path, packages: Sequence[LockedPackage], inputs: Sequence[Path]
+) -> list[str]:
+    """The package table and copies of the user's files; returns the names of the copies."""
+    (directory / "packages.txt").write_text(_package_table(packages))
+    return _copy_inputs(inputs, directory / "inputs")
+
+
+def describe(
+    image: Path, *, facts: Mapping[str, Any], inputs: Sequence[str], size: TreeSize
+) -> dict[str, Any]:
+    """The manifest of an image: the parameters are those of :func:`write_record`."""
+    return {
+        "tool": __version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **facts,
+        "inputs": list(inputs),
+        "image": _identity(image),
+        "tree": {"files": size.files, "size": size.size},
+    }
 
 
 def _identity(image: Path) -> dict[str, Any]:

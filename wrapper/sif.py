@@ -47,7 +47,7 @@ _FICLONE = 0x40049409
 # A fixed time and an identity that follows from the content: equal parts give equal files.
 _TIME = 946684800  # 2000-01-01T00:00:00Z
 
-DEFINITION, PARTITION, JSON = 0x4001, 0x4004, 0x4006
+DEFINITION, PARTITION, SIGNATURE, JSON, GENERIC = 0x4001, 0x4004, 0x4005, 0x4006, 0x4007
 SQUASHFS = 1
 SYSTEM, PRIMARY, OVERLAY = 1, 2, 4
 INSPECT_NAME = "inspect-metadata.json"
@@ -257,7 +257,8 @@ def write_sif(
             )
             with new.open() as source:
                 out.append(item, source)
-        out.finish()
+        texts = [o.content for o in add if isinstance(o.content, bytes)]
+        out.finish(b"".join(texts))
 
 
 @dataclass(kw_only=True)
@@ -297,8 +298,9 @@ class _Output:
         self.done += size
         self.advance(float(self.done), float(self.total))
 
-    def finish(self) -> None:
-        identity = uuid.UUID(bytes=hashlib.sha256(b"".join(self.table)).digest()[:16], version=4)
+    def finish(self, seed: bytes) -> None:
+        digest = hashlib.sha256(seed + b"".join(self.table)).digest()
+        identity = uuid.UUID(bytes=digest[:16], version=4)
         names = (_LAUNCH, _MAGIC, _VERSION, _CODES[platform.machine()], identity.bytes)
         free, size = self.entries - len(self.table), self.entries * _DESCRIPTOR.size
         places = (free, self.entries, _TABLE_AT, size, self.begin, self.end - self.begin)

@@ -76,24 +76,24 @@ def _template(name: str) -> str:
     return (files("wrapper") / "templates" / name).read_text()
 
 
-def labels(base: str, own: Mapping[str, str]) -> str:
-    """The text of :data:`LABELS`: the base image's, and ours.
-
-    :param base: text of the base's own file; a damaged one counts as none.
-    """
-    return json.dumps({**_object(base), **own}, indent=1) + "\n"
+def labels(base: Mapping[str, str], own: Mapping[str, str]) -> str:
+    """The text of :data:`LABELS`: the base image's, and ours."""
+    return json.dumps({**base, **own}, indent=1) + "\n"
 
 
-def inspect_metadata(base: str, *, labels: str, activate: str, runscript: str) -> str:
+def inspect_metadata(base: str, texts: Mapping[str, str]) -> str:
     """The JSON object from which ``inspect`` takes what it shows, without starting the image.
 
-    :param base: text of the base's own, or empty.
+    :param base: text of the base's own, or empty. :param texts: our files by path.
     """
     data = _object(base)
     inner = _part(data, "data")
     attributes = _part(inner, "attributes")
-    environment = {**_part(attributes, "environment"), f"/{ACTIVATE}": activate}
-    attributes |= {"environment": environment, "labels": _object(labels), "runscript": runscript}
+    attributes["environment"] = {
+        **_part(attributes, "environment"),
+        f"/{ACTIVATE}": texts[ACTIVATE],
+    }
+    attributes |= {"labels": _object(texts[LABELS]), "runscript": texts[RUNSCRIPT]}
     return json.dumps({**data, "data": {**inner, "attributes": attributes}, "type": "container"})
 
 
@@ -103,6 +103,7 @@ def _part(data: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _object(text: str) -> dict[str, Any]:
+    """A JSON object; a damaged one counts as empty."""
     try:
         data = json.loads(text)
     except ValueError:

@@ -25,6 +25,7 @@ COMPRESSIONS: Mapping[str, tuple[str, ...]] = {
 # pack installed files into one (wheels, Spark, Ray) fail on older ones.
 IMAGE_TIME = "946684800"  # 2000-01-01T00:00:00Z
 _OLDEST = (4, 4)  # first with -mkfs-time, -all-time and reproducible output
+_LEFT_OUT = 2  # unsquashfs's status where it could not make some files as they were
 _PERCENTAGE_SINCE = (4, 6)
 _MEMORY = "256M"
 
@@ -89,17 +90,28 @@ class Squasher:
         *,
         console: Console,
         paths: Sequence[str] = (),
+        offset: int = 0,
+        over: bool = False,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         """Unpack ``image``, or only ``paths`` in it, into the new directory ``target``.
 
+        :param offset: where the file system begins in the file, in bytes.
+        :param over: unpack a whole system over what is in ``target``; what only root could make
+            (devices) is left out.
         :raises ToolError: unsquashfs is missing or fails, :raises SpaceError: for want of room.
         """
         argv = [str(self.unsquashfs), "-no-progress", "-no-xattrs", "-quiet"]
-        argv += ["-processors", str(process.processors()), "-d", str(target), str(image), *paths]
+        argv += ["-processors", str(process.processors()), "-d", str(target)]
+        argv += ["-offset", str(offset)] if offset else []
+        argv += ["-force"] if over else []
         try:
-            process.run(argv, console=console, env=process.base_environment(environ))
+            process.run(
+                [*argv, str(image), *paths], console=console, env=process.base_environment(environ)
+            )
         except ToolFailed as error:
+            if over and error.status == _LEFT_OUT and not means_no_space(error.detail):
+                return
             raise _explained(error, target) from None
 
 

@@ -40,6 +40,17 @@ def settle(root: Path) -> TreeSize:
     return TreeSize(files=files, size=size)
 
 
+def make_readable(root: Path) -> None:
+    """Let the owner read all below ``root``, as an image's own root could; the rest stays."""
+    for directory, names, leaves in os.walk(root, onerror=None):
+        for name in (*names, *leaves):
+            path = os.path.join(directory, name)  # noqa: PTH118 - tens of thousands of them
+            status = os.lstat(path)
+            wanted = stat.S_IRWXU if stat.S_ISDIR(status.st_mode) else stat.S_IRUSR
+            if not stat.S_ISLNK(status.st_mode) and status.st_mode & wanted != wanted:
+                os.chmod(path, stat.S_IMODE(status.st_mode) | wanted)  # noqa: PTH101
+
+
 def _settled(mode: int) -> int:
     readable = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH
     executable = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH

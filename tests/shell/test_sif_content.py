@@ -108,16 +108,19 @@ def test_the_runscript_runs_programs(tmp_path: Path) -> None:
     assert shell.stdout.endswith("2\n")
 
 
-def test_labels_and_metadata_keep_the_base(tmp_path: Path) -> None:
-    labels = sif_content.labels('{"org.base": "1", "x": "old"}', {"x": "new"})
+def test_labels_and_metadata_keep_the_base() -> None:
+    labels = sif_content.labels({"org.base": "1", "x": "old"}, {"x": "new"})
     assert json.loads(labels) == {"org.base": "1", "x": "new"}
+    texts = {sif_content.LABELS: labels, sif_content.ACTIVATE: "A", sif_content.RUNSCRIPT: "R"}
     base = '{"data": {"attributes": {"deffile": "d", "environment": {"a": "b"}}}, "type": "t"}'
-    text = sif_content.inspect_metadata(base, labels=labels, activate="A", runscript="R")
-    attributes = json.loads(text)["data"]["attributes"]
+    attributes = json.loads(sif_content.inspect_metadata(base, texts))["data"]["attributes"]
     assert attributes["deffile"] == "d" and attributes["runscript"] == "R"
     assert attributes["environment"] == {"a": "b", f"/{sif_content.ACTIVATE}": "A"}
     assert attributes["labels"]["x"] == "new"
-    for damaged in ("", "[]", "{", '{"data": 3}'):
-        assert json.loads(sif_content.labels(damaged if damaged != '{"data": 3}' else "", {})) == {}
-        text = sif_content.inspect_metadata(damaged, labels=labels, activate="A", runscript="R")
-        assert json.loads(text)["data"]["attributes"]["runscript"] == "R"
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", "{", '{"data": 3}'])
+def test_damaged_metadata_of_a_base_counts_as_none(damaged: str) -> None:
+    texts = {sif_content.LABELS: "{}", sif_content.ACTIVATE: "A", sif_content.RUNSCRIPT: "R"}
+    text = sif_content.inspect_metadata(damaged, texts)
+    assert json.loads(text)["data"]["attributes"]["runscript"] == "R"

@@ -31,17 +31,21 @@ LAYERS: list[set[str]] = [
     {"image_software"},
     {"image_facts"},
     {"container", "shims"},  # shims is text only: names and facts in, scripts out
-    {"generations"},
+    {"generations", "overlays", "os_packages"},
+    {"sif_output"},
     STEPS,
     {"build"},
+    {"installation"},
     {"conda_build", "pip_build", "copy_build", "container_build", "past", "inputs", "base_image"},
+    {"sif_build"},
     {"plans"},
-    {"pipeline", "conda_command"},  # conda_command runs inside a build's container
+    {"pipeline", "sif_pipeline", "conda_command"},  # conda_command runs inside a build's container
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-COMPOSERS = {"build", "conda_build", "pip_build", "copy_build", "container_build"}
+COMPOSERS = {"build", "installation", "conda_build", "pip_build", "copy_build", "container_build"}
 COMPOSERS |= {"base_image", "pipeline", "conda_command", "inputs", "plans"}
+COMPOSERS |= {"sif_build", "sif_pipeline"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
 ONLY_IN = {

@@ -29,6 +29,16 @@ def describe(result: Result) -> str:
     )
 
 
+def describe_sif(result: Result) -> str:
+    """A built SIF in one line for a person."""
+    tree, image = result.manifest["tree"], result.manifest["image"]
+    form = "flattened with the base" if result.manifest["flatten"] else "in a layer over the base"
+    return (
+        f"{tree['files']} files, {human_size(tree['size'])} -> {human_size(image['size'])} {form}, "
+        f"{result.prefix} of {human_size(result.prefix.stat().st_size)}, in {result.seconds:.1f} s"
+    )
+
+
 def plan_json(plan: Plan) -> str:
     """The plan for ``--dry-run --json``."""
     packages = [

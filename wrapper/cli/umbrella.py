@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from wrapper.cli.build import build
 from wrapper.cli.common import CONTEXT, common_options, run_command
 from wrapper.cli.shell import activate, deactivate, shell_init
 from wrapper.console import Console, human_size
@@ -18,7 +19,10 @@ _DIR = click.Path(path_type=Path)
 @click.group("containerize", context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="containerize")
 def containerize() -> None:
-    """Look after installations, and see what this machine offers to them."""
+    """Build portable images, look after installations, see what this machine offers to them."""
+
+
+containerize.add_command(build)
 
 
 for _command in (activate, deactivate, shell_init):
@@ -49,12 +53,14 @@ def info(verbosity: int, debug: bool) -> None:
 @click.argument("prefix", type=_DIR, metavar="DIR")
 @common_options
 def inspect(prefix: Path, verbosity: int, debug: bool) -> None:
-    """Print the manifest of the installation DIR as JSON."""
+    """Print the manifest of the installation DIR, or of an image of 'build', as JSON."""
 
     def work(_console: Console) -> None:
         from wrapper.manifest import read_manifest
+        from wrapper.sif_build import read_sif_manifest
 
-        click.echo(json.dumps(read_manifest(prefix), indent=1))
+        read = read_sif_manifest if prefix.is_file() else read_manifest
+        click.echo(json.dumps(read(prefix), indent=1))
 
     run_command(work, verbosity=verbosity, debug=debug)
 

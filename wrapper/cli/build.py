@@ -1,0 +1,176 @@
+"""``containerize build``: one portable SIF. Its command line has all of cotainr's."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.cli.options import COMPRESSION, ENVIRON, FILE, TMPDIR, Decorator, apply
+from wrapper.console import Console
+
+_BASE: list[Decorator] = [
+    click.option(
+        "--base-image",
+        metavar="IMAGE",
+        help="The image to build on: a SIF file, a sandbox directory, a name of 'containerize base "
+        "list', or a URI such as docker://ubuntu:24.04.",
+    ),
+    click.option(
+        "--system",
+        metavar="NAME",
+        help="The base image for this machine, by a name from cotainr's systems.json: see "
+        "'containerize info'.",
+    ),
+]
+_CONTENT: list[Decorator] = [
+    click.option(
+        "--conda-env",
+        "environment",
+        type=FILE,
+        metavar="FILE",
+        help="Install this conda environment: an env.yml, an explicit list or a conda-lock.yml.",
+    ),
+    click.option(
+        "-r",
+        "--requirements",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="Install the packages of this pip requirements file, into the conda environment or, "
+        "without one, for the base image's own Python; repeatable.",
+    ),
+    click.option(
+        "--system-site-packages",
+        "system_site",
+        is_flag=True,
+        help="Without a conda environment: see the packages of the base image's Python too.",
+    ),
+    click.option(
+        "-c",
+        "--channel",
+        "channels",
+        multiple=True,
+        metavar="URL",
+        help="Search this channel (a name, URL or path) instead of those in FILE; repeatable.",
+    ),
+    click.option(
+        "--os-package",
+        "os_packages",
+        multiple=True,
+        metavar="NAME",
+        help="Add this package of the base image's system with its own package manager (zypper, "
+        "apt, dnf); repeatable. Needs proot on PATH, and unpacks the whole base.",
+    ),
+    click.option(
+        "--pre-install",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="Bash script to run in the container before packages are installed.",
+    ),
+    click.option(
+        "--post-install",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="Bash script to run in the container afterwards, the environment active. What it "
+        "writes into $env_root is in the image.",
+    ),
+    ENVIRON,
+]
+_HOW: list[Decorator] = [
+    click.option(
+        "--update",
+        is_flag=True,
+        help="Change the environment of the image OUT that is there; without --conda-env its conda "
+        "packages stay. An image without an environment gets one.",
+    ),
+    click.option("--force", is_flag=True, help="Replace OUT without asking."),
+    click.option(
+        "--flatten",
+        is_flag=True,
+        default=None,
+        help="One file system of base and environment, for runtimes without overlays: see "
+        "'containerize info'. Takes minutes per GB of the base.",
+    ),
+    click.option(
+        "--nocache",
+        is_flag=True,
+        help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
+    ),
+    TMPDIR,
+    COMPRESSION,
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    click.option("--accept-licenses", is_flag=True, help="Accepted as cotainr's; changes nothing."),
+    click.option("--log-to-file", is_flag=True, help="Keep the log, in the current directory."),
+    click.option("--no-color", is_flag=True, help="No colours on the screen, as with NO_COLOR."),
+]
+
+
+@click.command("build", context_settings=CONTEXT)
+@click.argument("prefix", type=FILE, metavar="OUT.sif")
+@apply(*_BASE, *_CONTENT, *_HOW, common_options)
+def build(**options: Any) -> None:
+    """Build one portable SIF: a base image with an environment, active in exec, run and shell.
+
+    The base is copied, never unpacked; the environment is a layer over it. The file runs wherever
+    Singularity or Apptainer does. All of cotainr's command lines work.
+
+    \b
+    Example:
+      containerize build torch.sif --base-image rocm.sif --conda-env env.yml
+      singularity exec torch.sif python3 my_program.py
+    """
+    _check_base(options)
+    verbosity, debug = options.pop("verbosity"), options.pop("debug")
+    if options.pop("no_color"):
+        os.environ["NO_COLOR"] = "1"
+    log_to_file, as_json = options.pop("log_to_file"), options.pop("as_json")
+    options.pop("accept_licenses")
+    options["use_cache"] = not options.pop("nocache")
+    options["force"] = _may_replace(options)
+
+    def work(console: Console) -> None:
+        from wrapper import models, sif_pipeline
+        from wrapper.cli import report
+        from wrapper.systems import base_of, find_systems
+
+        system = options.pop("system")
+        if system:
+            options["base_image"] = base_of(system, find_systems(os.environ))
+        request = models.SifRequest(**options)
+        if log_to_file:
+            console.copy_log(Path(time.strftime("containerize_build_%Y%m%d_%H%M%S.log")))
+        result = sif_pipeline.build_sif(request, console)
+        console.info(report.describe_sif(result))
+        if as_json:
+            click.echo(report.result_json(result))
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+def _check_base(options: dict[str, Any]) -> None:
+    named = [name for name in ("base_image", "system") if options[name]]
+    if options["update"]:
+        if named or options["os_packages"]:
+            raise click.UsageError("--update keeps the base image: name none, and no --os-package")
+    elif len(named) != 1:
+        raise click.UsageError("name the base image with --base-image or --system, one of the two")
+
+
+def _may_replace(options: dict[str, Any]) -> bool:
+    """Whether OUT may be replaced: the user said so, or says so now, on a terminal."""
+    if options["force"] or options["update"] or not options["prefix"].is_file():
+        return bool(options["force"])
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    question = f"{options['prefix']} exists already. Replace it?"
+    if not click.confirm(question, err=True):
+        raise click.Abort
+    return True

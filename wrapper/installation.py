@@ -1,0 +1,91 @@
+"""What becomes of a finished tree in an installation: its image, shims and record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from wrapper import managed, shims, tree, workspace
+from wrapper.build import Build, Place
+from wrapper.models import Activation, LockedPackage
+
+
+class Staging(Place, Protocol):
+    """The place of an installation, which has shims: see :mod:`wrapper.deploy`."""
+
+    def write_programs(self, programs: Mapping[str, str], install_path: str, shim: str) -> None: ...
+    def write_links(self, install_path: str, *, own_image: bool = True) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Installation(Build):
+    """A build whose result is a prefix; what is particular to a kind are hooks here too."""
+
+    def deliver(
+        self, packages: Sequence[LockedPackage], activation: Activation, links: Sequence[str]
+    ) -> dict[str, Any]:
+        names = self.programs()
+        managed.put_notice(self.tree, self.advice())
+        size = tree.settle(self.space.image)
+        self.squash(self.space.image, self.staging.image, "Writing the image")
+        # Removed now, before the installation is synced: a file system that keeps order (ext4)
+        # would write all of it out with the image.
+        workspace.remove_tree(self.space.image)
+        self._write_shims(names, links, activation)
+
+        from wrapper.record import write_record
+
+        return write_record(
+            self.staging.directory,
+            facts=self.facts(packages, len(names)),
+            packages=packages,
+            inputs=self.request.files,
+            size=size,
+            log=self.space.log,
+        )
+
+    def program_root(self) -> str:
+        """Where the tree's programs are, inside the container."""
+        return self.install_path
+
+    def mask_path(self) -> str:
+        """A path of the host over which the tree is to lie inside the container, if any."""
+        return ""
+
+    def required_program(self) -> str:
+        """A program of the host that the installation cannot do without, if any."""
+        return ""
+
+    def advice(self) -> str:
+        """What a user is told who would install with pip into the finished installation."""
+        prefix = self.staging.prefix
+        return (
+            f"The image of {prefix} is read-only.\n\n"
+            "To add or change packages of the installation itself:\n"
+            f"{self.kind}-containerize update {prefix} -r requirements.txt\n\n"
+            "To add packages for yourself, make a virtual environment on top of it:\n"
+            f"{prefix}/bin/python3 -m venv --system-site-packages VENV\n"
+            "VENV/bin/pip install NAME"
+        )
+
+    def _write_shims(
+        self, names: dict[str, str], links: Sequence[str], activation: Activation
+    ) -> None:
+        staging = cast(Staging, self.staging)
+        text = shims.shim(staging.prefix, self.runtime.path)
+        staging.write_programs(names, self.program_root(), text)
+        staging.write_links(self.install_path)
+        env = shims.environment_file(
+            generation=self.staging.generation,
+            install_path=self.install_path,
+            links=links,
+            activation=activation,
+            required_program=self.required_program(),
+            mask=self.mask_path(),
+            image=self.base_reference(),
+            mark=self.base.mark,
+            layer=bool(self.base.image),
+        )
+        path = self.staging.directory / "env"
+        path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets
