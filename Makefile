@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime fuse channel env demo test lint types bench ci clean
+.PHONY: help setup runtime fuse channel images env demo test lint types bench ci clean
 
 PYTHON ?= python3
 
@@ -43,6 +43,11 @@ fuse: ## let ordinary users mount images (as root, where /dev/fuse is root's alo
 
 channel: setup ## a small conda channel of real packages, for tests and first steps
 	@$(run) python -m tests.channel .cache/channel
+
+images: setup runtime ## the base images of base_images/, in .cache/images
+	@for name in minimal python mpich rocm; do [[ -e .cache/images/$$name.sif ]] || \
+		$(run) CONTAINERIZE_CACHE_DIR=.cache CONTAINERIZE_DEBIAN_MIRROR=$$(tools/debian-mirror) \
+		containerize base build $$name --output .cache/images/$$name.sif; done
 
 env: ## eval "$(make env)" puts all of this on PATH
 	@printf 'export PATH=%q:$$PATH\n' '$(bin)'

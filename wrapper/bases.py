@@ -19,7 +19,17 @@ MARKER = "/.containerize"
 # file systems, and the file systems of the sites we know. A missing one is no error, the runtime
 # adds it with an overlay or underlay, which costs start-up time.
 _ALWAYS = ("dev", "proc", "sys", "run", "tmp", "var", "etc", "usr", "home", "root", "opt", "mnt")
-_SITES = ("appl", "flash", "pfs", "projappl", "project", "scratch", "users", "work", "local")
+SITE_DIRECTORIES = (
+    "appl",
+    "flash",
+    "pfs",
+    "projappl",
+    "project",
+    "scratch",
+    "users",
+    "work",
+    "local",
+)
 
 
 def write_skeleton(target: Path, host_root: Path = Path("/")) -> list[str]:
@@ -29,7 +39,7 @@ def write_skeleton(target: Path, host_root: Path = Path("/")) -> list[str]:
     """
     target.chmod(0o755)  # the root directory of the container, whatever the umask says
     links: list[str] = []
-    names = {*_ALWAYS, *_SITES}
+    names = {*_ALWAYS, *SITE_DIRECTORIES}
     for entry in sorted(host_root.iterdir()):
         is_directory = os.path.isdir(entry)  # noqa: PTH112 - false, not raised, where it is stale
         if entry.is_symlink():

@@ -57,10 +57,10 @@ def find_mpi(tree: ImageTree, packages: Mapping[str, str]) -> tuple[str, str]:
     mpich = tree.matching(r".*/(?:libmpi|libmpich)\.so\.12(?:\.\d+)*")
     openmpi = tree.matching(r".*/libmpi\.so\.[24]0(?:\.\d+)*")
     if mpich:
-        known = _pkg_config(tree, "mpich") or packages.get("libmpich12", "")
+        known = _pkg_config(tree, "mpich") or _upstream(packages.get("libmpich12", ""))
         return "MPICH", known or _text_in(tree, mpich, rb"MPICH Version:\s+(\d+(?:\.\w+)+)")
     if openmpi:
-        known = _pkg_config(tree, "ompi") or packages.get("libopenmpi3", "")
+        known = _pkg_config(tree, "ompi") or _upstream(packages.get("libopenmpi3", ""))
         return "Open MPI", known or _text_in(tree, openmpi, rb"Open MPI v(\d+(?:\.\w+)+)")
     return "", ""
 
@@ -77,7 +77,7 @@ def find_libfabric(tree: ImageTree, packages: Mapping[str, str]) -> tuple[str, t
     ]
     if not libraries:
         return "", ()
-    version = _pkg_config(tree, "libfabric") or packages.get("libfabric1", "")
+    version = _pkg_config(tree, "libfabric") or _upstream(packages.get("libfabric1", ""))
     content = next(iter(tree.read(libraries[:1]).values()), b"")
     plugins = {path.rsplit("/lib", 1)[-1] for path in tree.matching(r".*/lib[a-z0-9]+-fi\.so")}
     providers = [
@@ -101,3 +101,8 @@ def _text_in(tree: ImageTree, files: Sequence[str], pattern: bytes) -> str:
         if match := re.search(pattern, content):
             return match[1].decode("utf-8", "replace")
     return ""
+
+
+def _upstream(version: str) -> str:
+    """Debian goes back to an older version under a newer number: ``4.3.0+really4.2.1``."""
+    return version.rpartition("+really")[2]

@@ -22,11 +22,11 @@ STEPS = {
     *("squash", "record", "deploy", "tree", "bases", "managed"),
 }
 LAYERS: list[set[str]] = [
-    {"errors", "models", "background", "bundled", "memo"},
+    {"errors", "models", "background", "bundled", "memo", "rocm"},
     {"console", "toml"},
     {"process", "spec", "manifest", "installed", "catalogue", "sif", "sif_content", "systems"},
-    {"image_format"},
-    {"workspace", "prefix", "runtime", "changes", "host_program"},
+    {"image_format", "definition"},
+    {"workspace", "prefix", "runtime", "changes", "host_program", "debian"},
     {"images", "image_tree"},
     {"image_software"},
     {"image_facts"},
@@ -34,10 +34,10 @@ LAYERS: list[set[str]] = [
     {"generations", "overlays", "os_packages"},
     {"sif_output"},
     STEPS,
-    {"build"},
+    {"build", "base_build"},
     {"installation"},
     {"conda_build", "pip_build", "copy_build", "container_build", "past", "inputs", "base_image"},
-    {"sif_build"},
+    {"sif_build", "base_commands"},
     {"plans"},
     {"pipeline", "sif_pipeline", "conda_command"},  # conda_command runs inside a build's container
     {"cli"},
@@ -45,7 +45,7 @@ LAYERS: list[set[str]] = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 COMPOSERS = {"build", "installation", "conda_build", "pip_build", "copy_build", "container_build"}
 COMPOSERS |= {"base_image", "pipeline", "conda_command", "inputs", "plans"}
-COMPOSERS |= {"sif_build", "sif_pipeline"}
+COMPOSERS |= {"sif_build", "sif_pipeline", "base_build", "base_commands"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
 ONLY_IN = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from wrapper.cli.base import base
 from wrapper.cli.build import build
 from wrapper.cli.common import CONTEXT, common_options, run_command
 from wrapper.cli.shell import activate, deactivate, shell_init
@@ -127,3 +128,6 @@ def prune(prefix: Path, keep: int, verbosity: int, debug: bool) -> None:
         past.prune(prefix, keep, console)
 
     run_command(work, verbosity=verbosity, debug=debug)
+
+
+containerize.add_command(base)

@@ -1,0 +1,256 @@
+"""Definitions, their locks, and packages unpacked without root."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import io
+import stat
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.conftest import names
+from wrapper import debian
+from wrapper.definition import Deb, read_definition
+from wrapper.errors import ChannelError, InputError, PackageError
+
+
+def tar(members: list[tuple[str, object]]) -> bytes:
+    """An archive of (name, content): bytes a file, ``-> x`` a link, None a directory."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(f"./{name}")
+            info.mode = 0o4755 if "/bin/" in name else 0o644
+            if content is None:
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+            elif isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE, content.removeprefix("-> ")
+            data = content if isinstance(content, bytes) else b""
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def deb(path: Path, files: list[tuple[str, object]], **control: str) -> Path:
+    """A Debian package with the control fields and further control files (``postinst``)."""
+    scripts = {key: control.pop(key) for key in ("postinst",) if key in control}
+    fields = {"Package": path.stem, "Version": "1.0-1", "Architecture": "amd64", **control}
+    text = "".join(f"{key.replace('_', '-')}: {value}\n" for key, value in fields.items())
+    entries: list[tuple[str, object]] = [("control", text.encode())]
+    entries += [(name, content.encode()) for name, content in scripts.items()]
+    parts = {
+        "debian-binary": b"2.0\n",
+        "control.tar.xz": tar(entries),
+        "data.tar.xz": tar(files),
+    }
+    content = b"!<arch>\n"
+    for name, data in parts.items():
+        content += f"{name:<16}{'0':<12}{'0':<6}{'0':<6}{'100644':<8}{len(data):<10}`\n".encode()
+        content += data + b"\n" * (len(data) % 2)
+    path.write_bytes(content)
+    return path
+
+
+def unpacked(tmp_path: Path, *packages: Path) -> Path:
+    root = tmp_path / "root"
+    debian.unpack(packages, root, lambda done, total: None)
+    debian.configure(root)
+    return root
+
+
+def test_files_go_into_a_merged_usr(tmp_path: Path) -> None:
+    package = deb(
+        tmp_path / "tool.deb",
+        [
+            ("bin", None),
+            ("bin/tool", b"#!/bin/sh\n"),
+            ("usr/bin/other", b"x"),
+            ("lib", "-> usr/lib"),
+        ],
+    )
+    root = unpacked(tmp_path, package)
+    assert (root / "bin").readlink() == Path("usr/bin")
+    assert (root / "usr/bin/tool").read_text() == "#!/bin/sh\n"
+    assert stat.S_IMODE((root / "usr/bin/other").stat().st_mode) == 0o755, "no set-id bits"
+
+
+def test_what_a_container_does_not_need_is_left_out(tmp_path: Path) -> None:
+    paths = ("usr/share/man/man1/x.1", "usr/share/doc/x/README", "usr/share/doc/x/copyright")
+    root = unpacked(tmp_path, deb(tmp_path / "x.deb", [(path, b"x") for path in paths]))
+    assert [name for name in paths if (root / name).exists()] == ["usr/share/doc/x/copyright"]
+
+
+def test_dpkg_knows_what_is_installed(tmp_path: Path) -> None:
+    packages = (
+        deb(tmp_path / "libx.deb", [("usr/lib/libx.so", b"x")], Multi_Arch="same"),
+        deb(tmp_path / "y.deb", [("usr/lib/y", b"y")]),
+    )
+    root = unpacked(tmp_path, *packages)
+    info = root / "var/lib/dpkg/info"
+    assert (info / "libx:amd64.list").read_text() == "/.\n/usr/lib/libx.so\n"
+    assert (info / "y.list").exists()
+    status = (root / "var/lib/dpkg/status").read_text().split("\n\n")
+    assert [block.splitlines()[:2] for block in status] == [
+        ["Package: libx", "Status: install ok installed"],
+        ["Package: y", "Status: install ok installed"],
+    ]
+
+
+def test_the_work_of_maintainer_scripts(tmp_path: Path) -> None:
+    script = (
+        "update-alternatives --install /usr/bin/awk awk /usr/bin/mawk 5 \\\n"
+        "  --slave /usr/bin/nawk nawk /usr/bin/mawk\n"
+        "update-alternatives --install /usr/bin/awk awk /usr/bin/none 50\n"
+        "update-alternatives --install $LINK x $TARGET 5\n"
+    )
+    files: list[tuple[str, object]] = [
+        ("usr/bin/mawk", b"x"),
+        ("etc/ssl", None),
+        ("usr/share/base-passwd/passwd.master", b"root:*:0:0::/root:/bin/bash\n"),
+        ("usr/share/ca-certificates/mozilla/B.crt", b"B\n"),
+        ("usr/share/ca-certificates/mozilla/A.crt", b"A\n"),
+    ]
+    more = deb(
+        tmp_path / "z.deb",
+        [("usr/bin/gawk", b"x")],
+        postinst="update-alternatives --install /usr/bin/awk awk /usr/bin/gawk 10\n",
+    )
+    root = unpacked(tmp_path, deb(tmp_path / "x.deb", files, postinst=script), more)
+    assert (root / "usr/bin/awk").readlink() == Path("/usr/bin/gawk"), "the highest priority"
+    assert (root / "etc/passwd").read_text().startswith("root:")
+    assert (root / "etc/ssl/certs/ca-certificates.crt").read_text() == "A\nB\n"
+    assert (root / "etc/resolv.conf").read_bytes() == b""
+
+
+def test_nothing_is_written_outside(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    hostile = deb(tmp_path / "x.deb", [("var/run", f"-> {outside}"), ("var/run/x", b"x")])
+    with pytest.raises(PackageError, match="var/run/x is outside of the image"):
+        unpacked(tmp_path, hostile)
+    assert list(outside.iterdir()) == []
+    up = deb(tmp_path / "y.deb", [("../../up", b"x")])
+    with pytest.raises(PackageError, match="outside of the image"):
+        debian.unpack([up], tmp_path / "again", lambda done, total: None)
+
+
+@pytest.mark.parametrize("content", [b"", b"no package", b"!<arch>\n", b"!<arch>\n" + b"x" * 60])
+def test_damaged_packages(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.deb"
+    path.write_bytes(content)
+    with pytest.raises(PackageError, match=r"x\.deb cannot be unpacked"):
+        unpacked(tmp_path, path)
+
+
+# -- fetching ------------------------------------------------------------------------------------
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[str]:
+    """A web server on ``tmp_path/mirror``."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    (tmp_path / "mirror/pool").mkdir(parents=True)
+    handler = functools.partial(Quiet, directory=str(tmp_path / "mirror"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def locked(content: bytes, name: str = "a_1_all.deb") -> Deb:
+    digest = hashlib.sha256(content).hexdigest()
+    return Deb(path=f"pool/{name}", sha256=digest, size=len(content))
+
+
+def fetch(cache: Path, *mirrors: str, package: Deb) -> Path:
+    return debian.fetch([package], mirrors=mirrors, cache=cache, advance=lambda done, total: None)[
+        0
+    ]
+
+
+def test_packages_are_fetched_once(tmp_path: Path, mirror: str) -> None:
+    file = tmp_path / "mirror/pool/a_1_all.deb"
+    file.write_bytes(b"content")
+    package = locked(b"content")
+    cache = tmp_path / "cache"
+    first = fetch(cache, mirror, package=package)
+    assert first.read_bytes() == b"content"
+    file.unlink()
+    assert fetch(cache, mirror, package=package) == first
+    first.write_bytes(b"rotten")
+    with pytest.raises(ChannelError, match=r"a_1_all\.deb cannot be fetched"):
+        fetch(cache, mirror, package=package)
+
+
+def test_the_next_mirror_is_asked(tmp_path: Path, mirror: str) -> None:
+    (tmp_path / "mirror/pool/a_1_all.deb").write_bytes(b"content")
+    found = fetch(tmp_path / "cache", f"{mirror}/gone", mirror, package=locked(b"content"))
+    assert found.read_bytes() == b"content"
+
+
+def test_another_file_than_the_lock_names(tmp_path: Path, mirror: str) -> None:
+    (tmp_path / "mirror/pool/a_1_all.deb").write_bytes(b"other")
+    with pytest.raises(PackageError, match="damaged or not the one"):
+        fetch(tmp_path / "cache", mirror, package=locked(b"content"))
+    assert names(tmp_path / "cache") == set()
+
+
+# -- definitions ---------------------------------------------------------------------------------
+DEFINITION = """\
+Bootstrap: debootstrap
+MirrorURL: http://mirror.example/debian
+Include: bash
+
+%labels
+    name value with spaces
+%files
+    data /opt/data
+%environment
+    export A="b"
+"""
+
+
+def test_a_definition_and_its_lock(tmp_path: Path) -> None:
+    path = tmp_path / "x.def"
+    path.write_text(DEFINITION)
+    (tmp_path / "x.lock").write_text(f"# snapshot 20260101T000000Z\n{'a' * 64}  12  pool/a.deb\n")
+    found = read_definition(path)
+    assert found.header["mirrorurl"] == "http://mirror.example/debian"
+    assert found.packages == (Deb(path="pool/a.deb", sha256="a" * 64, size=12),)
+    assert found.files == [(tmp_path / "data", "/opt/data")]
+    assert found.labels == {"name": "value with spaces"}
+    assert found.sections["environment"].strip() == 'export A="b"'
+    assert debian.mirrors("http://m/debian/", found.snapshot) == [
+        "http://m/debian",
+        "https://snapshot.example/archive/debian/20260101T000000Z",
+    ]
+
+
+def test_scripts_need_root(tmp_path: Path) -> None:
+    path = tmp_path / "x.def"
+    path.write_text(f"{DEFINITION}%post\n    apt-get install x\n")
+    assert not read_definition(path).packages, "the runtime builds it"
+    (tmp_path / "x.lock").write_text(f"{'a' * 64}  12  pool/a.deb\n")
+    with pytest.raises(InputError, match="%post cannot be done without root"):
+        read_definition(path)
+
+
+def test_wrong_locks_and_definitions(tmp_path: Path) -> None:
+    path = tmp_path / "x.def"
+    with pytest.raises(InputError, match="cannot be read"):
+        read_definition(path)
+    path.write_text(DEFINITION)
+    (tmp_path / "x.lock").write_text("# one\n\nnonsense\n")
+    with pytest.raises(InputError, match="a lock has lines") as caught:
+        read_definition(path)
+    assert caught.value.where == f"{tmp_path / 'x.lock'}, line 3"

@@ -1,0 +1,137 @@
+"""``containerize base``: base images."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply
+from wrapper.console import Console
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+_NAME = click.argument("name", metavar="NAME")
+
+
+@click.group("base", context_settings=CONTEXT)
+def base() -> None:
+    """List, show, build and check base images: containers that environments stand on.
+
+    Images come from catalogues: those named in CONTAINERIZE_BASE_IMAGES (catalogue files and
+    directories of images, separated by colons), the site's, and the ones that come with
+    containerize. NAME may also be the path of an image.
+    """
+
+
+@base.command("list")
+@apply(_JSON, common_options)
+def list_bases(as_json: bool, verbosity: int, debug: bool) -> None:
+    """List base images: name, whether it is there, what is in it and what it is for."""
+
+    def work(_console: Console) -> None:
+        from wrapper import base_commands
+        from wrapper.catalogue import read_catalogues
+        from wrapper.cli import base_report
+
+        rows = base_commands.listing(read_catalogues(os.environ), _cache())
+        click.echo(base_report.list_json(rows) if as_json else base_report.list_table(rows))
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+@base.command("show")
+@apply(_NAME, _JSON, common_options)
+def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
+    """Show what is in the base image NAME: system, ROCm, Pythons, MPI, environment.
+
+    It is read from the image's files. Nothing is pulled or built for it.
+    """
+
+    def work(console: Console) -> None:
+        from wrapper import base_commands
+        from wrapper.catalogue import read_catalogues
+        from wrapper.cli import base_report
+
+        found = base_commands.show(name, read_catalogues(os.environ), console)
+        data = base_report.show_data(*found)
+        click.echo(json.dumps(data, indent=1) if as_json else base_report.show_text(data))
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+@base.command("build")
+@apply(
+    _NAME,
+    click.option(
+        "--output",
+        "-o",
+        type=FILE,
+        metavar="FILE",
+        help="The image to write; default: in CONTAINERIZE_CACHE_DIR, where builds find it.",
+    ),
+    click.option(
+        "--mirror",
+        envvar="CONTAINERIZE_DEBIAN_MIRROR",
+        metavar="URL",
+        default="",
+        help="Root of a Debian archive to fetch packages from; default: the definition's.",
+    ),
+    TMPDIR,
+    COMPRESSION,
+    click.option("--force", is_flag=True, help="Replace an image that exists."),
+    common_options,
+)
+def build_base(**options: Any) -> None:
+    """Build the base image NAME from its definition; or a definition file NAME.def.
+
+    Where a list of packages with their hashes lies beside the definition, neither root nor
+    anything else that is special is needed, and the same list gives the same image. Other
+    definitions are built by the container runtime, which mostly needs root.
+
+    \b
+    Example:
+      containerize base build rocm --output rocm.sif
+    """
+    verbosity, debug = options.pop("verbosity"), options.pop("debug")
+    options["compression"] = options["compression"] or "default"
+
+    def work(console: Console) -> None:
+        from wrapper import base_commands
+        from wrapper.catalogue import read_catalogues
+        from wrapper.console import human_size
+
+        image = base_commands.build(
+            options.pop("name"), read_catalogues(os.environ), console, **options
+        )
+        console.info(f"{image.path}: {human_size(image.size)}, {image.digest}")
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+@base.command("check")
+@apply(_NAME, _JSON, common_options)
+def check_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
+    """Check the base image NAME: is it there, unchanged, does it start, does it fit this machine.
+
+    Ends with an error where it does not. '?' stands before what cannot be told here.
+    """
+
+    def work(console: Console) -> None:
+        from wrapper import base_commands
+        from wrapper.catalogue import read_catalogues
+        from wrapper.cli import base_report
+
+        checks = base_commands.check(name, read_catalogues(os.environ), console)
+        click.echo(base_report.check_json(checks) if as_json else base_report.check_text(checks))
+        base_commands.require_good(name, checks)
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+def _cache() -> Path | None:
+    named = os.environ.get("CONTAINERIZE_CACHE_DIR")
+    return Path(named) if named else None

@@ -1,0 +1,113 @@
+"""Base images as text for a person and as JSON for a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from wrapper.base_commands import Check, Listed
+from wrapper.catalogue import Entry
+from wrapper.console import human_size
+from wrapper.image_facts import ImageFacts
+from wrapper.images import BaseImage
+
+_WORDS = {"rocm": "ROCm", "libfabric": "libfabric", "python": "Python", "torch": "torch"}
+_MARKS = {True: "ok", False: "FAILED", None: "?"}
+
+
+def list_table(rows: Sequence[Listed]) -> str:
+    """Two lines an image: name, state and facts; what it is for."""
+    width = max((len(row.entry.name) for row in rows), default=0)
+    lines = []
+    for row in rows:
+        facts = [f"{_WORDS.get(key, '')} {text}".strip() for key, text in _told(row.entry)]
+        lines.append(f"{row.entry.name:<{width}}  {row.state:<9}  {', '.join(facts)}".rstrip())
+        if row.entry.purpose:
+            lines.append(f"{'':<{width}}  {row.entry.purpose}")
+    return "\n".join(lines)
+
+
+def _told(entry: Entry) -> list[tuple[str, str]]:
+    order = ("os", "rocm", "python", "mpi", "libfabric", "torch")
+    return [(key, entry.facts[key]) for key in order if key in entry.facts]
+
+
+def list_json(rows: Sequence[Listed]) -> str:
+    return json.dumps([{**_entry_data(row.entry), "state": row.state} for row in rows], indent=1)
+
+
+def _entry_data(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "purpose": entry.purpose,
+        "source": entry.source,
+        "digest": entry.digest,
+        "catalogue": str(entry.catalogue),
+        "told": dict(entry.facts),
+    }
+
+
+def show_data(
+    image: BaseImage | None, facts: ImageFacts | None, entry: Entry | None
+) -> dict[str, Any]:
+    """What is known of an image; of one that is not there what its catalogue says."""
+    data: dict[str, Any] = _entry_data(entry) if entry else {}
+    if image:
+        record = image.as_record()
+        data |= {"name": image.name, "path": record["path"], "size": image.size}
+        data |= {"format": image.format.kind, "digest": image.digest}
+    if facts:
+        data["found"] = facts.as_dict()
+    return data
+
+
+def show_text(data: Mapping[str, Any]) -> str:
+    """The same for a person, a line a fact; what is empty is left out."""
+    found: Mapping[str, Any] = data.get("found", {})
+    rows: list[tuple[str, str]] = [
+        (key, str(data[key]))
+        for key in ("name", "purpose", "source", "path", "format", "digest")
+        if data.get(key)
+    ]
+    if data.get("size"):
+        rows.append(("size", human_size(data["size"])))
+    if not found:
+        rows += [(key, value) for key, value in data.get("told", {}).items()]
+        rows.append(("state", "not there; only what the catalogue says is known"))
+    rows += _found_rows(found)
+    return "\n".join(f"{key:<17} {value}" for key, value in rows)
+
+
+def _found_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not found:
+        return []
+    pythons = [f"{version} ({path})" for path, version in found["pythons"].items()]
+    rows = [
+        ("system", found["os_name"]),
+        ("libc", f"{found['libc']} {found['libc_version']}".strip()),
+        ("architecture", found["architecture"]),
+        ("ROCm", found["rocm"]),
+        ("GPU architectures", " ".join(found["gpu"])),
+        ("CUDA", found["cuda"]),
+        ("Python", ", ".join(pythons)),
+        ("conda", " ".join(found["condas"])),
+        ("environments", " ".join(found["environments"])),
+        ("virtual env.", " ".join(found["venvs"])),
+        ("MPI", f"{found['mpi']} {found['mpi_version']}".strip()),
+        ("libfabric", found["libfabric"]),
+        ("its providers", " ".join(found["libfabric_providers"])),
+        ("bash", "yes" if found["bash"] else "no"),
+        ("package manager", found["package_manager"]),
+        *((f"${name}", value) for name, value in found["environment"].items()),
+    ]
+    return [(key, value) for key, value in rows if value]
+
+
+def check_text(checks: Sequence[Check]) -> str:
+    return "\n".join(f"{_MARKS[c.good]:<7} {c.what:<13} {c.detail}" for c in checks)
+
+
+def check_json(checks: Sequence[Check]) -> str:
+    return json.dumps([asdict(check) for check in checks], indent=1)
