@@ -107,8 +107,21 @@ def _builds(work: Path, file: Path, rounds: int) -> Iterator[Row]:
         argv = [BIN / "conda-containerize", "new", "-q", "--prefix", prefix, file]
         return command(argv, os.environ)()
 
+    more = work / "more.yml"
+    more.write_text(file.read_text().replace("scipy]", "scipy, demo-tool]"))
+    changing = work / "changing"
+    command([BIN / "conda-containerize", "new", "-q", "--prefix", changing, file], os.environ)()
+
+    def update() -> float:
+        seconds = command(
+            [BIN / "conda-containerize", "update", "-q", changing, more], os.environ
+        )()
+        for words in (["rollback", changing], ["prune", "--keep", "1", changing]):
+            command([BIN / "containerize", *words, "-q"], os.environ)()
+        return seconds
+
     parts = floor.jobs(work, file)
-    taken = side_by_side({"build": build, **parts}, rounds)
+    taken = side_by_side({"build": build, "update": update, **parts}, rounds)
     medians = {name: benchmark.median() for name, benchmark in taken.items()}
     total = sum(medians[name] for name in parts)
     detail = " + ".join(f"{name} {medians[name]:.1f}" for name in parts)
@@ -118,6 +131,13 @@ def _builds(work: Path, file: Path, rounds: int) -> Iterator[Row]:
         against=f"{detail} s",
         figure=medians["build"] / total,
         limit=1.3,
+    )
+    yield Row(
+        what="update that adds a small package",
+        value=f"{medians['update'] / medians['build']:.2f} x",
+        against=f"new, {medians['build']:.1f} s",
+        figure=medians["update"] / medians["build"],
+        limit=0.5,
     )
 
 

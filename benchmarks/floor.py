@@ -14,6 +14,7 @@ import rattler
 from benchmarks.measure import Job
 from wrapper.console import Console
 from wrapper.process import processors
+from wrapper.models import Base
 from wrapper.resolve import resolve
 from wrapper.spec import read_spec
 from wrapper.squash import find_squasher
@@ -25,7 +26,7 @@ def jobs(work: Path, file: Path) -> dict[str, Job]:
     rattler installs from its warm cache; compileall writes the same kind of .pyc for everything;
     mksquashfs has the options of a build. The tree of each round is the next part's input.
     """
-    records = list(resolve(read_spec(file), cache=work / "floor-cache").records)
+    records = list(resolve(read_spec(file), base=Base(), cache=work / "floor-cache").records)
     tree = work / "floor-tree"
     image = work / "floor.sqfs"
 
