@@ -50,7 +50,7 @@ def _rows(work: Path, rounds: int) -> Iterator[Row]:
     channel = (REPOSITORY / ".cache/channel").as_uri()
     file.write_text(f"channels: ['{channel}']\ndependencies: [python, numpy, scipy]\n")
     prefix = work / "env"
-    new = [BIN / "conda-containerize", "new", "-q", "--prefix"]
+    new: list[str | Path] = [BIN / "conda-containerize", "new", "-q", "--prefix"]
     memory = peak_memory([*new, prefix, file], os.environ)  # also fills the cache
     yield from _starts(prefix, rounds)
     yield from _builds(work, file, max(3, rounds // 8))
@@ -73,7 +73,7 @@ def _rows(work: Path, rounds: int) -> Iterator[Row]:
 
 
 def _starts(prefix: Path, rounds: int) -> Iterator[Row]:
-    shim = [prefix / "bin/python3", "-c", "pass"]
+    shim: list[str | Path] = [prefix / "bin/python3", "-c", "pass"]
     bare = bare_line(prefix)
     env = dict(os.environ)
     for copies, limit, count in ((1, 1.05, rounds), (CONCURRENT, 1.1, max(3, rounds // 8))):
@@ -104,7 +104,7 @@ def _builds(work: Path, file: Path, rounds: int) -> Iterator[Row]:
 
     def build() -> float:
         shutil.rmtree(prefix, ignore_errors=True)
-        argv = [BIN / "conda-containerize", "new", "-q", "--prefix", prefix, file]
+        argv: list[str | Path] = [BIN / "conda-containerize", "new", "-q", "--prefix", prefix, file]
         return command(argv, os.environ)()
 
     more = work / "more.yml"
@@ -116,7 +116,8 @@ def _builds(work: Path, file: Path, rounds: int) -> Iterator[Row]:
         seconds = command(
             [BIN / "conda-containerize", "update", "-q", changing, more], os.environ
         )()
-        for words in (["rollback", changing], ["prune", "--keep", "1", changing]):
+        back: list[list[str | Path]] = [["rollback", changing], ["prune", "--keep", "1", changing]]
+        for words in back:
             command([BIN / "containerize", *words, "-q"], os.environ)()
         return seconds
 

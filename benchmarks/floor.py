@@ -13,8 +13,8 @@ import rattler
 
 from benchmarks.measure import Job
 from wrapper.console import Console
-from wrapper.process import processors
 from wrapper.models import Base
+from wrapper.process import processors
 from wrapper.resolve import resolve
 from wrapper.spec import read_spec
 from wrapper.squash import find_squasher

@@ -13,10 +13,12 @@ from rattler.exceptions import ExtractError, InstallerError, IoError, LinkError,
 from wrapper.background import run_async
 from wrapper.console import Advance
 from wrapper.errors import PackageError, SpaceError, means_no_space
+from wrapper.workspace import free_space
 
 # Where rattler found a package on the building machine: of no use in an image, and different
 # from build to build.
 _LOCAL_FACTS = ("extracted_package_dir", "package_tarball_full_path", "link", "requested_spec")
+_FULL = 1 << 16  # bytes
 
 
 class _Reporter:
@@ -66,7 +68,8 @@ def link_packages(
             )
         )
     except (InstallerError, ExtractError, LinkError, TransactionError, IoError, OSError) as error:
-        if means_no_space(str(error)):
+        # On a full disk rattler may stumble over its own half-written records first (measured).
+        if means_no_space(str(error)) or free_space(tree) < _FULL:
             raise SpaceError(
                 "no room left for the packages",
                 where=tree,

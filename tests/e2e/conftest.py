@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,3 +86,35 @@ def small(account: Account, build: Builder) -> Installation:
 def entries(directory: Path) -> set[str]:
     """Names in a directory, to see that nothing was left there."""
     return {path.name for path in directory.iterdir()}
+
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a file system")
+
+
+@contextlib.contextmanager
+def small_file_system(directory: Path, megabytes: int) -> Iterator[Path]:
+    """A tmpfs; only root can mount one. An ordinary user's run of the tests has /dev/full only."""
+    directory.mkdir()
+    options = f"size={megabytes}m,mode=1777"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "full", directory], check=True)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", directory], check=True)
+
+
+def change(installation: Installation, *arguments: str | Path) -> str:
+    """Run an update that must succeed; what it said."""
+    account = installation.account
+    done = account.run(CONDA, "update", installation.prefix, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def current(installation: Installation) -> int:
+    return int((installation.prefix / "current").readlink().name)
+
+
+def has(installation: Installation, module: str) -> bool:
+    code = f"import importlib.util as u; print(u.find_spec({module!r}) is not None)"
+    return installation.python(code) == "True\n"

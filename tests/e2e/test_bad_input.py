@@ -16,7 +16,7 @@ import pytest
 from tests.account import Account
 from tests.channel.broken import Damage, copy_with
 from tests.channel.serve import Faults, serve
-from tests.e2e.conftest import CONDA, entries, environment_text
+from tests.e2e.conftest import CONDA, entries, environment_text, needs_root, small_file_system
 from wrapper.errors import ExitCode
 
 
@@ -299,21 +299,6 @@ def test_missing_and_old_tools(
     place.file.write_text(environment_text(channel, "demo-sh-only"))
     path = fake_tools(place.root / "tools", **tools)
     check(place, place.new(env={"PATH": path}), ExitCode.TOOL, *messages)
-
-
-@contextlib.contextmanager
-def small_file_system(directory: Path, megabytes: int) -> Iterator[Path]:
-    """A tmpfs; only root can mount one. An ordinary user's run of the tests has /dev/full only."""
-    directory.mkdir()
-    options = f"size={megabytes}m"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "full", directory], check=True)
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", "-l", directory], check=True)
-
-
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a file system")
 
 
 @needs_root

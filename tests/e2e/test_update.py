@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.account import Account
-from tests.e2e.conftest import CONDA, UMBRELLA, Builder, Installation, entries, environment_text
+from tests.e2e.conftest import (
+    CONDA,
+    UMBRELLA,
+    Builder,
+    Installation,
+    change,
+    current,
+    entries,
+    environment_text,
+    has,
+)
 from wrapper.errors import ExitCode
-
-
-def change(installation: Installation, *arguments: str | Path) -> str:
-    """Run an update that must succeed; what it said."""
-    account = installation.account
-    done = account.run(CONDA, "update", installation.prefix, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stderr
-
-
-def current(installation: Installation) -> int:
-    return int((installation.prefix / "current").readlink().name)
-
-
-def has(installation: Installation, module: str) -> bool:
-    code = f"import importlib.util as u; print(u.find_spec({module!r}) is not None)"
-    return installation.python(code) == "True\n"
 
 
 @pytest.fixture
@@ -247,77 +238,3 @@ def test_two_updates_at_once(base: Installation) -> None:
     first.communicate(timeout=60)
     assert first.returncode == 0
     assert current(base) == 2
-
-
-# -- kills ---------------------------------------------------------------------------------------
-KILLS = int(os.environ.get("CONTAINERIZE_TEST_KILLS", "20"))
-STEPS = 12  # about as many as an update has
-
-
-def test_a_killed_update_leaves_the_old_or_the_new(
-    account: Account, build: Builder, channel: Path
-) -> None:
-    """SIGKILL at every step's begin, at times spread over the whole update, around the switch."""
-    done = build(account, "killed", "python", "demo-noarch", "demo-postlink")
-    files = [
-        account.file("one.yml", environment_text(channel, "python", "demo-noarch", "demo-tool")),
-        account.file("two.yml", environment_text(channel, "python", "demo-noarch")),
-    ]
-    tmp = account.directory("killed-tmp")
-    start = time.monotonic()
-    change(done, files[0], "--tmpdir", str(tmp))
-    whole = time.monotonic() - start
-    outcomes = set()
-    for number in range(KILLS):
-        before = current(done)
-        _killed_update(done, files[before % 2], tmp, whole, number)
-        after = current(done)
-        outcomes.add(after > before)
-        assert before <= after <= before + 2, "at most a switch, and a number left out before it"
-        odd = (done.prefix / "current/packages.txt").read_text().count("demo-tool ")
-        assert has(done, "demo_noarch")
-        assert runs(done, "demo-tool") == bool(odd)
-    assert outcomes == {True, False}
-    change(done, files[0], "--tmpdir", str(tmp))
-    assert [n for n in entries(tmp) if n.startswith("containerize-")] == []
-    assert [n for n in entries(done.prefix.parent) if "killed." in n and n.startswith(".")] == []
-    assert not [n for n in entries(done.prefix / ".generations") if not n.isdigit()]
-    shims = entries(done.prefix / "bin") - {"_debug_exec", "_debug_shell", "list-packages"}
-    assert shims == entries(done.prefix / "current/_bin")
-
-
-def runs(installation: Installation, name: str) -> bool:
-    program = installation.program(name)
-    return program.exists() and installation.account.run(program).returncode == 0
-
-
-def _killed_update(done: Installation, file: Path, tmp: Path, whole: float, number: int) -> None:
-    """Begin an update and kill it: at a time, at a step, in the switch, right after the switch."""
-    account, turn = done.account, number // 4
-    output = account.work / "killed.log"
-    link = (done.prefix / "current").readlink()
-    start = time.monotonic()
-    with output.open("wb") as stream:
-        child = subprocess.Popen(
-            account.argv([CONDA, "update", done.prefix, file, "--tmpdir", tmp, "-v"]),
-            env=account.environment(),
-            cwd=account.work,
-            stderr=stream,
-            start_new_session=True,
-        )
-
-    def due() -> bool:
-        if number % 4 == 0:
-            return time.monotonic() - start >= whole * number / KILLS
-        if number % 4 == 1:
-            return output.read_bytes().count(b"begin:") > turn % STEPS
-        if number % 4 == 2:
-            return b"begin: Switching" in output.read_bytes()
-        return (done.prefix / "current").readlink() != link
-
-    while child.poll() is None and not due():
-        time.sleep(0.0005)
-    if number % 4 == 2:
-        time.sleep(0.002 * (turn % 10))
-    child.kill()
-    child.wait(30)
