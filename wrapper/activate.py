@@ -29,7 +29,7 @@ def conda_variables(install_path: str) -> Env:
     """What ``conda activate`` itself sets, besides PATH."""
     return {
         "CONDA_PREFIX": install_path,
-        "CONDA_DEFAULT_ENV": install_path.strip("/"),
+        "CONDA_DEFAULT_ENV": install_path.rsplit("/", 1)[-1],
         "CONDA_SHLVL": "1",
     }
 

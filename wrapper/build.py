@@ -120,10 +120,19 @@ class Build:
         """Put beside the tree what the image's root has; returns the links among it."""
         return write_skeleton(self.space.image)
 
-    def unpack_previous(self, target: Path, paths: Sequence[str]) -> None:
-        """Unpack ``paths`` of the image before into the new directory ``target``."""
+    def unpack_previous(self, target: Path, path: str) -> None:
+        """Unpack what the container before had at ``path``, to the same path below ``target``."""
         assert self.previous is not None
-        self.squasher.unsquash(self.previous.image, target, console=self.console, paths=paths)
+        root = self.old("image_root", "")  # an adopted image belongs there as a whole
+        place = target / root.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        inside = str(self.previous.within_image(path))
+        self.squasher.unsquash(
+            self.previous.image,
+            place,
+            console=self.console,
+            paths=[] if inside == "." else [inside],
+        )
 
     def deliver(
         self, packages: Sequence[LockedPackage], activation: Activation, links: Sequence[str]
@@ -163,7 +172,7 @@ class Build:
         skeleton = self.space.root / "skeleton"
         skeleton.mkdir()
         write_skeleton(skeleton)
-        (skeleton / self.install_path.lstrip("/")).mkdir()
+        (skeleton / self.install_path.lstrip("/")).mkdir(parents=True)
         image = skeleton.with_suffix(".sqfs")
         self.squash(skeleton, image, "Preparing the container")
         return image
@@ -191,7 +200,8 @@ class Build:
         self.space.image.rmdir()  # unsquashfs makes it
         with self.console.step("Unpacking the image"):
             # Without its mount points: this host's may be others.
-            self.unpack_previous(self.space.image, [self.tree.name])
+            own = self.old("image_root", "") or f"/{Path(self.install_path).parts[1]}"
+            self.unpack_previous(self.space.image, own)
         managed.take_notice_away(self.tree)
 
     def _packages_before(self) -> list[LockedPackage] | None:

@@ -67,8 +67,8 @@ class CondaBuild(Installation):
 
         records = self.space.root / "records"
         if self.previous:
-            self.unpack_previous(records, [f"{self.tree.name}/conda-meta"])
-        present = installed.conda_records(records / self.tree.name)
+            self.unpack_previous(records, f"{self.install_path}/conda-meta")
+        present = installed.conda_records(records / self.install_path.lstrip("/"))
         with self.console.step("Solving"):
             resolution = resolve(
                 self.asked,

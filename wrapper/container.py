@@ -32,6 +32,8 @@ class BuildContainer:
     :ivar has_bash: whether that has a bash. :ivar tree: the environment, outside.
     :ivar install_path: the same, inside.
     :ivar scratch: directory for the runtime's and the programs' temporary files and caches.
+    :ivar environment_bind: what is bound to have the environment there, where it is not the tree:
+        ``IMAGE:PATH:image-src=/``.
     """
 
     runtime: Runtime
@@ -44,6 +46,7 @@ class BuildContainer:
     scratch: Path
     console: Console
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    environment_bind: str = ""
 
     @property
     def bash(self) -> list[str]:
@@ -70,7 +73,11 @@ class BuildContainer:
         host = [f"/:{HOST_ROOT}"] if self.own_system else []
         argv = self.runtime.exec_argv(
             self.image,
-            [*self.binds, *host, f"{self.tree}:{self.install_path}"],
+            [
+                *self.binds,
+                *host,
+                self.environment_bind or f"{self.tree}:{self.install_path}",
+            ],
             command,
             cwd=cwd or self.scratch,
             home=home_of(self.environ),

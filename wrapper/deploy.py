@@ -6,21 +6,25 @@ synced in a staging directory beside the prefix before anything appears under it
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
+import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wrapper import shims
 from wrapper.errors import PrefixError, SpaceError
+from wrapper.generations import CURRENT, USED_MARK, repair, switch, sync_directory
 from wrapper.generations import DIRECTORY as GENERATIONS
-from wrapper.generations import USED_MARK, repair, switch, sync_directory
 from wrapper.prefix import OWN_NAMES, STAGING_NAME
 from wrapper.workspace import remove_tree
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_DRAFT = ".adopting"
+_TYKKY = ".tykky"
 # Names that Tykky's users and tools look for, as links into the generation in use.
 _TYKKY_LINKS = {
     "img.sqfs": "current/img.sqfs",
@@ -49,14 +53,7 @@ class Staging:
 
     def __enter__(self) -> Staging:
         try:
-            # Of builds that were killed: we hold the lock, so they are nobody's.
-            for abandoned in self.root.parent.iterdir():
-                if re.fullmatch(rf"{re.escape(self._stem)}\d*", abandoned.name):
-                    remove_tree(abandoned)
-            if self.root.parent == self.prefix:
-                for entry in self.prefix.iterdir():  # half moved in by a build that was killed
-                    if entry.name in OWN_NAMES:
-                        remove_tree(entry)
+            self._remove_abandoned()
             self.root.mkdir(mode=0o700)
             (self.root / GENERATIONS).mkdir()
             self.directory.mkdir()
@@ -69,6 +66,16 @@ class Staging:
         remove_tree(self.root)
         if isinstance(error, OSError) and error.errno in _FULL:
             raise _writing_failed(error, self.root) from None
+
+    def _remove_abandoned(self) -> None:
+        """What builds left that were killed: we hold the lock, so it is nobody's."""
+        for abandoned in self.root.parent.iterdir():
+            if re.fullmatch(rf"{re.escape(self._stem)}\d*", abandoned.name):
+                remove_tree(abandoned)
+        if self.root.parent == self.prefix:
+            for entry in self.prefix.iterdir():  # half moved in
+                if entry.name in OWN_NAMES:
+                    remove_tree(entry)
 
     @property
     def directory(self) -> Path:
@@ -252,3 +259,110 @@ def _writing_failed(error: OSError, path: Path) -> PrefixError | SpaceError:
         where=error.filename or path,
         hint="choose another --prefix",
     )
+
+
+class Adoption(Staging):
+    """Generation 1 of a prefix that Tykky made, which works as Tykky's until it works as ours.
+
+    Written inside the prefix. Tykky's own files stay, as hard links, in ``.tykky``, which is an
+    installation of Tykky itself. Use as a context manager that holds the prefix's lock.
+    """
+
+    def __init__(self, prefix: Path, mode: int) -> None:
+        super().__init__(prefix, generation=1, mode=mode)
+        self.root = prefix / _DRAFT
+
+    def __enter__(self) -> Adoption:
+        super().__enter__()
+        return self
+
+    def _remove_abandoned(self) -> None:
+        remove_tree(self.root)
+        for name in (_TYKKY, GENERATIONS):  # "current" is not there: nobody uses them
+            remove_tree(self.prefix / name)
+
+    def publish_with(self, linked: Mapping[str, Path], tykky_names: Sequence[str]) -> None:
+        """Switch to the new programs, ``current`` and then ``bin``.
+
+        :param linked: files to be hard links in the generation: name -> file of Tykky's.
+        :param tykky_names: what Tykky made in the prefix.
+        """
+        try:
+            (self.directory / USED_MARK).touch()
+            _settle(self.root, self._mode, self.prefix.stat().st_gid)
+            for name, file in linked.items():
+                (self.directory / name).hardlink_to(file)
+            (self.root / _TYKKY).mkdir(mode=self._mode)
+            for name in tykky_names:
+                _link_tree(self.prefix / name, self.root / _TYKKY / name)
+            for entry in (self.prefix / "bin").iterdir():  # what users put there
+                if not os.path.lexists(self.root / "bin" / entry.name):
+                    _link_tree(entry, self.root / "bin" / entry.name)
+            _sync(self.root)
+            for name in (_TYKKY, GENERATIONS, CURRENT):
+                (self.root / name).rename(self.prefix / name)
+            sync_directory(self.prefix)
+            finish_adoption(self.prefix)
+        except OSError as error:
+            raise _writing_failed(error, self.prefix) from None
+
+
+def finish_adoption(prefix: Path) -> bool:
+    """Do what a killed adoption left to do after ``current`` was there; false where nothing was.
+
+    The programs change at once where the file system can exchange two directories. Elsewhere
+    (Lustre, NFS) they change one after the other; each is Tykky's or ours, with the same image.
+    """
+    draft = prefix / _DRAFT
+    if not (draft.is_dir() and (prefix / CURRENT).is_symlink()):
+        return False
+    ours, theirs = draft / "bin", prefix / "bin"
+    last = shims.DEBUG_NAMES[0]
+    pending = ours.is_dir() and not shims.is_shim((theirs / last).read_bytes())
+    if pending and not _exchange(ours, theirs):
+        for entry in sorted(ours.iterdir(), key=lambda path: path.name == last):
+            link = draft / ".link"  # "ours" stays whole, to begin again
+            link.unlink(missing_ok=True)
+            if not entry.is_symlink():  # of the user's, and there already
+                link.hardlink_to(entry)
+                link.rename(theirs / entry.name)
+    remove_tree(ours)
+    (draft / ".link").unlink(missing_ok=True)
+    for entry in draft.iterdir():
+        place = prefix / entry.name
+        if entry.name == "lib" and place.is_dir():
+            continue  # of a virtual environment: it leads to the same packages
+        if place.is_dir() and not place.is_symlink():
+            remove_tree(place)
+        entry.rename(place)
+    remove_tree(draft)
+    sync_directory(prefix)
+    return True
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two directories in one step; false where the file system cannot.
+
+    renameat2(2), which Python does not offer.
+    """
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    try:
+        call = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False  # glibc before 2.28
+    return bool(call(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """A directory tree of hard links to ``source``'s files; a link that is relative leads on."""
+    if source.is_symlink():
+        text = source.readlink()
+        outside = not text.is_absolute() and ".." in text.parts
+        target.symlink_to(source.parent.resolve() / text if outside else text)
+    elif source.is_dir():
+        target.mkdir()
+        for entry in source.iterdir():
+            _link_tree(entry, target / entry.name)
+        shutil.copymode(source, target)
+    elif source.exists():
+        target.hardlink_to(source)

@@ -41,6 +41,10 @@ class Generation:
     def image(self) -> Path:
         return self.directory / "img.sqfs"
 
+    def within_image(self, path: str) -> Path:
+        """A path inside the container as a path inside the image, without the first slash."""
+        return Path(path).relative_to(self.manifest.get("image_root") or "/")
+
     @property
     def programs(self) -> set[str]:
         return {entry.name for entry in (self.directory / "_bin").iterdir()}

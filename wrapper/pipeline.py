@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -40,6 +39,7 @@ from wrapper.models import (
 )
 from wrapper.past import remove_old
 from wrapper.pip_build import Interpreter, PipBuild, find_interpreter
+from wrapper.prefix import install_path
 from wrapper.runtime import find_runtime
 from wrapper.squash import find_squasher
 
@@ -255,14 +255,3 @@ def _publish(staging: Staging | NextGeneration, console: Console) -> None:
     with console.step("Switching to it"):
         process.ignore_signals()  # "interrupted" shall mean that nothing was changed
         staging.publish()
-
-
-def install_path(target: Path) -> str:
-    """Where an installation's environment is inside the container.
-
-    A directory of the root that exists on no host, because binds of the host's directories would
-    hide it anywhere else. Derived from the prefix: the same over updates, so that paths stored by
-    VS Code, Jupyter or a virtual environment stay true; different for two installations that are
-    used together.
-    """
-    return f"/containerize-{hashlib.sha256(os.fsencode(target)).hexdigest()[:10]}"

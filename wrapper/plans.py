@@ -74,7 +74,7 @@ def _plan(
     base = find_base(request.base_image, tools, space.scratch, previous)
     before: list[LockedPackage] = []
     if previous:
-        inside = previous.manifest["install_path"].lstrip("/")
+        inside = previous.within_image(previous.manifest["install_path"])
         unpacked = space.root / "before"
         squasher.unsquash(previous.image, unpacked, console=console, paths=[f"{inside}/conda-meta"])
         before = installed.conda_packages(unpacked / inside)

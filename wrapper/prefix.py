@@ -7,6 +7,7 @@ exclusive on Lustre and NFS also where they have no flock.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -50,6 +51,17 @@ def absolute_prefix(path: Path) -> Path:
             hint="choose a directory without colons, commas and backslashes in its path",
         )
     return prefix
+
+
+def install_path(target: Path) -> str:
+    """Where an installation's environment is inside the container.
+
+    A directory of the root that exists on no host, because binds of the host's directories would
+    hide it anywhere else. Derived from the prefix: the same over updates, so that paths stored by
+    VS Code, Jupyter or a virtual environment stay true; different for two installations that are
+    used together.
+    """
+    return f"/containerize-{hashlib.sha256(os.fsencode(target)).hexdigest()[:10]}"
 
 
 def check_new(prefix: Path) -> None:

@@ -130,7 +130,7 @@ def run_user_script(
             "CW_INSTALLATION_PATH": inside,
             "CW_WORKDIR": str(container.scratch),
             "CONDA_PREFIX": inside,
-            "CONDA_DEFAULT_ENV": inside.strip("/"),
+            "CONDA_DEFAULT_ENV": inside.rsplit("/", 1)[-1],
             "UV_PYTHON": f"{inside}/bin/python",
             "UV_BREAK_SYSTEM_PACKAGES": "1",
             "UV_LINK_MODE": "copy",

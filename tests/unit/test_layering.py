@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {"errors", "models", "background", "bundled", "memo", "rocm"},
     {"console", "toml"},
     {"process", "spec", "manifest", "installed", "catalogue", "sif", "sif_content", "systems"},
-    {"image_format", "definition"},
+    {"image_format", "definition", "tykky_prefix"},
     {"workspace", "prefix", "runtime", "changes", "host_program", "debian"},
     {"images", "image_tree"},
     {"image_software"},
@@ -37,14 +37,14 @@ LAYERS: list[set[str]] = [
     {"build", "base_build"},
     {"installation"},
     {"conda_build", "pip_build", "copy_build", "container_build", "past", "inputs", "base_image"},
-    {"sif_build", "base_commands"},
+    {"sif_build", "base_commands", "adopt"},
     {"plans"},
     {"pipeline", "sif_pipeline", "conda_command"},  # conda_command runs inside a build's container
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 COMPOSERS = {"build", "installation", "conda_build", "pip_build", "copy_build", "container_build"}
-COMPOSERS |= {"base_image", "pipeline", "conda_command", "inputs", "plans"}
+COMPOSERS |= {"adopt", "base_image", "pipeline", "conda_command", "inputs", "plans"}
 COMPOSERS |= {"sif_build", "sif_pipeline", "base_build", "base_commands"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}

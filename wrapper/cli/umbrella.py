@@ -131,3 +131,24 @@ def prune(prefix: Path, keep: int, verbosity: int, debug: bool) -> None:
 
 
 containerize.add_command(base)
+
+
+@containerize.command("adopt")
+@click.argument("prefix", type=_DIR, metavar="DIR")
+@click.option("--tmpdir", type=_DIR, metavar="DIR", help="For temporary files; default: as 'new'.")
+@common_options
+def adopt(prefix: Path, tmpdir: Path | None, verbosity: int, debug: bool) -> None:
+    """Take over the installation DIR that Tykky made, without building it again.
+
+    The image stays the same file at the same path inside. Then 'update', 'list' and 'rollback'
+    work. Tykky's own files stay in DIR/.tykky, which is still a working installation of Tykky:
+    to go back, move it to the place of DIR; to free its room, remove it.
+    """
+
+    def work(console: Console) -> None:
+        from wrapper import adopt as adoption
+
+        manifest = adoption.adopt(prefix, console, tmpdir=tmpdir).manifest
+        console.info(f"{manifest['programs']} programs in {prefix / 'bin'} ({manifest['kind']})")
+
+    run_command(work, verbosity=verbosity, debug=debug)
