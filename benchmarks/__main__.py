@@ -17,8 +17,9 @@ from pathlib import Path
 
 from benchmarks import floor
 from benchmarks.measure import Row, command, peak_memory, side_by_side
+from wrapper import site
 from wrapper.runtime import EXEC_FLAGS, find_runtime, host_binds
-from wrapper.workspace import CACHE_VARIABLE, remove_tree
+from wrapper.workspace import remove_tree
 
 REPOSITORY = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40, help="of the start-up measurement")
     rounds = parser.parse_args().rounds
     work = Path(tempfile.mkdtemp(prefix="containerize-bench-"))
-    os.environ[CACHE_VARIABLE] = str(work / "cache")
+    os.environ["CONTAINERIZE_CACHE_DIR"] = str(work / "cache")
     try:
         rows = list(_rows(work, rounds))
     finally:
@@ -93,7 +94,7 @@ def bare_line(prefix: Path) -> list[str]:
     """The runtime's own line with the same image and binds as the shim's."""
     generation = (prefix / "current").resolve()
     binds = ",".join([*host_binds(), f"{generation}/_bin:{prefix}/bin"])
-    runtime = str(find_runtime(os.environ).path)
+    runtime = str(find_runtime(os.environ, site.load(os.environ)).path)
     image = str(generation / "img.sqfs")
     line = [runtime, "-s", "exec", *EXEC_FLAGS, "--home", os.environ["HOME"], "-B", binds, image]
     return [*line, str(prefix / "bin/python3"), "-c", "pass"]

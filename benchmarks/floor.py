@@ -13,7 +13,7 @@ import rattler
 
 from benchmarks.measure import Job
 from wrapper.console import Console
-from wrapper.models import Base
+from wrapper.models import Base, Site
 from wrapper.process import processors
 from wrapper.resolve import resolve
 from wrapper.spec import read_spec
@@ -26,7 +26,8 @@ def jobs(work: Path, file: Path) -> dict[str, Job]:
     rattler installs from its warm cache; compileall writes the same kind of .pyc for everything;
     mksquashfs has the options of a build. The tree of each round is the next part's input.
     """
-    records = list(resolve(read_spec(file), base=Base(), cache=work / "floor-cache").records)
+    resolution = resolve(read_spec(file), base=Base(), site=Site(), cache=work / "floor-cache")
+    records = list(resolution.records)
     tree = work / "floor-tree"
     image = work / "floor.sqfs"
 
@@ -59,7 +60,7 @@ def jobs(work: Path, file: Path) -> dict[str, Job]:
     def squash() -> float:
         image.unlink(missing_ok=True)
         start = time.perf_counter()
-        find_squasher(os.environ).squash(
+        find_squasher(os.environ, Site()).squash(
             tree, image, compression="default", console=Console(-1), advance=lambda *_: None
         )
         return time.perf_counter() - start

@@ -22,7 +22,7 @@ from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.deploy import Adoption, finish_adoption
 from wrapper.errors import PrefixError, ToolError
-from wrapper.models import Activation, LockedPackage, Result, TreeSize
+from wrapper.models import Activation, LockedPackage, Result, Site, TreeSize
 from wrapper.record import write_record
 from wrapper.runtime import Runtime, find_runtime, host_binds
 from wrapper.squash import Squasher, find_squasher
@@ -33,7 +33,7 @@ from wrapper.workspace import Workspace
 _UNPACKED_RATIO = 3
 
 
-def adopt(target: Path, console: Console, *, tmpdir: Path | None = None) -> Result:
+def adopt(target: Path, site: Site, console: Console) -> Result:
     """Make the installation of Tykky at ``target`` one of ours, whole or not at all.
 
     :raises PrefixError: it is none, is broken, ours already, or not ours to write to.
@@ -45,14 +45,21 @@ def adopt(target: Path, console: Console, *, tmpdir: Path | None = None) -> Resu
         return _finish(target, console, start)
     tykky = read_tykky_prefix(target)
     prefix.check_update(target)
-    runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
+    runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
     with (
         prefix.locked(target),
-        workspace.workspace(console, tmpdir=tmpdir) as space,
+        workspace.workspace(console, site=site) as space,
         Adoption(target, prefix.directory_mode(target)) as staging,
         process.umask(0o022),
     ):
-        work = _Work(tykky=tykky, runtime=runtime, squasher=squasher, space=space, console=console)
+        work = _Work(
+            tykky=tykky,
+            site=site,
+            runtime=runtime,
+            squasher=squasher,
+            space=space,
+            console=console,
+        )
         manifest = work.write(staging)
         with console.step("Switching to it"):
             process.ignore_signals()  # "interrupted" shall mean that nothing was changed
@@ -80,6 +87,7 @@ class _Work:
     """What is found out about an installation of Tykky, and written down of it."""
 
     tykky: TykkyPrefix
+    site: Site
     runtime: Runtime
     squasher: Squasher
     space: Workspace
@@ -107,7 +115,7 @@ class _Work:
     def root(self) -> str:
         """Where the image is mounted inside."""
         named = self.masked or not self.tykky.image
-        return prefix.install_path(self.tykky.prefix) if named else self.tykky.image_root
+        return prefix.install_path(self.tykky.prefix, self.site) if named else self.tykky.image_root
 
     def write(self, staging: Adoption) -> dict[str, Any]:
         """Complete the staging directory but for what is linked; returns the manifest."""
@@ -241,6 +249,8 @@ class _Work:
             install_path=facts["install_path"],
             links=links,
             activation=activation,
+            variables=self.tykky.variables,
+            site=self.site,
             required_program="" if self.tykky.isolated else interpreter["path"],
             mask=self.tykky.image_root if self.masked else "",
             image=self._container_reference() if self.tykky.isolated else "",

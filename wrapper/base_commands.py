@@ -18,9 +18,10 @@ from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.image_facts import ImageFacts, inspect_image
 from wrapper.images import BaseImage
 from wrapper.memo import Memo, make_directory
+from wrapper.models import Site
 from wrapper.runtime import find_runtime, home_of, runtime_places
 from wrapper.squash import find_squasher
-from wrapper.workspace import CACHE_VARIABLE, Workspace
+from wrapper.workspace import Workspace
 
 _HINTS = {
     "unchanged": "find out what changed it; build or get it anew",
@@ -66,13 +67,13 @@ def _state(entry: Entry, cache: Path | None) -> str:
 
 @contextmanager
 def _found(
-    name: str, catalogue: Mapping[str, Entry], console: Console, *, tmpdir: Path | None = None
+    name: str, catalogue: Mapping[str, Entry], site: Site, console: Console
 ) -> Iterator[tuple[BaseImage, Workspace]]:
     """The image of a name, and a directory to work in."""
-    with workspace.workspace(console, tmpdir=tmpdir) as space, process.umask(0o022):
+    with workspace.workspace(console, site=site) as space, process.umask(0o022):
         image = images.find_base(
             name,
-            runtime=find_runtime(os.environ),
+            runtime=find_runtime(os.environ, site),
             console=console,
             catalogue=catalogue,
             cache=space.lasting_cache,
@@ -83,24 +84,23 @@ def _found(
 
 
 def show(
-    name: str, catalogue: Mapping[str, Entry], console: Console
+    name: str, catalogue: Mapping[str, Entry], site: Site, console: Console
 ) -> tuple[BaseImage | None, ImageFacts | None, Entry | None]:
     """An image and what is in it. One that is not there is not fetched or built for this.
 
     :raises InputError: there is no such image. :raises PackageError: it is damaged.
     """
     entry = catalogue.get(name)
-    cache = os.environ.get(CACHE_VARIABLE)
-    if entry and _state(entry, Path(cache) if cache else None) != "there":
+    if entry and _state(entry, site.cache) != "there":
         return None, None, entry
-    with _found(name, catalogue, console) as (image, space):
-        return image, _facts(image, space, console), entry
+    with _found(name, catalogue, site, console) as (image, space):
+        return image, _facts(image, space, site, console), entry
 
 
-def _facts(image: BaseImage, space: Workspace, console: Console) -> ImageFacts:
+def _facts(image: BaseImage, space: Workspace, site: Site, console: Console) -> ImageFacts:
     return inspect_image(
         image,
-        unsquashfs=find_squasher(os.environ).unsquashfs,
+        unsquashfs=find_squasher(os.environ, site).unsquashfs,
         scratch=space.scratch,
         cache=space.lasting_cache,
         console=console,
@@ -111,12 +111,11 @@ def _facts(image: BaseImage, space: Workspace, console: Console) -> ImageFacts:
 def build(
     name: str,
     catalogue: Mapping[str, Entry],
+    site: Site,
     console: Console,
     *,
     output: Path | None = None,
     mirror: str = "",
-    tmpdir: Path | None = None,
-    compression: str = "default",
     force: bool = False,
 ) -> BaseImage:
     """Build an image from its definition; it appears whole or not at all.
@@ -128,14 +127,14 @@ def build(
     """
     definition_path = _definition(name, catalogue)
     definition = read_definition(definition_path)
-    target = (output or _cached_output(name, catalogue)).absolute()
+    target = (output or _cached_output(name, catalogue, site)).absolute()
     if target.exists() and not force:
         raise PrefixError("the image exists", where=target, hint="use --force to build it anew")
-    runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
+    runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
     _make_parent(target)
     with (
         prefix.locked(target),
-        workspace.workspace(console, tmpdir=tmpdir) as space,
+        workspace.workspace(console, site=site) as space,
         process.umask(0o022),
     ):
         draft = target.with_name(f".{target.name}.{os.getpid()}")
@@ -149,7 +148,7 @@ def build(
                 debs=space.cache / "debs",
                 scratch=space.scratch,
                 mirror=mirror,
-                compression=compression,
+                compression=site.compression,
             ).run(draft)
             draft.replace(target)
         finally:
@@ -177,14 +176,14 @@ def _definition(name: str, catalogue: Mapping[str, Entry]) -> Path:
     raise InputError(f"no such base image: {name}", hint=nearest(name, catalogue))
 
 
-def _cached_output(name: str, catalogue: Mapping[str, Entry]) -> Path:
-    cache, entry = os.environ.get(CACHE_VARIABLE), catalogue.get(name)
+def _cached_output(name: str, catalogue: Mapping[str, Entry], site: Site) -> Path:
+    cache, entry = site.cache, catalogue.get(name)
     if not (cache and entry):
         raise InputError(
             "nothing says where the image goes",
-            hint=f"name a file with --output, or a directory in {CACHE_VARIABLE}",
+            hint="name a file with --output, or a directory in CONTAINERIZE_CACHE_DIR",
         )
-    return images.built_image(entry, Path(cache).absolute())
+    return images.built_image(entry, cache)
 
 
 def _make_parent(target: Path) -> None:
@@ -204,20 +203,20 @@ def _built(cache: Path | None) -> Memo:
 
 
 # -- check ---------------------------------------------------------------------------------------
-def check(name: str, catalogue: Mapping[str, Entry], console: Console) -> list[Check]:
+def check(name: str, catalogue: Mapping[str, Entry], site: Site, console: Console) -> list[Check]:
     """Whether an image is there, unchanged, starts, and fits this machine.
 
     :raises ContainerizeError: it is not there, damaged, changed, or for other machines.
     """
-    with _found(name, catalogue, console) as (image, space):
+    with _found(name, catalogue, site, console) as (image, space):
         checks = [Check(what="there", good=True, detail=str(image.path))]
         checks.append(_unchanged(image, space, console))
-        facts = _facts(image, space, console)
+        facts = _facts(image, space, site, console)
         machine = facts.architecture or "an unknown architecture"
         checks.append(
             Check(what="architecture", good=bool(facts.architecture) or None, detail=machine)
         )
-        checks.append(_starts(image, space, console))
+        checks.append(_starts(image, space, site, console))
         checks.append(_rocm(facts))
     return checks
 
@@ -238,8 +237,8 @@ def _unchanged(image: BaseImage, space: Workspace, console: Console) -> Check:
     return Check(what="unchanged", good=now == expected, detail=detail)
 
 
-def _starts(image: BaseImage, space: Workspace, console: Console) -> Check:
-    runtime = find_runtime(os.environ)
+def _starts(image: BaseImage, space: Workspace, site: Site, console: Console) -> Check:
+    runtime = find_runtime(os.environ, site)
     argv = runtime.exec_argv(
         image.path,
         [f"/:{HOST_ROOT}"],

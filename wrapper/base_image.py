@@ -12,16 +12,17 @@ from wrapper.console import Console
 from wrapper.errors import InputError, PrefixError
 from wrapper.generations import Generation
 from wrapper.image_facts import ImageFacts, inspect_image
-from wrapper.models import Base
+from wrapper.models import Base, Site
 from wrapper.runtime import Runtime
 from wrapper.squash import Squasher
 from wrapper.workspace import Workspace
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Tools:
     """What finding a base and looking into it needs."""
 
+    site: Site
     runtime: Runtime
     squasher: Squasher
     space: Workspace
@@ -48,7 +49,7 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
         name,
         runtime=tools.runtime,
         console=tools.console,
-        catalogue=read_catalogues(os.environ),
+        catalogue=read_catalogues(os.environ, tools.site.base_images),
         cache=cache,
         staging=staging,
         scratch=tools.space.scratch,

@@ -22,7 +22,7 @@ from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.generations import Generation
 from wrapper.models import Activation, Base, LockedPackage, Request, public_url
-from wrapper.runtime import Runtime, host_binds, image_binds
+from wrapper.runtime import Runtime, host_binds, image_binds, more_binds
 from wrapper.squash import Squasher
 from wrapper.workspace import Workspace
 
@@ -156,6 +156,7 @@ class Build:
             image, binds = self.base.image, image_binds(self._needed())
         else:
             image, binds = self._skeleton(), host_binds()
+        binds = [*binds, *more_binds(self.request.site.binds, os.environ)]
         return BuildContainer(
             runtime=self.runtime,
             image=image,
@@ -186,11 +187,6 @@ class Build:
         places = local_places(os.environ, self.pip_lines, self.directory)
         places += [self.directory, Path.cwd(), self.space.root, self.space.cache]
         return [*own, *files, *places]
-
-    def base_reference(self) -> str:
-        """The base's image for the shim: a path, below the generation where it owns it."""
-        image = self.base.image
-        return "" if image is None else image.name if self.base.owned else str(image)
 
     def _unpack(self) -> None:
         """The environment as it was, or an empty directory for a new one."""
@@ -290,7 +286,8 @@ class Build:
         from wrapper.activate import record_activation
 
         with self.console.step("Recording the activated environment"):
-            activation = record_activation(container, {**self.own_variables(), **self.variables})
+            fixed = {**self.own_variables(), **self.user_variables()}
+            activation = record_activation(container, fixed)
         if activation.scripts and not self.base.has_bash:
             self.console.warning(
                 "the base image has no bash, these are not sourced when a program starts: "
@@ -303,6 +300,10 @@ class Build:
                 "which costs some milliseconds"
             )
         return activation
+
+    def user_variables(self) -> dict[str, str]:
+        """What is set in any case: the site's variables and, over them, the user's."""
+        return {**self.request.site.variables, **self.variables}
 
     def programs(self) -> dict[str, str]:
         """Programs to get shims: name -> path below the tree."""
@@ -333,7 +334,7 @@ class Build:
             "base": {
                 "kind": "image" if self.base.image else "host",
                 "name": self.base.name,
-                "path": self.base_reference(),
+                "path": self.base.reference,
                 "digest": self.base.digest,
                 "mark": self.base.mark,
                 "owned": self.base.owned,
@@ -350,6 +351,7 @@ class Build:
             "options": {
                 "compression": self.compression,
                 "wrapper_paths": list(self.wrapper_paths),
+                "channels": [public_url(name) for name in self.request.channels],
             },
             "variables": dict(self.variables),
             "environ": {**self.old("environ", {}), **self._environ()},

@@ -74,7 +74,7 @@ class CondaBuild(Installation):
                 self.asked,
                 cache=self.space.cache,
                 base=self.base,
-                channels=self.request.channels,
+                site=self.request.site,
                 preferred=present,
             )
         _, fresh = split(resolution.records, present)

@@ -10,13 +10,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rattler import MatchSpec, PrefixRecord
 from rattler.exceptions import InvalidMatchSpecError
 
-from wrapper import installed
+from wrapper import installed, site
 from wrapper.changes import compare, describe
+from wrapper.channels import absolute, choose
 from wrapper.errors import ContainerizeError, InputError
 from wrapper.fetch import fetch
 from wrapper.install import link_packages, split
@@ -144,13 +146,15 @@ def _change(
     tree: Path, present: Sequence[PrefixRecord], specs: Sequence[str], channels: Sequence[str]
 ) -> None:
     cache = Path(os.environ[CACHE_VARIABLE])
+    chosen = site.load(os.environ)
     asked = EnvironmentSpec(
         source=Path.cwd() / "command line",
         specs=tuple(Located(text=spec, line=1) for spec in specs),
-        channels=tuple(channels),
     )
+    names, _ = choose(asked, [*map(absolute, channels)], chosen)
+    asked = replace(asked, channels=names)
     before = installed.conda_packages(tree)
-    resolution = resolve(asked, cache=cache, base=Base(), preferred=present)
+    resolution = resolve(asked, cache=cache, base=Base(), site=chosen, preferred=present)
     staying, fresh = split(resolution.records, present)
     archives = fetch(fresh, cache=cache, advance=lambda done, total: None)
     link_packages(

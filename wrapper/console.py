@@ -27,7 +27,7 @@ _COLOURS = {"INFO": "\033[34m", "WARNING": "\033[33m", "ERROR": "\033[31m"}
 class Console:
     """Messages, steps and the log file of one command.
 
-    :param verbosity: -1 only warnings and errors, 0 steps, 1 also the output of programs.
+    :param verbosity: -2 only errors, -1 and warnings, 0 and steps, 1 and the output of programs.
     """
 
     def __init__(self, verbosity: int = 0, stream: TextIO | None = None) -> None:
@@ -66,7 +66,7 @@ class Console:
         self._message("INFO", text, show=self.verbosity >= 0)
 
     def warning(self, text: str) -> None:
-        self._message("WARNING", text, show=True)
+        self._message("WARNING", text, show=self.verbosity >= -1)
 
     def error(self, text: str) -> None:
         self._message("ERROR", text, show=True)

@@ -13,7 +13,7 @@ from wrapper.errors import InputError, ToolError
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.images import BaseImage
 from wrapper.installation import Staging
-from wrapper.models import Activation, TreeSize
+from wrapper.models import Activation, Site, TreeSize
 from wrapper.process import ToolFailed
 from wrapper.record import write_record
 from wrapper.runtime import Runtime, home_of, runtime_places
@@ -108,6 +108,7 @@ def write(
     staging: Staging,
     inside: str,
     runtime: Runtime,
+    site: Site,
     log: Path,
 ) -> dict[str, Any]:
     """Complete the staging directory; returns the manifest.
@@ -121,7 +122,9 @@ def write(
         generation=staging.generation,
         install_path=inside,
         links=(),
-        activation=Activation(assign=variables),
+        activation=Activation(assign={**site.variables, **variables}),
+        variables={**site.variables, **variables},
+        site=site,
         image=str(base["path"]),
     )
     (staging.directory / "env").write_text(env, encoding="utf-8", errors="surrogateescape")

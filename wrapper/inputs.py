@@ -2,24 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wrapper import spec, tree
+from wrapper import spec, tree, workspace
+from wrapper.channels import choose
 from wrapper.console import Console
+from wrapper.errors import InputError
 from wrapper.models import (
     EnvironmentSpec,
     LockedPackage,
     NewPipRequest,
     Request,
     SifRequest,
+    Site,
     UpdatePipRequest,
     UpdateRequest,
     WrapContainerRequest,
 )
 from wrapper.spec.requirements import parse_requirements_lock, project_lines
+from wrapper.spec.tykky import ToolFile, parse_tool
+
+_COMMANDS = {
+    "conda": "use conda-containerize advanced",
+    "conda_modify": "use conda-containerize advanced",
+    "venv": "use pip-containerize advanced",
+    "venv_modify": "use pip-containerize advanced",
+    "wrapcont": "use wrap-container --yaml",
+    "wrapdisk": "use wrap-install --yaml",
+}
+_COPY_NAMES = {
+    "environment": "env.yml",
+    "environ": "environ",
+    "requirements": "requirements.txt",
+    "pre_install": "pre-install.sh",
+    "post_install": "post-install.sh",
+}
+
+
+def read_tool(path: Path | None, modes: Sequence[str], console: Console) -> ToolFile:
+    """Read a tool's file in Tykky's format, an empty one where there is none.
+
+    :param modes: those that the command can do. :raises InputError: it is for another command.
+    """
+    if path is None:
+        return ToolFile()
+    tool = parse_tool(spec.read_text(path), path)
+    if tool.mode and tool.mode not in modes:
+        raise InputError(
+            f"'mode: {tool.mode}' is not one of this command's ({', '.join(modes)})",
+            where=path,
+            hint=_COMMANDS.get(tool.mode, "see docs/tykky.md"),
+        )
+    for warning in tool.warnings:
+        console.warning(warning)
+    return tool
+
+
+@contextlib.contextmanager
+def ready(request: Any, tool: ToolFile) -> Iterator[Any]:
+    """The request with what the tool's file adds, and all its files regular ones.
+
+    What comes through a pipe (``<(…)``, ``/dev/stdin``) can be read only once: such files are
+    copied into a directory that goes when the block ends, and so are scripts and variables that
+    the tool's file holds itself.
+    """
+    with contextlib.ExitStack() as stack:
+        copies = _Copies(request.site, stack)
+        added = _from_tool(request, tool, copies)
+        for name in ("environment", "environ"):
+            path = added.get(name, getattr(request, name, None))
+            if path and copies.needed(path):
+                added[name] = copies.add(name, path.read_bytes())
+        for name in ("requirements", "pre_install", "post_install"):
+            paths = added.get(name, getattr(request, name, ()))
+            if any(map(copies.needed, paths)):
+                added[name] = tuple(
+                    copies.add(name, path.read_bytes()) if copies.needed(path) else path
+                    for path in paths
+                )
+        if isinstance(request, Request):
+            added["copies"] = copies.made
+        yield replace(request, **added)
+
+
+class _Copies:
+    """A directory for copies, made when the first one is."""
+
+    def __init__(self, site: Site, stack: contextlib.ExitStack) -> None:
+        self._site, self._stack = site, stack
+        self.made: Path | None = None
+
+    @staticmethod
+    def needed(path: Path) -> bool:
+        return path.exists() and not path.is_file() and not path.is_dir()
+
+    def add(self, what: str, content: bytes) -> Path:
+        if self.made is None:
+            self.made = workspace.private_directory(self._site)
+            self._stack.callback(workspace.remove_tree, self.made)
+        names = (f"{number}{_COPY_NAMES[what]}" for number in ("", *range(2, 1000)))
+        path = next(p for p in (self.made / name for name in names) if not p.exists())
+        path.write_bytes(content)
+        return path
+
+
+def _from_tool(request: Any, tool: ToolFile, copies: _Copies) -> dict[str, Any]:
+    """Fields that the tool's file adds; what the command line says has the last word."""
+    added: dict[str, Any] = {
+        "prefix": request.prefix or tool.prefix,
+        "wrapper_paths": tuple(dict.fromkeys((*request.wrapper_paths, *tool.wrapper_paths))),
+    }
+    if isinstance(request, Request):
+        for name in ("pre_install", "post_install"):
+            scripts = _scripts(name, getattr(tool, name), copies)
+            added[name] = (*scripts, *getattr(request, name))
+        added["environment"] = request.environment or tool.environment
+        files = [tool.requirements] if tool.requirements else []
+        added["requirements"] = (*request.requirements, *files)
+    if isinstance(request, NewPipRequest):
+        added["system_site"] = request.system_site or tool.system_site
+    if tool.variables:
+        given = spec.read_variables(request.environ) if request.environ else {}
+        lines = [f"{n}={v}" for n, v in {**tool.variables, **given}.items()]
+        added["environ"] = copies.add("environ", "\n".join([*lines, ""]).encode())
+    return added
+
+
+def _scripts(what: str, entries: Sequence[Path | str], copies: _Copies) -> list[Path]:
+    """Files as they are, lines between them as files of their own."""
+    found: list[Path] = []
+    for inline, group in itertools.groupby(entries, key=lambda entry: isinstance(entry, str)):
+        if inline:
+            found.append(copies.add(what, "".join(f"{line}\n" for line in group).encode()))
+        else:
+            found += [Path(path) for path in group]
+    return found
+
+
+def require_something(request: UpdateRequest | UpdatePipRequest) -> None:
+    """:raises InputError: an update names nothing that it could change."""
+    given = (*request.files, *request.wrapper_paths, request.compression, request.base_image)
+    if not any(given):
+        raise InputError(
+            "nothing to do: the update names nothing that changes",
+            where=request.prefix,
+            hint="give a new environment or requirements file, a script, --environ or -w; "
+            "to remove old generations: containerize prune",
+        )
 
 
 def read_inputs(request: Request, console: Console) -> EnvironmentSpec:
@@ -31,6 +165,8 @@ def read_inputs(request: Request, console: Console) -> EnvironmentSpec:
     asked = EnvironmentSpec(source=Path.cwd() / "-")
     if request.environment:
         asked = spec.read_spec(request.environment)
+        if request.copies and request.environment.is_relative_to(request.copies):
+            asked = replace(asked, base=Path.cwd())
     for path in request.files:
         spec.read_text(path)
     for note in asked.notes:
@@ -38,8 +174,14 @@ def read_inputs(request: Request, console: Console) -> EnvironmentSpec:
     for warning in asked.warnings:
         console.warning(warning)
     variables = read_environ(request)
+    channels = asked.channels
+    if request.environment:
+        channels, said = choose(asked, request.channels, request.site)
+        for note in said:
+            console.info(note)
     return replace(
         asked,
+        channels=channels,
         pip_lines=(*asked.pip_lines, *(f"-r {path.absolute()}" for path in request.requirements)),
         variables={**asked.variables, **variables},
     )

@@ -27,7 +27,7 @@ class Installation(Build):
     ) -> dict[str, Any]:
         names = self.programs()
         managed.put_notice(self.tree, self.advice())
-        size = tree.settle(self.space.image)
+        size = tree.settle(self.space.image, fix=self.request.site.fix_permissions)
         self.squash(self.space.image, self.staging.image, "Writing the image")
         # Removed now, before the installation is synced: a file system that keeps order (ext4)
         # would write all of it out with the image.
@@ -81,9 +81,11 @@ class Installation(Build):
             install_path=self.install_path,
             links=links,
             activation=activation,
+            variables=self.user_variables(),
+            site=self.request.site,
             required_program=self.required_program(),
             mask=self.mask_path(),
-            image=self.base_reference(),
+            image=self.base.reference,
             mark=self.base.mark,
             layer=bool(self.base.image),
         )

@@ -67,10 +67,12 @@ class EnvironmentSpec:
     locked: tuple[LockedPackage, ...] | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    base: Path | None = None
 
     @property
     def directory(self) -> Path:
-        return self.source.parent
+        """Where relative paths start."""
+        return self.base or self.source.parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +135,13 @@ class Base:
     virtual_packages: Mapping[str, str] = field(default_factory=dict)
     owned: bool = False
 
+    @property
+    def reference(self) -> str:
+        """The image for the shim: a path, below the generation where that owns it."""
+        if self.image is None:
+            return ""
+        return self.image.name if self.owned else str(self.image)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TreeSize:
@@ -143,12 +152,49 @@ class TreeSize:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Site:
+    """What the site, the environment and the command line say, see :mod:`wrapper.site`.
+
+    The meaning of each field stands in ``wrapper.site.KEYS``, where they are read. ``origins``
+    tells where each value that is no default comes from; ``chosen`` are those that the command line
+    or a site's force set for this build; ``warnings`` say what in the files has no effect.
+    """
+
+    tmpdir: Path = Path("/tmp")
+    cache: Path | None = None
+    runtime: str = ""
+    prefix: Path | None = None
+    install_path: str = "/containerize"
+    channels: tuple[str, ...] = ("conda-forge",)
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    anaconda: bool = False
+    condarc: bool = False
+    compression: str = "default"
+    squashfs_options: tuple[str, ...] = ()
+    processors: int = 16
+    base_images: tuple[Path, ...] = ()
+    binds: tuple[str, ...] = ()
+    exclude_binds: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    fix_permissions: bool = True
+    keep_files: bool = False
+    log_level: int = 2
+    message: str = ""
+    more_channels: tuple[str, ...] = ()  # of .condarc, searched after all others
+    origins: Mapping[str, str] = field(default_factory=dict)
+    chosen: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What ``new`` and ``update`` have in common; paths are outside the container.
 
     ``environment`` may be absent in an update, which then leaves the conda packages as they are.
     ``environ`` is a file of ``NAME=VALUE`` lines, set for programs at run time. ``compression``
     ``None`` means the one before; so does ``base_image``, which is a path, a name or a URI.
+    ``copies`` is a directory with those files that were no regular ones, see
+    :func:`wrapper.inputs.ready`.
     """
 
     prefix: Path
@@ -160,9 +206,10 @@ class Request:
     wrapper_paths: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     use_cache: bool = True
-    tmpdir: Path | None = None
     compression: str | None = None
     base_image: str | None = None
+    copies: Path | None = None
+    site: Site = Site()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -223,7 +270,7 @@ class WrapContainerRequest:
     image: str
     wrapper_paths: tuple[str, ...]
     environ: Path | None = None
-    tmpdir: Path | None = None
+    site: Site = Site()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,8 +40,8 @@ from wrapper.models import (
 from wrapper.past import remove_old
 from wrapper.pip_build import Interpreter, PipBuild, find_interpreter
 from wrapper.prefix import install_path
-from wrapper.runtime import find_runtime
-from wrapper.squash import find_squasher
+from wrapper.runtime import Runtime, find_runtime
+from wrapper.squash import Squasher, find_squasher
 
 
 def new(request: NewRequest, console: Console) -> Result:
@@ -98,12 +98,12 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
             )
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
-    runtime = find_runtime(os.environ)
-    catalogue = read_catalogues(os.environ)
+    runtime = find_runtime(os.environ, request.site)
+    catalogue = read_catalogues(os.environ, request.site.base_images)
     with (
         prefix.parents(target),
         prefix.locked(target),
-        workspace.workspace(console, tmpdir=request.tmpdir) as space,
+        workspace.workspace(console, site=request.site) as space,
         Staging(target, generation=1, mode=prefix.directory_mode(target)) as staging,
         process.umask(0o022),
     ):
@@ -132,8 +132,9 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
             programs,
             variables,
             staging=staging,
-            inside=install_path(target),
+            inside=install_path(target, request.site),
             runtime=runtime,
+            site=request.site,
             log=space.log,
         )
         _publish(staging, console)
@@ -145,22 +146,22 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
     start = time.monotonic()
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
-    runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
+    runtime, squasher = _tools(request)
     mode = prefix.directory_mode(target)
     with (
         prefix.parents(target),
         prefix.locked(target),
-        workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space,
+        workspace.workspace(console, site=request.site, use_cache=request.use_cache) as space,
         Staging(target, generation=1, mode=mode) as staging,
         process.umask(0o022),  # for what programs write into the tree; deploy sets the modes
     ):
         prefix.check_new(target)  # again, now that nobody else builds there
-        tools = Tools(runtime=runtime, squasher=squasher, space=space, console=console)
+        tools = Tools(request.site, runtime, squasher, space, console)
         manifest = kind(
             request=request,
             wrapper_paths=request.wrapper_paths,
-            compression=request.compression or "default",
-            install_path=install_path(target),
+            compression=request.compression or request.site.compression,
+            install_path=install_path(target, request.site),
             base=find_base(request.base_image, tools, staging.directory),
             runtime=runtime,
             squasher=squasher,
@@ -178,6 +179,7 @@ def update(request: UpdateRequest, console: Console) -> Result:
 
     :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
     """
+    request = plans.with_channels(request)
     asked = inputs.read_inputs(request, console)
     conda = {"asked": asked if request.environment else None}
     return _update(
@@ -208,11 +210,12 @@ def _update(
     target = prefix.absolute_prefix(request.prefix)
     plans.require_kind(generations.current_generation(target).manifest, kind, target)
     prefix.check_update(target)
-    runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
+    inputs.require_something(request)
+    runtime, squasher = _tools(request)
     with contextlib.ExitStack() as stack:
         stack.enter_context(prefix.locked(target))
         space = stack.enter_context(
-            workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache)
+            workspace.workspace(console, site=request.site, use_cache=request.use_cache)
         )
         generations.repair(target)
         every = generations.generations(target)
@@ -228,7 +231,7 @@ def _update(
             )
             specific["system_site"] = old["system_site_packages"]
         specific["variables"] = inputs.merged_variables(request, specific["variables"], old)
-        tools = Tools(runtime=runtime, squasher=squasher, space=space, console=console)
+        tools = Tools(request.site, runtime, squasher, space, console)
         base = find_base(request.base_image, tools, staging.directory, previous)
         paths = [*old["options"]["wrapper_paths"], *request.wrapper_paths]
         manifest = kind(
@@ -255,3 +258,7 @@ def _publish(staging: Staging | NextGeneration, console: Console) -> None:
     with console.step("Switching to it"):
         process.ignore_signals()  # "interrupted" shall mean that nothing was changed
         staging.publish()
+
+
+def _tools(request: Request) -> tuple[Runtime, Squasher]:
+    return find_runtime(os.environ, request.site), find_squasher(os.environ, request.site)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +38,28 @@ def plan_new(request: NewRequest, console: Console) -> Plan:
     """Solve and say what would be installed; leaves nothing on disk."""
     asked = inputs.read_inputs(request, console)
     prefix.check_new(prefix.absolute_prefix(request.prefix))
-    with workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space:
+    with workspace.workspace(console, site=request.site, use_cache=request.use_cache) as space:
         return _plan(request, asked, space, console, None)
 
 
 def plan_update(request: UpdateRequest, console: Console) -> Plan:
     """Solve and say what would change; leaves nothing on disk."""
+    request = with_channels(request)
+    inputs.require_something(request)
     asked = inputs.read_inputs(request, console)
     target = prefix.absolute_prefix(request.prefix)
     previous = generations.current_generation(target)
     require_kind(previous.manifest, CondaBuild, target)
-    with workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space:
+    with workspace.workspace(console, site=request.site, use_cache=request.use_cache) as space:
         return _plan(request, asked, space, console, previous)
+
+
+def with_channels(request: UpdateRequest) -> UpdateRequest:
+    """The request with the channels that ``--channel`` named before, unless it names others."""
+    if request.channels:
+        return request
+    manifest = generations.current_generation(prefix.absolute_prefix(request.prefix)).manifest
+    return replace(request, channels=tuple(manifest.get("options", {}).get("channels", ())))
 
 
 def require_kind(manifest: Mapping[str, Any], kind: type[Build], target: Path) -> None:
@@ -69,8 +80,9 @@ def _plan(
 ) -> Plan:
     from wrapper import resolve
 
-    squasher = find_squasher(os.environ)
-    tools = Tools(runtime=find_runtime(os.environ), squasher=squasher, space=space, console=console)
+    runtime = find_runtime(os.environ, request.site)
+    squasher = find_squasher(os.environ, request.site)
+    tools = Tools(request.site, runtime, squasher, space, console)
     base = find_base(request.base_image, tools, space.scratch, previous)
     before: list[LockedPackage] = []
     if previous:
@@ -85,7 +97,7 @@ def _plan(
                 asked,
                 cache=space.cache,
                 base=base,
-                channels=request.channels,
+                site=request.site,
                 preferred=installed.conda_records(unpacked / inside) if previous else (),
             )
         packages = [*map(resolve.as_locked, resolution.records), *resolution.pip_locked]

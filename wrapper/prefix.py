@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wrapper.errors import BusyError, PrefixError, SpaceError, means_no_space
+from wrapper.models import Site
 from wrapper.process import process_exists, process_start
 
 # Inside a prefix whose parent directory is not ours to write to; elsewhere they are beside it.
@@ -53,7 +54,7 @@ def absolute_prefix(path: Path) -> Path:
     return prefix
 
 
-def install_path(target: Path) -> str:
+def install_path(target: Path, site: Site) -> str:
     """Where an installation's environment is inside the container.
 
     A directory of the root that exists on no host, because binds of the host's directories would
@@ -61,7 +62,7 @@ def install_path(target: Path) -> str:
     VS Code, Jupyter or a virtual environment stay true; different for two installations that are
     used together.
     """
-    return f"/containerize-{hashlib.sha256(os.fsencode(target)).hexdigest()[:10]}"
+    return f"{site.install_path}-{hashlib.sha256(os.fsencode(target)).hexdigest()[:10]}"
 
 
 def check_new(prefix: Path) -> None:

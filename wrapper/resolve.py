@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -31,8 +32,9 @@ from rattler.exceptions import (
 from rattler.package import BuildString
 
 from wrapper.background import run_async
+from wrapper.channels import mirrored
 from wrapper.errors import ChannelError, InputError, SolveError
-from wrapper.models import Base, EnvironmentSpec, LockedPackage, Resolution, public_url
+from wrapper.models import Base, EnvironmentSpec, LockedPackage, Resolution, Site, public_url
 
 _PLATFORMS: tuple[str, str] = ("linux-64", "noarch")
 _OFFLINE_HINT = "check the name, your network and proxy settings, or use a mirror with --channel"
@@ -43,23 +45,24 @@ def resolve(
     *,
     cache: Path,
     base: Base,
-    channels: Sequence[str] = (),
+    site: Site,
     preferred: Sequence[RepoDataRecord] = (),
 ) -> Resolution:
     """Find the packages of an environment.
 
     :param cache: directory for repodata, outside the container.
     :param base: what it stands on: its glibc counts.
-    :param channels: search these instead of the file's; paths start at the working directory.
+    :param site: whose mirrors are used.
     :param preferred: records to keep where the request allows it.
     :raises InputError: a spec cannot be parsed. :raises ChannelError: a channel cannot be read.
     :raises SolveError: there is no solution; ``detail`` holds the solver's whole explanation.
     """
     if spec.locked is not None:
         return _from_lock(spec)
-    specs = [_match_spec(text.text, spec.source, text.line) for text in spec.specs]
-    names = channels or (*spec.channels, *_channels_of(specs))
-    directory = Path.cwd() if channels else spec.directory.absolute()
+    specs = [_match_spec(_at_mirror(s.text, site), spec.source, s.line) for s in spec.specs]
+    directory = spec.directory.absolute()
+    names = [mirror for name in spec.channels for mirror in mirrored(name, site)]
+    names += _channels_of(specs)
     urls = tuple(dict.fromkeys(_channel_url(name, directory) for name in names))
     gateway = Gateway(cache_dir=cache / "repodata")
     try:
@@ -75,12 +78,7 @@ def resolve(
             )
         )
     except SolverError as error:
-        raise SolveError(
-            "the packages cannot be installed together",
-            where=spec.source,
-            hint="loosen a version, remove a package, or add the channel that has it",
-            detail=str(error),
-        ) from None
+        raise _explained(str(error), spec, specs, urls, gateway) from None
     except GatewayError as error:
         raise ChannelError(
             "a channel cannot be read",
@@ -89,6 +87,44 @@ def resolve(
             detail=public_url(_with_causes(error)),
         ) from None
     return Resolution(records=tuple(records), channels=urls)
+
+
+def _explained(
+    reason: str,
+    spec: EnvironmentSpec,
+    specs: Sequence[MatchSpec],
+    urls: Sequence[str],
+    gateway: Gateway,
+) -> SolveError:
+    """The error for a solver's ``reason``: a name that no channel has is most often mistyped."""
+    sources, platforms = [Channel(url) for url in urls], list(_PLATFORMS)
+    known = {
+        name.normalized
+        for name in run_async(gateway.names(sources, platforms)).names  # type: ignore[arg-type]
+    }
+    for text, match in zip(spec.specs, specs, strict=True):
+        name = match.name.normalized if match.name else ""
+        if name and name not in known and not name.startswith("__"):
+            near = difflib.get_close_matches(name, known, 3)
+            question = f"did you mean {' or '.join(near)}? Else " if near else ""
+            return SolveError(
+                f"no channel has a package '{name}'",
+                where=f"{spec.source}, line {text.line}",
+                hint=f"{question}add the channel that has it",
+                detail=reason,
+            )
+    return SolveError(
+        "the packages cannot be installed together",
+        where=spec.source,
+        hint="loosen a version, remove a package, or add the channel that has it",
+        detail=reason,
+    )
+
+
+def _at_mirror(text: str, site: Site) -> str:
+    """A spec with ``CHANNEL::`` in front, the channel's mirror in its place."""
+    channel, mark, rest = text.partition("::")
+    return f"{mirrored(channel.strip(), site)[0]}::{rest}" if mark else text
 
 
 def virtual_packages(base: Base) -> list[GenericVirtualPackage]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from wrapper import process
 from wrapper.errors import ToolError
+from wrapper.models import Site
 
 RUNTIME_VARIABLE = "CONTAINERIZE_RUNTIME"
 _NAMES = ("singularity", "apptainer")
@@ -79,12 +80,12 @@ def runtime_places(
     }
 
 
-def find_runtime(environ: Mapping[str, str]) -> Runtime:
-    """The runtime to use: the one named in ``CONTAINERIZE_RUNTIME``, else the first on PATH.
+def find_runtime(environ: Mapping[str, str], site: Site) -> Runtime:
+    """The runtime to use: the one that is set, else the first on PATH.
 
     :raises ToolError: there is none, or it is too old.
     """
-    named = environ.get(RUNTIME_VARIABLE)
+    named = site.runtime
     candidates = [named] if named else list(_NAMES)
     for candidate in candidates:
         found = shutil.which(candidate, path=environ.get("PATH"))
@@ -93,7 +94,7 @@ def find_runtime(environ: Mapping[str, str]) -> Runtime:
     if named:
         raise ToolError(
             f"the container runtime '{named}' is not a program",
-            where=RUNTIME_VARIABLE,
+            where=site.origins.get("runtime"),
             hint="unset it, or set it to the path of singularity or apptainer",
         )
     raise ToolError("neither singularity nor apptainer is on PATH", hint=_INSTALL_HINT)
@@ -147,6 +148,13 @@ def image_binds(needed: Sequence[Path], root: Path = Path("/")) -> list[str]:
         if f"/{path.parts[1]}" not in binds and not re.search(r"[:,\\\n]", str(path)):
             binds.append(str(path))
     return binds
+
+
+def more_binds(binds: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """The site's and the user's own, as in a shim; one of the site's without source is left out."""
+    users = environ.get("CW_EXTRA_BIND_MOUNTS", "").split(",")
+    existing = [bind for bind in binds if os.path.exists(bind.partition(":")[0])]  # noqa: PTH110
+    return [*existing, *filter(None, users)]
 
 
 def home_of(environ: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from wrapper.models import Activation
+from wrapper.models import Activation, Site
 from wrapper.runtime import EXEC_FLAGS
 
 DEBUG_NAMES = ("_debug_exec", "_debug_shell")
@@ -62,6 +62,8 @@ def environment_file(
     install_path: str,
     links: Sequence[str],
     activation: Activation,
+    variables: Mapping[str, str],
+    site: Site,
     required_program: str = "",
     mask: str = "",
     image: str = "",
@@ -72,6 +74,8 @@ def environment_file(
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
     :param links: the skeleton's top-level symlinks, paths inside the container.
+    :param variables: set also where activation is switched off (``CW_NO_CONDA_ACTIVATE``).
+    :param site: whose binds the container gets, or does without.
     :param required_program: of the host, without which nothing works.
     :param mask: a path of the host over which the image's environment lies inside.
     :param image: another image to start than the generation's own: it has a system of its own,
@@ -87,6 +91,9 @@ def environment_file(
     scalars["image_mark"] = _without_zeros(mark)
     arrays = {
         "links": links,
+        "site_binds": site.binds,
+        "excluded": site.exclude_binds,
+        "always": _pairs(variables),
         "assign": _pairs(activation.assign),
         "prepends": _pairs(activation.prepend),
         "defaults": [

@@ -125,7 +125,7 @@ class SifBuild(Build):
 
         programs = len(self.programs())
         managed.put_notice(self.tree, self.advice())
-        size = tree.settle(self.space.image)
+        size = tree.settle(self.space.image, fix=self.request.site.fix_permissions)
         inputs = write_inputs(self.staging.directory, packages, self.request.files)
         tree.settle(self.staging.directory)
         layer = self._unpacked_base() if self.flatten else self.space.image

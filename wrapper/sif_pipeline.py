@@ -66,17 +66,20 @@ def build_sif(request: SifRequest, console: Console) -> Result:
     request = replace(request, prefix=target)
     os_packages.check_names(request.os_packages)
     inputs.read_inputs(request, console)
-    runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
+    runtime, squasher = (
+        find_runtime(os.environ, request.site),
+        find_squasher(os.environ, request.site),
+    )
     if request.os_packages:
         os_packages.require_builder(runtime, os.environ)
     ownership = sif_output.Ownership.of(target)
     with (
         prefix.locked(target),
-        workspace.workspace(console, tmpdir=request.tmpdir, use_cache=request.use_cache) as space,
+        workspace.workspace(console, site=request.site, use_cache=request.use_cache) as space,
         sif_output.drafted(target) as draft,
         process.umask(0o022),
     ):
-        tools = Tools(runtime=runtime, squasher=squasher, space=space, console=console)
+        tools = Tools(request.site, runtime, squasher, space, console)
         ground = _updated_ground(target, tools) if request.update else _new_ground(request, tools)
         flatten = _flatten(request, ground)
         if not flatten:
@@ -221,7 +224,8 @@ def _build(request: SifRequest, ground: _Ground, output: SifOutput, tools: Tools
     return kind(
         request=request,
         wrapper_paths=(),
-        compression=request.compression or (old["options"]["compression"] if old else "default"),
+        compression=request.compression
+        or (old["options"]["compression"] if old else request.site.compression),
         install_path=INSTALL_PATH,
         base=ground.base,
         bottom=ground.bottom,

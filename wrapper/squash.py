@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wrapper import process
 from wrapper.console import Advance, Console
 from wrapper.errors import SpaceError, ToolError, means_no_space
+from wrapper.models import Site
 from wrapper.process import ToolFailed
 
 # Measured on numpy + scipy (300 MB, 7,889 files, 2 cores): gzip, mksquashfs's own default, takes
@@ -32,10 +33,15 @@ _MEMORY = "256M"
 
 @dataclass(frozen=True, kw_only=True)
 class Squasher:
-    """mksquashfs on this host: its path and version (major, minor)."""
+    """mksquashfs on this host: its path and version (major, minor).
+
+    :ivar options: words of its own, over those of the compression. :ivar processors: at most.
+    """
 
     path: Path
     version: tuple[int, int]
+    options: tuple[str, ...] = ()
+    processors: int = field(default_factory=process.processors)
 
     @property
     def unsquashfs(self) -> Path:
@@ -61,11 +67,9 @@ class Squasher:
             str(self.path),
             str(root),
             str(image),
-            *COMPRESSIONS[compression],
+            *self._words(compression),
             *("-noappend", "-no-xattrs", "-all-root", "-quiet"),
             *("-mkfs-time", IMAGE_TIME, "-all-time", IMAGE_TIME),
-            # mksquashfs would take a quarter of the node's memory for its queues.
-            *("-processors", str(process.processors()), "-mem", _MEMORY),
             "-percentage" if self.version >= _PERCENTAGE_SINCE else "-no-progress",
         ]
 
@@ -82,6 +86,15 @@ class Squasher:
         except ToolFailed as error:
             image.unlink(missing_ok=True)
             raise _explained(error, image) from None
+
+    def _words(self, compression: str) -> list[str]:
+        """Options with a value, each once: it takes none twice."""
+        # mksquashfs would take a quarter of the node's memory for its queues.
+        chosen = {"-processors": str(self.processors), "-mem": _MEMORY}
+        given = dict(zip(self.options[::2], self.options[1::2], strict=True))
+        words = () if "-comp" in given else COMPRESSIONS[compression]
+        chosen |= {**dict(zip(words[::2], words[1::2], strict=True)), **given}
+        return [word for pair in chosen.items() for word in pair]
 
     def unsquash(
         self,
@@ -102,7 +115,7 @@ class Squasher:
         :raises ToolError: unsquashfs is missing or fails, :raises SpaceError: for want of room.
         """
         argv = [str(self.unsquashfs), "-no-progress", "-no-xattrs", "-quiet"]
-        argv += ["-processors", str(process.processors()), "-d", str(target)]
+        argv += ["-processors", str(self.processors), "-d", str(target)]
         argv += ["-offset", str(offset)] if offset else []
         argv += ["-force"] if over else []
         try:
@@ -126,7 +139,7 @@ def _explained(error: ToolFailed, place: Path) -> SpaceError | ToolFailed:
     return error
 
 
-def find_squasher(environ: Mapping[str, str]) -> Squasher:
+def find_squasher(environ: Mapping[str, str], site: Site) -> Squasher:
     """mksquashfs on PATH or in ``/usr/sbin``, where some distributions keep it.
 
     :raises ToolError: there is none, or it is too old.
@@ -150,4 +163,9 @@ def find_squasher(environ: Mapping[str, str]) -> Squasher:
             where=path,
             hint="install squashfs-tools >= 4.4",
         )
-    return Squasher(path=path, version=version)
+    return Squasher(
+        path=path,
+        version=version,
+        options=site.squashfs_options,
+        processors=min(process.processors(), site.processors),
+    )

@@ -15,12 +15,13 @@ from wrapper.models import TreeSize
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.+@%=\[][A-Za-z0-9_.+@%=:,~\[\]-]*")
 
 
-def settle(root: Path) -> TreeSize:
+def settle(root: Path, *, fix: bool = True) -> TreeSize:
     """Make ``root`` and all below it readable for all and writable for none but the owner.
 
     The image is read-only and owned by root in the end: who may use it is decided by the
     permissions of the image file.
 
+    :param fix: false leaves the modes as they are, and only measures.
     :returns: number of files, directories and links below it, and bytes of the files.
     """
     root.chmod(0o755)
@@ -32,7 +33,7 @@ def settle(root: Path) -> TreeSize:
             files += 1
             if stat.S_ISLNK(status.st_mode):
                 continue
-            mode = _settled(status.st_mode)
+            mode = _settled(status.st_mode) if fix else stat.S_IMODE(status.st_mode)
             if mode != stat.S_IMODE(status.st_mode):
                 os.chmod(path, mode)  # noqa: PTH101
             if stat.S_ISREG(status.st_mode):

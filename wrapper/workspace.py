@@ -11,17 +11,16 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper import process
 from wrapper.console import Console
 from wrapper.errors import InputError, Interrupted, SpaceError
+from wrapper.models import Site
 
-CACHE_VARIABLE = "CONTAINERIZE_CACHE_DIR"
 TMPDIR_VARIABLE = "CW_BUILD_TMPDIR"
-KEEP_VARIABLE = "CW_DEBUG_KEEP_FILES"
 _NAME = "containerize-"
 _OWNER = "owner.json"
 _REMOVE_SECONDS = 5.0
@@ -64,13 +63,12 @@ class Workspace:
         return self.root / "tmp"
 
 
-def parent_directory(tmpdir: Path | None, environ: Mapping[str, str]) -> Path:
-    """Where build directories go: ``--tmpdir``, ``CW_BUILD_TMPDIR``, ``TMPDIR``, ``/tmp``.
+def parent_directory(site: Site) -> Path:
+    """Where build directories go.
 
     :raises InputError: it is no directory that we can write to.
     """
-    named = tmpdir or environ.get(TMPDIR_VARIABLE) or environ.get("TMPDIR") or "/tmp"
-    parent = Path(named).absolute()
+    parent = site.tmpdir.absolute()
     check_bindable(parent, "the directory for temporary files")
     if not (os.path.isdir(parent) and os.access(parent, os.W_OK | os.X_OK)):  # noqa: PTH112
         raise InputError(
@@ -95,29 +93,19 @@ def check_bindable(path: Path, what: str) -> None:
 def workspace(
     console: Console,
     *,
-    tmpdir: Path | None = None,
+    site: Site,
     use_cache: bool = True,
-    environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Workspace]:
     """A build directory for the ``with`` block.
 
     Removed when the block ends; after a failure its ``build.log`` stays, and everything stays
-    where ``CW_DEBUG_KEEP_FILES`` is set.
+    where the files are to be kept.
     """
-    parent = parent_directory(tmpdir, environ)
-    try:
-        root = Path(tempfile.mkdtemp(prefix=_NAME, dir=parent))
-        (root / _OWNER).write_text(json.dumps(_identity()))
-    except OSError as error:
-        raise SpaceError(
-            f"cannot make a build directory: {error.strerror}", where=parent, hint="use --tmpdir"
-        ) from None
-    named_cache = environ.get(CACHE_VARIABLE) if use_cache else None
-    _remove_abandoned(parent)
-    space = Workspace(
-        root=root, cache=Path(named_cache).absolute() if named_cache else root / "cache"
-    )
-    keep = bool(environ.get(KEEP_VARIABLE))
+    root = private_directory(site)
+    _remove_abandoned(root.parent)
+    cache = site.cache if use_cache else None
+    space = Workspace(root=root, cache=cache.absolute() if cache else root / "cache")
+    keep = site.keep_files
     try:
         space.image.mkdir()
         space.scratch.mkdir()
@@ -132,6 +120,22 @@ def workspace(
     else:
         console.log_path = None
         _finish(console, space, keep_all=keep, keep_log=False)
+
+
+def private_directory(site: Site) -> Path:
+    """A new directory for temporary files, marked as ours: who is killed leaves it to the next.
+
+    :raises SpaceError: it cannot be made.
+    """
+    parent = parent_directory(site)
+    try:
+        root = Path(tempfile.mkdtemp(prefix=_NAME, dir=parent))
+        (root / _OWNER).write_text(json.dumps(_identity()))
+    except OSError as error:
+        raise SpaceError(
+            f"cannot make a build directory: {error.strerror}", where=parent, hint="use --tmpdir"
+        ) from None
+    return root
 
 
 def _finish(console: Console, space: Workspace, *, keep_all: bool, keep_log: bool) -> None:

@@ -232,7 +232,7 @@ def test_two_updates_at_once(base: Installation) -> None:
     for line in first.stderr:
         if "begin: Running the post-install" in line:
             break
-    second = account.run(CONDA, "update", base.prefix)
+    second = account.run(CONDA, "update", base.prefix, "--compression", "fast")
     assert second.returncode == ExitCode.BUSY
     assert f"process {first.pid} on {socket.gethostname()}, since 20" in second.stderr
     first.communicate(timeout=60)

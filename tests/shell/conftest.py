@@ -16,7 +16,7 @@ import pytest
 
 from wrapper import shims
 from wrapper.deploy import Staging
-from wrapper.models import Activation
+from wrapper.models import Activation, Site
 from wrapper.workspace import remove_tree
 
 NOWHERE = "/containerize-nowhere"
@@ -175,6 +175,8 @@ def write_environment(
     install_path: str = NOWHERE,
     links: Sequence[str] = (),
     activation: Activation | None = None,
+    variables: Mapping[str, str] | None = None,
+    site: Site | None = None,
     **facts: str,
 ) -> None:
     """The file ``env`` of a generation, as a build writes it."""
@@ -183,6 +185,8 @@ def write_environment(
         install_path=install_path,
         links=links,
         activation=activation or Activation(),
+        variables=variables or {},
+        site=site or Site(),
         **facts,
     )
     path = prefix / ".generations" / str(generation) / "env"

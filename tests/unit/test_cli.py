@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,7 +29,7 @@ from wrapper.errors import (
     SpaceError,
     ToolError,
 )
-from wrapper.models import NewRequest
+from wrapper.models import NewRequest, Site
 from wrapper.models import Result as Built
 
 INSTALLED: list[click.Command] = [getattr(cli, name) for name in cli.__all__]
@@ -115,6 +116,7 @@ def test_the_version_is_told(program: click.Command) -> None:
         ["new"],
         ["new", "env.yml"],
         ["new", "--prefix", "x"],
+        ["advanced"],
         ["new", "--prefix", "x", "a", "b"],
         ["new", "--prefix", "x", "a", "--compression", "best"],
         ["new", "--prefix", "x", "a", "--no-such-option"],
@@ -155,12 +157,22 @@ MANIFEST = {
 
 
 @pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> list[NewRequest]:
+def sites(monkeypatch: pytest.MonkeyPatch) -> list[Site]:
+    """The configuration of each request; none comes from outside."""
+    for name in ("CW_GLOBAL_YAML", "CW_BUILD_TMPDIR", "CONTAINERIZE_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CONTAINERIZE_SITE", "")
+    return []
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch, sites: list[Site]) -> list[NewRequest]:
     """What ``new`` was asked for; it succeeds."""
     seen: list[NewRequest] = []
 
     def new(request: NewRequest, _console: object) -> Built:
-        seen.append(request)
+        sites.append(request.site)
+        seen.append(replace(request, site=Site()))
         return Built(prefix=request.prefix, manifest=MANIFEST, seconds=1.25)
 
     monkeypatch.setattr(pipeline, "new", new)
@@ -175,7 +187,7 @@ def test_a_plain_call(requests: list[NewRequest]) -> None:
     assert "10 files, 2.0 kB -> one image of 1.0 kB, 3 programs in /p/bin" in result.stderr
 
 
-def test_every_option_reaches_the_request(requests: list[NewRequest]) -> None:
+def test_every_option_reaches_the_request(requests: list[NewRequest], sites: list[Site]) -> None:
     invoke(
         conda_containerize,
         *("new", "--prefix", "/p", "env.yml", "-r", "a.txt", "--requirement", "b.txt"),
@@ -194,10 +206,10 @@ def test_every_option_reaches_the_request(requests: list[NewRequest]) -> None:
             wrapper_paths=("libexec", "tools/x", "more"),
             channels=("one", "two"),
             use_cache=False,
-            tmpdir=Path("/t"),
             compression="small",
         )
     ]
+    assert (sites[0].tmpdir, sites[0].compression) == (Path("/t"), "small")
 
 
 @pytest.mark.parametrize("options", [["--mamba"], ["--uv"], ["--mamba", "--uv"]])

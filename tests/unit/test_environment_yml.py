@@ -56,15 +56,18 @@ def test_everything_that_an_environment_can_say() -> None:
     )
 
 
-@pytest.mark.parametrize("channels", ["", "channels:\n", "channels: []\n"])
-def test_without_channels_conda_forge_is_used_and_said(channels: str) -> None:
-    spec = parse(f"{channels}dependencies: [python]\n")
-    assert spec.channels == ("conda-forge",)
-    assert spec.notes == ("no channels in my env.yml: using conda-forge",)
+def test_nodefaults_is_no_channel() -> None:
+    assert parse("channels: [nodefaults, x]\ndependencies: [python]\n").channels == ("x",)
 
 
-def test_nodefaults_alone_is_no_channel() -> None:
-    assert parse("channels: [nodefaults]\ndependencies: [python]\n").channels == ("conda-forge",)
+def test_a_mistyped_key_is_recognised() -> None:
+    with pytest.raises(InputError, match="no 'dependencies:', but 'dependecies:'") as caught:
+        parse("channels: [x]\ndependecies:\n  - python\n")
+    assert caught.value.where == f"{PATH}, line 2, column 1"
+    spec = parse("chanels: [x]\ndependencies: [python]\n")
+    assert spec.warnings == (
+        f"{PATH}:1: unknown key 'chanels' is ignored; did you mean 'channels'?",
+    )
 
 
 def test_unknown_keys_are_named_with_the_line_of_the_key() -> None:

@@ -23,10 +23,11 @@ STEPS = {
 }
 LAYERS: list[set[str]] = [
     {"errors", "models", "background", "bundled", "memo", "rocm"},
-    {"console", "toml"},
+    {"console", "toml", "yaml_nodes"},
     {"process", "spec", "manifest", "installed", "catalogue", "sif", "sif_content", "systems"},
-    {"image_format", "definition", "tykky_prefix"},
-    {"workspace", "prefix", "runtime", "changes", "host_program", "debian"},
+    {"site_keys", "image_format", "definition", "tykky_prefix"},
+    {"site"},
+    {"workspace", "prefix", "runtime", "changes", "channels", "host_program", "debian"},
     {"images", "image_tree"},
     {"image_software"},
     {"image_facts"},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wrapper import shims
-from wrapper.models import Activation, Guarded
+from wrapper.models import Activation, Guarded, Site
 from wrapper.runtime import EXEC_FLAGS
 
 HOSTILE = [
@@ -117,12 +117,14 @@ def env_file(**changes: object) -> str:
         "install_path": "/containerize-1",
         "links": (),
         "activation": Activation(),
+        "variables": {},
+        "site": Site(),
     }
     return shims.environment_file(**{**values, **changes})  # type: ignore[arg-type]
 
 
 NAMES = ["generation", "install_path", "links", "assign", "prepends", "defaults", "unsets"]
-NAMES += ["scripts", "required_program", "mask", "image"]
+NAMES += ["scripts", "site_binds", "excluded", "always", "required_program", "mask", "image"]
 
 
 def variables(text: str) -> Mapping[str, list[str]]:
@@ -134,8 +136,8 @@ def test_an_environment_file_without_anything() -> None:
     assert variables(env_file()) == {
         "generation": ["7"],
         "install_path": ["/containerize-1"],
-        **{name: [] for name in NAMES[2:8]},
-        **{name: [""] for name in NAMES[8:]},
+        **{name: [] for name in NAMES[2:11]},
+        **{name: [""] for name in NAMES[11:]},
     }
 
 

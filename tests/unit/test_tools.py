@@ -10,9 +10,19 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Program
+from wrapper import runtime, site, squash
 from wrapper.errors import ToolError
-from wrapper.runtime import Runtime, find_runtime, home_of, host_binds
-from wrapper.squash import find_squasher
+from wrapper.models import Site
+from wrapper.runtime import Runtime, home_of, host_binds
+from wrapper.squash import Squasher
+
+
+def find_runtime(environ: dict[str, str]) -> Runtime:
+    return runtime.find_runtime(environ, site.load(environ))
+
+
+def find_squasher(environ: dict[str, str]) -> Squasher:
+    return squash.find_squasher(environ, Site())
 
 
 def environ(program: Path, **more: str) -> dict[str, str]:

@@ -17,23 +17,14 @@ from tests.unit.conftest import names, without_powers
 from wrapper import workspace as module
 from wrapper.console import Console
 from wrapper.errors import ContainerizeError, InputError, Interrupted, SpaceError
+from wrapper.models import Site
 from wrapper.workspace import parent_directory, remove_tree, require_space, workspace
 
 
 # -- where ---------------------------------------------------------------------------------------
-def test_the_place_is_the_most_special_that_is_named(tmp_path: Path) -> None:
-    for name in ("option", "variable", "tmpdir"):
-        (tmp_path / name).mkdir()
-    environ = {"CW_BUILD_TMPDIR": f"{tmp_path}/variable", "TMPDIR": f"{tmp_path}/tmpdir"}
-    assert parent_directory(tmp_path / "option", environ) == tmp_path / "option"
-    assert parent_directory(None, environ) == tmp_path / "variable"
-    assert parent_directory(None, {**environ, "CW_BUILD_TMPDIR": ""}) == tmp_path / "tmpdir"
-    assert parent_directory(None, {}) == Path("/tmp")
-
-
 def test_a_relative_place_begins_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert parent_directory(Path(), {}) == tmp_path
+    assert parent_directory(Site(tmpdir=Path())) == tmp_path
 
 
 @pytest.mark.parametrize("name", ["missing", "file", "closed"])
@@ -42,14 +33,14 @@ def test_a_place_that_cannot_be_used(open_place: Path, name: str) -> None:
     (open_place / "closed").mkdir()
     (open_place / "closed").chmod(0o555)
     with without_powers(), pytest.raises(InputError, match="temporary files") as caught:
-        parent_directory(open_place / name, {})
+        parent_directory(Site(tmpdir=open_place / name))
     assert caught.value.where == str(open_place / name)
     assert "--tmpdir" in caught.value.hint
 
 
 # -- life ----------------------------------------------------------------------------------------
 def test_a_build_directory_is_private_and_goes(console: Console, tmp_path: Path) -> None:
-    with workspace(console, tmpdir=tmp_path, environ={}) as space:
+    with workspace(console, site=Site(tmpdir=tmp_path)) as space:
         assert space.root.parent == tmp_path
         assert space.root.stat().st_mode & 0o777 == 0o700
         assert space.image.is_dir() and space.scratch.is_dir()
@@ -63,7 +54,7 @@ def test_a_build_directory_is_private_and_goes(console: Console, tmp_path: Path)
 def test_of_a_failure_the_log_stays(console: Console, tmp_path: Path) -> None:
     with (
         pytest.raises(ContainerizeError),
-        workspace(console, tmpdir=tmp_path, environ={}) as space,
+        workspace(console, site=Site(tmpdir=tmp_path)) as space,
     ):
         (space.image / "big").touch()
         raise InputError("x")
@@ -72,13 +63,13 @@ def test_of_a_failure_the_log_stays(console: Console, tmp_path: Path) -> None:
 
 
 def test_of_a_bug_the_log_stays(console: Console, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="x"), workspace(console, tmpdir=tmp_path, environ={}):
+    with pytest.raises(ValueError, match="x"), workspace(console, site=Site(tmpdir=tmp_path)):
         raise ValueError("x")
     assert console.log_path and console.log_path.exists()
 
 
 def test_of_an_interruption_nothing_stays(console: Console, tmp_path: Path) -> None:
-    with pytest.raises(Interrupted), workspace(console, tmpdir=tmp_path, environ={}):
+    with pytest.raises(Interrupted), workspace(console, site=Site(tmpdir=tmp_path)):
         raise Interrupted(15)
     assert names(tmp_path) == set()
     assert console.log_path is None
@@ -86,10 +77,10 @@ def test_of_an_interruption_nothing_stays(console: Console, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("error", [None, InputError("x"), ValueError("x")])
 def test_all_can_be_kept(console: Console, tmp_path: Path, error: Exception | None) -> None:
-    environ = {"CW_DEBUG_KEEP_FILES": "1"}
+    site = Site(tmpdir=tmp_path, keep_files=True)
     with (
         contextlib.suppress(InputError, ValueError),
-        workspace(console, tmpdir=tmp_path, environ=environ) as space,
+        workspace(console, site=site) as space,
     ):
         (space.image / "file").touch()
         if error:
@@ -99,11 +90,11 @@ def test_all_can_be_kept(console: Console, tmp_path: Path, error: Exception | No
 
 
 def test_a_named_cache_is_used_and_stays(console: Console, tmp_path: Path) -> None:
-    environ = {"CONTAINERIZE_CACHE_DIR": f"{tmp_path}/cache"}
+    site = Site(tmpdir=tmp_path, cache=tmp_path / "cache")
     (tmp_path / "cache").mkdir()
-    with workspace(console, tmpdir=tmp_path, environ=environ) as space:
+    with workspace(console, site=site) as space:
         assert space.cache == tmp_path / "cache"
-    with workspace(console, tmpdir=tmp_path, environ=environ, use_cache=False) as space:
+    with workspace(console, site=site, use_cache=False) as space:
         assert space.cache.is_relative_to(space.root)
     assert names(tmp_path) == {"cache"}
 
@@ -117,7 +108,7 @@ def test_a_place_that_is_full(
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with (
         pytest.raises(SpaceError, match="build directory: No space left on device"),
-        workspace(console, tmpdir=tmp_path, environ={}),
+        workspace(console, site=Site(tmpdir=tmp_path)),
     ):
         pass
 
@@ -138,7 +129,7 @@ def owner(**changes: object) -> dict[str, object]:
 
 
 def build_in(console: Console, parent: Path) -> None:
-    with workspace(console, tmpdir=parent, environ={}):
+    with workspace(console, site=Site(tmpdir=parent)):
         pass
 
 
@@ -168,8 +159,8 @@ def test_what_may_be_anothers_stays(console: Console, tmp_path: Path, left: Any,
 
 
 def test_what_was_kept_stays_kept(console: Console, tmp_path: Path) -> None:
-    environ = {"CW_DEBUG_KEEP_FILES": "1"}
-    with workspace(console, tmpdir=tmp_path, environ=environ) as space:
+    site = Site(tmpdir=tmp_path, keep_files=True)
+    with workspace(console, site=site) as space:
         pass
     assert not (space.root / "owner.json").exists()
 

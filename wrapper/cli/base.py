@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wrapper.cli.common import CONTEXT, common_options, run_command
-from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply
+from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply, configured
 from wrapper.console import Console
+
+if TYPE_CHECKING:
+    from wrapper.catalogue import Entry
+    from wrapper.models import Site
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 _NAME = click.argument("name", metavar="NAME")
@@ -32,12 +36,12 @@ def base() -> None:
 def list_bases(as_json: bool, verbosity: int, debug: bool) -> None:
     """List base images: name, whether it is there, what is in it and what it is for."""
 
-    def work(_console: Console) -> None:
+    def work(console: Console) -> None:
         from wrapper import base_commands
-        from wrapper.catalogue import read_catalogues
         from wrapper.cli import base_report
 
-        rows = base_commands.listing(read_catalogues(os.environ), _cache())
+        settings, catalogue = _configured(console, verbosity)
+        rows = base_commands.listing(catalogue, settings.cache)
         click.echo(base_report.list_json(rows) if as_json else base_report.list_table(rows))
 
     run_command(work, verbosity=verbosity, debug=debug)
@@ -53,10 +57,10 @@ def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
 
     def work(console: Console) -> None:
         from wrapper import base_commands
-        from wrapper.catalogue import read_catalogues
         from wrapper.cli import base_report
 
-        found = base_commands.show(name, read_catalogues(os.environ), console)
+        settings, catalogue = _configured(console, verbosity)
+        found = base_commands.show(name, catalogue, settings, console)
         data = base_report.show_data(*found)
         click.echo(json.dumps(data, indent=1) if as_json else base_report.show_text(data))
 
@@ -97,16 +101,14 @@ def build_base(**options: Any) -> None:
       containerize base build rocm --output rocm.sif
     """
     verbosity, debug = options.pop("verbosity"), options.pop("debug")
-    options["compression"] = options["compression"] or "default"
+    named = {name: options.pop(name) for name in ("tmpdir", "compression")}
 
     def work(console: Console) -> None:
         from wrapper import base_commands
-        from wrapper.catalogue import read_catalogues
         from wrapper.console import human_size
 
-        image = base_commands.build(
-            options.pop("name"), read_catalogues(os.environ), console, **options
-        )
+        settings, catalogue = _configured(console, verbosity, **named)
+        image = base_commands.build(options.pop("name"), catalogue, settings, console, **options)
         console.info(f"{image.path}: {human_size(image.size)}, {image.digest}")
 
     run_command(work, verbosity=verbosity, debug=debug)
@@ -122,16 +124,21 @@ def check_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
 
     def work(console: Console) -> None:
         from wrapper import base_commands
-        from wrapper.catalogue import read_catalogues
         from wrapper.cli import base_report
 
-        checks = base_commands.check(name, read_catalogues(os.environ), console)
+        settings, catalogue = _configured(console, verbosity)
+        checks = base_commands.check(name, catalogue, settings, console)
         click.echo(base_report.check_json(checks) if as_json else base_report.check_text(checks))
         base_commands.require_good(name, checks)
 
     run_command(work, verbosity=verbosity, debug=debug)
 
 
-def _cache() -> Path | None:
-    named = os.environ.get("CONTAINERIZE_CACHE_DIR")
-    return Path(named) if named else None
+def _configured(
+    console: Console, verbosity: int, **options: Any
+) -> tuple[Site, Mapping[str, Entry]]:
+    """All configuration, and the base images that it names."""
+    from wrapper.catalogue import read_catalogues
+
+    settings = configured(console, verbosity, **options)
+    return settings, read_catalogues(os.environ, settings.base_images)

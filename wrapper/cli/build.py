@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from wrapper.cli.common import CONTEXT, common_options, run_command
-from wrapper.cli.options import COMPRESSION, ENVIRON, FILE, TMPDIR, Decorator, apply
+from wrapper.cli.options import COMPRESSION, ENVIRON, FILE, TMPDIR, Decorator, apply, configured
 from wrapper.console import Console
 
 _BASE: list[Decorator] = [
@@ -141,10 +141,15 @@ def build(**options: Any) -> None:
         from wrapper.cli import report
         from wrapper.systems import base_of, find_systems
 
+        named = {name: options.get(name) for name in ("tmpdir", "compression")}
+        settings = configured(console, verbosity, **named)
+        del options["tmpdir"]
+        if "compression" in settings.chosen:
+            options["compression"] = settings.compression
         system = options.pop("system")
         if system:
             options["base_image"] = base_of(system, find_systems(os.environ))
-        request = models.SifRequest(**options)
+        request = models.SifRequest(**options, site=settings)
         if log_to_file:
             console.copy_log(Path(time.strftime("containerize_build_%Y%m%d_%H%M%S.log")))
         result = sif_pipeline.build_sif(request, console)

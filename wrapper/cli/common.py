@@ -38,6 +38,8 @@ def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool)
     try:
         work(console)
         code = 0
+    except click.ClickException:
+        raise
     except ContainerizeError as error:
         code = _report(console, error, debug=debug)
     except Interrupted as interrupted:

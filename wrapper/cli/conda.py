@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from wrapper.cli.common import CONTEXT, run_command
-from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply, request_fields
+from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply, request_fields, require
 from wrapper.console import Console
 
 _CONDA: list[Decorator] = [
@@ -18,7 +18,7 @@ _CONDA: list[Decorator] = [
         type=FILE,
         multiple=True,
         metavar="FILE",
-        help="Also install the packages of this pip requirements file.",
+        help="Also install the packages of this pip requirements file; repeatable.",
     ),
     click.option(
         "-c",
@@ -26,7 +26,8 @@ _CONDA: list[Decorator] = [
         "channels",
         multiple=True,
         metavar="URL",
-        help="Search this channel (a name, URL or path) instead of those in ENVFILE; repeatable.",
+        help="Search this channel (a name, URL or path) instead of those of ENV_FILE; an update "
+        "does so too. Repeatable.",
     ),
     click.option("--dry-run", is_flag=True, help="Solve, print what would be done, and stop."),
     click.option("--mamba", is_flag=True, help="Accepted as Tykky's; changes nothing."),
@@ -77,26 +78,50 @@ def update(**options: Any) -> None:
     _build(options, new=False)
 
 
-def _build(options: dict[str, Any], *, new: bool) -> None:
-    """Run ``new`` or ``update`` of the pipeline on the command line's options."""
+@conda_containerize.command("advanced")
+@click.argument("tool_file", type=FILE, metavar="YAML")
+@apply(*BUILD)
+def advanced(**options: Any) -> None:
+    """Build what a file in Tykky's format says.
+
+    Its keys are listed in docs/tykky.md: mode (conda or conda_modify), env_file,
+    requirements_file, installation_prefix, pre_install, post_install, extra_envs, wrapper_paths.
+    """
+    _build({**options, "mamba": False, "uv": False, "dry_run": False}, new=None)
+
+
+def _build(options: dict[str, Any], *, new: bool | None) -> None:
+    """Run ``new`` or ``update`` of the pipeline; ``None``: which of them, the tool's file says."""
     if options.pop("mamba") | options.pop("uv"):
         click.echo("[ INFO ] --mamba and --uv change nothing: both are always in use", err=True)
     dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
-    verbosity, debug = options.pop("verbosity"), options.pop("debug")
-    fields = {**request_fields(options), **options}
+    tool_file = options.pop("tool_file", None)
 
     def work(console: Console) -> None:
-        from wrapper import models, pipeline, plans
+        from wrapper import inputs, models, pipeline, plans
         from wrapper.cli import report
+        from wrapper.errors import InputError
 
-        request: Any = (models.NewRequest if new else models.UpdateRequest)(**fields)
-        if dry_run:
-            plan = (plans.plan_new if new else plans.plan_update)(request, console)
-            click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))
-            return
-        result = (pipeline.new if new else pipeline.update)(request, console)
+        tool = inputs.read_tool(tool_file, ("conda", "conda_modify"), console)
+        fresh = new if new is not None else tool.mode != "conda_modify"
+        request: Any = (models.NewRequest if fresh else models.UpdateRequest)(
+            **request_fields({"prefix": None, **options}, console)
+        )
+        with inputs.ready(request, tool) as request:
+            require(request.prefix, "--prefix")
+            if fresh and not request.environment:
+                raise InputError(
+                    "the file does not say what to install",
+                    where=tool_file,
+                    hint="add 'env_file: ENV_FILE'",
+                )
+            if dry_run:
+                plan = (plans.plan_new if fresh else plans.plan_update)(request, console)
+                click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))
+                return
+            result = (pipeline.new if fresh else pipeline.update)(request, console)
         console.info(report.describe(result))
         if as_json:
             click.echo(report.result_json(result))
 
-    run_command(work, verbosity=verbosity, debug=debug)
+    run_command(work, verbosity=options["verbosity"], debug=options["debug"])

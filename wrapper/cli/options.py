@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wrapper.cli.common import common_options
+from wrapper.console import Console
+
+if TYPE_CHECKING:
+    from wrapper.models import Site
 
 FILE = click.Path(path_type=Path)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -16,9 +21,8 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 PREFIX = click.option(
     "--prefix",
     type=FILE,
-    required=True,
     metavar="DIR",
-    help="Where to install: a new or an empty directory.",
+    help="Where to install: a new or an empty directory. Required, unless the site sets one.",
 )
 KEEP = click.option(
     "--keep",
@@ -42,20 +46,36 @@ TMPDIR = click.option(
     "--tmpdir",
     type=FILE,
     metavar="DIR",
-    help="Where to build; default: CW_BUILD_TMPDIR, TMPDIR or /tmp. Node-local is fastest.",
+    help="Where to build; default: CW_BUILD_TMPDIR, the site's, TMPDIR or /tmp. Node-local is "
+    "fastest.",
 )
 COMPRESSION = click.option(
     "--compression",
     type=click.Choice(["fast", "default", "small"]),
-    help="Of the image: time against size. An update keeps the one before.",
+    help="Of the image: time against size.",
+)
+TOOL_FILE = click.option(
+    "-y",
+    "--yaml",
+    "tool_file",
+    type=FILE,
+    metavar="FILE",
+    help="Also what this file in Tykky's format says; options win.",
+)
+POST_INSTALL = click.option(
+    "--post-install",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Bash script to run in the container afterwards, the environment active; repeatable.",
 )
 WRAPPER_PATHS = click.option(
     "-w",
     "--wrapper-paths",
     multiple=True,
-    required=True,
     metavar="PATHS",
-    help="Programs, or directories of programs, to make available: a comma-separated list.",
+    help="Programs, or directories of programs, to make available: a comma-separated list; "
+    "repeatable. Required.",
 )
 BUILD: list[Decorator] = [
     click.option(
@@ -63,16 +83,9 @@ BUILD: list[Decorator] = [
         type=FILE,
         multiple=True,
         metavar="FILE",
-        help="Bash script to run in the container before packages are installed.",
+        help="Bash script to run in the container before packages are installed; repeatable.",
     ),
-    click.option(
-        "--post-install",
-        type=FILE,
-        multiple=True,
-        metavar="FILE",
-        help="Bash script to run in the container afterwards, the environment active. It may call "
-        "pip, uv, conda and mamba.",
-    ),
+    POST_INSTALL,
     ENVIRON,
     click.option(
         "-w",
@@ -80,7 +93,7 @@ BUILD: list[Decorator] = [
         multiple=True,
         metavar="PATHS",
         help="More programs, or directories of programs, to make available: a comma-separated "
-        "list of paths in the environment. All programs in its bin are anyway.",
+        "list of paths in the environment; repeatable. All programs in its bin are anyway.",
     ),
     click.option(
         "--nocache",
@@ -111,12 +124,50 @@ def split_paths(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(path for word in words for path in word.split(",") if path)
 
 
-def request_fields(options: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a request from the options of :data:`BUILD`, which are taken out."""
+def configured(console: Console, verbosity: int, **options: Any) -> Site:
+    """All configuration, with what it has to say told.
+
+    :param options: of the command line, by key of :mod:`wrapper.site_keys`.
+    :raises ContainerizeError: a site's file or a variable is not what it should be.
+    """
+    from wrapper import site
+
+    level = {1: 3, -1: 1}.get(verbosity)
+    settings = site.load(os.environ, {**options, "log_level": level})
+    console.verbosity = settings.log_level - 2
+    for warning in settings.warnings:
+        console.warning(warning)
+    if settings.message:
+        console.info(settings.message)
+    return settings
+
+
+def request_fields(options: Mapping[str, Any], console: Console) -> dict[str, Any]:
+    """Fields of a request from a command's options and all configuration, which is told.
+
+    :raises ContainerizeError: a site's file or a variable is not what it should be.
+    """
+    from wrapper import channels
+
+    named = {name: options.get(name) for name in ("tmpdir", "compression")}
+    settings = configured(console, options["verbosity"], **named)
     fields = {
-        "wrapper_paths": split_paths(options.pop("wrapper_paths")),
-        "use_cache": not options.pop("nocache"),
+        name: value
+        for name, value in options.items()
+        if name not in ("tmpdir", "nocache", "verbosity", "debug")
     }
-    names = ["prefix", "pre_install", "post_install", "environ", "tmpdir", "compression"]
-    names += ["base_image"]
-    return {**fields, **{name: options.pop(name) for name in names}}
+    if options.get("channels"):
+        fields["channels"] = tuple(map(channels.absolute, options["channels"]))
+    if "nocache" in options:
+        fields["use_cache"] = not options["nocache"]
+    if "compression" in options:
+        chosen = "compression" in settings.chosen
+        fields["compression"] = settings.compression if chosen else None
+    fields["wrapper_paths"] = split_paths(options["wrapper_paths"])
+    return {**fields, "prefix": options["prefix"] or settings.prefix, "site": settings}
+
+
+def require(value: Any, name: str) -> None:
+    """:raises click.UsageError: an option that may come from elsewhere came from nowhere."""
+    if not value:
+        raise click.UsageError(f"Missing option '{name}'.", click.get_current_context())

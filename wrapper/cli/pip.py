@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from wrapper.cli.common import CONTEXT, run_command
-from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply, request_fields
+from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply, request_fields, require
 from wrapper.console import Console
 
 _PIP: list[Decorator] = [
@@ -67,11 +67,12 @@ def new(**options: Any) -> None:
 @click.option(
     "-r",
     "--requirement",
+    "--requirements-file",
     "requirements",
     type=FILE,
     multiple=True,
     metavar="FILE",
-    help="Install what this file asks for: see REQ_FILE of 'new'.",
+    help="Install what this file asks for: see REQ_FILE of 'new'; repeatable.",
 )
 @KEEP
 @apply(*_PIP)
@@ -84,22 +85,46 @@ def update(**options: Any) -> None:
     _build(options, new=False)
 
 
-def _build(options: dict[str, Any], *, new: bool) -> None:
+@pip_containerize.command("advanced")
+@click.argument("tool_file", type=FILE, metavar="YAML")
+@apply(*BUILD)
+def advanced(**options: Any) -> None:
+    """Build what a file in Tykky's format says.
+
+    Its keys are listed in docs/tykky.md: mode (venv or venv_modify), requirements_file,
+    installation_prefix, pre_install, post_install, extra_envs, wrapper_paths,
+    enable_site_packages.
+    """
+    _build({**options, "uv": False}, new=None)
+
+
+def _build(options: dict[str, Any], *, new: bool | None) -> None:
+    """Run ``new`` or ``update`` of the pipeline; ``None``: which of them, the tool's file says."""
     options.pop("uv")
     as_json = options.pop("as_json")
-    verbosity, debug = options.pop("verbosity"), options.pop("debug")
-    fields = {**request_fields(options), **options}
+    tool_file = options.pop("tool_file", None)
 
     def work(console: Console) -> None:
-        from wrapper import models, pipeline
+        from wrapper import inputs, models, pipeline
         from wrapper.cli import report
+        from wrapper.errors import InputError
 
-        if new:
-            result = pipeline.new_pip(models.NewPipRequest(**fields), console)
-        else:
-            result = pipeline.update_pip(models.UpdatePipRequest(**fields), console)
+        tool = inputs.read_tool(tool_file, ("venv", "venv_modify"), console)
+        fresh = new if new is not None else tool.mode != "venv_modify"
+        request: Any = (models.NewPipRequest if fresh else models.UpdatePipRequest)(
+            **request_fields({"prefix": None, **options}, console)
+        )
+        with inputs.ready(request, tool) as request:
+            require(request.prefix, "--prefix")
+            if fresh and not request.requirements:
+                raise InputError(
+                    "the file does not say what to install",
+                    where=tool_file,
+                    hint="add 'requirements_file: REQ_FILE'",
+                )
+            result = (pipeline.new_pip if fresh else pipeline.update_pip)(request, console)
         console.info(report.describe(result))
         if as_json:
             click.echo(report.result_json(result))
 
-    run_command(work, verbosity=verbosity, debug=debug)
+    run_command(work, verbosity=options["verbosity"], debug=options["debug"])

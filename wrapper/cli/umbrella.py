@@ -11,6 +11,7 @@ import click
 from wrapper.cli.base import base
 from wrapper.cli.build import build
 from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.cli.options import configured
 from wrapper.cli.shell import activate, deactivate, shell_init
 from wrapper.console import Console, human_size
 
@@ -33,19 +34,48 @@ for _command in (activate, deactivate, shell_init):
 @containerize.command("info")
 @common_options
 def info(verbosity: int, debug: bool) -> None:
-    """Show the container runtime, mksquashfs and directories that a build would use."""
+    """Show the tools, directories and settings of a build here.
+
+    Each setting with its value and where it comes from: a default, a file, a variable.
+    """
 
     def work(_console: Console) -> None:
+        from wrapper import site
+        from wrapper.errors import ContainerizeError
         from wrapper.runtime import find_runtime
         from wrapper.squash import find_squasher
-        from wrapper.workspace import CACHE_VARIABLE, free_space, parent_directory
+        from wrapper.workspace import free_space, parent_directory
 
-        runtime, squasher = find_runtime(os.environ), find_squasher(os.environ)
-        parent = parent_directory(None, os.environ)
-        click.echo(f"runtime      {runtime.name} {runtime.version} ({runtime.path})")
-        click.echo(f"mksquashfs   {squasher.version[0]}.{squasher.version[1]} ({squasher.path})")
-        click.echo(f"builds in    {parent} ({human_size(free_space(parent))} free)")
-        click.echo(f"cache        {os.environ.get(CACHE_VARIABLE) or f'none ({CACHE_VARIABLE})'}")
+        settings = site.load(os.environ)
+        missing: list[ContainerizeError] = []
+
+        def runtime() -> str:
+            found = find_runtime(os.environ, settings)
+            return f"{found.name} {found.version} ({found.path})"
+
+        def squasher() -> str:
+            found = find_squasher(os.environ, settings)
+            return f"{found.version[0]}.{found.version[1]} ({found.path})"
+
+        def place() -> str:
+            parent = parent_directory(settings)
+            return f"{parent} ({human_size(free_space(parent))} free)"
+
+        for title, look in (("runtime", runtime), ("mksquashfs", squasher), ("builds in", place)):
+            try:
+                answer = look()
+            except ContainerizeError as error:
+                answer = f"none: {error.what}"
+                missing.append(error)
+            click.echo(f"{title:<12} {answer}")
+        click.echo(f"cache        {settings.cache or 'none (CONTAINERIZE_CACHE_DIR)'}")
+        click.echo("\nsetting            value  (where it comes from)")
+        for name, value, origin in site.describe(settings):
+            click.echo(f"{name:<18} {value or '-'}  ({origin})")
+        for warning in settings.warnings:
+            click.echo(f"[ WARNING ] {warning}", err=True)
+        if missing:
+            raise missing[0]
 
     run_command(work, verbosity=verbosity, debug=debug)
 
@@ -148,7 +178,8 @@ def adopt(prefix: Path, tmpdir: Path | None, verbosity: int, debug: bool) -> Non
     def work(console: Console) -> None:
         from wrapper import adopt as adoption
 
-        manifest = adoption.adopt(prefix, console, tmpdir=tmpdir).manifest
+        settings = configured(console, verbosity, tmpdir=tmpdir)
+        manifest = adoption.adopt(prefix, settings, console).manifest
         console.info(f"{manifest['programs']} programs in {prefix / 'bin'} ({manifest['kind']})")
 
     run_command(work, verbosity=verbosity, debug=debug)

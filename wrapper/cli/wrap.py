@@ -11,11 +11,14 @@ from wrapper.cli.options import (
     COMPRESSION,
     ENVIRON,
     FILE,
+    POST_INSTALL,
     PREFIX,
     TMPDIR,
+    TOOL_FILE,
     WRAPPER_PATHS,
     apply,
-    split_paths,
+    request_fields,
+    require,
 )
 from wrapper.console import Console
 
@@ -23,7 +26,7 @@ from wrapper.console import Console
 @click.command("wrap-container", context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="wrap-container")
 @click.argument("image", metavar="IMAGE")
-@apply(PREFIX, WRAPPER_PATHS, ENVIRON, TMPDIR, common_options)
+@apply(PREFIX, WRAPPER_PATHS, ENVIRON, TOOL_FILE, TMPDIR, common_options)
 def wrap_container(**options: Any) -> None:
     """Make programs of the container IMAGE available as if they were installed.
 
@@ -47,7 +50,7 @@ def wrap_container(**options: Any) -> None:
     help="Let programs see the image at the path SRC itself: for installations that have stored "
     "their own path. SRC must stay, but may be emptied.",
 )
-@apply(ENVIRON, TMPDIR, COMPRESSION, common_options)
+@apply(POST_INSTALL, ENVIRON, TOOL_FILE, TMPDIR, COMPRESSION, common_options)
 def wrap_install(**options: Any) -> None:
     """Put the installation in the directory SRC into one image, with shims for its programs.
 
@@ -61,17 +64,23 @@ def wrap_install(**options: Any) -> None:
 
 
 def _run(options: dict[str, Any], kind: str) -> None:
-    verbosity, debug = options.pop("verbosity"), options.pop("debug")
-    options["wrapper_paths"] = split_paths(options["wrapper_paths"])
+    tool_file = options.pop("tool_file")
 
     def work(console: Console) -> None:
-        from wrapper import models, pipeline
+        from wrapper import inputs, models, pipeline
         from wrapper.cli import report
 
-        if kind == "container":
-            result = pipeline.wrap_container(models.WrapContainerRequest(**options), console)
-        else:
-            result = pipeline.wrap_install(models.WrapInstallRequest(**options), console)
+        container = kind == "container"
+        modes = ("wrapcont",) if container else ("wrapdisk",)
+        tool = inputs.read_tool(tool_file, modes, console)
+        request: Any = (models.WrapContainerRequest if container else models.WrapInstallRequest)(
+            **request_fields(options, console)
+        )
+        with inputs.ready(request, tool) as request:
+            require(request.prefix, "--prefix")
+            require(request.wrapper_paths, "-w' / '--wrapper-paths")
+            wrap = pipeline.wrap_container if container else pipeline.wrap_install
+            result = wrap(request, console)
         console.info(report.describe(result))
 
-    run_command(work, verbosity=verbosity, debug=debug)
+    run_command(work, verbosity=options["verbosity"], debug=options["debug"])

@@ -162,6 +162,9 @@ for _cw_pair in "$SINGULARITY_BIND" "$SINGULARITY_BINDPATH" "$APPTAINER_BIND" \
     [[ -n $_cw_pair && $_cw_user_binds, != *",$_cw_pair,"* ]] && _cw_user_binds+=,$_cw_pair
 done
 unset -v SINGULARITY_BIND SINGULARITY_BINDPATH APPTAINER_BIND APPTAINER_BINDPATH
+for _cw_pair in "${_cw_site_binds[@]}"; do
+    [[ ! -e ${_cw_pair%%:*} ]] || _cw_user_binds+=,$_cw_pair
+done
 _cw_taken=,
 _cw_rest=${_cw_user_binds#,}
 while [[ -n $_cw_rest ]]; do # SOURCE[:DESTINATION[:OPTIONS]],…
@@ -185,6 +188,7 @@ for _cw_dir in /*; do
         /dev | /proc | /sys | /lost+found | *[:,\\]*) continue ;;
     esac
     [[ -d $_cw_dir && $_cw_taken != *",$_cw_dir,"* ]] || continue
+    [[ " ${_cw_excluded[*]} " == *" $_cw_dir "* ]] && continue
     [[ -L $_cw_dir && " ${_cw_links[*]} " == *" $_cw_dir "* ]] && continue
     [[ -n $_cw_image && $_cw_system == *" $_cw_dir "* ]] && continue
     _cw_binds+=$_cw_dir,
@@ -239,6 +243,9 @@ _cw_set() { # NAME VALUE: the runtime itself must not see what is for the loader
         *) export "$1=$2" ;;
     esac
 }
+if [[ -v CW_NO_CONDA_ACTIVATE ]]; then # what the site and the user set stays
+    _cw_assign=("${_cw_always[@]}") _cw_prepends=() _cw_defaults=() _cw_unsets=() _cw_scripts=()
+fi
 for _cw_pair in "${_cw_assign[@]}"; do
     _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
 done

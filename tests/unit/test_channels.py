@@ -1,0 +1,107 @@
+"""Which channels are searched, and where they really are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wrapper.channels import absolute, choose, mirrored
+from wrapper.errors import InputError
+from wrapper.models import EnvironmentSpec, Located, LockedPackage, Site
+
+FILE = Path("/x/env.yml")
+LICENSED = Site(anaconda=True)
+
+
+def asked(*channels: str, spec: str = "python") -> EnvironmentSpec:
+    return EnvironmentSpec(source=FILE, channels=channels, specs=(Located(text=spec, line=3),))
+
+
+def test_the_files_channels_are_searched() -> None:
+    assert choose(asked("a", "b"), (), Site()) == (("a", "b"), [])
+
+
+def test_without_any_the_sites_are_and_it_is_said() -> None:
+    names, notes = choose(asked(), (), Site(channels=("mirror",)))
+    assert (names, notes) == (("mirror",), ["no channels in env.yml: using mirror"])
+
+
+@pytest.mark.parametrize("channels", [(), ("a",), ("defaults",)])
+def test_the_command_lines_come_instead_and_nothing_is_said(channels: tuple[str, ...]) -> None:
+    assert choose(asked(*channels), ("mine",), Site()) == (("mine",), [])
+
+
+def test_anaconda_in_the_file_is_left_out() -> None:
+    names, notes = choose(asked("defaults"), (), Site())
+    assert names == ("conda-forge",)
+    assert "'defaults' of env.yml is left out" in notes[0] and "no channels" in notes[1]
+
+
+def test_anaconda_by_name_is_refused() -> None:
+    with pytest.raises(InputError, match="'defaults' cannot be used") as caught:
+        choose(asked("a"), ("defaults",), Site())
+    assert caught.value.where == "--channel" and "licence" in caught.value.hint
+    with pytest.raises(InputError, match="'defaults::numpy' names the channel") as caught:
+        choose(asked("a", spec="defaults::numpy"), (), Site())
+    assert caught.value.where == f"{FILE}, line 3"
+
+
+@pytest.mark.parametrize("site", [LICENSED, Site(mirrors={"defaults": ("https://m/main",)})])
+def test_where_the_site_allows_it_anaconda_is_a_channel(site: Site) -> None:
+    assert choose(asked("defaults", spec="defaults::x"), (), site) == (("defaults",), [])
+    assert choose(asked("a"), ("defaults",), site) == (("defaults",), [])
+
+
+def test_a_users_own_come_last() -> None:
+    site = Site(more_channels=("conda-forge",))
+    assert choose(asked("a"), (), site)[0] == ("a", "conda-forge")
+
+
+def test_a_lock_without_channels_needs_none() -> None:
+    lock = EnvironmentSpec(
+        source=FILE, locked=(LockedPackage(manager="conda", name="x", version="1", url="u"),)
+    )
+    assert choose(lock, (), Site()) == ((), [])
+
+
+# -- mirrors -------------------------------------------------------------------------------------
+MIRRORS = Site(
+    mirrors={
+        "conda-forge": ("https://m/cf/",),
+        "https://conda.example": ("https://m/org",),
+        "*": ("https://alias/",),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "urls"),
+    [
+        ("conda-forge", ("https://m/cf/",)),
+        ("conda-forge/label/dev", ("https://m/cf/label/dev",)),
+        ("bioconda", ("https://alias/bioconda",)),
+        ("https://conda.example/x", ("https://m/org/x",)),
+        ("https://conda.examples/x", ("https://conda.examples/x",)),
+        ("file:///a/b", ("file:///a/b",)),
+        ("/a/b", ("/a/b",)),
+        ("./a", ("./a",)),
+        ("~/a", ("~/a",)),
+        ("defaults", ("https://anaconda.example/pkgs/main", "https://anaconda.example/pkgs/r")),
+    ],
+)
+def test_mirrors(name: str, urls: tuple[str, ...]) -> None:
+    assert mirrored(name, MIRRORS) == urls
+
+
+def test_without_mirrors_names_stay() -> None:
+    assert mirrored("conda-forge", Site()) == ("conda-forge",)
+
+
+def test_paths_of_the_command_line_start_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("./c") == (tmp_path / "c").as_uri()
+    assert absolute("conda-forge") == "conda-forge"
+    assert absolute("https://h/c") == "https://h/c"

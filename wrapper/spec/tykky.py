@@ -1,0 +1,282 @@
+"""Tykky's configuration files: a site's (``CW_GLOBAL_YAML``) and a tool's (``advanced``, ``-y``).
+
+Keys that mean something here are taken, others are named with what to do instead. Tykky hands the
+values to a shell; here no shell sees any. Source: ``construct.py``, ``configs/`` and ``frontends/``
+of CSCfi/hpc-container-wrapper.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wrapper import yaml_nodes
+from wrapper.errors import InputError
+from wrapper.spec.names import why_not
+
+_HINT = "see docs/tykky.md"
+MKSQUASHFS_OPTIONS = ("-comp", "-Xcompression-level", "-b", "-mem", "-processors")
+"""Those that may be chosen, each with a value; the others are ours to say."""
+Placed = Mapping[str, tuple[Any, str]]
+"""Values by key, each with its place for messages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One file of site configuration, by keys of :mod:`wrapper.site`."""
+
+    path: Path
+    values: Placed = field(default_factory=dict)
+    force: Placed = field(default_factory=dict)
+    prepends: Placed = field(default_factory=dict)
+    appends: Placed = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+# Tykky's key -> the key that means the same.
+_SITE_KEYS = {
+    "build_tmpdir_base": "tmpdir",
+    "excluded_mount_points": "exclude_binds",
+    "extra_envs": "variables",
+    "installation_path": "install_path",
+    "installation_prefix": "prefix",
+    "log_level": "log_level",
+    "max_num_cpus": "processors",
+    "num_cpus": "processors",
+    "singularity_executable_path": "runtime",
+    "sqfs_options": "squashfs_options",
+}
+# Where these are as they should be there is nothing to say: names of files and directories that
+# are others here, versions of programs that are not used, and what happens anyway.
+_NOTHING_TO_SAY: Mapping[str, Sequence[Any] | None] = {
+    "add_ld": None,
+    "composable": (True, "yes"),
+    "conda_arch": None,
+    "conda_version": None,
+    "container_image": None,
+    "container_src": ("auto",),
+    "create_wrappers": (True, "yes"),
+    "env_name": None,
+    "installation_file_paths": None,
+    "isolate": (False, "no"),
+    "mount_points": None,
+    "source_mount_point": None,
+    "sqfs_image": None,
+    "template_script": None,
+    "update_installation": None,
+    "workdir": None,
+    "wrap_all": (False, "no"),
+}
+_INSTEAD = {
+    "composable": "install paths are always different",
+    "container_src": "the host's own system is the base",
+    "create_wrappers": "there are always shims",
+    "isolate": "the whole host is bound",
+    "share_container": "there is no container to share",
+    "wrap_all": "only executable files get shims",
+}
+
+
+def parse_global(text: str, path: Path) -> Layer:
+    """Parse a site's file: sections ``defaults``, ``force``, ``prepends`` and ``appends``.
+
+    :raises InputError: it is not YAML, or has no such sections.
+    """
+    keys = yaml_nodes.top_level(text, path, "it has the sections of Tykky's configs/*.yaml")
+    sections: dict[str, dict[str, tuple[Any, str]]] = {}
+    strange = [name for name in keys if name not in ("defaults", "force", "prepends", "appends")]
+    without = [f"{name} (no section of Tykky's)" for name in strange]
+    for name, (_, node) in keys.items():
+        entries = yaml_nodes.plain(node, path) or {}
+        if name in strange:
+            continue
+        if not isinstance(entries, dict):
+            raise InputError(
+                f"'{name}:' must be a mapping", where=yaml_nodes.place(node, path), hint=_HINT
+            )
+        where = yaml_nodes.place(node, path)
+        sections[name] = dict(_translated(entries, where, without))
+    warning = f"{path}: without effect: {', '.join(dict.fromkeys(without))}"
+    return Layer(
+        path=path,
+        values=sections.get("defaults", {}),
+        force=sections.get("force", {}),
+        prepends=sections.get("prepends", {}),
+        appends=sections.get("appends", {}),
+        warnings=(warning,) if without else (),
+    )
+
+
+def _translated(
+    entries: Mapping[str, Any], where: str, without: list[str]
+) -> Iterator[tuple[str, tuple[Any, str]]]:
+    """Our keys and values for Tykky's; what has no effect goes into ``without``."""
+    most = [entries[key] for key in ("num_cpus", "max_num_cpus") if key in entries]
+    for key, given in entries.items():
+        value, ours = given, _SITE_KEYS.get(key)
+        place = f"{where}: {key}"
+        if value is None or value == "":
+            continue
+        if ours is None:
+            without += _without_effect(key, value)
+            continue
+        if key == "extra_envs":
+            value = _variables(value, place)
+        elif ours == "processors":
+            value = min(most, key=lambda number: int(number) if str(number).isdigit() else 0)
+        elif key == "installation_path" and not re.fullmatch(r"/[\w-]+", str(value)):
+            without.append(f"{key} (it must be a directory of the root, such as /SITE)")
+            continue
+        elif key == "sqfs_options":
+            value = _squashfs(str(value), without)
+        yield ours, (value, place)
+
+
+def _without_effect(key: str, value: Any) -> list[str]:
+    silent = _NOTHING_TO_SAY.get(key, ())
+    if silent is None or value in silent:
+        return []
+    return [f"{key} ({_INSTEAD.get(key, 'unknown here')})"]
+
+
+def _squashfs(text: str, without: list[str]) -> list[str]:
+    """Options of mksquashfs that may be chosen; the others are ours to say."""
+    words, kept = shlex.split(text), []
+    for index, word in enumerate(words):
+        if word in MKSQUASHFS_OPTIONS:
+            kept += words[index : index + 2]
+        elif word.startswith("-") and word != "-noappend":
+            without.append(f"sqfs_options {word} (not one that can be chosen)")
+    return kept
+
+
+def _variables(entries: Any, where: str) -> dict[str, str]:
+    """``extra_envs``: entries with ``name``, ``value`` and ``type: set``, or a ``file``."""
+    from wrapper.spec import read_variables
+
+    found: dict[str, str] = {}
+    for entry in entries if isinstance(entries, list) else [entries]:
+        if not isinstance(entry, dict) or not {"file", "filenames", "name"} & set(entry):
+            raise InputError(
+                "an entry has neither 'file:' nor 'name:' and 'value:'", where=where, hint=_HINT
+            )
+        for name in _files_of(entry):
+            found |= read_variables(Path(name))
+        if "name" not in entry:
+            continue
+        if reason := why_not(str(entry["name"])):
+            raise InputError(
+                f"'{entry['name']}' cannot be the name of a variable", where=where, hint=reason
+            )
+        if entry.get("type", "set") != "set":
+            raise InputError(
+                f"'{entry['name']}' is to be {entry['type']}ed to, which cannot be done",
+                where=where,
+                hint="use 'type: set', or a script in etc/conda/activate.d of the environment",
+            )
+        found[str(entry["name"])] = _text(entry.get("value", ""))
+    return found
+
+
+def _files_of(entry: Mapping[str, Any]) -> list[str]:
+    one = [entry["file"]] if "file" in entry else []
+    return [str(name) for name in (*(entry.get("filenames") or ()), *one)]
+
+
+def _text(value: Any) -> str:
+    """What YAML 1.1 takes for a truth value was a word when it was written."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+# -- a tool's file -----------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class ToolFile:
+    """What a file for ``advanced`` or ``-y`` asks for; paths start at the working directory.
+
+    ``pre_install`` and ``post_install`` are files and, as texts, lines of a script.
+    """
+
+    mode: str = ""
+    prefix: Path | None = None
+    environment: Path | None = None
+    requirements: Path | None = None
+    pre_install: tuple[Path | str, ...] = ()
+    post_install: tuple[Path | str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    wrapper_paths: tuple[str, ...] = ()
+    source: str = ""
+    system_site: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+_TOOL_KEYS = frozenset(
+    (
+        *("env_file", "extra_env", "extra_envs", "installation_path", "installation_prefix"),
+        *("mode", "post_install", "pre_install", "requirements_file", "wrapper_paths"),
+        *("container_src", "wrap_src", "enable_site_packages", "system_site_packages"),
+    )
+)
+
+
+def parse_tool(text: str, path: Path) -> ToolFile:
+    """Parse a tool's file. :raises InputError: it is not what Tykky would take."""
+    keys = yaml_nodes.top_level(text, path, _HINT)
+    values = {name: yaml_nodes.plain(node, path) for name, (_, node) in keys.items()}
+    without = [
+        reason
+        for name, value in values.items()
+        if name not in _TOOL_KEYS
+        for reason in _without_effect(name, value)
+    ]
+    inside = str(values.get("installation_path") or "")
+    wrapped = values.get("wrapper_paths") or []
+    wrapped = wrapped.split(",") if isinstance(wrapped, str) else wrapped
+    place = {name: yaml_nodes.place(node, path) for name, (_, node) in keys.items()}
+    variables = {
+        name: value
+        for key in ("extra_env", "extra_envs")
+        if values.get(key)
+        for name, value in _variables(values[key], place[key]).items()
+    }
+
+    def a_path(key: str) -> Path | None:
+        return Path(_one_text(values[key], key, place[key])) if values.get(key) else None
+
+    return ToolFile(
+        mode=str(values.get("mode") or ""),
+        prefix=a_path("installation_prefix"),
+        environment=a_path("env_file"),
+        requirements=a_path("requirements_file"),
+        pre_install=tuple(_scripts(values.get("pre_install"), place.get("pre_install", ""))),
+        post_install=tuple(_scripts(values.get("post_install"), place.get("post_install", ""))),
+        variables=variables,
+        wrapper_paths=tuple(
+            str(name).removeprefix(inside).strip("/") if inside else str(name) for name in wrapped
+        ),
+        source=str(values.get("container_src") or values.get("wrap_src") or ""),
+        system_site=values.get("enable_site_packages") in (True, "yes")
+        or values.get("system_site_packages") in (True, "yes"),
+        warnings=(f"{path}: without effect: {', '.join(without)}",) if without else (),
+    )
+
+
+def _one_text(value: Any, key: str, where: str) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"'{key}:' must be one path, found {value!r}", where=where, hint=_HINT)
+    return value
+
+
+def _scripts(entries: Any, where: str) -> Iterator[Path | str]:
+    """``pre_install`` and ``post_install``: lines of a script, and entries with a ``file``."""
+    for entry in entries if isinstance(entries, list) else [entries] if entries else []:
+        if isinstance(entry, dict):
+            names = _files_of(entry)
+            if not names:
+                raise InputError("an entry has no 'file:'", where=where, hint=_HINT)
+            yield from map(Path, names)
+        else:
+            yield _text(entry)

@@ -1,0 +1,112 @@
+"""YAML files of users, read so that every error names its line and column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.constructor import ConstructorError, SafeConstructor
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
+
+from wrapper.errors import InputError
+
+
+def top_level(text: str, path: Path, hint: str) -> dict[str, tuple[Node, Node]]:
+    """The top-level keys: name -> the nodes of key and value."""
+    root = compose(text, path)
+    if not isinstance(root, MappingNode):
+        raise InputError(
+            f"{path.name} is " + ("empty" if root is None else "not a mapping of keys to values"),
+            where=place(root, path) if root else f"{path}, line 1, column 1",
+            hint=hint,
+        )
+    keys: dict[str, tuple[Node, Node]] = {}
+    for key, value in root.value:
+        name = scalar(key, path, "a key")
+        if name in keys:
+            raise InputError(
+                f"'{name}:' is there twice",
+                where=place(key, path),
+                hint=f"the first is in line {line(keys[name][0])}: join them",
+            )
+        keys[name] = (key, value)
+    return keys
+
+
+def compose(text: str, path: Path) -> Node | None:
+    """The root of a document, ``None`` of an empty one."""
+    try:
+        root: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
+        raise InputError(
+            f"{path.name} is not valid YAML: {error.problem}",
+            where=at,
+            hint="check indentation and quotes there",
+        ) from None
+    except ReaderError as error:
+        before = text[: error.position]
+        column = len(before) - before.rfind("\n")
+        raise InputError(
+            f"{path.name} is not valid YAML: it contains the character U+{error.character:04X}",
+            where=f"{path}, line {before.count(chr(10)) + 1}, column {column}",
+            hint="remove that character",
+        ) from None
+    return root
+
+
+def plain(node: Node, path: Path) -> Any:
+    """A node as Python's own values. :raises InputError: it has a tag that YAML itself lacks."""
+    try:
+        return SafeConstructor().construct_object(node, deep=True)
+    except (ConstructorError, ValueError, TypeError) as error:
+        raise InputError(
+            f"a value of {path.name} cannot be read: {error}",
+            where=place(node, path),
+            hint="put it in quotes",
+        ) from None
+
+
+def sequence(node: Node | None, path: Path, what: str) -> list[Node]:
+    """The items of a list, none of a missing one. :raises InputError: it is something else."""
+    if node is None or is_null(node):
+        return []
+    if not isinstance(node, SequenceNode):
+        raise InputError(
+            f"'{what}:' must be a list",
+            where=place(node, path),
+            hint="start each entry with '- '",
+        )
+    return list(node.value)
+
+
+def scalar(node: Node, path: Path, what: str) -> str:
+    """A string. :raises InputError: it is empty or something else."""
+    is_scalar = isinstance(node, ScalarNode)
+    if not is_scalar or node.tag != "tag:yaml.org,2002:str" or not node.value.strip():
+        kind = type(node).__name__.removesuffix("Node").lower()
+        found = (node.value.strip() or "nothing") if is_scalar else f"a {kind}"
+        raise InputError(
+            f"{what} must be a string, found {found}",
+            where=place(node, path),
+            hint="put it in quotes, or check the indentation",
+        )
+    value: str = node.value
+    return value.strip()
+
+
+def is_null(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def place(node: Node, path: Path) -> str:
+    """Where a node stands, for messages."""
+    return f"{path}, line {line(node)}, column {node.start_mark.column + 1}"
+
+
+def line(node: Node) -> int:
+    """The line that a node begins in, counted from 1."""
+    return int(node.start_mark.line) + 1
