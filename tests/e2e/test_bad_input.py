@@ -95,17 +95,21 @@ def test_unknown_keys_are_a_warning(place: Place, channel: Path) -> None:
 @pytest.mark.parametrize(
     ("specs", "messages"),
     [
-        (("no-such-package",), ("No candidates were found for no-such-package",)),
-        (("numpy=99",), ("No candidates were found for numpy",)),
-        (("demo-needs-base1", "demo-needs-base2"), ("demo-base", "demo-needs-base2")),
-        (("demo-needs-cuda",), ("__cuda",)),
+        (("no-such-package",), ("no channel has", "No candidates were found for no-such-package")),
+        (("python", "nunpy>=1"), ("no channel has a package 'nunpy'", "line 5", "mean numpy")),
+        (("numpy=99",), ("installed together", "No candidates were found for numpy")),
+        (
+            ("demo-needs-base1", "demo-needs-base2"),
+            ("cannot be installed together", "demo-base", "demo-needs-base2"),
+        ),
+        (("demo-needs-cuda",), ("cannot be installed together", "__cuda")),
     ],
 )
 def test_solver_failures_are_shown_whole(
     place: Place, channel: Path, runtime: Path, specs: tuple[str, ...], messages: tuple[str, ...]
 ) -> None:
     place.file.write_text(environment_text(channel, *specs))
-    check(place, place.new(), ExitCode.SOLVE, "cannot be installed together", *messages)
+    check(place, place.new(), ExitCode.SOLVE, *messages)
 
 
 def test_virtual_packages_can_be_overridden(place: Place, channel: Path) -> None:
