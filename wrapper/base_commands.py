@@ -137,28 +137,34 @@ def build(
         workspace.workspace(console, site=site) as space,
         process.umask(0o022),
     ):
-        draft = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            BaseBuild(
-                definition=definition,
-                runtime=runtime,
-                squasher=squasher,
-                console=console,
-                root=space.root / "system",
-                debs=space.cache / "debs",
-                scratch=space.scratch,
-                mirror=mirror,
-                compression=site.compression,
-            ).run(draft)
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
+        step = BaseBuild(
+            definition=definition,
+            runtime=runtime,
+            squasher=squasher,
+            console=console,
+            root=space.root / "system",
+            debs=space.cache / "debs",
+            scratch=space.scratch,
+            mirror=mirror,
+            compression=site.compression,
+        )
+        write_whole(step, target)
         entry = catalogue.get(name)
         image = images.describe_file(
             target, name=name, console=console, cache=space.lasting_cache, entry=entry
         )
         _built(space.lasting_cache).remember(str(target), {"digest": image.digest})
     return image
+
+
+def write_whole(step: BaseBuild, target: Path) -> None:
+    """Let the image appear complete, or not at all."""
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        step.run(draft)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _definition(name: str, catalogue: Mapping[str, Entry]) -> Path:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wrapper import images
-from wrapper.catalogue import read_catalogues
+from wrapper import images, prefix, process
+from wrapper.base_build import BaseBuild
+from wrapper.base_commands import write_whole
+from wrapper.catalogue import Entry, read_catalogues
 from wrapper.console import Console
+from wrapper.definition import read_definition
 from wrapper.errors import InputError, PrefixError
 from wrapper.generations import Generation
 from wrapper.image_facts import ImageFacts, inspect_image
-from wrapper.models import Base, Site
+from wrapper.memo import make_directory
+from wrapper.models import Base, Request, Site
 from wrapper.runtime import Runtime
 from wrapper.squash import Squasher
-from wrapper.workspace import Workspace
+from wrapper.workspace import Workspace, require_space
 
 
 @dataclass(frozen=True)
@@ -30,26 +34,59 @@ class Tools:
 
 
 def find_base(
-    name: str | None, tools: Tools, staging: Path, previous: Generation | None = None
+    request: Request, tools: Tools, staging: Path, previous: Generation | None = None
 ) -> Base:
     """The base that the user named, else the one of the previous generation, else the host.
 
     :param staging: the new generation's directory, for an image that it shall own.
     :raises ContainerizeError: see :func:`wrapper.images.find_base`.
     """
-    if name is None:
-        return _kept_base(previous, staging) if previous else Base()
-    return named_base(name, tools, staging)[0]
+    if request.base_image:
+        base = named_base(request.base_image, tools, staging)[0]
+    else:
+        base = _kept_base(previous, staging) if previous else Base()
+    if request.copy_base:
+        if base.image is None:
+            raise InputError(
+                "there is no base image to copy",
+                where="--copy-base",
+                hint="name one with --base-image, or do without",
+            )
+        return base if base.owned else _copied(base, base.image, tools, staging)
+    return base
+
+
+def _copied(base: Base, image: Path, tools: Tools, staging: Path) -> Base:
+    """The base as a file of the installation: the site may remove its own. Blocks are shared with
+    it where the file system can.
+    """
+    target = staging / images.OWNED_NAME
+    size = image.stat().st_size if image.is_file() else 0
+    hint = "do without --copy-base, or choose another --prefix"
+    require_space(staging, size, "the copy of the base image", hint)
+    with tools.console.step(f"Copying the base image {image.name}"):
+        process.run(
+            ["cp", "--reflink=auto", "--recursive", "--", image, target],
+            console=tools.console,
+            env=process.base_environment(os.environ),
+        )
+    return replace(base, image=target, owned=True)
 
 
 def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts]:
-    """The image that the user named, and what is in it; see :func:`find_base`."""
+    """The image that the user named, and what is in it; see :func:`find_base`.
+
+    One of a catalogue's definitions is built where it is not there yet.
+    """
     cache = tools.space.lasting_cache
+    catalogue = read_catalogues(os.environ, tools.site.base_images)
+    entry = catalogue.get(name)
+    built = entry and entry.is_definition and _built(entry, tools, staging)
     image = images.find_base(
-        name,
+        str(built or name),
         runtime=tools.runtime,
         console=tools.console,
-        catalogue=read_catalogues(os.environ, tools.site.base_images),
+        catalogue=catalogue,
         cache=cache,
         staging=staging,
         scratch=tools.space.scratch,
@@ -74,9 +111,30 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
         mark=mark(image.path),
         has_bash=facts.bash,
         virtual_packages=_offered(facts),
-        owned=image.owned,
+        owned=image.owned or image.path.parent == staging,
     )
     return base, facts
+
+
+def _built(entry: Entry, tools: Tools, staging: Path) -> Path:
+    """The image of a definition: in the cache for all builds, or the installation's own."""
+    cache = tools.space.lasting_cache
+    target = images.built_image(entry, cache) if cache else staging / images.OWNED_NAME
+    if not target.exists():
+        tools.console.info(f"the base image {entry.name} is built now: {target}")
+        make_directory(target.parent)
+        step = BaseBuild(
+            definition=read_definition(Path(entry.source)),
+            runtime=tools.runtime,
+            squasher=tools.squasher,
+            console=tools.console,
+            root=tools.space.root / "base-system",
+            debs=tools.space.cache / "debs",
+            scratch=tools.space.scratch,
+        )
+        with prefix.locked(target):
+            write_whole(step, target)
+    return target
 
 
 def _offered(facts: ImageFacts) -> dict[str, str]:

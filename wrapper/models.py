@@ -193,8 +193,8 @@ class Request:
     ``environment`` may be absent in an update, which then leaves the conda packages as they are.
     ``environ`` is a file of ``NAME=VALUE`` lines, set for programs at run time. ``compression``
     ``None`` means the one before; so does ``base_image``, which is a path, a name or a URI.
-    ``copies`` is a directory with those files that were no regular ones, see
-    :func:`wrapper.inputs.ready`.
+    ``copy_base``: the installation gets a copy of its own. ``copies`` is a directory with those
+    files that were no regular ones, see :func:`wrapper.inputs.ready`.
     """
 
     prefix: Path
@@ -210,6 +210,7 @@ class Request:
     base_image: str | None = None
     copies: Path | None = None
     site: Site = Site()
+    copy_base: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:

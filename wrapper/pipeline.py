@@ -162,7 +162,7 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
             wrapper_paths=request.wrapper_paths,
             compression=request.compression or request.site.compression,
             install_path=install_path(target, request.site),
-            base=find_base(request.base_image, tools, staging.directory),
+            base=find_base(request, tools, staging.directory),
             runtime=runtime,
             squasher=squasher,
             space=space,
@@ -232,7 +232,7 @@ def _update(
             specific["system_site"] = old["system_site_packages"]
         specific["variables"] = inputs.merged_variables(request, specific["variables"], old)
         tools = Tools(request.site, runtime, squasher, space, console)
-        base = find_base(request.base_image, tools, staging.directory, previous)
+        base = find_base(request, tools, staging.directory, previous)
         paths = [*old["options"]["wrapper_paths"], *request.wrapper_paths]
         manifest = kind(
             request=request,

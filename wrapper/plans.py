@@ -83,7 +83,7 @@ def _plan(
     runtime = find_runtime(os.environ, request.site)
     squasher = find_squasher(os.environ, request.site)
     tools = Tools(request.site, runtime, squasher, space, console)
-    base = find_base(request.base_image, tools, space.scratch, previous)
+    base = find_base(request, tools, space.scratch, previous)
     before: list[LockedPackage] = []
     if previous:
         inside = previous.within_image(previous.manifest["install_path"])

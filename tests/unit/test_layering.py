@@ -36,9 +36,9 @@ LAYERS: list[set[str]] = [
     {"sif_output"},
     STEPS,
     {"build", "base_build"},
-    {"installation"},
+    {"installation", "base_commands"},
     {"conda_build", "pip_build", "copy_build", "container_build", "past", "inputs", "base_image"},
-    {"sif_build", "base_commands", "adopt"},
+    {"sif_build", "adopt"},
     {"plans"},
     {"pipeline", "sif_pipeline", "conda_command"},  # conda_command runs inside a build's container
     {"cli"},

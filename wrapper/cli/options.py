@@ -36,6 +36,11 @@ BASE_IMAGE = click.option(
     help="Stand on this container image instead of the host's system: a file, a name of "
     "'containerize base list' or a URI (docker://…). An update keeps the one before.",
 )
+COPY_BASE = click.option(
+    "--copy-base",
+    is_flag=True,
+    help="Keep a copy of the base image in DIR: the site may remove or change its own.",
+)
 ENVIRON = click.option(
     "--environ",
     type=FILE,
@@ -101,6 +106,7 @@ BUILD: list[Decorator] = [
         help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
     ),
     BASE_IMAGE,
+    COPY_BASE,
     TMPDIR,
     COMPRESSION,
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),

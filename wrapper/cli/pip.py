@@ -10,6 +10,8 @@ from wrapper.cli.common import CONTEXT, run_command
 from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply, request_fields, require
 from wrapper.console import Console
 
+SLIM = "python"  # of base_images/catalogue.toml
+
 _PIP: list[Decorator] = [
     click.option(
         "--extra",
@@ -51,6 +53,11 @@ def pip_containerize() -> None:
     "system_site",
     is_flag=True,
     help="See the packages of the Python on PATH too, for example Cray's numpy and mpi4py.",
+)
+@click.option(
+    "--slim",
+    is_flag=True,
+    help="Stand on a small Debian with Python instead of the host's: --base-image python.",
 )
 @apply(*_PIP)
 def new(**options: Any) -> None:
@@ -101,6 +108,10 @@ def advanced(**options: Any) -> None:
 def _build(options: dict[str, Any], *, new: bool | None) -> None:
     """Run ``new`` or ``update`` of the pipeline; ``None``: which of them, the tool's file says."""
     options.pop("uv")
+    if options.pop("slim", False):
+        if options["base_image"]:
+            raise click.UsageError("--slim stands for --base-image python: give one of them")
+        options["base_image"] = SLIM
     as_json = options.pop("as_json")
     tool_file = options.pop("tool_file", None)
 
