@@ -164,15 +164,18 @@ def _archive(members: Mapping[str, bytes], name: str) -> tarfile.TarFile:
 def _extract(data: tarfile.TarFile, root: Path) -> list[str]:
     """Members below ``root``; returns their names. Device files and set-id bits are left out."""
     names = []
+    inside: set[Path] = set()  # a directory never becomes a link here: looked at once
     for member in data:
         name = os.path.normpath(member.name).lstrip("/")
         if name == "." or _LEFT_OUT.fullmatch(name):
             continue
         names.append(name)
         target = root / name
-        if not target.parent.resolve().is_relative_to(root):
-            raise ValueError(f"{name} is outside of the image")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.parent not in inside:
+            if not target.parent.resolve().is_relative_to(root):
+                raise ValueError(f"{name} is outside of the image")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            inside.add(target.parent)
         if member.isdir():
             if not target.is_dir():
                 target.mkdir()

@@ -21,7 +21,7 @@ from wrapper.image_format import SANDBOX, ImageFormat, read_format
 from wrapper.memo import Memo
 from wrapper.prefix import locked
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, runtime_places
+from wrapper.runtime import Runtime, home_of, runtime_places
 from wrapper.workspace import require_space
 
 OWNED_NAME = "container.sif"
@@ -101,6 +101,8 @@ def find_base(
         path = store.cached(uri, cache, refresh) if cache else store.pull(uri, staging / OWNED_NAME)
         owned = cache is None
     image = describe_file(path, name=name, console=console, cache=cache, entry=entry)
+    if path.is_symlink():
+        console.info(f"{path} leads to {image.path}, which is used from now on")
     return replace(image, uri=uri, owned=owned)
 
 
@@ -264,6 +266,21 @@ class _Store:
                     time.sleep(_POLL_SECONDS)
             yield
 
+    def _places(self) -> dict[str, str]:
+        """The runtime's directories: in ``scratch``, but for the one that holds the user's logins.
+
+        Where there is none in $HOME, the runtime would make it.
+        """
+        kinds = ["CACHEDIR", "TMPDIR"]
+        home = Path(home_of(os.environ))
+        if not any((home / name).is_dir() for name in (".apptainer", ".singularity")):
+            kinds.append("CONFIGDIR")
+        return {
+            name: value
+            for name, value in runtime_places(self.scratch, kinds).items()
+            if not (name.endswith("CONFIGDIR") and name in os.environ)
+        }
+
     def pull(self, uri: str, target: Path) -> Path:
         """Pull ``uri`` as the new file ``target``, readable for all; a failure leaves nothing."""
         # Images of registries are pulled. Archives and directories can only be built from.
@@ -275,7 +292,7 @@ class _Store:
                     console=self.console,
                     env={
                         **process.base_environment(os.environ),
-                        **runtime_places(self.scratch, ("CACHEDIR", "TMPDIR")),  # logins stay
+                        **self._places(),
                     },
                 )
             target.chmod(memo.FILE_MODE)
@@ -333,6 +350,8 @@ def _explained(uri: str, error: ToolFailed) -> ChannelError | InputError | Space
     hint = "check the name, your network and your access to the registry"
     if re.search(r"unauthori[sz]ed|denied|\b40[13]\b|authentication required", text, re.I):
         hint = "log in first: 'singularity remote login' or 'apptainer registry login'"
+    elif re.search(r"no default remote|library client", text, re.I):
+        hint = "this runtime knows no library: add one with 'apptainer remote add'"
     elif re.search(r"manifest unknown|not found|no such file|\b404\b", text, re.I):
         hint = "check the name and the tag"
     elif re.search(r"no such host|refused|timeout|unreachable|deadline|resolve", text, re.I):

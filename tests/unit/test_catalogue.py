@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from wrapper import bundled
 from wrapper.catalogue import facts_of_name, nearest, read_catalogue, read_catalogues
+from wrapper.definition import read_definition
 from wrapper.errors import InputError
 
 
@@ -53,6 +55,19 @@ def test_the_users_catalogue_comes_first(tmp_path: Path) -> None:
     entries = read_catalogues(environ, [second])
     assert entries["x"].source == "/1.sif"
     assert entries["minimal"].source == str(images / "minimal.sif")
+
+
+def test_the_catalogues_that_come_with_it() -> None:
+    """They are valid, and every definition has its list of packages."""
+    entries = read_catalogues({}, [bundled.directory("sites") / "lumi-base-images.toml"])
+    assert {"minimal", "python", "mpich", "rocm"} <= set(entries)
+    for entry in entries.values():
+        if entry.is_definition:
+            definition = read_definition(Path(entry.source))
+            assert len(definition.packages) > 50 and definition.snapshot
+            assert all(source.is_file() for source, _ in definition.files)
+            title = definition.labels["org.opencontainers.image.title"]
+            assert title == f"containerize-{entry.name}"
 
 
 @pytest.mark.parametrize(

@@ -61,13 +61,16 @@ def entry(name: str, source: str | Path, **more: Any) -> dict[str, Entry]:
     return {name: Entry(name=name, source=str(source), catalogue=Path("/c.toml"), **more)}
 
 
-def test_a_file_is_referenced_by_its_real_path(find: Find, image: Path, tmp_path: Path) -> None:
+def test_a_file_is_referenced_by_its_real_path(
+    find: Find, image: Path, tmp_path: Path, screen: io.StringIO
+) -> None:
     link = tmp_path / "latest.sif"
     link.symlink_to(image)
     found = find(str(link))
     assert (found.path, found.named_path, found.digest) == (image, link, DIGEST)
     assert (found.size, found.owned, found.uri) == (len(SIF), False, "")
     assert found.as_record()["path"] == str(image)
+    assert f"{link} leads to {image}" in screen.getvalue()
 
 
 def test_a_file_is_hashed_once(find: Find, image: Path) -> None:
@@ -152,6 +155,7 @@ def test_a_copy_for_the_installation(
         ("dial tcp: lookup hub: no such host", "no way to the registry"),
         ("connect: connection refused", "no way to the registry"),
         ("reading manifest 1 in hub/x: manifest unknown", "check the name and the tag"),
+        ("FATAL: no default remote with library client in use", "knows no library"),
         ("something else", "check the name, your network"),
     ],
 )

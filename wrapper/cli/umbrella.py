@@ -24,6 +24,7 @@ def containerize() -> None:
     """Build portable images, look after installations, see what this machine offers to them."""
 
 
+containerize.add_command(base)
 containerize.add_command(build)
 
 
@@ -158,9 +159,6 @@ def prune(prefix: Path, keep: int, verbosity: int, debug: bool) -> None:
         past.prune(prefix, keep, console)
 
     run_command(work, verbosity=verbosity, debug=debug)
-
-
-containerize.add_command(base)
 
 
 @containerize.command("adopt")
