@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wrapper import bundled
 from wrapper.spec.names import why_not
 from wrapper.spec.tykky import MKSQUASHFS_OPTIONS
 
@@ -51,8 +52,10 @@ def _path(value: Any) -> Path | None:
     return Path(text).absolute() if text else None
 
 
-def _paths(value: Any) -> tuple[Path, ...]:
-    return tuple(p for p in map(_path, value if isinstance(value, list) else [value]) if p)
+def _catalogues(value: Any) -> tuple[Path, ...]:
+    """Paths; relative ones name the catalogues that come with containerize, in ``sites/``."""
+    texts = map(_expanded, value if isinstance(value, list) else [value])
+    return tuple(bundled.directory("sites") / text for text in texts if text)
 
 
 def _first_directory(value: Any) -> Path | None:
@@ -170,7 +173,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "squashfs_options": Key(help="options of mksquashfs, over compression", read=_squashfs),
     "processors": Key(help="how many processors mksquashfs may use at most", read=_positive),
-    "base_images": Key(help="catalogues and directories of base images", read=_paths),
+    "base_images": Key(help="catalogues and directories of base images", read=_catalogues),
     "binds": Key(help="more binds, SOURCE[:DESTINATION[:OPTIONS]]", read=_bind_list),
     "exclude_binds": Key(help="top-level directories of the host to leave out", read=_bind_list),
     "variables": Key(help="variables to set for programs at run time", read=_variables),

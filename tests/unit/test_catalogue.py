@@ -10,6 +10,7 @@ from wrapper import bundled
 from wrapper.catalogue import facts_of_name, nearest, read_catalogue, read_catalogues
 from wrapper.definition import read_definition
 from wrapper.errors import InputError
+from wrapper.site import load
 
 
 def write(path: Path, text: str) -> Path:
@@ -59,7 +60,9 @@ def test_the_users_catalogue_comes_first(tmp_path: Path) -> None:
 
 def test_the_catalogues_that_come_with_it() -> None:
     """They are valid, and every definition has its list of packages."""
-    entries = read_catalogues({}, [bundled.directory("sites") / "lumi-base-images.toml"])
+    (site,) = load({"CONTAINERIZE_SITE": "lumi"}).base_images
+    assert site == bundled.directory("sites") / "lumi-base-images.toml"
+    entries = read_catalogues({}, [site])
     assert {"minimal", "python", "mpich", "rocm"} <= set(entries)
     for entry in entries.values():
         if entry.is_definition:
