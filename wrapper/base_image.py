@@ -98,12 +98,6 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
         cache=cache,
         console=tools.console,
     )
-    if facts.libc != "glibc":
-        raise InputError(
-            f"the base image {name} has no glibc, which conda's and most pip packages need",
-            where=image.path,
-            hint="choose an image of a common Linux distribution",
-        )
     base = Base(
         image=image.path,
         name=name,
@@ -142,7 +136,7 @@ def _offered(facts: ImageFacts) -> dict[str, str]:
 
     On a base with ROCm there is no ``__cuda``: the solver would prefer builds for CUDA.
     """
-    offered = {"__glibc": facts.libc_version}
+    offered = {"__glibc": facts.libc_version if facts.libc == "glibc" else ""}
     if facts.rocm or facts.cuda:
         offered["__cuda"] = "" if facts.rocm else facts.cuda
     return offered

@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-import uv
-
 from wrapper import changes, installed, managed, spec, tree
 from wrapper.bases import write_skeleton
 from wrapper.console import Console
@@ -180,7 +178,7 @@ class Build:
 
     def _needed(self) -> list[Path]:
         """What the steps of a build use of the host (paths outside, the same inside)."""
-        own = [Path(uv.find_uv_bin()), Path(__file__).parent]
+        own = [Path(__file__).parent]
         files = [path.absolute().parent for path in self.request.files]
         from wrapper.pip import local_places
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from wrapper import installed, workspace
 from wrapper.activate import conda_variables
 from wrapper.container import BuildContainer
+from wrapper.errors import InputError
 from wrapper.installation import Installation
 from wrapper.models import EnvironmentSpec, LockedPackage, Resolution, public_url
 
@@ -25,6 +26,12 @@ class CondaBuild(Installation):
     resolution: Resolution | None = field(default=None, init=False)
 
     def prepare(self) -> None:
+        if self.base.virtual_packages.get("__glibc") == "":
+            raise InputError(
+                f"the base image {self.base.name} has no glibc, which conda's packages need",
+                where=self.base.image,
+                hint="choose an image of a common distribution, or pip-containerize",
+            )
         self.resolution = self._solve()
 
     def populate(self, container: BuildContainer) -> None:

@@ -53,6 +53,10 @@ class BuildContainer:
         """The words that start bash inside: the image's, or the host's where it has none."""
         return ["/bin/bash"] if self.has_bash else host_program("bash")
 
+    def own_program(self, path: str) -> list[str]:
+        """The words that start a program of ours inside, which is built for the host's libc."""
+        return host_program(path) if self.own_system else [path]
+
     def run(
         self,
         command: Sequence[str],

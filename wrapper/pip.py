@@ -136,7 +136,8 @@ class PipInstaller:
 
     def _uv(self, command: str, *words: str | Path) -> None:
         argv = [
-            *(uv.find_uv_bin(), "pip", command, "--python", self._python),
+            *self._container.own_program(uv.find_uv_bin()),
+            *("pip", command, "--python", self._python),
             # pip looks at all indexes and takes the best version; uv's default stops at the first
             # index that has the name, which breaks the usual --extra-index-url of ROCm wheels.
             *("--index-strategy", "unsafe-best-match", "--no-progress", "--no-config"),

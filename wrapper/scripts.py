@@ -151,9 +151,10 @@ def _package_managers(container: BuildContainer) -> Path:
     folder = container.scratch / "package-managers"
     folder.mkdir(exist_ok=True)
     conda = f"exec {_own_python(container)} -m wrapper.conda_command"
-    pip = f"exec {shlex.quote(uv.find_uv_bin())} pip"
+    uv_words = shlex.join(container.own_program(uv.find_uv_bin()))
+    pip = f"exec {uv_words} pip"
     commands = {"conda": conda, "mamba": conda, "micromamba": conda, "pip": pip, "pip3": pip}
-    commands["uv"] = f"exec {shlex.quote(uv.find_uv_bin())}"
+    commands["uv"] = f"exec {uv_words}"
     for name, command in commands.items():
         program = folder / name
         program.write_text(f'#!/bin/sh\n{command} "$@"\n')
