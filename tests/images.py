@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import struct
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,4 +49,38 @@ def write_files(root: Path, files: Mapping[str, str | bytes]) -> Path:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
             if "/bin/" in f"/{name}":
                 path.chmod(0o755)
+    return root
+
+
+PROGRAMS = ("bash", "sh", "env", "cat", "ls", "true", "sleep", "id", "mkdir", "rm", "stat", "chmod")
+_LIBRARIES = ("libdl.so.2", "libpthread.so.0", "libm.so.6", "librt.so.1", "libutil.so.1")
+_LIBRARIES += ("libgcc_s.so.1", "libstdc++.so.6")
+
+
+def system_files(root: Path, environment: str = "") -> Path:
+    """A small system with glibc, of this machine's own programs: a sandbox directory.
+
+    :param environment: shell text that an image's ``%environment`` has.
+    """
+    for name in ("usr/bin", "usr/lib", "usr/lib64", "etc", "tmp", "proc", "sys", "dev", "root"):
+        (root / name).mkdir(parents=True)
+    for name in ("bin", "lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    for name in ("os-release", "passwd", "group"):
+        shutil.copy(f"/etc/{name}", root / "etc")
+    libraries: set[str] = set()
+    for name in PROGRAMS:
+        program = shutil.which(name, path="/usr/bin:/bin")
+        assert program, f"no {name} on this machine"
+        shutil.copy(program, root / "usr/bin" / name)
+        told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True)
+        libraries |= set(re.findall(r"(/\S+) \(0x", told.stdout))
+    folders = {Path(library).parent for library in libraries}
+    libraries |= {str(f / n) for f in folders for n in _LIBRARIES if (f / n).exists()}
+    for library in libraries:
+        target = root / "usr" / library.removeprefix("/usr").lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, target)
+    if environment:
+        write_files(root, {".singularity.d/env/91-environment.sh": environment})
     return root

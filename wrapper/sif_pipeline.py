@@ -27,7 +27,7 @@ from wrapper.base_image import Tools
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.generations import Generation
-from wrapper.models import Base, Result, SifRequest
+from wrapper.models import Base, Result, SifRequest, Site
 from wrapper.pip_build import Interpreter
 from wrapper.runtime import Runtime, find_runtime, runtime_places
 from wrapper.sif_build import (
@@ -204,6 +204,17 @@ def overlays_work(runtime: Runtime, squasher: Squasher, scratch: Path, console: 
         return overlays.mounts_overlays(runtime, images, scratch=folder, console=console)
     finally:
         workspace.remove_tree(folder)
+
+
+def describe_overlays(site: Site) -> str:
+    """The same for a person."""
+    tools = find_runtime(os.environ, site), find_squasher(os.environ, site)
+    folder = workspace.private_directory(site)
+    try:
+        mounted = overlays_work(*tools, folder, Console(-1))
+    finally:
+        workspace.remove_tree(folder)
+    return "mounted" if mounted else "not mounted: 'containerize build' needs --flatten"
 
 
 # -- the environment ------------------------------------------------------------------------------

@@ -137,8 +137,9 @@ def build(**options: Any) -> None:
     options["force"] = _may_replace(options)
 
     def work(console: Console) -> None:
-        from wrapper import models, sif_pipeline
+        from wrapper import channels, inputs, models, sif_pipeline
         from wrapper.cli import report
+        from wrapper.spec.tykky import ToolFile
         from wrapper.systems import base_of, find_systems
 
         named = {name: options.get(name) for name in ("tmpdir", "compression")}
@@ -149,10 +150,12 @@ def build(**options: Any) -> None:
         system = options.pop("system")
         if system:
             options["base_image"] = base_of(system, find_systems(os.environ))
-        request = models.SifRequest(**options, site=settings)
+        options["channels"] = tuple(map(channels.absolute, options["channels"]))
+        request: Any = models.SifRequest(**options, site=settings)
         if log_to_file:
             console.copy_log(Path(time.strftime("containerize_build_%Y%m%d_%H%M%S.log")))
-        result = sif_pipeline.build_sif(request, console)
+        with inputs.ready(request, ToolFile()) as request:
+            result = sif_pipeline.build_sif(request, console)
         console.info(report.describe_sif(result))
         if as_json:
             click.echo(report.result_json(result))

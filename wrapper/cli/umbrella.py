@@ -44,7 +44,9 @@ def info(verbosity: int, debug: bool) -> None:
         from wrapper import site
         from wrapper.errors import ContainerizeError
         from wrapper.runtime import find_runtime
+        from wrapper.sif_pipeline import describe_overlays
         from wrapper.squash import find_squasher
+        from wrapper.systems import find_systems
         from wrapper.workspace import free_space, parent_directory
 
         settings = site.load(os.environ)
@@ -62,7 +64,10 @@ def info(verbosity: int, debug: bool) -> None:
             parent = parent_directory(settings)
             return f"{parent} ({human_size(free_space(parent))} free)"
 
-        for title, look in (("runtime", runtime), ("mksquashfs", squasher), ("builds in", place)):
+        looks = {"runtime": runtime, "mksquashfs": squasher, "builds in": place}
+        looks["overlays"] = lambda: describe_overlays(settings)
+        looks["systems"] = lambda: ", ".join(find_systems(os.environ)) or "none (--system)"
+        for title, look in looks.items():
             try:
                 answer = look()
             except ContainerizeError as error:

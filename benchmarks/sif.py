@@ -1,0 +1,159 @@
+"""Images of ``containerize build`` against cotainr's way, on a synthetic base of 3 GB."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import rattler
+
+from benchmarks.measure import Row, command, side_by_side
+from tests.images import system_files
+from wrapper import sif
+from wrapper.console import Console
+from wrapper.models import Base, Site
+from wrapper.resolve import resolve
+from wrapper.runtime import find_runtime
+from wrapper.sif import NewObject
+from wrapper.spec import read_spec
+from wrapper.squash import find_squasher
+
+CONTAINERIZE = Path(sys.executable).with_name("containerize")
+_BIG, _BIG_SIZE = 40, 70 << 20  # libraries and models: hardly to be compressed
+_SMALL, _SMALL_SIZE = 40_000, 6_000  # Python modules, headers
+
+
+def rows(work: Path, file: Path, rounds: int) -> Iterator[Row]:
+    """Rows of the table. ``file`` describes the numpy + scipy environment."""
+    base = synthetic_base(work / "synthetic")
+    image, theirs = work / "image.sif", work / "theirs.sif"
+    peak = _Peak(work / "tmp")
+    line = [CONTAINERIZE, "build", "-q", "--force", image, "--base-image", base]
+    line += ["--conda-env", file, "--tmpdir", peak.directory]
+    with peak:
+        command(line, os.environ)()  # also fills the cache
+    environment = _tree_size(image)
+    yield Row(
+        what="temporary files of containerize build",
+        value=f"{peak.most / environment:.2f} x",
+        against=f"environment of {environment / 1e6:.0f} MB",
+        figure=peak.most / environment,
+        limit=3.0,
+    )
+    jobs = {
+        "ours": command(line, os.environ),
+        "theirs": lambda: unpack_and_squash_all(base, file, theirs, work),
+    }
+    taken = {name: min(job() for _ in range(2)) for name, job in jobs.items()}
+    yield Row(
+        what="containerize build on a base of 3 GB",
+        value=f"{taken['ours'] / taken['theirs']:.3f} x",
+        against=f"sandbox, install, squash ({taken['theirs']:.0f} s)",
+        figure=taken["ours"] / taken["theirs"],
+        limit=0.1,
+    )
+    runtime = find_runtime(os.environ, Site()).path
+    starts = {
+        name: command([runtime, "exec", path, "true"], os.environ)
+        for name, path in (("image", image), ("base", base))
+    }
+    medians = {name: run.median() for name, run in side_by_side(starts, rounds).items()}
+    yield Row(
+        what="start of a program in the SIF",
+        value=f"{medians['image'] / medians['base']:.3f} x",
+        against=f"the base alone ({medians['base']:.3f} s)",
+        figure=medians["image"] / medians["base"],
+        limit=1.3,
+    )
+
+
+def synthetic_base(root: Path) -> Path:
+    """A base image: a small system, 2.9 GB of noise in large files, text in small ones."""
+    sandbox = system_files(root)
+    noise = random.Random(0)  # noqa: S311 - noise
+    for number in range(_BIG):
+        (root / f"opt/big/{number}").parent.mkdir(parents=True, exist_ok=True)
+        (root / f"opt/big/{number}").write_bytes(noise.randbytes(_BIG_SIZE))
+    for number in range(_SMALL):
+        path = root / f"opt/small/{number % 400}/{number}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((f"name_{number} = {noise.random()}\n" * 300).encode()[:_SMALL_SIZE])
+    squashed, image = root.with_suffix(".sqfs"), root.with_suffix(".sif")
+    find_squasher(os.environ, Site()).squash(
+        sandbox, squashed, compression="fast", console=Console(-1), advance=lambda *_: None
+    )
+    shutil.rmtree(sandbox)
+    primary = NewObject(
+        kind=sif.PARTITION, name="", content=squashed, extra=sif.partition(sif.PRIMARY)
+    )
+    sif.write_sif(image, base=None, keep=(), add=[primary])
+    squashed.unlink()
+    return image
+
+
+def unpack_and_squash_all(base: Path, file: Path, image: Path, work: Path) -> float:
+    """cotainr's way: the base as a sandbox, the packages into it, all of it squashed again.
+
+    Without what cotainr does besides (downloading and updating Miniforge, conda's own solver).
+    """
+    runtime, sandbox = str(find_runtime(os.environ, Site()).path), work / "sandbox"
+    cache = work / "floor-cache"
+    records = list(resolve(read_spec(file), base=Base(), site=Site(), cache=cache).records)
+    shutil.rmtree(sandbox, ignore_errors=True)
+    image.unlink(missing_ok=True)
+    env = {**os.environ, "APPTAINER_TMPDIR": str(work), "SINGULARITY_TMPDIR": str(work)}
+    start = time.perf_counter()
+    subprocess.run([runtime, "-s", "build", "--sandbox", sandbox, base], env=env, check=True)
+    asyncio.run(
+        rattler.install(
+            records,
+            target_prefix=sandbox / "opt/conda",
+            cache_dir=cache / "pkgs",
+            show_progress=False,
+            alternative_target_prefix="/opt/conda",
+        )
+    )
+    subprocess.run([runtime, "-s", "build", image, sandbox], env=env, check=True)
+    seconds = time.perf_counter() - start
+    shutil.rmtree(sandbox)
+    return seconds
+
+
+def _tree_size(image: Path) -> int:
+    from wrapper.sif_build import read_sif_manifest
+
+    return int(read_sif_manifest(image)["tree"]["size"])
+
+
+class _Peak:
+    """The most bytes that are below a directory while the block runs."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self.directory = directory
+        self.most = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.2):
+            told = subprocess.run(
+                ["du", "-s", "-B1", self.directory], capture_output=True, text=True, check=False
+            )
+            if words := told.stdout.split():
+                self.most = max(self.most, int(words[0]))

@@ -1,0 +1,396 @@
+"""``containerize build``: one portable SIF, used with the runtime's own commands."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.account import Account
+from tests.e2e.conftest import UMBRELLA, entries, environment_text
+from tests.images import system_files
+from tests.index import write_index, write_wheel
+from wrapper import sif
+from wrapper.errors import ExitCode
+from wrapper.workspace import remove_tree
+
+BASE_ENVIRONMENT = """\
+export PYTHONPATH="/opt/base/python"
+export WITH_CONDA="source /opt/conda/bin/activate"
+export PATH="/opt/base/bin:$PATH"
+export FROM_BASE="yes"
+"""
+PACKAGES = ("python", "demo-noarch", "demo-activate", "demo-hostile-env", "demo-dynamic")
+
+
+@pytest.fixture(scope="session")
+def base(runtime: Path) -> Iterator[Path]:
+    """A base image with glibc and bash, that everybody may read."""
+    root = Path(tempfile.mkdtemp(prefix="containerize-test-base-"))
+    root.chmod(0o755)
+    sandbox = system_files(root / "sandbox", BASE_ENVIRONMENT)
+    image = root / "base.sif"
+    subprocess.run([runtime, "-s", "build", image, sandbox], check=True)
+    image.chmod(0o755)
+    yield image
+    remove_tree(root)
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A requirements file for the package alpha, from a directory."""
+    root = tmp_path_factory.mktemp("wheels")
+    write_index(root, [write_wheel(root, "alpha", "1.0")])
+    return root
+
+
+@pytest.fixture(scope="session")
+def portable(account: Account, channel: Path, base: Path) -> Path:
+    """An image with packages that activate in every way, of this account."""
+    more = 'variables:\n  MY_VARIABLE: "it\'s $HOME"\n'
+    file = account.file("portable.yml", environment_text(channel, *PACKAGES, more=more))
+    image = account.work / "portable.sif"
+    told = account.run(UMBRELLA, "build", image, "--base-image", base, "--conda-env", file)
+    assert told.returncode == 0, told.stderr
+    assert "demo-dynamic.sh depends on the moment" in told.stderr
+    assert entries(account.home) <= {".apptainer"}, "nothing in $HOME but the runtime's keys"
+    return image
+
+
+@pytest.mark.parametrize("verb", ["exec", "run"])
+def test_the_environment_is_active(
+    account: Account, runtime: Path, portable: Path, verb: str
+) -> None:
+    code = (
+        "import json, os, sys, demo_noarch; "
+        "print(json.dumps({'prefix': sys.prefix, 'path': sys.path, **os.environ}))"
+    )
+    seen = json.loads(account.ok(runtime, verb, portable, "python3", "-c", code))
+    assert seen["prefix"] == seen["CONDA_PREFIX"] == "/containerize"
+    assert seen["PATH"].startswith("/containerize/bin:/opt/base/bin:")
+    assert seen["MY_VARIABLE"] == "it's $HOME" and seen["FROM_BASE"] == "yes"
+    assert seen["DEMO_HOSTILE"].endswith("back\\slash\nand a line")
+    assert seen["WITH_CONDA"] == seen["WITH_VENV"] == seen["WITH_CONDA_VENV"] == "true"
+    assert "/opt/base/python" not in seen["path"], "the base's Python path would come first"
+    assert seen["PYTHONNOUSERSITE"] == "1"
+    assert re.search(r":\d+$", seen["DEMO_DYNAMIC"]), "a script that depends on the moment ran"
+
+
+def test_users_say_the_last_word(account: Account, runtime: Path, portable: Path) -> None:
+    env = {"PYTHONPATH": "/mine", "APPTAINERENV_PREPEND_PATH": "/my/bin"}
+    told = account.ok(
+        *(runtime, "exec", portable, "bash", "-c", 'echo "$PYTHONPATH $PATH"; $WITH_CONDA'),
+        env=env,
+    )
+    # The base image sets PYTHONPATH whatever it was before; what is left is nobody's.
+    assert told.split()[-1].startswith("/my/bin:/containerize/bin:")
+
+
+def test_a_shell_and_a_run_without_a_command(
+    account: Account, runtime: Path, portable: Path
+) -> None:
+    line = "found=$(type -p python); echo $found\n"
+    for verb in ("shell", "run"):
+        told = account.ok(runtime, verb, portable, stdin=line)
+        assert told.strip().endswith("/containerize/bin/python")
+
+
+def test_what_the_image_says_of_itself(account: Account, runtime: Path, portable: Path) -> None:
+    labels = account.ok(runtime, "inspect", portable)
+    for text in ("containerize.version: ", "containerize.lock.digest: sha256:", "base.digest"):
+        assert text in labels
+    assert 'exec "$@"' in account.ok(runtime, "inspect", "--runscript", portable)
+    lock = account.ok(runtime, "exec", portable, "cat", "/.containerize/conda-lock.yml")
+    assert "demo-noarch" in lock
+    manifest = json.loads(account.ok(UMBRELLA, "inspect", portable))
+    assert manifest["kind"] == "conda" and manifest["form"] == "sif"
+    assert {p["name"] for p in manifest["packages"]} >= {"demo-noarch", "python"}
+    listing = account.ok(runtime, "sif", "list", portable)
+    assert len(re.findall(r"FS \(Squashfs/Overlay/amd64\)", listing)) == 1
+
+
+def test_programs_start_without_a_process_more(
+    me: Account, runtime: Path, channel: Path, base: Path, tmp_path: Path
+) -> None:
+    """No shell is started for the environment: the runtime reads its script itself."""
+    if not shutil.which("strace"):
+        pytest.skip("no strace")
+    file = me.file("plain.yml", environment_text(channel, "demo-tool", "demo-activate"))
+    image = tmp_path / "plain.sif"
+    me.ok(UMBRELLA, "build", image, "--base-image", base, "--conda-env", file)
+    counts = []
+    for target in (base, image):
+        trace = tmp_path / "trace"
+        options = ("-f", "-qq", "-e", "trace=execve", "-e", "status=successful", "-o", trace)
+        me.ok("strace", *options, runtime, "exec", target, "true")
+        counts.append(trace.read_text().count("execve("))
+    assert counts[1] <= counts[0]
+
+
+# -- changing one ---------------------------------------------------------------------------------
+def test_an_update_replaces_the_layer(
+    account: Account, channel: Path, portable: Path, index: Path
+) -> None:
+    runtime = "apptainer" if shutil.which("apptainer") else "singularity"
+    image = account.owns(Path(shutil.copy(portable, account.work / "updated.sif")))
+    image.chmod(0o755)
+    file = account.file("more.txt", f"--no-index\n--find-links {index}\nalpha\n")
+    for path in (index, *index.parents[:2]):
+        path.chmod(path.stat().st_mode | 0o055)
+    told = account.run(UMBRELLA, "build", "--update", image, "--requirements", file)
+    assert told.returncode == 0, told.stderr
+    assert "+ alpha" in told.stderr
+    code = "import alpha, demo_noarch; print(alpha.VERSION)"
+    assert account.ok(runtime, "exec", image, "python", "-c", code) == "1.0\n"
+    assert len(sif.read_sif(image).overlays) == 1
+    leaner = account.file("lean.yml", environment_text(channel, "python", "pip"))
+    account.ok(UMBRELLA, "build", "--update", image, "--conda-env", leaner)
+    gone = account.run(runtime, "exec", image, "python", "-c", "import demo_noarch")
+    assert gone.returncode == 1 and "No module named" in gone.stderr
+    seen = account.ok(runtime, "exec", image, "bash", "-c", 'echo "${MY_VARIABLE-unset}"')
+    assert seen == "unset\n", "a new environment file says its variables anew"
+
+
+def test_a_flattened_image_needs_no_overlay(
+    account: Account, runtime: Path, channel: Path, base: Path
+) -> None:
+    image = account.work / "flat.sif"
+    file = account.file("flat.yml", environment_text(channel, "demo-tool", "demo-activate"))
+    options = ("--base-image", base, "--conda-env", file)
+    account.ok(UMBRELLA, "build", image, *options, "--flatten")
+    found = sif.read_sif(image)
+    assert not found.overlays and found.primary
+    show = ("bash", "-c", 'type -p demo-tool; echo "$CONDA_PREFIX $FROM_BASE"')
+    told = account.ok(runtime, "exec", image, *show)
+    assert told == "/containerize/bin/demo-tool\n/containerize yes\n"
+    lean = account.file("flat2.yml", environment_text(channel, "demo-activate"))
+    account.ok(UMBRELLA, "build", "--update", image, "--conda-env", lean)
+    assert not sif.read_sif(image).overlays, "it stays what it is"
+    told = account.ok(runtime, "exec", image, *show)
+    assert told == "/containerize yes\n", "a layer could not have removed the program"
+
+
+def test_an_image_of_anybody_gets_an_environment(
+    me: Account, runtime: Path, channel: Path, base: Path, tmp_path: Path
+) -> None:
+    image, other = Path(shutil.copy(base, tmp_path / "theirs.sif")), tmp_path / "other.sif"
+    file = me.file("theirs.yml", environment_text(channel, "demo-tool"))
+    me.ok(UMBRELLA, "build", "--update", image, "--conda-env", file)
+    assert me.ok(runtime, "exec", image, "bash", "-c", "type -p demo-tool").startswith("/conta")
+    # And as the base of another one: the new environment takes the place of its own.
+    lean = me.file("other.yml", environment_text(channel, "demo-sh-only"))
+    me.ok(UMBRELLA, "build", other, "--base-image", image, "--conda-env", lean)
+    assert me.run(runtime, "exec", other, "bash", "-c", "type -p demo-tool").stdout == ""
+    assert len(sif.read_sif(other).overlays) == 1
+
+
+# -- cotainr's command line -----------------------------------------------------------------------
+def test_cotainrs_command_line_works(
+    me: Account, runtime: Path, channel: Path, base: Path, tmp_path: Path
+) -> None:
+    """With a sandbox directory as the base, as cotainr takes them."""
+    sandbox = base.parent / "sandbox"
+    systems = tmp_path / "systems.json"
+    systems.write_text(json.dumps({"here": {"base-image": str(sandbox)}}))
+    file = tmp_path / "conda env.yml"
+    file.write_text(environment_text(channel, "python"))
+    env = {"CONTAINERIZE_SYSTEMS": str(systems)}
+    words = ("build", "my image.sif", "--system=here", f"--conda-env={file}", "--accept-licenses")
+    told = me.run(UMBRELLA, *words, "-vv", "--no-color", "--log-to-file", cwd=tmp_path, env=env)
+    assert told.returncode == 0, told.stderr
+    code = "import sys; print(sys.prefix)"
+    image = tmp_path / "my image.sif"
+    assert me.ok(runtime, "exec", image, "python3", "-c", code) == "/containerize\n"
+    logs = [name for name in entries(tmp_path) if name.endswith(".log")]
+    assert len(logs) == 1 and logs[0].startswith("containerize_build_")
+    assert "begin: Solving" in (tmp_path / logs[0]).read_text()
+    assert "here" in me.ok(UMBRELLA, "info", env=env)
+    unknown = me.run(UMBRELLA, "build", "x.sif", "--system=her", cwd=tmp_path, env=env)
+    assert unknown.returncode == ExitCode.INPUT and "did you mean here" in unknown.stderr
+
+
+def test_a_base_alone(me: Account, runtime: Path, base: Path, tmp_path: Path) -> None:
+    """As cotainr without --conda-env; a script may put programs into it."""
+    script = tmp_path / "script.sh"
+    script.write_text('mkdir "$env_root/bin"\necho "echo mine" >"$env_root/bin/own"\n')
+    with script.open("a") as file:
+        file.write('chmod +x "$env_root/bin/own"\n')
+    me.ok(UMBRELLA, "build", tmp_path / "out.sif", "--base-image", base, "--post-install", script)
+    assert me.ok(runtime, "exec", tmp_path / "out.sif", "bash", "-c", "own") == "mine\n"
+
+
+# -- who may use the result -----------------------------------------------------------------------
+@pytest.mark.parametrize("mask", [0o007, 0o077])
+def test_colleagues_can_run_it(base: Path, account: Account, runtime: Path, mask: int) -> None:
+    """In a project's directory, whatever the umask; nobody else can write it."""
+    folder = account.directory(f"project-{mask:o}")
+    folder.chmod(0o2770)
+    image = folder / "out.sif"
+    command = f'umask {mask:03o}; exec "$@"'
+    account.ok("sh", "-c", command, "sh", UMBRELLA, "build", image, "--base-image", base)
+    status = image.stat()
+    assert stat.S_IMODE(status.st_mode) == 0o750
+    assert status.st_gid == folder.stat().st_gid
+    assert grp.getgrgid(status.st_gid)
+    account.ok(runtime, "exec", image, "true")
+
+
+# -- what goes wrong ------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A directory to build in, another one for build directories, a tiny environment."""
+
+    account: Account
+    root: Path
+    builds: Path
+    file: Path
+
+    def argv(self, *words: str | Path) -> list[str]:
+        given = (UMBRELLA, "build", *words, "--conda-env", self.file, "--tmpdir", self.builds)
+        return self.account.argv(given)
+
+    def start(self, *words: str | Path) -> subprocess.Popen[str]:
+        env = self.account.environment()
+        return subprocess.Popen(
+            self.argv(*words), env=env, cwd=self.root, stderr=subprocess.PIPE, text=True
+        )
+
+    def build(self, *words: str | Path) -> None:
+        self.account.ok(*self.argv(*words), cwd=self.root)
+
+    def fails(self, code: int, *words: str | Path) -> str:
+        """What a build says that must fail and change nothing."""
+        before = {path: path.read_bytes() for path in self.root.iterdir() if path.is_file()}
+        told = self.account.run(*self.argv(*words), cwd=self.root)
+        assert told.returncode == code, told.stderr
+        assert "Traceback" not in told.stderr
+        after = {path: path.read_bytes() for path in self.root.iterdir() if path.is_file()}
+        assert after == before
+        return told.stderr
+
+    def left(self) -> set[str]:
+        """Names in the directory, and paths of all that build directories left."""
+        left = {str(path.relative_to(self.builds)) for path in self.builds.rglob("*")}
+        return entries(self.root) | left
+
+
+@pytest.fixture
+def place(me: Account, channel: Path, runtime: Path, tmp_path: Path) -> Place:
+    root, builds, file = tmp_path / "place", tmp_path / "builds", tmp_path / "env.yml"
+    root.mkdir()
+    builds.mkdir()
+    file.write_text(environment_text(channel, "demo-tool"))
+    return Place(account=me, root=root, builds=builds, file=file)
+
+
+def test_bases_that_cannot_be_used(place: Place, base: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.sif"
+    text.write_text("hello\n")
+    assert "no container image" in place.fails(ExitCode.INPUT, "out.sif", "--base-image", text)
+    whole = base.read_bytes()
+    cut = tmp_path / "cut.sif"
+    cut.write_bytes(whole[: len(whole) // 2])
+    assert "incomplete" in place.fails(ExitCode.PACKAGE, "out.sif", "--base-image", cut)
+    other = tmp_path / "other.sif"
+    other.write_bytes(whole[:45] + b"04\0" + whole[48:])
+    assert "is for aarch64" in place.fails(ExitCode.INPUT, "out.sif", "--base-image", other)
+    assert "no such image" in place.fails(ExitCode.INPUT, "out.sif", "--base-image", "nothing")
+    place.fails(ExitCode.CHANNEL, "out.sif", "--base-image", f"docker-archive:{tmp_path}/none.tar")
+
+
+def test_options_that_do_not_fit(place: Place, base: Path, tmp_path: Path) -> None:
+    assert "--base-image or --system" in place.fails(ExitCode.USAGE, "out.sif")
+    both = ("--base-image", base, "--system", "x")
+    assert "--base-image or --system" in place.fails(ExitCode.USAGE, "out.sif", *both)
+    assert "--update keeps" in place.fails(
+        ExitCode.USAGE, "out.sif", "--update", "--base-image", base
+    )
+    missing = ("--base-image", base, "--requirements", "none.txt")
+    assert "no such file" in place.fails(ExitCode.INPUT, "out.sif", *missing)
+    bad = ("--base-image", base, "--os-package", "a;b")
+    assert "'a;b' cannot be the name" in place.fails(ExitCode.INPUT, "out.sif", *bad)
+    assert "no image to update" in place.fails(ExitCode.PREFIX, "out.sif", "--update")
+
+
+def test_outputs_that_cannot_be(place: Place, base: Path, tmp_path: Path) -> None:
+    (place.root / "old.sif").write_text("old\n")
+    (place.root / "folder").mkdir()
+    there = place.fails(ExitCode.PREFIX, "old.sif", "--base-image", base)
+    assert "exists already" in there and "--force" in there
+    assert "is a directory" in place.fails(ExitCode.PREFIX, "folder", "--base-image", base)
+    assert "no directory for" in place.fails(ExitCode.PREFIX, "no/out.sif", "--base-image", base)
+    assert "is no SIF file" in place.fails(ExitCode.INPUT, "old.sif", "--update")
+
+
+def test_a_full_file_system(me: Account, base: Path, tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    full = tmp_path / "full"
+    full.mkdir()
+    size = base.stat().st_size // 2
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "full", full], check=True)
+    try:
+        told = me.run(UMBRELLA, "build", full / "out.sif", "--base-image", base)
+        assert told.returncode == ExitCode.SPACE, told.stderr
+        assert "no room for the copy of the base image" in told.stderr
+        assert entries(full) == set()
+    finally:
+        subprocess.run(["umount", full], check=True)
+
+
+STEPS = ("Looking", "Solving", "Linking", "Recording", "Writing the", "Writing out")
+
+
+@pytest.mark.parametrize(
+    ("number", "steps"),
+    [
+        (signal.SIGTERM, STEPS),
+        (signal.SIGINT, ("Writing out",)),
+        (signal.SIGKILL, ("Linking", "Writing the", "Writing out")),
+    ],
+)
+def test_interruptions_leave_the_old_image(
+    place: Place, base: Path, number: signal.Signals, steps: tuple[str, ...]
+) -> None:
+    """At every step; what a kill leaves is gone after the next run."""
+    image = place.root / "out.sif"
+    image.write_text("the old one\n")
+    for step in steps:
+        with place.start(image, "--force", "--base-image", base, "-v") as child:
+            assert child.stderr is not None
+            for line in child.stderr:
+                if f"begin: {step}" in line:
+                    child.send_signal(number)
+                    break
+            child.stderr.read()
+            status = child.wait(60)
+        assert status == (-number if number == signal.SIGKILL else 128 + number), step
+        assert image.read_text() == "the old one\n"
+        if number != signal.SIGKILL:
+            assert place.left() == {"out.sif"}, step
+    place.build(image, "--force", "--base-image", base)
+    assert place.left() == {"out.sif"}
+    assert sif.read_sif(image).overlays
+
+
+# -- packages of the system -----------------------------------------------------------------------
+def test_packages_of_the_system_need_a_tool(
+    account: Account, runtime: Path, base: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The refusal names what to load; a base without a package manager is told too."""
+    words = ("--base-image", base, "--os-package", "less")
+    told = account.run(UMBRELLA, "build", account.work / "packages.sif", *words)
+    assert told.returncode in (ExitCode.INPUT, ExitCode.TOOL), told.stderr
+    assert "proot" in told.stderr or "no package manager that is known" in told.stderr
+    assert not (account.work / "packages.sif").exists()
