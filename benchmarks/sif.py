@@ -34,9 +34,9 @@ _SMALL, _SMALL_SIZE = 40_000, 6_000  # Python modules, headers
 def rows(work: Path, file: Path, rounds: int) -> Iterator[Row]:
     """Rows of the table. ``file`` describes the numpy + scipy environment."""
     base = synthetic_base(work / "synthetic")
-    image, theirs = work / "image.sif", work / "theirs.sif"
+    image, theirs_image = work / "image.sif", work / "theirs.sif"
     peak = _Peak(work / "tmp")
-    line = [CONTAINERIZE, "build", "-q", "--force", image, "--base-image", base]
+    line: list[str | Path] = [CONTAINERIZE, "build", "-q", "--force", image, "--base-image", base]
     line += ["--conda-env", file, "--tmpdir", peak.directory]
     with peak:
         command(line, os.environ)()  # also fills the cache
@@ -48,21 +48,19 @@ def rows(work: Path, file: Path, rounds: int) -> Iterator[Row]:
         figure=peak.most / environment,
         limit=3.0,
     )
-    jobs = {
-        "ours": command(line, os.environ),
-        "theirs": lambda: unpack_and_squash_all(base, file, theirs, work),
-    }
-    taken = {name: min(job() for _ in range(2)) for name, job in jobs.items()}
+    build = command(line, os.environ)
+    ours = min(build() for _ in range(2))
+    theirs = min(unpack_and_squash_all(base, file, theirs_image, work) for _ in range(2))
     yield Row(
         what="containerize build on a base of 3 GB",
-        value=f"{taken['ours'] / taken['theirs']:.3f} x",
-        against=f"sandbox, install, squash ({taken['theirs']:.0f} s)",
-        figure=taken["ours"] / taken["theirs"],
+        value=f"{ours / theirs:.3f} x",
+        against=f"sandbox, install, squash ({theirs:.0f} s)",
+        figure=ours / theirs,
         limit=0.1,
     )
     runtime = find_runtime(os.environ, Site()).path
     starts = {
-        name: command([runtime, "exec", path, "true"], os.environ)
+        name: command([str(runtime), "exec", str(path), "true"], os.environ)
         for name, path in (("image", image), ("base", base))
     }
     medians = {name: run.median() for name, run in side_by_side(starts, rounds).items()}

@@ -329,11 +329,11 @@ def test_a_prefix_that_is_none_is_told(tmp_path: Path) -> None:
 def test_the_tools_of_this_machine_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, answer in (
-        ("apptainer", "apptainer version 1.4.5"),
-        ("mksquashfs", "mksquashfs version 4.6.1"),
+    for name, script in (
+        ("apptainer", "echo apptainer version 1.4.5"),
+        ("mksquashfs", 'echo mksquashfs version 4.6.1; [ "$1" = -version ] || : >"$2"'),
     ):
-        (tmp_path / name).write_text(f"#!/bin/sh\necho {answer}\n")
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CW_BUILD_TMPDIR", str(tmp_path))
@@ -343,4 +343,5 @@ def test_the_tools_of_this_machine_are_shown(
     assert lines[0] == f"runtime      apptainer 1.4.5 ({tmp_path}/apptainer)"
     assert lines[1] == f"mksquashfs   4.6 ({tmp_path}/mksquashfs)"
     assert lines[2].startswith(f"builds in    {tmp_path} (")
-    assert lines[3] == "cache        /my/cache"
+    assert lines[3] == "overlays     mounted"
+    assert lines[5] == "cache        /my/cache"
