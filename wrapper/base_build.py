@@ -98,6 +98,7 @@ class BaseBuild:
             self._finish()
         tree.settle(self.root)
         image = target.with_name(f"{target.name}.sqfs")
+        image.unlink(missing_ok=True)
         try:
             with self.console.step("Writing the image") as advance:
                 self.squasher.squash(
@@ -158,8 +159,7 @@ class BaseBuild:
         """The loader's cache and Python's ``.pyc``, made by the system's own programs."""
         self._inside("/usr/sbin/ldconfig", "-X", "-C", f"{_WITHIN}/etc/ld.so.cache")
         for library in sorted((self.root / "usr/lib").glob("python3.*")):
-            # Files that are broken on purpose (tests of 2to3) are no failure: -q -q, and the
-            # status is not looked at closer than the interpreter's own start.
+            # A file that cannot be compiled is no failure: some are broken on purpose, for tests.
             script = (
                 "import compileall, py_compile, sys; compileall.compile_dir(sys.argv[1], quiet=2, "
                 "stripdir=sys.argv[2], prependdir='/', "

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import tarfile
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -45,20 +46,21 @@ def fetch(
     """
     make_directory(cache)
     total, done = sum(deb.size for deb in packages), 0
+    stop = threading.Event()
 
     def one(deb: Deb) -> Path:
         nonlocal done
-        path = _fetch_one(deb, mirrors, cache)
+        path = _fetch_one(deb, mirrors, cache, stop)
         done += deb.size
         advance(done, total)
         return path
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        try:
-            return list(pool.map(one, packages))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        return list(pool.map(one, packages))
+    finally:  # after an interruption or a failure: without waiting for servers that do not answer
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def mirrors(first: str, snapshot: str) -> list[str]:
@@ -66,12 +68,14 @@ def mirrors(first: str, snapshot: str) -> list[str]:
     return [first.rstrip("/"), *([f"{_SNAPSHOT}/{snapshot}"] if snapshot else [])]
 
 
-def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path) -> Path:
+def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path, stop: threading.Event) -> Path:
     target = cache / f"{deb.sha256[:16]}-{deb.name}"
     if target.is_file() and _sha256(target) == deb.sha256:
         return target
     refusals = []
     for mirror in mirrors:
+        if stop.is_set():
+            break
         url = f"{mirror}/{deb.path}"
         draft = target.with_name(f"{target.name}.{os.getpid()}")
         try:
@@ -79,7 +83,8 @@ def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path) -> Path:
                 urllib.request.urlopen(url, timeout=_TIMEOUT) as answer,  # noqa: S310 - see below
                 draft.open("wb") as file,
             ):
-                shutil.copyfileobj(answer, file, _CHUNK)
+                while not stop.is_set() and (block := answer.read(_CHUNK)):
+                    file.write(block)
             if (found := _sha256(draft)) != deb.sha256:
                 raise PackageError(
                     f"the package {deb.name} is damaged or not the one that was asked for",

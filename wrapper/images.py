@@ -231,15 +231,17 @@ class _Store:
         """The image of a URI in the cache, pulled if need be; two builds pull it once."""
         folder = images_directory(cache)
         known, key = Memo(directory=folder / "pulled"), _key(uri)
+        if not refresh and (path := self._known(known, key, folder)):
+            return path
         record = known.path(key)
         assert record is not None
         _make_cache(record.parent)
-        with self._alone(record, uri):
-            found = None if refresh else known.recall(key)
-            if found and (path := folder / str(found["file"])).is_file():
-                self.console.info(f"{uri} was pulled on {found['date']}: {path}")
+        with self._alone(record, uri) as waited:
+            if (waited or not refresh) and (path := self._known(known, key, folder)):
                 return path
-            draft = self.pull(uri, folder / f".{record.stem}.{os.getpid()}.sif")
+            draft = folder / f".{record.stem}.sif"
+            draft.unlink(missing_ok=True)  # of a pull that was killed
+            self.pull(uri, draft)
             try:
                 digest = file_digest(draft, console=self.console, cache=None)
                 path = folder / f"{digest.replace(':', '-')}.sif"
@@ -250,9 +252,17 @@ class _Store:
             known.remember(key, {"uri": uri, "file": path.name, "digest": digest, "date": date})
         return path
 
+    def _known(self, known: Memo, key: str, folder: Path) -> Path | None:
+        """What was pulled before, where it is still there."""
+        found = known.recall(key)
+        if not found or not (path := folder / str(found["file"])).is_file():
+            return None
+        self.console.info(f"{found['uri']} was pulled on {found['date']}: {path}")
+        return path
+
     @contextlib.contextmanager
-    def _alone(self, record: Path, uri: str) -> Iterator[None]:
-        """Wait for another pull of the same image to end, then hold it."""
+    def _alone(self, record: Path, uri: str) -> Iterator[bool]:
+        """Wait for another pull of the same image to end, then hold it; tells whether it waited."""
         told = False
         with contextlib.ExitStack() as held:
             while True:
@@ -264,7 +274,7 @@ class _Store:
                         self.console.info(f"waiting for {uri}: {error.what}")
                         told = True
                     time.sleep(_POLL_SECONDS)
-            yield
+            yield told
 
     def _places(self) -> dict[str, str]:
         """The runtime's directories: in ``scratch``, but for the one that holds the user's logins.
@@ -308,12 +318,15 @@ class _Store:
 def _make_cache(directory: Path) -> None:
     try:
         memo.make_directory(directory)
+        why = "" if os.access(directory, os.W_OK | os.X_OK) else "no permission to write"
     except OSError as error:
+        why = str(error.strerror)
+    if why:
         raise InputError(
-            f"the cache directory cannot be used: {error.strerror}",
+            f"the cache directory cannot be used: {why}",
             where=directory,
             hint="set CONTAINERIZE_CACHE_DIR to a directory of yours, or unset it",
-        ) from None
+        )
 
 
 def _scheme(uri: str) -> str:

@@ -6,9 +6,12 @@ import functools
 import hashlib
 import http.server
 import io
+import signal
+import socket
 import stat
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +20,7 @@ import pytest
 from tests.unit.conftest import names
 from wrapper import debian
 from wrapper.definition import Deb, read_definition
-from wrapper.errors import ChannelError, InputError, PackageError
+from wrapper.errors import ChannelError, InputError, Interrupted, PackageError
 
 
 def tar(members: list[tuple[str, object]]) -> bytes:
@@ -203,6 +206,34 @@ def test_another_file_than_the_lock_names(tmp_path: Path, mirror: str) -> None:
     with pytest.raises(PackageError, match="damaged or not the one"):
         fetch(tmp_path / "cache", mirror, package=locked(b"content"))
     assert names(tmp_path / "cache") == set()
+
+
+def test_an_interruption_does_not_wait_for_a_server(tmp_path: Path) -> None:
+    """It takes the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mirror = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+        connections = []
+        main = threading.get_ident()
+
+        def interrupt() -> None:
+            connections.append(silent.accept()[0])
+            signal.pthread_kill(main, signal.SIGALRM)
+
+        def on_alarm(number: int, _frame: object) -> None:
+            raise Interrupted(number)
+
+        before = signal.signal(signal.SIGALRM, on_alarm)
+        threading.Thread(target=interrupt).start()
+        start = time.monotonic()
+        try:
+            with pytest.raises(Interrupted):
+                fetch(tmp_path / "cache", mirror, package=locked(b"content"))
+        finally:
+            signal.signal(signal.SIGALRM, before)
+            for connection in connections:
+                connection.close()
+        assert time.monotonic() - start < 20
 
 
 # -- definitions ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.images import PRIMARY, SQUASHFS, sif_bytes, squashfs_bytes
-from tests.unit.conftest import Program, names
+from tests.unit.conftest import Program, names, without_powers
 from wrapper.catalogue import Entry
 from wrapper.console import Console
 from wrapper.errors import ChannelError, InputError, PackageError
@@ -112,6 +112,28 @@ def test_a_uri_is_pulled_once(find: Find, tmp_path: Path, screen: io.StringIO) -
     find("docker://hub/x:1", refresh=True)
     assert (tmp_path / "pulls").read_text() == "pull\npull\n"
     assert names(tmp_path / "cache/images") == {"pulled", "digests", first.path.name}
+
+
+def test_a_cache_that_others_fill(find: Find, open_place: Path) -> None:
+    """A site's cache is read-only for its users: what is there serves, nothing else can be got."""
+    cache = open_place / "cache"
+    found = find("docker://hub/x:1", cache=cache)
+    for path in (cache / "images", *(cache / "images").iterdir()):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    with without_powers():
+        assert find("docker://hub/x:1", cache=cache).path == found.path
+        with pytest.raises(InputError, match="cache directory cannot be used: no permission"):
+            find("docker://hub/x:2", cache=cache)
+
+
+def test_a_pull_that_was_killed(find: Find, tmp_path: Path) -> None:
+    found = find("docker://hub/x:1")
+    (record,) = (tmp_path / "cache/images/pulled").iterdir()
+    draft = found.path.with_name(f".{record.stem}.sif")
+    draft.write_bytes(b"half")
+    record.unlink()
+    assert find("docker://hub/x:1").path == found.path
+    assert not draft.exists()
 
 
 def test_a_local_archive_that_changed_is_read_again(find: Find, tmp_path: Path) -> None:
