@@ -37,7 +37,6 @@ class BaseImage:
     """A container image that an environment stands on; paths are outside the container.
 
     :ivar name: what the user said. :ivar path: the file or directory, links resolved.
-    :ivar named_path: the path before links were resolved, for a link that may move.
     :ivar digest: ``sha256:…`` of the file, empty for a sandbox. :ivar size: bytes of the file.
     :ivar owned: it lies in the staging directory and becomes part of the installation.
     :ivar uri: where it was pulled from, empty for a file. :ivar entry: the catalogue's, if any.
@@ -45,7 +44,6 @@ class BaseImage:
 
     name: str
     path: Path
-    named_path: Path
     format: ImageFormat
     digest: str
     size: int
@@ -74,13 +72,12 @@ def find_base(
     cache: Path | None,
     staging: Path,
     scratch: Path,
-    refresh: bool = False,
 ) -> BaseImage:
     """The image that the user named: a path, a catalogue's name, or a URI.
 
     A name without a slash is looked up in the catalogue first. A file is referenced where it is. A
-    URI is pulled into ``cache``, once: later builds take what is there, unless ``refresh``.
-    Without a cache the image becomes ``container.sif`` in ``staging``.
+    URI is pulled into ``cache``, once: later builds take what is there. Without a
+    cache the image becomes ``container.sif`` in ``staging``.
 
     :param cache: the user's cache directory. :param scratch: for the runtime's temporary files.
     :raises InputError: there is no such image, or it cannot be used here.
@@ -98,7 +95,7 @@ def find_base(
     else:
         uri = source
         store = _Store(runtime=runtime, console=console, scratch=scratch)
-        path = store.cached(uri, cache, refresh) if cache else store.pull(uri, staging / OWNED_NAME)
+        path = store.cached(uri, cache) if cache else store.pull(uri, staging / OWNED_NAME)
         owned = cache is None
     image = describe_file(path, name=name, console=console, cache=cache, entry=entry)
     if path.is_symlink():
@@ -126,7 +123,6 @@ def describe_file(
     return BaseImage(
         name=name,
         path=real,
-        named_path=path,
         format=found,
         digest=digest,
         size=real.stat().st_size if digest else 0,
@@ -156,7 +152,7 @@ def own_image(image: BaseImage, staging: Path, *, console: Console) -> BaseImage
             env=process.base_environment(os.environ),
         )
     target.chmod(memo.FILE_MODE)
-    return replace(image, path=target, named_path=target, owned=True)
+    return replace(image, path=target, owned=True)
 
 
 def built_image(entry: Entry, cache: Path | None) -> Path:
@@ -227,17 +223,17 @@ class _Store:
     console: Console
     scratch: Path
 
-    def cached(self, uri: str, cache: Path, refresh: bool) -> Path:
+    def cached(self, uri: str, cache: Path) -> Path:
         """The image of a URI in the cache, pulled if need be; two builds pull it once."""
         folder = images_directory(cache)
         known, key = Memo(directory=folder / "pulled"), _key(uri)
-        if not refresh and (path := self._known(known, key, folder)):
+        if path := self._known(known, key, folder):
             return path
         record = known.path(key)
         assert record is not None
         _make_cache(record.parent)
-        with self._alone(record, uri) as waited:
-            if (waited or not refresh) and (path := self._known(known, key, folder)):
+        with self._alone(record, uri):
+            if path := self._known(known, key, folder):
                 return path
             draft = folder / f".{record.stem}.sif"
             draft.unlink(missing_ok=True)  # of a pull that was killed
@@ -261,8 +257,8 @@ class _Store:
         return path
 
     @contextlib.contextmanager
-    def _alone(self, record: Path, uri: str) -> Iterator[bool]:
-        """Wait for another pull of the same image to end, then hold it; tells whether it waited."""
+    def _alone(self, record: Path, uri: str) -> Iterator[None]:
+        """Wait for another pull of the same image to end, then hold it."""
         told = False
         with contextlib.ExitStack() as held:
             while True:
@@ -274,7 +270,7 @@ class _Store:
                         self.console.info(f"waiting for {uri}: {error.what}")
                         told = True
                     time.sleep(_POLL_SECONDS)
-            yield told
+            yield
 
     def _places(self) -> dict[str, str]:
         """The runtime's directories: in ``scratch``, but for the one that holds the user's logins.
