@@ -26,10 +26,10 @@ CACHE_VARIABLE = "CONTAINERIZE_BUILD_CACHE"
 
 @dataclass(frozen=True, kw_only=True)
 class PostLink:
-    """A package's post-link script: what to run, with which variables; paths are inside."""
+    """A package's post-link script, for bash, and its variables; paths are inside."""
 
     package: str
-    command: tuple[str, ...]
+    script: str
     variables: Mapping[str, str]
     directory: Path
 
@@ -43,7 +43,9 @@ class PostLink:
         :raises ScriptError: it fails.
         """
         try:
-            process.run(self.command, console=Console(), env={**os.environ, **self.variables})
+            process.run(
+                ["/bin/bash", self.script], console=Console(), env={**os.environ, **self.variables}
+            )
         except process.ToolFailed as error:
             raise ScriptError(f"{self.what} failed", detail=error.detail) from None
 
@@ -70,7 +72,7 @@ def post_link_jobs(
             jobs.append(
                 PostLink(
                     package=name,
-                    command=("/bin/bash", f"{install_path}/{script}"),
+                    script=f"{install_path}/{script}",
                     variables=variables,
                     directory=Path(f"{install_path}/bin"),
                 )
@@ -85,7 +87,9 @@ def run_post_link(container: BuildContainer, records: Sequence[RepoDataRecord]) 
     :raises ScriptError: one fails.
     """
     for job in post_link_jobs(container.tree, container.install_path, records):
-        container.run(job.command, what=job.what, env=job.variables, cwd=job.directory)
+        container.run(
+            [*container.bash, job.script], what=job.what, env=job.variables, cwd=job.directory
+        )
     messages = container.tree / ".messages.txt"
     if not messages.is_file():
         return ""
