@@ -52,7 +52,7 @@ def list_bases(as_json: bool, verbosity: int, debug: bool) -> None:
 def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
     """Show what is in the base image NAME: system, ROCm, Pythons, MPI, environment.
 
-    It is read from the image's files. An image of a catalogue that is not there is not fetched for it.
+    It is read from the image's files. A catalogue's image that is not there is not fetched for it.
     """
 
     def work(console: Console) -> None:
