@@ -24,6 +24,7 @@ from wrapper.models import (
     UpdateRequest,
     WrapContainerRequest,
 )
+from wrapper.spec.kinds import refuse_condas
 from wrapper.spec.requirements import parse_requirements_lock, project_lines
 from wrapper.spec.tykky import ToolFile, parse_tool
 
@@ -214,6 +215,7 @@ def read_pip_inputs(request: NewPipRequest | UpdatePipRequest, console: Console)
     locked: list[LockedPackage] = []
     lines: list[str] = []
     for path in request.requirements:
+        refuse_condas(spec.read_text(path), path)
         lock = parse_requirements_lock(spec.read_text(path), path)
         if lock is not None:
             locked += lock

@@ -44,7 +44,16 @@ _PIP_SETTINGS = {
     "find-links": "UV_FIND_LINKS",
     "trusted-host": "UV_INSECURE_HOST",
     "no-index": "UV_NO_INDEX",
+    "constraint": "UV_CONSTRAINT",
+    "build-constraint": "UV_BUILD_CONSTRAINT",
+    "cert": "SSL_CERT_FILE",
+    "client-cert": "SSL_CLIENT_CERT",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "require-hashes": "UV_REQUIRE_HASHES",
+    "keyring-provider": "UV_KEYRING_PROVIDER",
 }
+_FILE_SETTINGS = ("constraint", "build-constraint", "cert", "client-cert")
+_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # pip reads them too
 
 
 class PipInstaller:
@@ -224,7 +233,12 @@ def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
         variable = _PIP_SETTINGS[name]
         if variable not in environ:
             words = value.split()
+            if name in _FILE_SETTINGS:  # uv runs in another directory
+                words = [str(Path(word).expanduser().absolute()) for word in words]
             result[variable] = ",".join(words) if name == "find-links" else " ".join(words)
+    for name in _CERTIFICATE_VARIABLES:
+        if environ.get(name) and "SSL_CERT_FILE" not in environ:
+            result.setdefault("SSL_CERT_FILE", environ[name])
     return result
 
 

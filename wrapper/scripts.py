@@ -143,6 +143,7 @@ def run_user_script(
             "PIP_BREAK_SYSTEM_PACKAGES": "1",
             CHANNELS_VARIABLE: "\n".join(channels),
             CACHE_VARIABLE: str(cache),
+            **{n: v for n, v in container.environ.items() if n == "CONTAINERIZE_SITE"},
             **variables,
         },
         path=[_package_managers(container)],

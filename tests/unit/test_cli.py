@@ -84,6 +84,15 @@ def test_help_is_help(
 
 
 @each_command
+def test_summaries_are_whole(
+    program: click.Command, words: list[str], command: click.Command
+) -> None:
+    result = CliRunner().invoke(program, [*words, "--help"], terminal_width=80)
+    commands = result.stdout.partition("Commands:")[2].splitlines()
+    assert [line for line in commands if line.endswith("...")] == []
+
+
+@each_command
 def test_everything_is_explained(
     program: click.Command, words: list[str], command: click.Command
 ) -> None:

@@ -112,7 +112,8 @@ def test_every_setting_in_its_form(home: Path) -> None:
     configure(
         home / ".config/pip/pip.conf",
         "[global]\nindex-url = https://a\nextra-index-url =\n  https://b\n  https://c\n"
-        "find-links = https://d /e%20f\ntrusted-host = a b\nno-index = true\ntimeout = 5\n",
+        "find-links = https://d /e%20f\ntrusted-host = a b\nno-index = true\ntimeout = 5\n"
+        "cert = /c.pem\nconstraint = ./c.txt\nno-color = true\n",
     )
     assert settings(home) == {
         "UV_DEFAULT_INDEX": "https://a",
@@ -120,7 +121,15 @@ def test_every_setting_in_its_form(home: Path) -> None:
         "UV_FIND_LINKS": "https://d,/e%20f",
         "UV_INSECURE_HOST": "a b",
         "UV_NO_INDEX": "true",
+        "UV_HTTP_TIMEOUT": "5",
+        "SSL_CERT_FILE": "/c.pem",
+        "UV_CONSTRAINT": str(Path("c.txt").absolute()),
     }
+    assert settings(home, REQUESTS_CA_BUNDLE="/b.pem")["SSL_CERT_FILE"] == "/c.pem"
+    configure(home / ".config/pip/pip.conf", "")
+    assert settings(home, REQUESTS_CA_BUNDLE="/b.pem") == {"SSL_CERT_FILE": "/b.pem"}
+    own = {"REQUESTS_CA_BUNDLE": "/b.pem", "SSL_CERT_FILE": "/mine.pem"}
+    assert settings(home, **own) == {}
 
 
 def test_variables_come_before_files_and_the_users_before_the_sites(home: Path) -> None:

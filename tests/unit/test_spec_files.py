@@ -11,6 +11,7 @@ from wrapper.errors import InputError
 from wrapper.models import LockedPackage
 from wrapper.spec import read_spec, read_text, read_variables
 from wrapper.spec.explicit import parse_explicit, split_archive_name
+from wrapper.spec.kinds import refuse_condas
 from wrapper.spec.lockfile import is_lock, parse_lock, write_lock
 from wrapper.spec.variables import parse_variables
 
@@ -233,3 +234,59 @@ def test_a_value_that_no_variable_can_hold() -> None:
     with pytest.raises(InputError) as caught:
         parse_variables("A=1\nB=x\0y\n", PATH)
     assert caught.value.where == f"{PATH}, line 2"
+
+
+# -- files for other commands --------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "text",
+    [
+        "numpy\n",
+        "# of pip\nnumpy>=1.26\nscipy==1.15.0 ; python_version > '3.8'\n",
+        "-r more.txt\n--extra-index-url https://x/simple\nrequests[socks]\n./local\n",
+        "git+https://host/x.git@v1\npkg @ https://host/x.whl\n",
+    ],
+)
+def test_requirements_are_no_environment(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text(text)
+    with pytest.raises(InputError, match="is a requirements file of pip") as caught:
+        read_spec(file)
+    assert "pip-containerize" in caught.value.hint and caught.value.where == str(file)
+
+
+def test_a_project_is_no_environment(tmp_path: Path) -> None:
+    file = tmp_path / "pyproject.toml"
+    file.write_text('[project]\nname = "x"\n')
+    with pytest.raises(InputError, match="a Python project's file"):
+        read_spec(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["channels: [x]\ndependencies:\n  - python\n", "@EXPLICIT\n", "metadata:\npackage:\n"]
+)
+def test_an_environment_is_no_requirements_file(text: str) -> None:
+    with pytest.raises(InputError, match="describes a conda environment") as caught:
+        refuse_condas(text, Path("x.yml"))
+    assert "conda-containerize" in caught.value.hint
+    refuse_condas("numpy\ndependencies-of-mine==1\n", Path("requirements.txt"))
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ('export A="two words"', "two words"),
+        ("export A='$HOME'", "$HOME"),
+        ("export A=two words", "two words"),
+        ('A="two words"', '"two words"'),
+        ("export A=it's", "it's"),
+    ],
+)
+def test_exported_variables_are_a_shells(line: str, value: str) -> None:
+    assert parse_variables(line, Path("vars")) == {"A": value}
+
+
+@pytest.mark.parametrize("value", ["/x:$PATH", '"$HOME/x"', "`date`", "$(date)"])
+def test_what_a_shell_would_expand_is_refused(value: str) -> None:
+    with pytest.raises(InputError, match="expanded by a shell") as caught:
+        parse_variables(f"A=1\nexport B={value}", Path("vars"))
+    assert caught.value.where == "vars, line 2"

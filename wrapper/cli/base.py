@@ -21,7 +21,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON."
 _NAME = click.argument("name", metavar="NAME")
 
 
-@click.group("base", context_settings=CONTEXT)
+@click.group("base", context_settings=CONTEXT, short_help="List, build and check base images.")
 def base() -> None:
     """List, show, build and check base images: containers that environments stand on.
 
@@ -31,7 +31,7 @@ def base() -> None:
     """
 
 
-@base.command("list")
+@base.command("list", short_help="List base images.")
 @apply(_JSON, common_options)
 def list_bases(as_json: bool, verbosity: int, debug: bool) -> None:
     """List base images: name, whether it is there, what is in it and what it is for."""
@@ -47,7 +47,7 @@ def list_bases(as_json: bool, verbosity: int, debug: bool) -> None:
     run_command(work, verbosity=verbosity, debug=debug)
 
 
-@base.command("show")
+@base.command("show", short_help="Show what is in a base image.")
 @apply(_NAME, _JSON, common_options)
 def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
     """Show what is in the base image NAME: system, ROCm, Pythons, MPI, environment.
@@ -67,7 +67,7 @@ def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
     run_command(work, verbosity=verbosity, debug=debug)
 
 
-@base.command("build")
+@base.command("build", short_help="Build a base image from its definition.")
 @apply(
     _NAME,
     click.option(
@@ -114,7 +114,7 @@ def build_base(**options: Any) -> None:
     run_command(work, verbosity=verbosity, debug=debug)
 
 
-@base.command("check")
+@base.command("check", short_help="Check a base image, and whether it fits this machine.")
 @apply(_NAME, _JSON, common_options)
 def check_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
     """Check the base image NAME: is it there, unchanged, does it start, does it fit this machine.

@@ -113,7 +113,7 @@ _HOW: list[Decorator] = [
 ]
 
 
-@click.command("build", context_settings=CONTEXT)
+@click.command("build", context_settings=CONTEXT, short_help="Build one portable SIF.")
 @click.argument("prefix", type=FILE, metavar="OUT.sif")
 @apply(*_BASE, *_CONTENT, *_HOW, common_options)
 def build(**options: Any) -> None:

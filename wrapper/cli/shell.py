@@ -16,7 +16,7 @@ import click
 _FILES = {"bash": "shell-init.sh", "zsh": "shell-init.sh", "fish": "shell-init.fish"}
 
 
-@click.command("shell-init")
+@click.command("shell-init", short_help="Print the functions that activate needs.")
 @click.argument("shell", type=click.Choice(list(_FILES)), metavar="SHELL")
 @click.option("--path", "as_path", is_flag=True, help="Print where the file is, not what it says.")
 def shell_init(shell: str, as_path: bool) -> None:
@@ -31,7 +31,7 @@ def shell_init(shell: str, as_path: bool) -> None:
     click.echo(file if as_path else file.read_text(), nl=as_path)
 
 
-@click.command("activate")
+@click.command("activate", short_help="Put the programs of an installation first on PATH.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME_OR_DIR...")
 def activate(names: tuple[str, ...]) -> None:
     """Put the programs of an installation first on PATH, until 'containerize deactivate'.
@@ -46,7 +46,7 @@ def activate(names: tuple[str, ...]) -> None:
     _explain()
 
 
-@click.command("deactivate")
+@click.command("deactivate", short_help="Undo 'containerize activate'.")
 @click.argument("names", nargs=-1, metavar="[NAME_OR_DIR]")
 def deactivate(names: tuple[str, ...]) -> None:
     """Undo 'containerize activate'; what else came to PATH since then stays."""

@@ -86,7 +86,7 @@ def info(verbosity: int, debug: bool) -> None:
     run_command(work, verbosity=verbosity, debug=debug)
 
 
-@containerize.command("inspect")
+@containerize.command("inspect", short_help="Print the manifest of an installation or an image.")
 @click.argument("prefix", type=_DIR, metavar="DIR")
 @common_options
 def inspect(prefix: Path, verbosity: int, debug: bool) -> None:
@@ -123,7 +123,7 @@ def list_generations(prefix: Path, as_json: bool, verbosity: int, debug: bool) -
     run_command(work, verbosity=verbosity, debug=debug)
 
 
-@containerize.command("rollback")
+@containerize.command("rollback", short_help="Switch to the generation before, or another one.")
 @click.argument("prefix", type=_DIR, metavar="DIR")
 @click.argument("generation", type=int, required=False, metavar="[N]")
 @common_options
@@ -166,7 +166,7 @@ def prune(prefix: Path, keep: int, verbosity: int, debug: bool) -> None:
     run_command(work, verbosity=verbosity, debug=debug)
 
 
-@containerize.command("adopt")
+@containerize.command("adopt", short_help="Take over an installation of Tykky.")
 @click.argument("prefix", type=_DIR, metavar="DIR")
 @click.option("--tmpdir", type=_DIR, metavar="DIR", help="For temporary files; default: as 'new'.")
 @common_options

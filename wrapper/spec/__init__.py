@@ -8,6 +8,7 @@ from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec
 from wrapper.spec.environment import parse_environment
 from wrapper.spec.explicit import is_explicit, parse_explicit
+from wrapper.spec.kinds import refuse_pips
 from wrapper.spec.lockfile import is_lock, parse_lock
 from wrapper.spec.variables import parse_variables
 
@@ -24,6 +25,7 @@ def read_spec(path: Path) -> EnvironmentSpec:
         return parse_explicit(text, path)
     if is_lock(text):
         return parse_lock(text, path)
+    refuse_pips(text, path)
     return parse_environment(text, path)
 
 

@@ -1,0 +1,221 @@
+"""What Tykky's users have written down: its files, variables and spellings work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.account import Account
+from tests.e2e.conftest import BIN, CONDA, UMBRELLA, Installation, environment_text
+from tests.index import write_wheel
+from wrapper.errors import ExitCode
+
+pytestmark = pytest.mark.usefixtures("runtime")
+
+
+@pytest.fixture
+def here(me: Account, tmp_path: Path) -> Path:
+    """A directory to call commands in."""
+    return me.owns(tmp_path)
+
+
+def write(here: Path, name: str, text: str) -> Path:
+    path = here / name
+    path.write_text(text)
+    return path
+
+
+TOOL = """
+mode: conda
+env_file: env.yml
+requirements_file: req.txt
+installation_prefix: adv
+installation_path: /SITE
+pre_install:
+  - echo begun >"$env_root/begun"
+post_install:
+  - mkdir -p "$env_root/libexec"
+  - file: post.sh
+  - python -c 'import demo_pip'
+extra_envs:
+  - {name: BY_NAME, value: yes, type: set}
+  - file: vars.sh
+wrapper_paths: [/SITE/libexec]
+num_threads_of_mine: "$(touch evil)"
+"""
+
+
+def test_a_tools_file_in_tykkys_format(me: Account, here: Path, channel: Path) -> None:
+    write_wheel(here, "demo_pip", "1.0")
+    write(here, "env.yml", environment_text(channel, "python"))
+    write(here, "req.txt", f"--no-index\n--find-links {here}\ndemo_pip\n")
+    write(here, "post.sh", 'cp /bin/true "$env_root/libexec/mine"\n')
+    write(here, "vars.sh", 'export BY_FILE="a b"\n')
+    write(here, "tool.yml", TOOL)
+    done = me.run(CONDA, "advanced", "tool.yml", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert "[ WARNING ] tool.yml: without effect: num_threads_of_mine (unknown here)" in done.stderr
+    assert not (here / "evil").exists()
+    me.ok(here / "adv/bin/mine")
+    said = me.ok(
+        here / "adv/bin/_debug_exec",
+        "sh",
+        "-c",
+        'echo $BY_NAME,$BY_FILE; cat "$CONDA_PREFIX/begun"',
+    )
+    assert said == "yes,a b\nbegun\n"
+
+    write(
+        here, "more.yml", "mode: conda_modify\ninstallation_prefix: adv\npost_install: ['true']\n"
+    )
+    me.ok(CONDA, "advanced", "more.yml", cwd=here)
+    assert (here / "adv/current").readlink().name == "2"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mode: venv\n", "use pip-containerize advanced"),
+        ("mode: conda\ninstallation_prefix: x\n", "add 'env_file: ENV_FILE'"),
+        ("a: [\n", "not valid YAML"),
+        ("post_install: [{x: y}]\n", "an entry has no 'file:'"),
+    ],
+)
+def test_tools_files_that_are_wrong(me: Account, here: Path, text: str, message: str) -> None:
+    file = write(here, "tool.yml", text)
+    done = me.run(CONDA, "advanced", file, cwd=here)
+    assert done.returncode == ExitCode.INPUT and message in done.stderr, done.stderr
+    assert {path.name for path in here.iterdir()} == {"tool.yml"}
+
+
+def test_a_directory_is_wrapped_with_a_file_and_a_script(me: Account, here: Path) -> None:
+    (here / "tool/bin").mkdir(parents=True)
+    write(here / "tool/bin", "say", '#!/bin/sh\necho "$WORD"\n').chmod(0o755)
+    write(here, "post.sh", 'echo extra >"$env_root/extra"\n')
+    write(
+        here,
+        "wrap.yml",
+        "installation_prefix: wrapped\nwrapper_paths: [bin]\n"
+        "extra_envs: [{name: WORD, value: hello, type: set}]\n",
+    )
+    me.ok(BIN / "wrap-install", "tool", "-y", "wrap.yml", "--post-install", "post.sh", cwd=here)
+    assert me.ok(here / "wrapped/bin/say") == "hello\n"
+    inside = me.ok(here / "wrapped/bin/_debug_exec", "sh", "-c", "cat /containerize-*/extra")
+    assert inside == "extra\n"
+    for options in (["-w", "bin"], ["--prefix", "x"]):
+        lacking = me.run(BIN / "wrap-install", "tool", *options, cwd=here)
+        assert lacking.returncode == ExitCode.USAGE and "Missing option" in lacking.stderr
+
+
+# -- variables and a site's files ------------------------------------------------------------------
+def test_a_site_and_tykkys_variables_shape_a_build(me: Account, here: Path, channel: Path) -> None:
+    """One build with everything; each effect is looked for."""
+    env_file = write(here, "env.yml", "dependencies: [demo-sh-only]\n")
+    for name in ("build", "data"):
+        (here / name).mkdir()
+    write(here / "data", "file", "seen\n")
+    site = write(
+        here,
+        "site.yml",
+        f"tmpdir: {here}/nowhere\nchannels: [local]\nmirrors: {{local: '{channel.as_uri()}'}}\n"
+        f"binds: ['{here}/data:/mnt']\nvariables: {{OF_THE_SITE: '1'}}\nmessage: Welcome.\n"
+        "squashfs_options: -comp gzip\n",
+    )
+    tykky = write(
+        here, "tykky.yaml", "defaults:\n  installation_path: /OURS\nforce:\n  max_num_cpus: 1\n"
+    )
+    write(here, "modes.sh", 'touch "$env_root/own"; chmod 600 "$env_root/own"\n')
+    environ = {
+        "CONTAINERIZE_SITE": str(site),
+        "CW_GLOBAL_YAML": str(tykky),
+        "CW_BUILD_TMPDIR": f"{here}/build",
+        "CW_DEBUG_KEEP_FILES": "",
+        "CW_NO_FIX_PERM": "",
+    }
+    prefix = here / "env"
+    done = me.run(
+        *(CONDA, "new", "--prefix", prefix, env_file, "--post-install", "modes.sh"),
+        env=environ,
+        cwd=here,
+    )
+    assert done.returncode == 0, done.stderr
+    for text in ("Welcome.", "no channels in env.yml: using local", "build directory is kept"):
+        assert text in done.stderr, done.stderr
+    assert [path.name[:12] for path in (here / "build").iterdir()] == ["containerize"]
+    shell = prefix / "bin/_debug_exec"
+    said = me.ok(shell, "sh", "-c", "cat /mnt/file; echo $OF_THE_SITE; stat -c %a /OURS-*/own")
+    assert said == "seen\n1\n600\n"
+    log = (prefix / "current/build.log").read_text()
+    assert "-comp gzip" in log and "-processors 1 " in log
+
+    shown = me.ok(UMBRELLA, "info", env=environ)
+    assert f"tmpdir             {here}/build  (CW_BUILD_TMPDIR)" in shown
+    assert f"({tykky})" in shown and f"processors         1  ({tykky} (forced))" in shown
+
+
+def test_the_users_condarc_counts_where_it_is_wanted(
+    me: Account, here: Path, channel: Path
+) -> None:
+    write(here, ".condarc", f"channels: ['{channel.as_uri()}']\n")
+    env_file = here / "env.yml"
+    empty = here / "empty"
+    for subdir in ("noarch", "linux-64"):
+        (empty / subdir).mkdir(parents=True)
+        write(empty / subdir, "repodata.json", '{"packages": {}, "packages.conda": {}}')
+    env_file.write_text(f"channels: ['{empty.as_uri()}']\ndependencies: [demo-sh-only]\n")
+    line = [CONDA, "new", "--dry-run", "--prefix", here / "x", env_file]
+    without = me.run(*line, env={"HOME": str(here)})
+    assert without.returncode == ExitCode.SOLVE and "no channel has" in without.stderr
+    assert "demo-sh-only" in me.ok(*line, env={"HOME": str(here), "CW_ENABLE_CONDARC": "1"})
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        ("0", ()),
+        ("1", ("[ WARNING ]",)),
+        ("2", ("[ WARNING ]", "[ INFO ]")),
+        ("3", ("[ WARNING ]", "[ INFO ]", "begin: Solving")),
+    ],
+)
+def test_how_much_is_said(
+    me: Account, here: Path, channel: Path, level: str, shown: tuple[str, ...]
+) -> None:
+    file = write(here, "env.yml", environment_text(channel, "demo-sh-only", more="colour: blue\n"))
+    done = me.run(
+        *(CONDA, "new", "--dry-run", "--prefix", here / "x", file), env={"CW_LOG_LEVEL": level}
+    )
+    assert done.returncode == 0
+    every = ("[ WARNING ]", "[ INFO ]", "begin: Solving")
+    assert tuple(text for text in every if text in done.stderr) == shown
+
+
+# -- updates and inputs ----------------------------------------------------------------------------
+def test_an_update_knows_the_channel_and_wants_something_to_do(
+    me: Account, here: Path, channel: Path
+) -> None:
+    line = 'exec "$0" "$@" <(printf "dependencies: [demo-sh-only]\\n") -c "$CHANNEL"'
+    new = ["bash", "-c", line, str(CONDA), "new", "--prefix", "env"]
+    me.ok(*new, cwd=here, env={"CHANNEL": str(channel)})
+    assert (here / "env/current/inputs/env.yml").read_text() == "dependencies: [demo-sh-only]\n"
+    nothing = me.run(CONDA, "update", "env", cwd=here)
+    assert nothing.returncode == ExitCode.INPUT and "nothing to do" in nothing.stderr
+    more = write(here, "more.yml", "dependencies: [demo-sh-only, demo-tool]\n")
+    done = me.run(CONDA, "update", "env", more, cwd=here)
+    assert done.returncode == 0 and "+ demo-tool" in done.stderr, done.stderr
+    assert "no channels" not in done.stderr
+
+
+def test_tykkys_variables_of_running_programs(small: Installation) -> None:
+    """The shim's side of them is tested in tests/shell; here in a real container."""
+    code = "import os; print('CONDA_PREFIX' in os.environ)"
+    assert small.python(code) == "True\n"
+    assert small.python(code, env={"CW_NO_CONDA_ACTIVATE": "1"}) == "False\n"
+
+
+def test_no_runtime_hides_nothing_else(me: Account) -> None:
+    done = me.run(UMBRELLA, "info", env={"CONTAINERIZE_RUNTIME": "/no/such"})
+    assert done.returncode == ExitCode.TOOL
+    assert "runtime      none: the container runtime '/no/such'" in done.stdout
+    assert "mksquashfs   4" in done.stdout and "compression" in done.stdout

@@ -1,0 +1,58 @@
+"""What a site and Tykky's variables change in a shim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.shell.conftest import Install, Prefix, write_environment
+from wrapper.models import Activation, Guarded, Site
+
+ACTIVATION = Activation(
+    assign={"CONDA_PREFIX": "/env", "MINE": "1"},
+    default=(Guarded(guards=("D",), assign={"D": "default"}),),
+    prepend={"P": "/first"},
+    unset=("U",),
+    scripts=("/script.sh",),
+)
+
+
+def test_activation_can_be_switched_off(prefix: Prefix) -> None:
+    """``CW_NO_CONDA_ACTIVATE`` counts by being set; the user's variables stay."""
+    write_environment(prefix.root, activation=ACTIVATION, variables={"MINE": "1"})
+    on = prefix.run(env={"U": "u", "P": "p"})
+    assert (on.variable("CONDA_PREFIX"), on.variable("D")) == ("/env", "default")
+    assert b"/script.sh" in on.command
+    for value in ("1", ""):
+        off = prefix.run(env={"U": "u", "P": "p", "CW_NO_CONDA_ACTIVATE": value})
+        assert off.variable("CONDA_PREFIX") is None and off.variable("D") is None
+        assert (off.variable("P"), off.variable("U"), off.variable("MINE")) == ("p", "u", "1")
+        assert b"/script.sh" not in off.command
+
+
+def test_activation_in_a_virtual_environment_needs_no_force(prefix: Prefix, tmp_path: Path) -> None:
+    """Tykky leaves it out there unless ``CW_FORCE_CONDA_ACTIVATE`` is set; here it is always on."""
+    write_environment(prefix.root, activation=ACTIVATION)
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    (tmp_path / "venv/pyvenv.cfg").touch()
+    (tmp_path / "venv/bin/python").symlink_to(prefix.program("python3"))
+    for env in ({}, {"CW_FORCE_CONDA_ACTIVATE": "1"}):
+        call = prefix.call(tmp_path / "venv/bin/python", env=env)
+        assert call.variable("CONDA_PREFIX") == "/env"
+
+
+def test_a_sites_binds_are_there_where_their_source_is(prefix: Prefix, tmp_path: Path) -> None:
+    site = Site(binds=(f"{tmp_path}:/mnt:ro", "/no/such/source:/opt"), exclude_binds=("/usr",))
+    write_environment(prefix.root, site=site)
+    binds = prefix.run(env={"CW_EXTRA_BIND_MOUNTS": "/etc:/media"}).binds
+    assert f"{tmp_path}:/mnt:ro" in binds and "/etc:/media" in binds
+    assert not any(bind.startswith("/no/such") for bind in binds)
+    assert "/mnt" not in binds and "/usr" not in binds
+
+
+def test_a_sites_bind_to_a_top_level_directory_takes_its_place(
+    install: Install, tmp_path: Path
+) -> None:
+    prefix = install()
+    write_environment(prefix.root, site=Site(binds=(f"{tmp_path}:/etc",)))
+    binds = prefix.run().binds
+    assert f"{tmp_path}:/etc" in binds and "/etc" not in binds
