@@ -23,7 +23,7 @@ from wrapper.prefix import OWN_NAMES, STAGING_NAME
 from wrapper.workspace import remove_tree
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_DRAFT = ".adopting"
+ADOPTING = ".adopting"
 _TYKKY = ".tykky"
 # Names that Tykky's users and tools look for, as links into the generation in use.
 _TYKKY_LINKS = {
@@ -270,7 +270,7 @@ class Adoption(Staging):
 
     def __init__(self, prefix: Path, mode: int) -> None:
         super().__init__(prefix, generation=1, mode=mode)
-        self.root = prefix / _DRAFT
+        self.root = prefix / ADOPTING
 
     def __enter__(self) -> Adoption:
         super().__enter__()
@@ -313,7 +313,7 @@ def finish_adoption(prefix: Path) -> bool:
     The programs change at once where the file system can exchange two directories. Elsewhere
     (Lustre, NFS) they change one after the other; each is Tykky's or ours, with the same image.
     """
-    draft = prefix / _DRAFT
+    draft = prefix / ADOPTING
     if not (draft.is_dir() and (prefix / CURRENT).is_symlink()):
         return False
     ours, theirs = draft / "bin", prefix / "bin"

@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     SPACE = 9
     TOOL = 10
     BUSY = 11
+    CHECKS = 12
     INTERRUPTED = 130  # 128 + SIGINT
     TERMINATED = 143  # 128 + SIGTERM
 
@@ -103,6 +104,12 @@ class BusyError(ContainerizeError):
     """Another build holds the installation directory."""
 
     code = ExitCode.BUSY
+
+
+class ChecksFailed(ContainerizeError):
+    """``containerize doctor`` found something that does not work."""
+
+    code = ExitCode.CHECKS
 
 
 class Interrupted(BaseException):

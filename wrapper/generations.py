@@ -25,7 +25,7 @@ CURRENT = "current"
 # generation and switching to it leaves one without.
 USED_MARK = ".used"
 _START_SECONDS = 5.0
-_UNFINISHED = (".new-", ".old-")
+UNFINISHED = (".new-", ".old-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def repair(prefix: Path) -> None:
     current = _current_number(prefix)
     mark_used(prefix, current)
     for directory in (prefix / DIRECTORY).iterdir():
-        unfinished = directory.name.startswith(_UNFINISHED)
+        unfinished = directory.name.startswith(UNFINISHED)
         never_used = not (directory / USED_MARK).exists() and directory.name != str(current)
         if unfinished or never_used:
             remove_tree(directory)

@@ -11,14 +11,15 @@ from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, home_of, host_binds, runtime_places
 from wrapper.sif import NewObject
 
-_SEEN = "containerize-overlay"
+SEEN = "containerize-overlay"
+"""The directory in the upper layer of a trial."""
 
 
 def trial_layers(root: Path) -> tuple[Path, Path]:
     """The trees of an image and its overlay, to be squashed: new directories below ``root``."""
     bottom, top = root / "bottom", root / "top"
     bottom.mkdir(parents=True)
-    (top / _SEEN).mkdir(parents=True)
+    (top / SEEN).mkdir(parents=True)
     return bottom, top
 
 
@@ -37,7 +38,7 @@ def mounts_overlays(
         for layer, role in zip(layers, roles, strict=True)
     ]
     sif.write_sif(image, base=None, keep=(), add=add)
-    command = ["/bin/sh", "-c", f"test -d /{_SEEN}"]
+    command = ["/bin/sh", "-c", f"test -d /{SEEN}"]
     argv = runtime.exec_argv(image, host_binds(), command, cwd=Path("/"), home=home_of(os.environ))
     env = {**process.base_environment(os.environ), **runtime_places(scratch)}
     try:

@@ -16,6 +16,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper.errors import BusyError, PrefixError, SpaceError, means_no_space
@@ -234,17 +235,11 @@ def _take_over_or_fail(path: Path, prefix: Path) -> None:
         return
     except OSError:
         content = b""
-    try:
-        record = json.loads(content)
-    except ValueError:
-        record = None
-    if not isinstance(record, dict):
-        record = {}
+    record = _record(content)
     if _is_dead(path, record) and _take_away(path, content):
         return
     raise BusyError(
-        f"another build is at work there: process {record.get('pid', '?')} on "
-        f"{record.get('host', '?')}, since {record.get('since', '?')}",
+        f"another build is at work there: {_told(record)}",
         where=prefix,
         hint=f"wait for it to end; if it is gone for sure, remove {path}",
     )
@@ -271,13 +266,57 @@ def _take_away(path: Path, content: bytes) -> bool:
     return True
 
 
+def _record(content: bytes) -> dict[str, object]:
+    """What a lock says, as far as it can be read."""
+    try:
+        record = json.loads(content)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def _is_dead(path: Path, record: dict[str, object]) -> bool:
+    gone = _holder_is_gone(record)
+    return _age(path) > _DEAD_SECONDS if gone is None else gone
+
+
+def _holder_is_gone(record: dict[str, object]) -> bool | None:
+    """Whether a lock's process has ended, ``None`` where that cannot be seen from this host."""
     pid = record.get("pid")
     if record.get("host") == socket.gethostname() and isinstance(pid, int):
         started = process_start(pid)
         if started or not process_exists(pid):
             return started != record.get("started")
-    return _age(path) > _DEAD_SECONDS
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Who holds an installation, as its lock says; ``dead``: the lock would be taken over."""
+
+    lock: Path
+    text: str
+    dead: bool
+
+
+def holder(prefix: Path) -> Holder | None:
+    """Who holds the installation; only looks, and compares with this host's clock.
+
+    :raises OSError: the lock cannot be read.
+    """
+    path = lock_path(prefix)
+    try:
+        record, touched = _record(path.read_bytes()), path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    gone = _holder_is_gone(record)
+    dead = time.time() - touched > _DEAD_SECONDS if gone is None else gone
+    return Holder(lock=path, text=_told(record), dead=dead)
+
+
+def _told(record: dict[str, object]) -> str:
+    process, host, since = (record.get(name, "?") for name in ("pid", "host", "since"))
+    return f"process {process} on {host}, since {since}"
 
 
 def _age(path: Path) -> float:

@@ -15,12 +15,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from wrapper.console import Console
 from wrapper.errors import ToolError
 
 _KEPT_LINES = 15
 _GRACE_SECONDS = 3.0
+_ANSWER_SECONDS = 60.0
+TIMED_OUT = 124  # as timeout(1) says it
 # What interrupts a command: Ctrl-C, a batch system at the end of a job's time, a closed terminal.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _running: set[int] = set()  # process groups
@@ -153,26 +156,43 @@ class _Output(threading.Thread):
             _end(self._child)
 
 
-def capture(argv: Sequence[str | Path], *, env: Mapping[str, str]) -> str:
-    """Standard output of a short program (a version question).
+def capture(
+    argv: Sequence[str | Path], *, env: Mapping[str, str], timeout: float = _ANSWER_SECONDS
+) -> str:
+    """Output of a short program (a version question).
 
-    :raises ToolError: it is missing or fails.
+    :param timeout: seconds after which it, and what it started, is ended.
+    :raises ToolError: it is missing, fails or does not end.
     """
     words = [os.fspath(word) for word in argv]
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             words,
             env=dict(env),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=60,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError) as error:
         raise ToolFailed(f"cannot run {words[0]}: {error}", status=127) from error
-    text = (done.stdout + done.stderr).decode("utf-8", "backslashreplace")
-    if done.returncode:
-        raise ToolFailed(f"{words[0]} failed", status=done.returncode, detail=text.strip())
+    _running.add(child.pid)
+    try:
+        out, err = child.communicate(timeout=timeout)
+    except BaseException as error:
+        _end(child)
+        if isinstance(error, subprocess.TimeoutExpired):
+            what = f"{words[0]} gave no answer within {timeout:.0f} s"
+            raise ToolFailed(what, status=TIMED_OUT) from None
+        raise
+    finally:
+        _running.discard(child.pid)
+        for stream in (child.stdout, child.stderr):
+            assert stream is not None
+            stream.close()
+    text = (out + err).decode("utf-8", "backslashreplace")
+    if child.returncode:
+        raise ToolFailed(f"{words[0]} failed", status=child.returncode, detail=text.strip())
     return text
 
 
@@ -207,7 +227,7 @@ class ToolFailed(ToolError):
         self.status = status
 
 
-def _end(child: subprocess.Popen[str]) -> None:
+def _end(child: subprocess.Popen[Any]) -> None:
     """SIGTERM to the child's whole process group, and SIGKILL to what is left of it."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):

@@ -41,12 +41,13 @@ LAYERS: list[set[str]] = [
     {"sif_build", "adopt"},
     {"plans"},
     {"pipeline", "sif_pipeline", "conda_command"},  # conda_command runs inside a build's container
+    {"doctor"},
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 COMPOSERS = {"build", "installation", "conda_build", "pip_build", "copy_build", "container_build"}
 COMPOSERS |= {"adopt", "base_image", "pipeline", "conda_command", "inputs", "plans"}
-COMPOSERS |= {"sif_build", "sif_pipeline", "base_build", "base_commands"}
+COMPOSERS |= {"sif_build", "sif_pipeline", "base_build", "base_commands", "doctor"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
 ONLY_IN = {

@@ -11,6 +11,7 @@ import click
 from wrapper.cli.base import base
 from wrapper.cli.build import build
 from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.cli.doctor import doctor
 from wrapper.cli.options import configured
 from wrapper.cli.shell import activate, deactivate, shell_init
 from wrapper.console import Console, human_size
@@ -28,7 +29,7 @@ containerize.add_command(base)
 containerize.add_command(build)
 
 
-for _command in (activate, deactivate, shell_init):
+for _command in (activate, deactivate, shell_init, doctor):
     containerize.add_command(_command)
 
 

@@ -1,0 +1,407 @@
+"""What ``containerize doctor`` finds of an installation, of what it needs, and of an image."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.conftest import Program, without_powers
+from wrapper import prefix as prefixes
+from wrapper import shims
+from wrapper.base_image import mark
+from wrapper.deploy import NextGeneration, Staging
+from wrapper.doctor import installation, needs, sif_image, starts
+from wrapper.doctor.finding import FAILED, OK, WARNING, Finding
+from wrapper.manifest import read_manifest, write_manifest
+from wrapper.models import Site
+
+SHIM = shims.shim(Path("/somewhere"), Path("/runtime"))
+Manifest = dict[str, Any]
+
+
+def told(found: Sequence[Finding]) -> list[tuple[str, str]]:
+    assert all(f.hint for f in found if f.state != OK), "what is not well has advice"
+    return [(f.what, f.state) for f in found]
+
+
+def text(found: Sequence[Finding]) -> str:
+    return "\n".join(f.line for f in found)
+
+
+def squashfs(size: int = 4096) -> bytes:
+    """The beginning of an image, which is all that is looked at, and zeros."""
+    superblock = bytearray(96)
+    superblock[:4] = b"hsqs"
+    superblock[40:48] = size.to_bytes(8, "little")
+    return bytes(superblock).ljust(size, b"\0")
+
+
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _handle: None)
+
+
+def write(staging: Staging | NextGeneration, *programs: str) -> None:
+    staging.write_programs({name: f"bin/{name}" for name in programs}, "/containerize-1", SHIM)
+    staging.write_links("/containerize-1")
+    staging.image.write_bytes(squashfs())
+    (staging.directory / "env").write_text("")
+    write_manifest(
+        staging.directory / "manifest.json",
+        {
+            **{"kind": "conda", "created": "2026-01-01T00:00:00Z", "tool": "0.1.0"},
+            **{"prefix": str(staging.prefix), "packages": []},
+            "image": {"size": 4096, "sha256": needs.sha256(staging.image)},
+            "base": {"kind": "host", "name": "host", "path": "", "digest": "", "mark": ""},
+            "runtime": {"name": "apptainer", "version": "1.4.5", "path": "/no/apptainer"},
+        },
+    )
+
+
+@pytest.fixture
+def prefix(open_place: Path) -> Path:
+    """An installation with two generations, that everybody may read."""
+    target = open_place / "env"
+    with Staging(target, generation=1, mode=0o755) as first:
+        write(first, "python3", "old")
+        first.publish()
+    with NextGeneration(target, 2, 0o755) as second:
+        write(second, "python3", "new")
+        second.publish()
+    return target
+
+
+def data_of(prefix: Path, **changes: Any) -> Manifest:
+    return {**read_manifest(prefix), **changes}
+
+
+# -- whole? --------------------------------------------------------------------------------------
+def test_one_that_is_well(prefix: Path) -> None:
+    data = data_of(prefix)
+    found = [
+        *installation.generation_in_use(prefix),
+        *installation.manifest(prefix),
+        *installation.image(prefix, data),
+        *installation.generations(prefix),
+        *installation.shims_agree(prefix),
+        *installation.place(prefix, data),
+        *installation.lock(prefix),
+        *installation.leftovers(prefix),
+        *installation.permissions(prefix),
+        *needs.content(prefix / "current/img.sqfs", data),
+        *needs.base_image(prefix / "current", data, deep=True),
+    ]
+    assert {state for _, state in told(found)} == {OK}
+    assert "generation 2 in use" in text(found) and "1 others, 4.1 kB" in text(found)
+
+
+def test_damage_to_the_generation_in_use(prefix: Path) -> None:
+    env = prefix / "current/env"
+    env.chmod(0)
+    with without_powers():
+        found = installation.generation_in_use(prefix)
+    assert "cannot be read" in text(found) and "permission" in text(found)
+    env.unlink()
+    found = installation.generation_in_use(prefix)
+    assert told(found) == [("installation", OK), ("env", FAILED)]
+    assert f"containerize rollback {prefix}" in text(found)
+    (prefix / ".generations/2").rename(prefix / ".generations/3")
+    found = installation.generation_in_use(prefix)
+    assert told(found) == [("installation", FAILED)] and "there (1, 3)" in text(found)
+    (prefix / "current").unlink()
+    assert "no link 'current'" in text(installation.generation_in_use(prefix))
+    assert "is not there" in text(installation.generation_in_use(prefix / "x"))
+
+
+def test_images(prefix: Path) -> None:
+    image, data = prefix / "current/img.sqfs", data_of(prefix)
+    image.write_bytes(squashfs()[:-1] + b"x")
+    assert told(installation.image(prefix, data)) == [("image", OK)]
+    assert told(needs.content(image, data)) == [("content", FAILED)]
+    image.write_bytes(squashfs() + b"x")
+    assert "4097 bytes" in text(installation.image(prefix, data))
+    image.unlink()
+    assert told(installation.image(prefix, data)) == [("image", FAILED)]
+    assert installation.image(prefix, {**data, "kind": "container"}) == []
+
+
+def test_other_generations(prefix: Path) -> None:
+    (prefix / ".generations/1/manifest.json").write_text("{")
+    found = installation.generations(prefix)
+    assert told(found) == [("generations", WARNING), ("generations", OK)]
+    assert f"rm -r {prefix}/.generations/1" in text(found)
+
+
+def test_what_needs_a_manifest_is_silent_without_one(prefix: Path) -> None:
+    (prefix / "current/manifest.json").write_text("[]")
+    assert installation.with_manifest(prefix, lambda *_: pytest.fail("called")) == []
+
+
+# -- locks and left-overs ------------------------------------------------------------------------
+def test_a_lock(prefix: Path) -> None:
+    with prefixes.locked(prefix):
+        (prefix / ".generations/.new-1").mkdir()
+        before = sorted(os.listdir(prefix))
+        found = installation.lock(prefix)
+        assert told(found) == [("lock", WARNING)] and f"process {os.getpid()}" in text(found)
+        assert installation.leftovers(prefix) == [], "they are that build's"
+        assert sorted(os.listdir(prefix)) == before
+    assert told(installation.lock(prefix)) == [("lock", OK)]
+
+
+@pytest.mark.parametrize(("host", "old"), [("here", False), ("elsewhere", True)])
+def test_a_dead_lock(host: str, old: bool, prefix: Path) -> None:
+    lock = prefixes.lock_path(prefix)
+    name = socket.gethostname() if host == "here" else host
+    lock.write_text(json.dumps({"host": name, "pid": 4_000_000, "started": "x", "since": "then"}))
+    if old:
+        os.utime(lock, (0, 0))
+    found = installation.lock(prefix)
+    assert "of a build that died" in text(found) and str(lock) in text(found)
+
+
+def test_a_lock_of_another_host_lives(prefix: Path) -> None:
+    prefixes.lock_path(prefix).write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    assert "a build is at work" in text(installation.lock(prefix))
+
+
+@pytest.mark.parametrize(
+    "litter", [".generations/.new-3", ".generations/.old-1", ".current.new", "../.env.new-77"]
+)
+def test_left_overs(litter: str, prefix: Path) -> None:
+    (prefix / litter).mkdir()
+    found = installation.leftovers(prefix)
+    assert told(found) == [("left-overs", WARNING)] and "rm -r" in text(found)
+
+
+def test_an_unfinished_adoption(prefix: Path) -> None:
+    (prefix / ".adopting").mkdir()
+    assert f"containerize adopt {prefix}" in text(installation.leftovers(prefix))
+
+
+# -- permissions ---------------------------------------------------------------------------------
+def chmod(mode: int, name: str) -> Callable[[Path], None]:
+    return lambda prefix: (prefix / name).chmod(mode)
+
+
+@pytest.mark.parametrize(
+    ("damage", "state", "word"),
+    [
+        (chmod(0o640, "current/img.sqfs"), FAILED, "cannot be read by those"),
+        (chmod(0o700, ".generations/1"), FAILED, "cannot be read by those"),
+        (chmod(0o757, "bin"), FAILED, "everybody can write to bin"),
+        (chmod(0o646, "current/env"), FAILED, "everybody can write"),
+        (chmod(0o700, "."), OK, "drwx------"),
+    ],
+)
+def test_permissions(damage: Callable[[Path], None], state: str, word: str, prefix: Path) -> None:
+    damage(prefix)
+    found = installation.permissions(prefix)
+    assert told(found) == [("permissions", state)] and word in text(found)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to a foreign group")
+def test_a_foreign_group(prefix: Path) -> None:
+    os.chown(prefix / "current/env", -1, 12345)
+    assert "not of the prefix's group" in text(installation.permissions(prefix))
+
+
+# -- shims and places ----------------------------------------------------------------------------
+def test_shims(prefix: Path) -> None:
+    (prefix / "bin/mine").write_text("a program of the user's own")
+    assert told(installation.shims_agree(prefix)) == [("shims", OK)]
+    (prefix / "bin/old").hardlink_to(prefix / "bin/new")
+    found = installation.shims_agree(prefix)
+    assert told(found) == [("shims", WARNING)] and "old is not in the generation" in text(found)
+    (prefix / "bin/new").unlink()
+    found = installation.shims_agree(prefix)
+    assert told(found) == [("shims", FAILED)]
+    assert f"containerize rollback {prefix} 2" in text(found)
+
+
+def test_shims_that_one_may_not_run(prefix: Path) -> None:
+    (prefix / "bin/python3").chmod(0o700)
+    with without_powers():
+        assert "cannot be run by you" in text(installation.shims_agree(prefix))
+
+
+def test_a_moved_prefix(prefix: Path) -> None:
+    moved = prefix.rename(prefix.with_name("moved"))
+    data = data_of(moved)
+    found = installation.place(moved, data)
+    assert told(found) == [("place", WARNING)] and f"built as {prefix}" in text(found)
+    prefix.symlink_to(moved)
+    assert told(installation.place(prefix, data)) == [("place", OK)], "a link keeps the old path"
+    (moved / "current/env").unlink()
+    assert told(installation.place(prefix, data)) == [("links", WARNING)]
+
+
+# -- base images ---------------------------------------------------------------------------------
+def on_base(image: Path, **more: Any) -> Manifest:
+    digest = f"sha256:{needs.sha256(image)}"
+    known = {"path": str(image), "digest": digest, "mark": mark(image)}
+    return {"base": {"kind": "image", "name": "base", **known, **more}}
+
+
+def test_base_images(tmp_path: Path) -> None:
+    image = tmp_path / "base.sif"
+    image.write_bytes(squashfs())
+    data = on_base(image)
+    assert "same digest" in text(needs.base_image(tmp_path, data, deep=True))
+    image.write_bytes(squashfs()[:-1] + b"x")
+    assert told(needs.base_image(tmp_path, data, deep=False)) == [("base image", OK)]
+    found = needs.base_image(tmp_path, data, deep=True)
+    assert told(found) == [("base image", WARNING)] and "digest" in text(found)
+    assert "size" in text(needs.base_image(tmp_path, on_base(image, size=5), deep=False))
+    image.write_bytes(squashfs(8192))
+    assert "replaced" in text(needs.base_image(tmp_path, data, deep=False))
+    image.unlink()
+    assert told(needs.base_image(tmp_path, data, deep=False)) == [("base image", FAILED)]
+
+
+def test_a_link_to_a_base_image_that_moved(tmp_path: Path) -> None:
+    old, new, link = (tmp_path / name for name in ("old", "new", "latest"))
+    old.write_bytes(squashfs())
+    new.write_bytes(squashfs(8192))
+    link.symlink_to(old)
+    data = on_base(old, name=str(link))
+    assert told(needs.base_image(tmp_path, data, deep=False)) == [("base image", OK)]
+    link.unlink()
+    link.symlink_to(new)
+    found = needs.base_image(tmp_path, data, deep=False)
+    assert told(found) == [("base image", OK), ("base image's name", WARNING)]
+
+
+def test_a_base_image_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "container.sif").write_bytes(squashfs())
+    data = on_base(tmp_path / "container.sif", path="container.sif")
+    assert told(needs.base_image(tmp_path, data, deep=True)) == [("base image", OK)]
+
+
+# -- interpreter and runtime ---------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("answer", "state", "word"),
+    [
+        ("echo 3.11.7", OK, "Python 3.11.7"),
+        ("echo 3.11.9", WARNING, "is Python 3.11.9 now"),
+        ("echo 3.12.1", FAILED, "of another Python"),
+        ("exit 127", FAILED, "does not start"),
+    ],
+)
+def test_interpreters(answer: str, state: str, word: str, program: Program) -> None:
+    path = program("python3", answer)
+    data = {"base": {"kind": "host"}, "interpreter": {"path": str(path), "version": "3.11.7"}}
+    found = needs.interpreter(data, {})
+    assert told(found) == [("interpreter", state)] and word in text(found)
+    path.unlink()
+    assert "has gone" in text(needs.interpreter(data, {}))
+    assert needs.interpreter({**data, "base": {"kind": "image"}}, {}) == []
+
+
+def test_the_runtime_of_the_build(program: Program, tmp_path: Path) -> None:
+    data = {"runtime": {"name": "apptainer", "version": "1.4", "path": str(tmp_path / "none")}}
+    assert told(needs.runtime(data, {"PATH": "/none"})) == [("runtime of the build", FAILED)]
+    other = program("singularity", ":")
+    found = needs.runtime(data, {"PATH": str(other.parent)})
+    assert told(found) == [("runtime of the build", OK)] and str(other) in text(found)
+    data["runtime"]["path"] = str(other)
+    assert "has gone" not in text(needs.runtime(data, {"PATH": "/none"}))
+
+
+# -- node ----------------------------------------------------------------------------------------
+def node(tmp_path: Path, **base: Any) -> Manifest:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("flags : fpu sse2\n")
+    return {"base": {"kind": "host", **base}, "packages": []}
+
+
+def test_nodes(tmp_path: Path) -> None:
+    data = node(tmp_path, virtual_packages={"__glibc": "2.17", "__archspec": "zen3"})
+    assert "built on zen3, runs here" in text(needs.node(data, tmp_path))
+    data["packages"] = [{"name": "_x86_64-microarch-level", "version": "3"}]
+    found = needs.node(data, tmp_path)
+    assert told(found) == [("node", FAILED)]
+    assert "for x86-64-v3, this processor is x86-64-v1" in text(found)
+
+
+def test_an_older_c_library(tmp_path: Path) -> None:
+    data = node(tmp_path, virtual_packages={"__glibc": "9.99"})
+    assert "CONDA_OVERRIDE_GLIBC" in text(needs.node(data, tmp_path))
+    data["base"]["kind"] = "image"  # which has its own
+    assert told(needs.node(data, tmp_path)) == [("node", OK)]
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "expected"),
+    [
+        ("torch", "2.7.1+rocm6.2.4", OK),
+        ("torch", "2.0+rocm5.4", WARNING),
+        ("torch", "2.7.1", OK),
+        ("nvidia-cublas-cu12", "12.1", WARNING),
+        ("cudatoolkit", "11", WARNING),
+        ("scudata", "1", OK),
+    ],
+)
+def test_packages_and_gpus(name: str, version: str, expected: str, tmp_path: Path) -> None:
+    data = {"packages": [{"name": name, "version": version}]}
+    assert needs.gpu(data, {}, tmp_path) == []
+    found = needs.gpu(data, {"CONTAINERIZE_ROCM_DRIVER": "6.3"}, tmp_path)
+    assert told(found) == [("GPU", expected)]
+
+
+# -- starts --------------------------------------------------------------------------------------
+def start(prefix: Path, scratch: Path) -> list[Finding]:
+    site = Site(runtime="/no/runtime")
+    return starts.of_installation(prefix, data_of(prefix), environ={}, site=site, scratch=scratch)
+
+
+def replace_shim(prefix: Path, script: str) -> None:
+    shim = prefix / "bin/python3"
+    shim.unlink()
+    shim.write_text(f"#!/bin/sh\n{script}\n")
+    shim.chmod(0o755)
+
+
+def test_starts(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_shim(prefix, '[ "$*" = "-c pass" ] && [ "$APPTAINER_CONFIGDIR" ]')
+    found = start(prefix, tmp_path)
+    assert told(found) == [("start", OK)] and "bin/python3 -c pass in 0." in text(found)
+    monkeypatch.setattr(starts, "_SLOW", 0)
+    assert told(start(prefix, tmp_path)) == [("start", WARNING)]
+    replace_shim(prefix, "echo '[ ERROR ] it has gone' >&2; echo '  to do: x' >&2; exit 1")
+    found = start(prefix, tmp_path)
+    assert told(found) == [("start", FAILED)] and "pass: it has gone" in text(found)
+
+
+def test_a_start_that_hangs(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starts, "_SECONDS", 0.2)
+    replace_shim(prefix, "exec sleep 60")
+    assert "no answer" in text(start(prefix, tmp_path))
+
+
+# -- images of 'build' ---------------------------------------------------------------------------
+def test_what_is_no_image(tmp_path: Path) -> None:
+    file = tmp_path / "x.sif"
+    file.write_text("text")
+    assert sif_image.manifest(file) == [], "told by the check of the image"
+
+
+def test_beside_an_image(tmp_path: Path) -> None:
+    file = tmp_path / "x.sif"
+    file.write_bytes(squashfs())
+    assert told(sif_image.image(file)) == [("image", OK)]
+    assert told(sif_image.manifest(file)) == [("manifest", WARNING)]
+    assert told(sif_image.leftovers(file)) == [("left-overs", OK)]
+    (tmp_path / ".x.sif.new-12").touch()
+    assert told(sif_image.leftovers(file)) == [("left-overs", WARNING)]
+    with prefixes.locked(file):
+        assert told(sif_image.leftovers(file)) == [("lock", WARNING)]
+    assert told(sif_image.permissions(file)) == [("permissions", OK)]
+    file.chmod(0o666)
+    assert told(sif_image.permissions(file)) == [("permissions", FAILED)]

@@ -1,0 +1,67 @@
+"""``containerize doctor``: the one command that support staff ask users to run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from wrapper.cli.common import common_options, run_command
+from wrapper.console import Console
+
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+@click.command("doctor")
+@click.argument("target", type=click.Path(path_type=Path), required=False, metavar="[DIR]")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Read images as a whole, to compare their SHA-256 with the manifest.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@common_options
+def doctor(target: Path | None, deep: bool, as_json: bool, verbosity: int, debug: bool) -> None:
+    """Find out what does not work, and what to do about it.
+
+    Without DIR, of this machine: runtime, tools, directories, variables, GPUs. With DIR, of that
+    installation, or of an image of 'build'. A line for each check: 'ok', 'warning' or 'failed',
+    what was looked at, what was found, and what to do. Nothing is changed.
+
+    Ends with status 12 where something failed. With -q only warnings and failures are shown.
+    """
+
+    def work(console: Console) -> None:
+        from wrapper.doctor import FAILED, OK, Finding, diagnose
+        from wrapper.errors import ChecksFailed
+
+        found: list[Finding] = []
+        findings = diagnose(target, deep=deep, environ=dict(os.environ), console=console)
+        with contextlib.closing(findings):  # who reads our output may leave
+            for finding in findings:
+                found.append(finding)
+                if not as_json and (finding.state != OK or verbosity >= 0):
+                    _show(finding.state, finding.line)
+        if as_json:
+            click.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+        failures = [finding.what for finding in found if finding.state == FAILED]
+        if failures:
+            raise ChecksFailed(
+                f"{len(failures)} of {len(found)} checks failed: {', '.join(failures)}",
+                where=target or "this machine",
+                hint="do what the lines that begin with 'failed' say, the first of them first",
+            )
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+def _show(state: str, line: str) -> None:
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    word = f"{state:<8}"
+    click.echo(f"{click.style(word, fg=_COLOURS[state]) if coloured else word} {line}")
+    sys.stdout.flush()

@@ -1,0 +1,223 @@
+"""``containerize doctor``: what of this machine, or of an installation, does not work, and why.
+
+Checks only look. What has to be written or started is in a temporary directory of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wrapper import site, workspace
+from wrapper.console import Console
+from wrapper.doctor import (
+    hardware,
+    installation,
+    machine,
+    needs,
+    places,
+    sif_image,
+    starts,
+    variables,
+)
+from wrapper.doctor.finding import FAILED, OK, WARNING, Check, Finding, examine, failed, warning
+from wrapper.errors import ContainerizeError
+from wrapper.generations import CURRENT, DIRECTORY
+from wrapper.models import Site
+
+__all__ = ["FAILED", "OK", "WARNING", "Finding", "diagnose"]
+
+_SECONDS = 20.0
+_START_SECONDS = 120.0
+_READ_SECONDS = 3600.0  # 10 GB from a busy file system
+
+
+def diagnose(
+    target: Path | None, *, deep: bool, environ: Mapping[str, str], console: Console
+) -> Generator[Finding]:
+    """Findings, one after the other, as they are made.
+
+    :param target: an installation's prefix or an image, ``None`` for the machine itself.
+    :param deep: read images as a whole, to compare digests.
+    """
+    settings, found = _configuration(environ)
+    yield from found
+    scratch = places.temporary_directory(settings)
+    if scratch is None:
+        yield failed("temporary files", "no directory can be written to", "set CW_BUILD_TMPDIR")
+    ward = _Ward(environ=environ, site=settings, scratch=scratch, console=console, deep=deep)
+    try:
+        if target is None:
+            yield from examine(ward.machine())
+        else:
+            yield from ward.examine_target(Path(os.path.normpath(target.absolute())))
+    finally:
+        if scratch is not None:
+            workspace.remove_tree(scratch)
+
+
+def _configuration(environ: Mapping[str, str]) -> tuple[Site, list[Finding]]:
+    """The site's settings; without them where they cannot be read."""
+    try:
+        settings = site.load(environ)
+    except ContainerizeError as error:
+        detail = f"{error.what} ({error.where})"
+        return Site(), [failed("configuration", detail, error.hint or "correct it")]
+    hint = "see 'Site configuration' in docs/admins.md"
+    return settings, [warning("configuration", text, hint) for text in settings.warnings]
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is an image. Asked in a thread: its file system may hang."""
+    answer: list[bool] = []
+
+    def look() -> list[Finding]:
+        answer.append(os.path.isfile(path))  # noqa: PTH113 - false, not raised, if forbidden
+        return []
+
+    list(examine([Check(what="image", look=look)]))
+    return answer == [True]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ward:
+    """The checks and what they share; ``scratch`` is a temporary directory, if there is one."""
+
+    environ: Mapping[str, str]
+    site: Site
+    scratch: Path | None
+    console: Console
+    deep: bool
+
+    def machine(self) -> list[Check]:
+        environ, settings = self.environ, self.site
+        checks = [
+            Check(what="container", look=variables.inside_container),
+            Check(what="runtime", look=lambda: machine.runtime_found(environ, settings)),
+            Check(what="mode", look=lambda: machine.mode(environ, settings)),
+            Check(what="bash", look=machine.bash),
+            Check(what="mksquashfs", look=lambda: machine.squash_tools(environ, settings)),
+        ]
+        if self.scratch:
+            trials = machine.Trials(
+                environ=environ, site=settings, scratch=self.scratch, console=self.console
+            )
+            checks += [
+                Check(what="start of a container", look=trials.start),
+                Check(what="bind of an image", look=trials.bind_image),
+                Check(what="overlay partitions", look=trials.overlay),
+            ]
+        return [
+            *checks,
+            Check(what="build directory", look=lambda: places.build_directory(settings)),
+            Check(what="cache directory", look=lambda: places.cache_directory(settings, environ)),
+            Check(what="variables", look=lambda: variables.variables(environ)),
+            Check(what="PATH", look=lambda: variables.path(environ)),
+            Check(what="containerize", look=lambda: variables.commands(environ)),
+            Check(what="GPU", look=lambda: hardware.gpu(environ)),
+            Check(what="network", look=lambda: hardware.network(environ)),
+        ]
+
+    # -- an installation or an image -------------------------------------------------------------
+    def examine_target(self, target: Path) -> Iterator[Finding]:
+        if _is_file(target):
+            yield from examine(self._image(target))
+            return
+        first = list(
+            examine(
+                [Check(what="installation", look=lambda: installation.generation_in_use(target))]
+            )
+        )
+        yield from first
+        if any(f.what == "installation" and f.state == FAILED for f in first):
+            yield from examine([Check(what="left-overs", look=lambda: self._rest(target))])
+            return
+        yield from examine(self._installation(target))
+
+    def _rest(self, target: Path) -> list[Finding]:
+        """What can be said of an installation that is none any more."""
+        if not (target / DIRECTORY).is_dir():
+            return []
+        return [*installation.generations(target), *installation.lock(target)]
+
+    def _installation(self, target: Path) -> list[Check]:
+        def check(
+            what: str,
+            look: Callable[[Path, dict[str, Any]], Sequence[Finding]],
+            seconds: float = _SECONDS,
+        ) -> Check:
+            return Check(
+                what=what,
+                look=lambda: installation.with_manifest(target, look),
+                seconds=seconds,
+            )
+
+        checks = [
+            Check(what="manifest", look=lambda: installation.manifest(target)),
+            check("image", installation.image),
+            check("base image", self._base_image, _READ_SECONDS if self.deep else _SECONDS),
+            check("interpreter", lambda _, data: needs.interpreter(data, self.environ)),
+            check("runtime of the build", lambda _, data: needs.runtime(data, self.environ)),
+            check("node", lambda _, data: needs.node(data)),
+            check("GPU", lambda _, data: needs.gpu(data, self.environ)),
+            Check(what="shims", look=lambda: installation.shims_agree(target)),
+            check("place", installation.place),
+            Check(what="generations", look=lambda: installation.generations(target)),
+            Check(what="lock", look=lambda: installation.lock(target)),
+            Check(what="left-overs", look=lambda: installation.leftovers(target)),
+            Check(what="permissions", look=lambda: installation.permissions(target)),
+            Check(what="variables", look=lambda: variables.variables(self.environ)),
+        ]
+        if self.deep:
+            checks.append(check("content", self._content, _READ_SECONDS))
+        if self.scratch:
+            checks.append(check("start", self._start, _START_SECONDS))
+        return checks
+
+    def _base_image(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+        return needs.base_image(target / CURRENT, data, deep=self.deep)
+
+    def _content(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+        return needs.content(target / CURRENT / "img.sqfs", data)
+
+    def _start(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+        assert self.scratch is not None
+        return starts.of_installation(
+            target, data, environ=self.environ, site=self.site, scratch=self.scratch
+        )
+
+    def _image(self, path: Path) -> list[Check]:
+        def check(look: Callable[[dict[str, Any]], Sequence[Finding]], what: str) -> Check:
+            def looked() -> Sequence[Finding]:
+                with contextlib.suppress(ContainerizeError):  # told by the check of the image
+                    if data := sif_image.read_manifest(path):
+                        return look(data)
+                return []
+
+            return Check(what=what, look=looked, seconds=_READ_SECONDS)
+
+        checks = [
+            Check(what="image", look=lambda: sif_image.image(path)),
+            Check(what="manifest", look=lambda: sif_image.manifest(path)),
+            Check(what="permissions", look=lambda: sif_image.permissions(path)),
+            Check(what="left-overs", look=lambda: sif_image.leftovers(path)),
+            check(needs.node, "node"),
+            check(lambda data: needs.gpu(data, self.environ), "GPU"),
+            Check(what="variables", look=lambda: variables.variables(self.environ)),
+        ]
+        if self.deep:
+            checks.append(check(lambda data: sif_image.content(path, data), "content"))
+        if scratch := self.scratch:
+            checks.append(
+                check(
+                    lambda data: starts.of_image(
+                        path, data, environ=self.environ, site=self.site, scratch=scratch
+                    ),
+                    "start",
+                )
+            )
+        return checks

@@ -1,0 +1,237 @@
+"""An installation on disk: is it whole, where it was made, as readable as it should be?
+
+Only looks at files. What it needs besides itself is looked at in :mod:`wrapper.doctor.needs`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from wrapper import prefix, shims
+from wrapper.console import human_size
+from wrapper.deploy import ADOPTING
+from wrapper.doctor.finding import Finding, failed, ok, warning
+from wrapper.errors import ContainerizeError
+from wrapper.generations import CURRENT, DIRECTORY, UNFINISHED
+from wrapper.image_format import read_format
+from wrapper.manifest import FILE_NAME, load_manifest, read_manifest
+
+Manifest = dict[str, Any]
+
+ANEW = "build it anew from the lock and inputs in {0}/current, or: containerize rollback {0}"
+_LITTER = (f".{CURRENT}.new", prefix.STAGING_NAME, ADOPTING)
+_OUR_NAMES = {*shims.DEBUG_NAMES, shims.LIST_PACKAGES}
+_TYKKY_LINKS = ("img.sqfs", "container.sif", "common.sh", "_bin", "share")
+
+
+def with_manifest(
+    target: Path, look: Callable[[Path, Manifest], Sequence[Finding]]
+) -> Sequence[Finding]:
+    """Look with the manifest of the generation in use; where it cannot be read, that was told."""
+    try:
+        manifest = read_manifest(target)
+    except ContainerizeError:
+        return []
+    return look(target, manifest)
+
+
+# -- is it whole? --------------------------------------------------------------------------------
+def generation_in_use(target: Path) -> list[Finding]:
+    """``current`` and the shell's file of facts, without which no program starts."""
+    link = target / CURRENT
+    if not link.is_symlink():
+        what = "has no link 'current'" if target.is_dir() else "is not there"
+        hint = "name a prefix that 'new' made, or an image that 'build' made"
+        return [failed("installation", f"{target} {what}", hint)]
+    goal = link.readlink()
+    if not link.is_dir():
+        others = sorted(entry.name for entry in (target / DIRECTORY).glob("[0-9]*"))
+        hint = f"link current to one that is there ({', '.join(others) or 'none'}), or build anew"
+        return [failed("installation", f"current leads to {goal}, which has gone", hint)]
+    found = [ok("installation", f"{target}, generation {goal.name} in use")]
+    if not os.access(link / "env", os.R_OK):
+        state = "cannot be read" if (link / "env").exists() else "has gone"
+        found.append(failed("env", f"{link / 'env'} {state}", _again(target, state)))
+    return found
+
+
+def _again(target: Path, state: str) -> str:
+    if state == "cannot be read":
+        return "ask its owner for read permission"
+    return ANEW.format(target)
+
+
+def manifest(target: Path) -> list[Finding]:
+    """The record, and who made it when."""
+    if not (target / CURRENT).is_symlink():
+        return []
+    data = read_manifest(target)
+    detail = f"format {data['format']}, {data['kind']}, made {data['created']} by {data['tool']}"
+    return [ok("manifest", detail)]
+
+
+def image(target: Path, data: Manifest) -> list[Finding]:
+    """The image file: there, whole, and of the recorded size."""
+    if data["kind"] == "container":
+        return []
+    path = target / CURRENT / "img.sqfs"
+    if not path.exists():
+        return [failed("image", f"{path} has gone", ANEW.format(target))]
+    found = read_format(path)
+    size = path.stat().st_size
+    if size != data["image"]["size"]:
+        detail = f"{path} has {size} bytes, the manifest says {data['image']['size']}"
+        return [failed("image", detail, ANEW.format(target))]
+    return [ok("image", f"{found.kind}, {human_size(size)}")]
+
+
+def generations(target: Path) -> list[Finding]:
+    """The others: how many, how large, and whether one could go back to them."""
+    number = (target / CURRENT).readlink().name if (target / CURRENT).is_symlink() else ""
+    found, sizes = list[Finding](), list[int]()
+    for directory in sorted((target / DIRECTORY).glob("[0-9]*"), key=lambda path: path.name):
+        if directory.name == number:
+            continue
+        try:
+            load_manifest(directory / FILE_NAME, target)
+        except ContainerizeError:
+            hint = f"no rollback leads there; free its room: rm -r {directory}"
+            found.append(warning("generations", f"{directory.name} is damaged", hint))
+            continue
+        picture = directory / "img.sqfs"
+        sizes.append(picture.stat().st_size if picture.exists() else 0)
+    if sizes:
+        detail = f"{len(sizes)} others, {human_size(sum(sizes))} ('containerize prune' frees it)"
+    else:
+        detail = "no others"
+    return [*found, ok("generations", detail)]
+
+
+# -- who is at work, and what was left? ----------------------------------------------------------
+def lock(target: Path) -> list[Finding]:
+    """A build that holds the installation, or one that died."""
+    holder = prefix.holder(target)
+    if holder is None:
+        return [ok("lock", "nobody holds it")]
+    if holder.dead:
+        hint = f"nothing: the next build takes it over; or remove {holder.lock}"
+        return [warning("lock", f"of a build that died: {holder.text}", hint)]
+    return [warning("lock", f"a build is at work: {holder.text}", "wait for it to end")]
+
+
+def leftovers(target: Path) -> list[Finding]:
+    """What builds left that were killed."""
+    holder = prefix.holder(target)
+    if holder and not holder.dead:
+        return []  # it is that build's
+    found = [target / name for name in _LITTER if os.path.lexists(target / name)]
+    found += _begins(target / DIRECTORY, UNFINISHED)
+    found += _begins(target.parent, (f".{target.name}.new-",))
+    if not found:
+        return [ok("left-overs", "none")]
+    names = shlex.join(map(str, found))
+    if target / ADOPTING in found:
+        hint = f"its owner: containerize adopt {target}"
+    else:
+        hint = f"its owner: rm -r {names}"
+    return [warning("left-overs", f"of a build that was killed: {names}", hint)]
+
+
+def _begins(directory: Path, beginnings: tuple[str, ...]) -> list[Path]:
+    try:
+        return sorted(entry for entry in directory.iterdir() if entry.name.startswith(beginnings))
+    except OSError:  # whoever may not list it is told elsewhere
+        return []
+
+
+# -- permissions ---------------------------------------------------------------------------------
+def permissions(target: Path) -> list[Finding]:
+    """Readable for the group and for others as the prefix itself is; writable for others never."""
+    top = target.stat()
+    lacking, open_to_all, strange = list[str](), list[str](), list[str]()
+    for path in _entries(target):
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            continue
+        name = str(path.relative_to(target)) if path != target else str(target)
+        if status.st_mode & stat.S_IWOTH:
+            open_to_all.append(name)
+        if _wanted(top.st_mode, stat.S_ISDIR(status.st_mode)) & ~status.st_mode:
+            lacking.append(name)
+        if status.st_gid != top.st_gid:
+            strange.append(name)
+    found = []
+    if open_to_all:
+        detail = f"everybody can write to {_few(open_to_all)}: and so run code as its users"
+        found.append(failed("permissions", detail, f"chmod -R o-w {target}"))
+    if lacking:
+        detail = f"{_few(lacking)} cannot be read by those who may use the prefix"
+        hint = f"its owner: chmod -R u+rX,g=u,g-w,o-w {target}" if top.st_mode & 0o040 else ""
+        found.append(failed("permissions", detail, hint or f"its owner: chmod -R u+rX {target}"))
+    elif strange and top.st_mode & stat.S_IRGRP:
+        detail = f"{_few(strange)} is not of the prefix's group {top.st_gid}"
+        found.append(warning("permissions", detail, f"its owner: chgrp -R {top.st_gid} {target}"))
+    return found or [ok("permissions", f"as the prefix's own ({stat.filemode(top.st_mode)})")]
+
+
+def _wanted(top: int, is_directory: bool) -> int:
+    """Bits that an entry needs where its prefix has mode ``top``."""
+    readable = top & (stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+    return readable | (top & 0o111 if is_directory else 0)
+
+
+def _entries(target: Path) -> Iterator[Path]:
+    yield target
+    for folder, names, files in os.walk(target):
+        yield from (Path(folder, name) for name in (*names, *files))
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+# -- shims and places ----------------------------------------------------------------------------
+def shims_agree(target: Path) -> list[Finding]:
+    """Whether ``bin`` has what the generation in use has, and nothing of one before."""
+    what, folder = "shims", target / "bin"
+    wanted = {entry.name for entry in (target / CURRENT / "_bin").iterdir()}
+    present = {entry.name for entry in folder.iterdir()}
+    hint = f"its owner: containerize rollback {target} {(target / CURRENT).readlink().name}"
+    if missing := sorted((wanted | set(shims.DEBUG_NAMES)) - present):
+        return [failed(what, f"{_few(missing)} is missing in {folder}", hint)]
+    stale = [name for name in sorted(present - wanted - _OUR_NAMES) if _is_shim(folder / name)]
+    if stale:
+        return [warning(what, f"{_few(stale)} is not in the generation in use", hint)]
+    if broken := sorted(name for name in wanted if not os.access(folder / name, os.R_OK | os.X_OK)):
+        return [failed(what, f"{_few(broken)} cannot be run by you", "ask its owner")]
+    return [ok(what, f"{len(wanted)} programs in {folder}")]
+
+
+def _is_shim(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK) and shims.is_shim(path.read_bytes())
+
+
+def place(target: Path, data: Manifest) -> list[Finding]:
+    """Is it where it was built, and do Tykky's names lead somewhere?"""
+    found = []
+    built = Path(data["prefix"])
+    if not _same(built, target):
+        detail = f"built as {built}"
+        if (built / CURRENT).is_symlink():
+            detail += ", where there is another one now: the two cannot be used together"
+        hint = "virtual environments and links from before lead there: make them anew, or rebuild"
+        found.append(warning("place", detail, hint))
+    links = [target / name for name in _TYKKY_LINKS]
+    if gone := [link for link in links if link.is_symlink() and not link.exists()]:
+        hint = f"remove it, or make again what it led to ({gone[0].readlink()})"
+        found.append(warning("links", f"{gone[0]} leads nowhere", hint))
+    return found or [ok("place", "where it was built")]
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)

@@ -1,0 +1,185 @@
+"""What an installation needs of the machine: base image, interpreter, runtime, processor, driver.
+
+Each function takes a manifest; what is not in it (older ones, other kinds) needs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wrapper import process, rocm
+from wrapper.base_image import mark
+from wrapper.console import human_size
+from wrapper.doctor import hardware
+from wrapper.doctor.finding import Finding, failed, ok, warning
+from wrapper.process import ToolFailed
+
+Manifest = dict[str, Any]
+
+_CHUNK = 8 << 20
+_SECONDS = 15.0
+_QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
+
+
+# -- base image ----------------------------------------------------------------------------------
+def base_image(directory: Path, data: Manifest, *, deep: bool) -> list[Finding]:
+    """The image that the environment stands on: there, and still the same?
+
+    :param directory: of the generation. :param deep: compare the digest too, reading all of it.
+    """
+    what, base = "base image", data["base"]
+    if base["kind"] != "image":
+        return [ok(what, "none, the host")]
+    path = directory / base["path"]
+    anew = "put it back, or build anew on another one (--base-image)"
+    if not path.exists():
+        return [failed(what, f"{path} has gone ({base['name']})", anew)]
+    if not os.access(path, os.R_OK):
+        return [failed(what, f"{path} cannot be read by you", "ask its owner")]
+    changed = "if programs fail, build anew: it is not the image that this was built on"
+    if base.get("mark") and mark(path) != base["mark"]:
+        return [warning(what, f"{path} was replaced by another one", changed)]
+    if base.get("size") and path.stat().st_size != base["size"]:
+        return [warning(what, f"{path} has another size than before", changed)]
+    if deep and base["digest"] and (now := f"sha256:{sha256(path)}") != base["digest"]:
+        return [warning(what, f"{path} has the digest {now}, not {base['digest']}", changed)]
+    found = [ok(what, f"{path}{', same digest' if deep and base['digest'] else ''}")]
+    named = Path(base["name"])
+    if named.is_absolute() and named.exists() and named.resolve() != path.resolve():
+        detail = f"{named} leads to {named.resolve()} now; this stays on {path.resolve()}"
+        hint = "build anew to use the newer one; the old one may be removed some day"
+        found.append(warning("base image's name", detail, hint))
+    return found
+
+
+def sha256(path: Path, offset: int = 0, size: int | None = None) -> str:
+    """Of a file, or of ``size`` bytes of it from ``offset`` on."""
+    digest = hashlib.sha256()
+    left = path.stat().st_size - offset if size is None else size
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        while left > 0 and (block := file.read(min(_CHUNK, left))):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest()
+
+
+def content(image: Path, data: Manifest, offset: int = 0, size: int | None = None) -> list[Finding]:
+    """Whether the environment's bytes are those that were written. Reads all of them."""
+    wanted = data["image"]["sha256"]
+    if data["kind"] == "container" or not wanted:
+        return []
+    if (now := sha256(image, offset, size)) != wanted:
+        detail = f"{image} has the SHA-256 {now}, the manifest says {wanted}"
+        return [failed("content", detail, "it is damaged: build it anew from its lock")]
+    return [ok("content", f"SHA-256 as in the manifest ({human_size(data['image']['size'])})")]
+
+
+# -- interpreter, runtime ------------------------------------------------------------------------
+def interpreter(data: Manifest, environ: Mapping[str, str]) -> list[Finding]:
+    """The Python of the host that a pip installation is built on."""
+    what, python = "interpreter", data.get("interpreter")
+    if not python or data["base"]["kind"] == "image":
+        return []
+    path, built = Path(python["path"]), python["version"]
+    if not os.access(path, os.X_OK):
+        hint = "load its module if it only hides, else build anew on another Python"
+        return [failed(what, f"{path} (Python {built}) has gone", hint)]
+    try:
+        env = process.base_environment(environ)
+        now = process.capture([path, "-c", _QUESTION], env=env, timeout=_SECONDS).split()[-1]
+    except ToolFailed as error:
+        return [
+            failed(what, f"{path} does not start: {error.what}", "build anew on another Python")
+        ]
+    if now.split(".")[:2] != built.split(".")[:2]:
+        detail = f"{path} is Python {now} now, this was built on {built}"
+        return [failed(what, detail, "build anew: packages of another Python are not found")]
+    if now != built:
+        detail = f"{path} is Python {now} now, this was built on {built}"
+        return [warning(what, detail, "nothing as long as programs work, else build anew")]
+    return [ok(what, f"{path}, Python {now}")]
+
+
+def runtime(data: Manifest, environ: Mapping[str, str]) -> list[Finding]:
+    """The runtime whose path is in the shims, or another one on PATH."""
+    what, built = "runtime of the build", data["runtime"]
+    path, told = built["path"], f"{built['name']} {built['version']}"
+    if os.access(path, os.X_OK):
+        return [ok(what, f"{path} ({told} then)")]
+    instead = [
+        shutil.which(name, path=environ.get("PATH")) for name in ("singularity", "apptainer")
+    ]
+    if other := next(filter(None, instead), None):
+        return [ok(what, f"{path} has gone, {other} on PATH takes its place")]
+    hint = "load the module that has one, or set CONTAINERIZE_RUNTIME to its path"
+    return [failed(what, f"{path} ({told}) has gone, and none is on PATH", hint)]
+
+
+# -- node ----------------------------------------------------------------------------------------
+def node(data: Manifest, root: Path = Path("/")) -> list[Finding]:
+    """Can this node's processor and C library run what was built?"""
+    what, base = "node", data["base"]
+    offered = base.get("virtual_packages", {})
+    found = []
+    needed = _level_needed(data)
+    if platform.machine() == "x86_64" and needed > (here := hardware.level(root)):
+        detail = f"packages are for x86-64-v{needed}, this processor is x86-64-v{here}"
+        hint = f"use other nodes, or build anew with CONDA_OVERRIDE_ARCHSPEC=x86_64_v{here}"
+        found.append(failed(what, detail, hint))
+    libc = platform.libc_ver()[1]
+    if base["kind"] == "host" and _numbers(libc) < _numbers(offered.get("__glibc", "")):
+        detail = f"built where glibc is {offered['__glibc']}, here it is {libc}"
+        hint = f"build anew, here or with CONDA_OVERRIDE_GLIBC={libc}"
+        found.append(warning(what, detail, hint))
+    built = offered.get("__archspec", "")
+    return found or [ok(what, f"built on {built or 'another machine'}, runs here")]
+
+
+def _level_needed(data: Manifest) -> int:
+    """What conda's ``_x86_64-microarch-level`` says, whose version is the level."""
+    for package in data.get("packages", ()):
+        if package["name"] == "_x86_64-microarch-level":
+            return _numbers(package["version"])[0]
+    return 1
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version))) or (0,)
+
+
+def gpu(data: Manifest, environ: Mapping[str, str], root: Path = Path("/")) -> list[Finding]:
+    """Are its builds for ROCm in the window of this node's driver; are there builds for CUDA?"""
+    driver = rocm.driver_release(environ, root)
+    amd = (root / "sys/module/amdgpu").exists() or bool(driver)
+    if not amd:
+        return []
+    packages = data.get("packages", ())
+    found = []
+    for name, version in _rocm_builds(packages):
+        if rocm.fits(version, driver) is False:
+            served = rocm.window(driver)
+            detail = f"{name} is for ROCm {version}, the driver serves {served[0]} to {served[-1]}"
+            hint = f"install its build for ROCm {served[-1]} or older"
+            found.append(warning("GPU", detail, hint))
+    cuda = [
+        p["name"] for p in packages if re.match(r"nvidia-\w+-cu\d|cudatoolkit|cuda-", p["name"])
+    ]
+    if cuda:
+        detail = f"{cuda[0]} is for NVIDIA's GPUs, this node has AMD's"
+        hint = "install builds for ROCm: --extra-index-url https://download.pytorch.org/whl/rocmX.Y"
+        found.append(warning("GPU", detail, hint))
+    return found or [ok("GPU", "no package that the driver does not serve")]
+
+
+def _rocm_builds(packages: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Names of packages and the ROCm of their local versions (``2.3.0+rocm6.2``)."""
+    found = [(p["name"], re.search(r"\+rocm(\d+\.\d+)", p["version"])) for p in packages]
+    return [(name, match[1]) for name, match in found if match]

@@ -1,0 +1,89 @@
+"""Does a program of an installation or an image start, and how long does it take?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wrapper import process
+from wrapper.doctor.finding import Finding, failed, ok, reason, warning
+from wrapper.errors import ToolError
+from wrapper.generations import CURRENT
+from wrapper.models import Site
+from wrapper.process import ToolFailed
+from wrapper.runtime import find_runtime, home_of, host_binds, runtime_places
+
+_SECONDS = 30.0
+_SLOW = 2.0
+_PYTHONS = ("python3", "python")
+_OFTEN = 3
+
+
+def of_installation(
+    target: Path, data: dict[str, Any], *, environ: Mapping[str, str], site: Site, scratch: Path
+) -> list[Finding]:
+    """The shim of Python, or of any program where there is none; and the runtime without a shim."""
+    env = {**environ, **runtime_places(scratch, ("CONFIGDIR",)), "PYTHONDONTWRITEBYTECODE": "1"}
+    real = target / CURRENT / "_bin"
+    python = next((name for name in _PYTHONS if (real / name).is_symlink()), "")
+    words = [python, "-c", "pass"] if python else ["_debug_exec", "/bin/true"]
+    taken = _timed([str(target / "bin" / words[0]), *words[1:]], env)
+    if isinstance(taken, str):
+        hint = "see the findings above, and those of 'containerize doctor' without DIR"
+        return [failed("start", f"{' '.join(words)}: {taken}", hint)]
+    text = f"bin/{' '.join(words)} in {taken:.2f} s"
+    if python and data["base"]["kind"] == "host" and not data.get("image_root"):
+        bare = _bare(target, (real / python).readlink(), environ, site, env)
+        text += "" if bare is None else f", the runtime without a shim {bare:.2f} s"
+    return [_judged(text, taken)]
+
+
+def _bare(
+    target: Path, program: Path, environ: Mapping[str, str], site: Site, env: Mapping[str, str]
+) -> float | None:
+    """Seconds of the shortest line that runs Python of the image, ``None`` where it does not."""
+    image = target / CURRENT / "img.sqfs"
+    words = [str(program), "-c", "pass"]
+    try:
+        runtime = find_runtime(environ, site)
+    except ToolError:
+        return None
+    argv = runtime.exec_argv(image, host_binds(), words, cwd=Path("/"), home=home_of(environ))
+    taken = _timed(argv, env)
+    return None if isinstance(taken, str) else taken
+
+
+def of_image(
+    image: Path, data: dict[str, Any], *, environ: Mapping[str, str], site: Site, scratch: Path
+) -> list[Finding]:
+    """The Python of a SIF of ``containerize build``, or its shell where there is none."""
+    runtime = find_runtime(environ, site)
+    python = any(package["name"] == "python" for package in data.get("packages", ()))
+    words = ["python3", "-c", "pass"] if python or data["kind"] == "pip" else ["/bin/sh", "-c", ":"]
+    env = {**environ, **runtime_places(scratch)}
+    taken = _timed([str(runtime.path), "-s", "exec", str(image), *words], env)
+    if isinstance(taken, str):
+        hint = "is an overlay mounted here? see 'containerize doctor'; else build it --flatten"
+        return [failed("start", f"{' '.join(words)}: {taken}", hint)]
+    return [_judged(f"{' '.join(words)} in {taken:.2f} s", taken)]
+
+
+def _judged(text: str, seconds: float) -> Finding:
+    if seconds > _SLOW:
+        return warning("start", text, "is the node or its file system busy? try another node")
+    return ok("start", text)
+
+
+def _timed(argv: Sequence[str], env: Mapping[str, str]) -> float | str:
+    """Seconds of the fastest of some runs, or why the first failed."""
+    taken = []
+    for _ in range(_OFTEN):
+        begin = time.monotonic()
+        try:
+            process.capture(argv, env=env, timeout=_SECONDS)
+        except ToolFailed as error:
+            return reason(error)
+        taken.append(time.monotonic() - begin)
+    return min(taken)
