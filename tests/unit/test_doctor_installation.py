@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.conftest import Program, without_powers
+from tests.unit.conftest import Program, names, without_powers
 from wrapper import prefix as prefixes
 from wrapper import shims
 from wrapper.base_image import mark
@@ -147,11 +147,11 @@ def test_what_needs_a_manifest_is_silent_without_one(prefix: Path) -> None:
 def test_a_lock(prefix: Path) -> None:
     with prefixes.locked(prefix):
         (prefix / ".generations/.new-1").mkdir()
-        before = sorted(os.listdir(prefix))
+        before = names(prefix)
         found = installation.lock(prefix)
         assert told(found) == [("lock", WARNING)] and f"process {os.getpid()}" in text(found)
         assert installation.leftovers(prefix) == [], "they are that build's"
-        assert sorted(os.listdir(prefix)) == before
+        assert names(prefix) == before
     assert told(installation.lock(prefix)) == [("lock", OK)]
 
 
