@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wrapper import images, prefix, process
+from wrapper import images, prefix
 from wrapper.base_build import BaseBuild
 from wrapper.base_commands import write_whole
 from wrapper.catalogue import Entry, read_catalogues
@@ -19,7 +19,7 @@ from wrapper.memo import make_directory
 from wrapper.models import Base, Request, Site
 from wrapper.runtime import Runtime
 from wrapper.squash import Squasher
-from wrapper.workspace import Workspace, require_space
+from wrapper.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -52,25 +52,10 @@ def find_base(
                 where="--copy-base",
                 hint="name one with --base-image, or do without",
             )
-        return base if base.owned else _copied(base, base.image, tools, staging)
+        if not base.owned:
+            image = images.copied(base.image, staging, console=tools.console)
+            base = replace(base, image=image, owned=True)
     return base
-
-
-def _copied(base: Base, image: Path, tools: Tools, staging: Path) -> Base:
-    """The base as a file of the installation: the site may remove its own. Blocks are shared with
-    it where the file system can.
-    """
-    target = staging / images.OWNED_NAME
-    size = image.stat().st_size if image.is_file() else 0
-    hint = "do without --copy-base, or choose another --prefix"
-    require_space(staging, size, "the copy of the base image", hint)
-    with tools.console.step(f"Copying the base image {image.name}"):
-        process.run(
-            ["cp", "--reflink=auto", "--recursive", "--", image, target],
-            console=tools.console,
-            env=process.base_environment(os.environ),
-        )
-    return replace(base, image=target, owned=True)
 
 
 def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts]:

@@ -137,22 +137,28 @@ def own_image(image: BaseImage, staging: Path, *, console: Console) -> BaseImage
     """
     if image.owned:
         return image
-    if not image.digest:
+    return replace(image, path=copied(image.path, staging, console=console), owned=True)
+
+
+def copied(image: Path, staging: Path, *, console: Console) -> Path:
+    """The same for the file alone."""
+    if image.is_dir():
         raise InputError(
             "a sandbox directory cannot be copied into an installation",
-            where=image.path,
+            where=image,
             hint="make a SIF file of it: singularity build image.sif DIRECTORY",
         )
-    require_space(staging, image.size, "a copy of the base image", "choose another --prefix")
+    size = image.stat().st_size
+    require_space(staging, size, "a copy of the base image", "choose another --prefix")
     target = staging / OWNED_NAME
-    with console.step(f"Copying {image.path.name}"):
+    with console.step(f"Copying {image.name}"):
         process.run(
-            ["cp", "--reflink=auto", "--no-preserve=all", image.path, target],
+            ["cp", "--reflink=auto", "--no-preserve=all", image, target],
             console=console,
             env=process.base_environment(os.environ),
         )
     target.chmod(memo.FILE_MODE)
-    return replace(image, path=target, owned=True)
+    return target
 
 
 def built_image(entry: Entry, cache: Path | None) -> Path:
