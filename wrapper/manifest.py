@@ -7,7 +7,7 @@ Format 1 is a JSON object with the keys
 - ``prefix``: path outside at build time;
 - ``install_path``: path inside the container;
 - ``image_root``: where the image's root directory is inside, in a generation that was adopted
-  from Tykky (absent: the image is the container's root); ``adopted``: its version, if it says one;
+  from Tykky (absent: the image is the container's root); ``adopted``: ``tykky``;
 - ``base``: ``kind`` (``host`` or ``image``), ``name`` as the user said it, ``path`` (outside; below
   the generation where it ``owned`` the image), ``digest``, ``mark`` (see ``base_image.mark``),
   ``has_bash``, ``offers`` (virtual packages in which it differs from the host), and all
