@@ -31,6 +31,52 @@ def write_wheel(
     return path
 
 
+_BACKEND = """\
+# Builds a pure wheel and needs nothing for it.
+import zipfile
+
+{imports}
+
+def build_wheel(directory, settings=None, metadata=None):
+    name = "{name}-{version}-py3-none-any.whl"
+    info = "{name}-{version}.dist-info"
+    files = {{
+        "{name}.py": open("{name}.py").read(),
+        info + "/METADATA": "Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n{more}",
+        info + "/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }}
+    with zipfile.ZipFile(directory + "/" + name, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+        archive.writestr(info + "/RECORD", "".join(path + ",,\\n" for path in files))
+    open("built", "w").close()
+    return name
+"""
+
+
+def write_project(
+    root: Path, name: str, version: str, *, extra: str = "", builds_with: str = ""
+) -> Path:
+    """A project with the module ``name`` and a build backend of its own.
+
+    :param extra: what it needs with the extra ``x``. :param builds_with: a module that has to be
+        there while it is built, without its being said.
+    """
+    root.mkdir(parents=True)
+    more = f"Provides-Extra: x\\nRequires-Dist: {extra}; extra == 'x'\\n" if extra else ""
+    imports = f"import {builds_with}" if builds_with else ""
+    (root / f"{name}.py").write_text(f"VERSION = {version!r}\n")
+    (root / "backend.py").write_text(
+        _BACKEND.format(name=name, version=version, more=more, imports=imports)
+    )
+    (root / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        f'[project]\nname = "{name}"\nversion = "{version}"\n'
+        + (f'[project.optional-dependencies]\nx = ["{extra}"]\n' if extra else "")
+    )
+    return root
+
+
 def _record(files: Mapping[str, str], info: str) -> str:
     lines = []
     for file, text in files.items():

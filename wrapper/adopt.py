@@ -23,6 +23,7 @@ from wrapper.container import BuildContainer
 from wrapper.deploy import Adoption, finish_adoption
 from wrapper.errors import PrefixError, ToolError
 from wrapper.models import Activation, LockedPackage, Result, Site, TreeSize
+from wrapper.pip_origin import direct_entry
 from wrapper.record import write_record
 from wrapper.runtime import Runtime, find_runtime, host_binds
 from wrapper.squash import Squasher, find_squasher
@@ -193,9 +194,7 @@ class _Work:
         if kind not in ("conda", "pip"):
             return []
         pip = [
-            LockedPackage(
-                manager="pip", name=d.name, version=d.version, url=installed.direct_url(d) or ""
-            )
+            direct_entry(d) or LockedPackage(manager="pip", name=d.name, version=d.version, url="")
             for d in installed.pip_distributions(self.tree).values()
         ]
         return [*installed.conda_packages(self.tree), *pip]

@@ -70,24 +70,27 @@ class Build:
 
     def run(self) -> dict[str, Any]:
         """All steps up to a complete staging directory; returns the manifest."""
-        container = self._container()
+        container = self.container()
         with ThreadPoolExecutor(1) as pool:
             # An update unpacks the old image while its packages are solved from a copy of their
             # records.
-            unpacking = pool.submit(self._unpack)
+            unpacking = pool.submit(self.unpack)
             self.prepare()
             unpacking.result()
-        before = self._packages_before()
+        before = self.packages_before()
         links = self.mount_points()
         self._user_scripts(container, self.request.pre_install, "pre-install")
         self.populate(container)
         self._user_scripts(container, self.request.post_install, "post-install")
+        # A mistake in -w is told before the long steps.
+        tree.wrapped(self.tree, self.install_path, self.wrapper_paths)
         packages = self._packages(container)
+        visible = installed.without_replaced(packages, self.tree)
         if before is not None:
-            differences = changes.compare(before, packages, self.sizes())
+            differences = changes.compare(before, visible, self.sizes())
             self.console.info(changes.describe(differences))
         self._compile_and_lock(container, packages)
-        return self.deliver(packages, self._activation(container), links)
+        return self.deliver(visible, self._activation(container), links)
 
     # -- what a kind of build is about -----------------------------------------------------------
     kind: ClassVar[str]
@@ -145,11 +148,15 @@ class Build:
         """More keys for the manifest."""
         return {}
 
+    def can_be_locked(self, package: LockedPackage) -> bool:
+        """Whether the lock can hold it."""
+        return bool(package.sha256 or package.md5)
+
     def write_lock(self, packages: Sequence[LockedPackage]) -> None:
         """Write the lock into the staging directory."""
 
     # -- the base --------------------------------------------------------------------------------
-    def _container(self) -> BuildContainer:
+    def container(self) -> BuildContainer:
         if self.base.image:
             image, binds = self.base.image, image_binds(self._needed())
         else:
@@ -186,7 +193,7 @@ class Build:
         places += [self.directory, Path.cwd(), self.space.root, self.space.cache]
         return [*own, *files, *places]
 
-    def _unpack(self) -> None:
+    def unpack(self) -> None:
         """The environment as it was, or an empty directory for a new one."""
         if self.previous is None:
             self.tree.mkdir()
@@ -198,14 +205,15 @@ class Build:
             self.unpack_previous(self.space.image, own)
         managed.take_notice_away(self.tree)
 
-    def _packages_before(self) -> list[LockedPackage] | None:
+    def packages_before(self) -> list[LockedPackage] | None:
         if self.previous is None:
             return None
         present = installed.pip_distributions(self.tree)
-        return [
+        packages = [
             *installed.conda_packages(self.tree),
             *installed.still_installed(self._old_pip(), present),
         ]
+        return installed.without_replaced(packages, self.tree)
 
     def _environ(self) -> dict[str, str]:
         path = self.request.environ
@@ -224,18 +232,18 @@ class Build:
         """Install pip packages: ``locked`` ones exactly, and those of ``pip_lines``."""
         if not (self.pip_lines or locked):
             return
-        pip = self._pip_installer(container)
+        pip = self.pip_installer(container)
         with self.console.step("Installing pip packages"):
             if locked:
                 pip.install_locked(locked)
             if self.pip_lines:
                 pip.install(self.pip_lines)
 
-    def _pip_installer(self, container: BuildContainer) -> Any:
+    def pip_installer(self, container: BuildContainer) -> Any:
         from wrapper.pip import PipInstaller
 
         return PipInstaller(
-            container,
+            container=container,
             cache=self.space.cache if self.request.use_cache else None,
             directory=self.directory,
         )
@@ -257,12 +265,15 @@ class Build:
     def _packages(self, container: BuildContainer) -> list[LockedPackage]:
         """What is there in the end, whoever installed it; pip packages with hashes if possible."""
         present = installed.pip_distributions(self.tree)
-        pip = installed.still_installed(self.known_pip(), present)
+        # What came by URL or path may be another package than the one of that version before.
+        came = {name for name, found in present.items() if found.read_text("direct_url.json")}
+        known = installed.still_installed(self.known_pip(), present)
+        pip = [package for package in known if package.canonical not in came]
         for package in pip:
             present.pop(package.canonical, None)
         if present:
             with self.console.step("Locking pip packages"):
-                pip += self._pip_installer(container).lock(present, self.pip_lines)
+                pip += self.pip_installer(container).lock(present, self.pip_lines)
         return [*installed.conda_packages(self.tree), *pip]
 
     # -- finishing -------------------------------------------------------------------------------
@@ -274,7 +285,10 @@ class Build:
         """At once: conda-lock's library takes a second to import, compiling is other processes."""
         from wrapper.bytecode import compile_modules
 
-        locked = [package for package in packages if package.sha256 or package.md5]
+        locked = [package for package in packages if self.can_be_locked(package)]
+        if left := [package for package in packages if package not in locked]:
+            names = ", ".join(sorted(package.name for package in left))
+            self.console.warning(f"not in the lock, no index offers them: {names}")
         with ThreadPoolExecutor(1) as pool, self.console.step("Byte-compiling") as advance:
             writing = pool.submit(self.write_lock, locked)
             compile_modules(container, advance)

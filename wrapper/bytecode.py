@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 
 from wrapper.console import Advance
 from wrapper.container import BuildContainer
@@ -12,21 +13,26 @@ from wrapper.process import processors
 def compile_modules(container: BuildContainer, advance: Advance) -> None:
     """Give every module below ``lib/python3.*`` a ``.pyc`` that needs no look at its source.
 
+    A managed Python's own library, in a directory below ``python``, too.
+
     Nothing to do where there is no Python. Modules that cannot be compiled are left as they are.
 
     :raises ScriptError: the interpreter itself fails.
     """
     script = str(files("wrapper") / "templates" / "compile.py")
-    for library in sorted((container.tree / "lib").glob("python3*")):
+    roots = [container.tree, *sorted((container.tree / "python").glob("*"))]
+    for library in [path for root in roots for path in sorted((root / "lib").glob("python3*"))]:
+        program = library.parents[1] / "bin" / library.name
         # Some packages link lib/python3.1 to lib/python3.11, and some leave a library without
-        # its interpreter behind.
-        if library.is_symlink() or not (container.tree / "bin" / library.name).exists():
+        # its interpreter behind. (A link may lead to a path that exists only in the container.)
+        if library.is_symlink() or not (program.exists() or program.is_symlink()):
             continue
+        inside = Path(container.install_path, library.relative_to(container.tree))
         container.run(
             [
-                f"{container.install_path}/bin/{library.name}",
+                str(inside.parents[1] / "bin" / library.name),
                 *("-s", "-B", script),
-                f"{container.install_path}/lib/{library.name}",
+                str(inside),
                 str(processors()),
             ],
             what="byte-compiling",

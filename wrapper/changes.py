@@ -22,14 +22,17 @@ def compare(
     for manager, name in sorted({*before, *after}, key=lambda key: (key[1], key[0])):
         was, now = before.get((manager, name)), after.get((manager, name))
         if was is None or now is None or not _same(was, now):
-            size = (sizes or {}).get(name, 0) if now is not None and manager == "conda" else 0
+            size = now.size if now is not None else 0
+            if now is not None and manager == "conda":
+                size = (sizes or {}).get(name, 0)
             changes.append(Change(name=name, manager=manager, old=was, new=now, size=size))
     return changes
 
 
 def _same(one: LockedPackage, other: LockedPackage) -> bool:
-    if one.sha256 and other.sha256:
-        return one.sha256 == other.sha256
+    for kind in ("sha256", "content"):
+        if (before := getattr(one, kind)) and (after := getattr(other, kind)):
+            return bool(before == after)
     return (one.version, one.build) == (other.version, other.build)
 
 
@@ -45,8 +48,9 @@ def describe(changes: Sequence[Change]) -> str:
         )
         size = human_size(change.size) if change.size else ""
         lines.append(f"{mark} {change.name:<28} {versions:<44} {size:>10}".rstrip())
-    total = human_size(sum(change.size for change in changes))
-    return "\n".join([*lines, f"{summary(changes)}, {total} to download"])
+    total = sum(change.size for change in changes)
+    download = f", {human_size(total)} to download" if total else ""
+    return "\n".join([*lines, summary(changes) + download])
 
 
 def summary(changes: Sequence[Change]) -> str:

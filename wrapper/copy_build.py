@@ -26,6 +26,10 @@ class CopyBuild(Installation):
     mask: bool = False
 
     def prepare(self) -> None:
+        for place in self._spellings():
+            paths = (path.removeprefix(f"{place}/") for path in self.wrapper_paths)
+            self.wrapper_paths = tuple(paths)
+        tree.wrapped(self.source, self.install_path, self.wrapper_paths)  # told before the copy
         size = sum(
             Path(folder, name).lstat().st_size
             for folder, _, names in os.walk(self.source)
@@ -68,10 +72,7 @@ class CopyBuild(Installation):
         return {}
 
     def programs(self) -> dict[str, str]:
-        paths = self.wrapper_paths
-        for place in self._spellings():
-            paths = tuple(path.removeprefix(f"{place}/") for path in paths)
-        return tree.wrapped(self.tree, self.install_path, paths)
+        return tree.wrapped(self.tree, self.install_path, self.wrapper_paths)
 
     def program_root(self) -> str:
         return str(self.source.resolve()) if self.mask else self.install_path
@@ -100,12 +101,12 @@ def check_source(source: Path, *, prefix: Path, mask: bool) -> Path:
         raise InputError(f"{source} is not a directory", where=path, hint="name an installation")
     if not os.access(path, os.R_OK | os.X_OK):
         raise InputError(f"{source} cannot be read", where=path, hint="check its permissions")
+    if prefix.resolve().is_relative_to(path.resolve()):
+        raise InputError(
+            "the prefix is inside the directory that is to be wrapped",
+            where=prefix,
+            hint="choose another --prefix",
+        )
     if mask:
         workspace.check_bindable(path.resolve(), "the path to mask")
-        if prefix.resolve().is_relative_to(path.resolve()):
-            raise InputError(
-                "the prefix is inside the directory that is to be masked",
-                where=prefix,
-                hint="choose another --prefix",
-            )
     return path

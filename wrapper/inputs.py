@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from wrapper import spec, tree, workspace
 from wrapper.channels import choose
 from wrapper.console import Console
-from wrapper.errors import InputError
+from wrapper.errors import InputError, ToolError
 from wrapper.models import (
     EnvironmentSpec,
     LockedPackage,
@@ -25,7 +26,9 @@ from wrapper.models import (
     WrapContainerRequest,
 )
 from wrapper.spec.kinds import refuse_condas
-from wrapper.spec.requirements import parse_requirements_lock, project_lines
+from wrapper.spec.pip_lock import parse_requirements_lock
+from wrapper.spec.project import project_lines
+from wrapper.spec.requirements import NO_ISOLATION, read_requirements, repositories
 from wrapper.spec.tykky import ToolFile, parse_tool
 
 _COMMANDS = {
@@ -175,6 +178,9 @@ def read_inputs(request: Request, console: Console) -> EnvironmentSpec:
     for warning in asked.warnings:
         console.warning(warning)
     variables = read_environ(request)
+    _check_requirements(asked.pip_lines, asked.directory, asked.source, console)
+    for path in request.requirements:
+        _check_requirements([f"-r {path}"], Path.cwd(), path, console)
     channels = asked.channels
     if request.environment:
         channels, said = choose(asked, request.channels, request.site)
@@ -186,6 +192,28 @@ def read_inputs(request: Request, console: Console) -> EnvironmentSpec:
         pip_lines=(*asked.pip_lines, *(f"-r {path.absolute()}" for path in request.requirements)),
         variables={**asked.variables, **variables},
     )
+
+
+def _check_requirements(
+    lines: Sequence[str], directory: Path, source: Path, console: Console
+) -> None:
+    """Read requirements as a build will, so that a mistake is told before anything is made."""
+    wanted = read_requirements(lines, directory.absolute(), str(source))
+    for note in wanted.notes:
+        console.info(note)
+    for warning in wanted.warnings:
+        console.warning(warning)
+    for repository in repositories(wanted.packages)[:1]:
+        _check_git(repository.where)
+
+
+def _check_git(where: str) -> None:
+    if not shutil.which("git"):
+        raise ToolError(
+            "a package comes from a git repository, and there is no git on PATH",
+            where=where,
+            hint="load the module that has it, or install git",
+        )
 
 
 def read_environ(request: Request | WrapContainerRequest) -> dict[str, str]:
@@ -219,10 +247,16 @@ def read_pip_inputs(request: NewPipRequest | UpdatePipRequest, console: Console)
         lock = parse_requirements_lock(spec.read_text(path), path)
         if lock is not None:
             locked += lock
-        elif path.name == "pyproject.toml":
-            lines += project_lines(path, request.extras, request.groups)
         else:
-            lines.append(f"-r {path.absolute()}")
+            is_project = path.name == "pyproject.toml"
+            more = [f"-r {path.absolute()}"]
+            if is_project:
+                more = list(project_lines(path, request.extras, request.groups))
+            _check_requirements(more, Path.cwd(), path, console)
+            lines += more
+    lines += [f"{NO_ISOLATION} {name}" for name in request.no_isolation]
+    if any(package.url.startswith("git+") for package in locked):
+        _check_git(str(request.requirements[0]))
     return {
         "directory": Path.cwd(),
         "pip_lines": tuple(lines),

@@ -57,6 +57,10 @@ class Installation(Build):
         """A program of the host that the installation cannot do without, if any."""
         return ""
 
+    def required_library(self) -> str:
+        """A directory of the host that is there as long as that program has its version."""
+        return ""
+
     def advice(self) -> str:
         """What a user is told who would install with pip into the finished installation."""
         prefix = self.staging.prefix
@@ -84,6 +88,7 @@ class Installation(Build):
             variables=self.user_variables(),
             site=self.request.site,
             required_program=self.required_program(),
+            required_library=self.required_library(),
             mask=self.mask_path(),
             image=self.base.reference,
             mark=self.base.mark,

@@ -66,10 +66,22 @@ def pip_distributions(tree: Path) -> dict[str, Distribution]:
     return found
 
 
-def direct_url(distribution: Distribution) -> str | None:
-    """The URL of a package that came from a path, a repository or a URL (PEP 610)."""
-    text = distribution.read_text("direct_url.json")
-    return str(json.loads(text)["url"]) if text else None
+def without_replaced(packages: Sequence[LockedPackage], tree: Path) -> list[LockedPackage]:
+    """The packages but for conda's that pip has replaced: their own metadata has gone.
+
+    (Of other pairs of one name both are there: graphviz, and Python's interface to it.)
+    """
+    pip = {package.canonical for package in packages if package.manager == "pip"}
+    replaced = {
+        data["name"]
+        for data in _metadata(tree)
+        if data["name"] in pip
+        and any(
+            file.endswith(".dist-info/METADATA") and not (tree / file).exists()
+            for file in data.get("files", ())
+        )
+    }
+    return [p for p in packages if p.manager == "pip" or p.name not in replaced]
 
 
 def still_installed(

@@ -30,6 +30,9 @@ class LockedPackage:
     """One package of a lock file or an explicit list: where it is and what it must be.
 
     ``manager`` is ``conda`` or ``pip``; ``sha256`` and ``md5`` are lower-case hexadecimal.
+    ``size`` are the bytes of its archive, 0 unknown. A pip package that was installed from a
+    directory has the SHA-256 of its files as ``content``; one that was built has its ``builder``
+    (``setuptools==75.8.0``), and one that was built against the others is not ``isolated``.
     """
 
     manager: str
@@ -40,6 +43,10 @@ class LockedPackage:
     sha256: str | None = None
     md5: str | None = None
     depends: tuple[str, ...] = ()
+    size: int = 0
+    content: str | None = None
+    builder: str | None = None
+    isolated: bool = True
 
     @property
     def canonical(self) -> str:
@@ -239,12 +246,17 @@ class UpdateRequest(Request):
 @dataclass(frozen=True, kw_only=True)
 class NewPipRequest(Request):
     """A ``pip-containerize new``: ``requirements`` may be requirements files, pyproject.toml or
-    our locks; ``extras`` and ``groups`` are a project's.
+    our locks; ``extras`` and ``groups`` are a project's. ``no_isolation`` are packages to build
+    after the others and against them. ``pyver`` is the Python's version, ``managed`` whether uv
+    may bring one.
     """
 
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    no_isolation: tuple[str, ...] = ()
     system_site: bool = False
+    pyver: str = ""
+    managed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,97 +7,191 @@ configuration files) are honoured.
 
 from __future__ import annotations
 
-import configparser
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import Distribution
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import uv
-from packaging.utils import (
-    InvalidWheelFilename,
-    canonicalize_name,
-    parse_wheel_filename,
-)
+from packaging.utils import canonicalize_name
 
-from wrapper import toml
+from wrapper import installed
 from wrapper.container import BuildContainer
-from wrapper.errors import InputError, ScriptError
-from wrapper.installed import direct_url, site_packages
+from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError, ToolError
+from wrapper.local import content_digest, copy_project
 from wrapper.models import LockedPackage
-
-# Lines of a requirements file that say where packages come from, and so matter to locking too.
-_SOURCE_OPTIONS = re.compile(
-    r"(--(index-url|extra-index-url|find-links|no-index|trusted-host|no-binary|only-binary|pre)"
-    r"|-i|-f)\b"
+from wrapper.outer import OuterPackages
+from wrapper.pip_config import uv_settings
+from wrapper.pip_origin import (
+    builder_of,
+    direct_entry,
+    forget_origin,
+    locked_files,
+    origin_url,
+    planned_files,
 )
-_COMMENT = re.compile(r"(^|\s)#.*$")
-_NESTED = re.compile(r"(?:-r|--requirement)[ =]?\s*(\S.*)")
-_FILE_OPTION = re.compile(r"(-r|--requirement|-c|--constraint)[ =]?\s*(\S.*)")
-_SITE_CONFIGS = (Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"))
-# pip's setting -> uv's variable that means the same.
-_PIP_SETTINGS = {
-    "index-url": "UV_DEFAULT_INDEX",
-    "extra-index-url": "UV_INDEX",
-    "find-links": "UV_FIND_LINKS",
-    "trusted-host": "UV_INSECURE_HOST",
-    "no-index": "UV_NO_INDEX",
-    "constraint": "UV_CONSTRAINT",
-    "build-constraint": "UV_BUILD_CONSTRAINT",
-    "cert": "SSL_CERT_FILE",
-    "client-cert": "SSL_CLIENT_CERT",
-    "timeout": "UV_HTTP_TIMEOUT",
-    "require-hashes": "UV_REQUIRE_HASHES",
-    "keyring-provider": "UV_KEYRING_PROVIDER",
-}
-_FILE_SETTINGS = ("constraint", "build-constraint", "cert", "client-cert")
-_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # pip reads them too
+from wrapper.spec.requirements import Requirements, Wanted, read_requirements
+
+_PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from .*\))?\s*")
+_ALL = ":all:"
+# What build tools say where there is no compiler: setuptools, meson, CMake, and make.
+_NO_COMPILER = re.compile(
+    r"command '([^']+)' failed: No such file or directory"
+    r"|Unknown compiler\(s\): \[\[?'?([^',\]]+)"
+    r"|No CMAKE_C(?:XX)?_COMPILER could be found"
+    r"|(?:No such file or directory: |unable to execute )'([^']*(?:gcc|g\+\+|cc|c\+\+|clang)[^']*)'"
+)
 
 
+@dataclass(kw_only=True)
 class PipInstaller:
     """uv at work on one environment.
 
-    :param cache: uv's cache, outside; ``None`` for none.
-    :param directory: where relative paths in requirements start (outside and inside).
+    :ivar cache: uv's cache, outside; ``None`` for none.
+    :ivar directory: where relative paths in requirements start (outside and inside).
+    :ivar outer: packages that the environment sees besides its own.
     """
 
-    def __init__(self, container: BuildContainer, *, cache: Path | None, directory: Path) -> None:
-        self._container = container
-        self._directory = directory
-        self._python = f"{container.install_path}/bin/python"
-        self._cache = ["--no-cache"] if cache is None else ["--cache-dir", str(cache / "uv")]
+    container: BuildContainer
+    cache: Path | None
+    directory: Path
+    outer: OuterPackages = field(default_factory=OuterPackages)
+    _copies: dict[Path, Path] = field(default_factory=dict, init=False)
 
-    def install(self, lines: Sequence[str]) -> None:
+    def install(self, requirements: Sequence[str]) -> None:
         """Install the requirements, lines of a requirements file.
 
         :raises InputError: the environment has no Python. :raises ScriptError: uv fails.
         """
         self._require_python()
-        wanted = self._container.scratch / "requirements.in"
-        wanted.write_text("\n".join(absolute_files(lines, self._directory)) + "\n")
-        self._uv("install", "-r", wanted)
-        for info in self._metadata():
-            _forget(info, ("uv_cache.json",))  # it has a time in it
+        wanted = self._read(requirements)
+        early = [one for one in wanted.packages if one.name not in wanted.late]
+        passes = [early] if len(early) < len(wanted.packages) else []
+        lines = {one: self._line(one) for one in wanted.packages}
+        for packages in [*passes, wanted.packages]:
+            excluded = self.outer.fitting(packages)
+            while True:
+                asked = [lines[one] for one in packages]
+                self._uv("install", *self._files(wanted, asked, excluded))
+                unfit = self._unfit() & excluded
+                if not unfit:
+                    break
+                excluded -= unfit
+
+    def _unfit(self) -> set[str]:
+        """Packages of the outer Python in whose place those in the tree need others."""
+        if not self.outer.versions:
+            return set()
+        return self.outer.unfit(installed.pip_distributions(self.container.tree).values())
+
+    def _line(self, wanted: Wanted) -> str:
+        """The line for uv: of a project's directory one for a copy of it."""
+        line = wanted.text
+        if wanted.path and wanted.path.is_dir():
+            line = wanted.at(self._copy(wanted.path))
+        elif wanted.path:
+            line = wanted.at(wanted.path)
+        return " ".join((line, *wanted.options))
+
+    def _copy(self, project: Path) -> Path:
+        """A copy of a project, the same one for all that name it."""
+        if project not in self._copies:
+            self._copies[project] = copy_project(project, self.container.scratch / "projects")
+        return self._copies[project]
+
+    def _files(
+        self, wanted: Requirements, lines: Iterable[str], excluded: Iterable[str] = ()
+    ) -> list[str]:
+        """uv's options for these requirements, which are written to files for it."""
+        words = [*wanted.options, "-r", self._write("requirements.in", [*wanted.remote, *lines])]
+        if wanted.constraints:
+            words += ["-c", self._write("constraints.txt", wanted.constraints)]
+        if names := sorted(excluded):
+            words += ["--excludes", self._write("excludes.txt", names)]
+        return [*words, *_isolation(wanted.late)]
+
+    def _write(self, name: str, lines: Iterable[str]) -> str:
+        path = self.container.scratch / name
+        path.write_text("\n".join(lines) + "\n")
+        return str(path)
+
+    def _read(self, lines: Sequence[str]) -> Requirements:
+        return read_requirements(lines, self.directory, "the requirements")
 
     def install_locked(self, packages: Sequence[LockedPackage]) -> None:
-        """Install exactly these, every file checked against its hash."""
+        """Install exactly these, every file checked against its hash.
+
+        :raises PackageError: a local project has changed.
+        """
         self._require_python()
-        wanted = self._container.scratch / "locked.txt"
-        lines = [f"{p.name} @ {p.url} --hash=sha256:{p.sha256}" for p in packages]
-        wanted.write_text("\n".join(lines) + "\n")
-        self._uv("install", "--no-deps", "--require-hashes", "-r", wanted)
+        for _, members in groupby(sorted(packages, key=_rank), key=_rank):
+            group = list(members)
+            words = ["-r", self._write("locked.txt", map(self._locked_line, group))]
+            words += ["--require-hashes"] if group[0].sha256 else []
+            words += _isolation({p.canonical for p in group if not p.isolated})
+            if builder := group[0].builder:
+                words += ["-b", self._write("builder.txt", [builder])]
+            self._uv("install", "--no-deps", *words)
         names = {package.canonical for package in packages}
         for info in self._metadata():
             # A package installed by its URL shall look like one from an index, which it is:
             # an image from a lock would differ from the one that the lock was written for.
             if canonicalize_name(info.name.split("-")[0]) in names:
-                _forget(info, ("direct_url.json", "uv_cache.json"))
+                forget_origin(info)
+
+    def _locked_line(self, package: LockedPackage) -> str:
+        url = package.url
+        if package.content:
+            parts = urlsplit(url)
+            project = Path(unquote(parts.path))
+            if not project.is_dir() or content_digest(project) != package.content:
+                raise PackageError(
+                    f"{package.name} has changed since it was locked, or has gone",
+                    where=project,
+                    hint="bring back its files as they were, or build from the requirements",
+                )
+            url = self._copy(project).as_uri()
+            url += f"#{parts.fragment}" if parts.fragment else ""
+        line = f"{package.name} @ {url}"
+        return f"{line} --hash=sha256:{package.sha256}" if package.sha256 else line
 
     def _metadata(self) -> list[Path]:
-        sites = site_packages(self._container.tree)
+        sites = installed.site_packages(self.container.tree)
         return [info for site in sites for info in site.glob("*.dist-info")]
+
+    # -- what it would be, what it was -----------------------------------------------------------
+    def plan(self, requirements: Sequence[str]) -> tuple[list[LockedPackage], set[str]]:
+        """What :meth:`install` would install (but for packages that wait for others), with sizes
+        where indexes tell them, and the names of what would be replaced or removed.
+        """
+        wanted = self._read(requirements)
+        packages = [one for one in wanted.packages if one.name not in wanted.late]
+        lines = [self._line(one) for one in packages]
+        files = self._files(wanted, lines, self.outer.fitting(packages))
+        added: dict[str, LockedPackage] = {}
+        removed: set[str] = set()
+
+        def on_line(line: str) -> bool:
+            if match := _PLANNED.fullmatch(line):
+                mark, name, version, url = match.groups()
+                if mark == "-":
+                    removed.add(name)
+                else:
+                    version = version or f"@ {origin_url(url)}"  # it is not built for a plan
+                    added[name] = LockedPackage(
+                        manager="pip", name=name, version=version, url=url or ""
+                    )
+            return False
+
+        self._uv("install", "--dry-run", *files, on_line=on_line)
+        pins = [f"{p.name}=={p.version}" for p in added.values() if not p.url]
+        lock = self._compile(pins, wanted) if pins else None
+        for entry in planned_files(lock.read_text(), lock.parent) if lock else ():
+            added[canonicalize_name(entry.name)] = entry
+        return list(added.values()), removed
 
     def lock(
         self, present: Mapping[str, Distribution], lines: Sequence[str]
@@ -105,209 +199,143 @@ class PipInstaller:
         """Lock entries of installed distributions, with URLs and hashes from their indexes.
 
         :param lines: the requirements that they were installed for: their index options matter.
-        :returns: an entry for each; without a hash what no index offers (paths, repositories).
+        :returns: an entry for each; without a hash what no index offers.
         """
-        urls = {name: direct_url(d) for name, d in present.items()}
-        pins = [f"{d.name}=={d.version}" for name, d in present.items() if not urls[name]]
-        entries = self._index_entries(pins, present, lines) if pins else []
-        locked = {canonicalize_name(entry.name) for entry in entries}
-        missing = [name for name in present if name not in locked]
-        if missing:
-            self._container.console.warning(
-                f"not in the lock, no index offers them: {', '.join(sorted(missing))}"
+        wanted = self._read(lines)
+        direct = {name: direct_entry(d) for name, d in present.items()}
+        entries = {n: e for n, e in direct.items() if e and not _needs_hash(e)}
+        urls = {n: f"{e.name} @ {e.url}" for n, e in direct.items() if e and _needs_hash(e)}
+        pins = [
+            urls.get(name) or f"{d.name}=={d.version}"
+            for name, d in present.items()
+            if name not in entries
+        ]
+        lock = self._compile(pins, wanted) if pins else None
+        for entry in locked_files(lock.read_text(), present, lock.parent) if lock else ():
+            entries[canonicalize_name(entry.name)] = entry
+        for name, distribution in present.items():
+            unknown = LockedPackage(
+                manager="pip", name=distribution.name, version=distribution.version, url=""
             )
-        for name in missing:
-            distribution = present[name]
-            entries.append(
-                LockedPackage(
-                    manager="pip",
-                    name=distribution.name,
-                    version=distribution.version,
-                    url=urls[name] or "",
-                )
+            entries.setdefault(name, direct[name] or unknown)
+        for info in self._metadata():
+            forget_origin(info)
+        return [
+            replace(
+                entry,
+                isolated=not wanted.late & {name, _ALL},
+                builder=None if _is_wheel(entry) else builder_of(present[name]),
             )
-        return entries
+            for name, entry in entries.items()
+        ]
 
-    def _index_entries(
-        self, pins: Sequence[str], present: Mapping[str, Distribution], lines: Sequence[str]
-    ) -> list[LockedPackage]:
-        wanted = self._container.scratch / "pins.in"
-        sources = source_options(lines, self._directory)
-        wanted.write_text("\n".join([*sources, *pins]) + "\n")
-        lock = self._container.scratch / "pylock.toml"
+    def _compile(self, pins: Sequence[str], wanted: Requirements) -> Path | None:
+        """A ``pylock.toml`` of exactly these; ``None``, with a warning, where that fails."""
+        lock = self.container.scratch / "pylock.toml"
+        options = ["--quiet", "--no-deps", "--format", "pylock.toml", *_isolation(wanted.late)]
+        sources = [word for word in wanted.options if word != "--require-hashes"]
         try:
-            options = ["--quiet", "--no-deps", "--format", "pylock.toml"]
-            self._uv("compile", *options, "-o", lock, wanted)
-        except ScriptError as error:
-            self._container.console.warning(f"pip packages cannot be locked: {error.what}")
-            return []
-        return locked_files(lock.read_text(), present)
+            self._uv("compile", *options, *sources, "-o", lock, self._write("pins.in", pins))
+        except ContainerizeError as error:
+            self.container.console.warning(f"pip packages cannot be locked: {error.what}")
+            return None
+        return lock
 
-    def _uv(self, command: str, *words: str | Path) -> None:
+    def _uv(
+        self, command: str, *words: str | Path, on_line: Callable[[str], bool] | None = None
+    ) -> None:
         argv = [
-            *self._container.own_program(uv.find_uv_bin()),
+            *self.container.own_program(uv.find_uv_bin()),
             *("pip", command, "--python", self._python),
             # pip looks at all indexes and takes the best version; uv's default stops at the first
             # index that has the name, which breaks the usual --extra-index-url of ROCm wheels.
             *("--index-strategy", "unsafe-best-match", "--no-progress", "--no-config"),
-            *self._cache,
+            *(["--no-cache"] if self.cache is None else ["--cache-dir", str(self.cache / "uv")]),
             *map(str, words),
         ]
         if command == "install":
             # The tree is a mount of its own inside: no hard links from the cache.
             argv += ["--break-system-packages", "--link-mode", "copy"]
-        self._container.run(
-            argv,
-            what=f"uv pip {command}",
-            env={
-                **{"UV_PYTHON_DOWNLOADS": "never", "UV_NO_MANAGED_PYTHON": "1"},
-                **{"VIRTUAL_ENV": "", "CONDA_PREFIX": self._container.install_path},
-                **uv_settings(self._container.environ),
-            },
-            cwd=self._directory,
-        )
+        try:
+            self.container.run(
+                argv,
+                what=f"uv pip {command}",
+                env={
+                    **{"UV_PYTHON_DOWNLOADS": "never", "UV_NO_MANAGED_PYTHON": "1"},
+                    **{"VIRTUAL_ENV": "", "CONDA_PREFIX": self.container.install_path},
+                    # Debug information names the directory of the build, another each time.
+                    "CFLAGS": "-g0",
+                    **uv_settings(self.container.environ),
+                },
+                cwd=self.directory,
+                on_line=on_line,
+            )
+        except ScriptError as error:
+            raise _explained(error) from None
+
+    @property
+    def _python(self) -> str:
+        return f"{self.container.install_path}/bin/python"
 
     def _require_python(self) -> None:
-        if not (self._container.tree / "bin/python").exists():
+        # A link to a path that exists only in the container counts.
+        python = self.container.tree / "bin/python"
+        if not (python.is_symlink() or python.exists()):
             raise InputError(
                 "there are pip packages to install, but the environment has no Python",
                 hint="add 'python' to the dependencies",
             )
 
 
-# -- requirement lines -------------------------------------------------------------------------
-def absolute_files(lines: Iterable[str], directory: Path) -> list[str]:
-    """The lines with files of ``-r`` and ``-c`` as absolute paths: they are read elsewhere."""
-    result = []
-    for line in lines:
-        match = _FILE_OPTION.fullmatch(line.strip())
-        if match and "://" not in match[2]:
-            result.append(f"{match[1]} {directory / match[2]}")
-        else:
-            result.append(line)
-    return result
+def _isolation(late: Iterable[str]) -> list[str]:
+    names = sorted(late)
+    if _ALL in names:
+        return ["--no-build-isolation"]
+    return [word for name in names for word in ("--no-build-isolation-package", name)]
 
 
-def source_options(
-    lines: Iterable[str], directory: Path, seen: frozenset[Path] = frozenset()
-) -> list[str]:
-    """Index options in the lines and in the files that they name.
-
-    :param seen: files that are being read, not to be read again below themselves.
+def _rank(package: LockedPackage) -> tuple[bool, bool, bool, str]:
+    """What is installed together, and in which order: finished wheels first, then what is built,
+    each with its builder, last what is built against the others.
     """
-    found: list[str] = []
-    for line in (_COMMENT.sub("", raw).strip() for raw in lines):
-        if _SOURCE_OPTIONS.match(line):
-            found.append(line)
-        elif (nested := _NESTED.fullmatch(line)) and "://" not in nested[1]:
-            path = directory / nested[1]
-            real = path.resolve()
-            if path.is_file() and real not in seen:
-                text = path.read_text(encoding="utf-8", errors="replace")
-                found += source_options(text.splitlines(), path.parent, seen | {real})
-    return list(dict.fromkeys(found))
+    return (
+        not package.isolated,
+        not package.sha256,
+        not _is_wheel(package),
+        package.builder or "",
+    )
 
 
-def local_places(environ: Mapping[str, str], lines: Iterable[str], directory: Path) -> list[Path]:
+def _is_wheel(entry: LockedPackage) -> bool:
+    return urlsplit(entry.url).path.endswith(".whl")
+
+
+def _needs_hash(entry: LockedPackage) -> bool:
+    return not (entry.sha256 or entry.content or entry.url.startswith("git+"))
+
+
+def local_places(environ: Mapping[str, str], lines: Sequence[str], directory: Path) -> list[Path]:
     """Directories and files of the host that installing reads: ``--find-links`` and the like."""
-    words = " ".join([*uv_settings(environ).values(), *source_options(lines, directory)])
-    paths = (directory / word.removeprefix("file://") for word in re.split(r"[\s,=]+", words))
+    wanted = read_requirements(lines, directory, "the requirements")
+    words = [*re.split(r"[\s,]+", " ".join(uv_settings(environ).values())), *wanted.options]
+    paths = [directory / word.removeprefix("file://") for word in words]
+    paths += [one.path for one in wanted.packages if one.path]
+    for one in wanted.packages:  # repositories on disk
+        paths += [Path(place) for place in re.findall(r"git\+file://([^@#\s]+)", one.text)]
     found = [path for path in paths if "://" not in str(path) and path.exists()]
     entries = [entry for path in found if path.is_dir() for entry in path.iterdir()]
     return [*found, *(entry.resolve().parent for entry in entries if entry.is_symlink())]
 
 
-def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """pip's index settings in uv's terms; a ``UV_*`` that the user set has the last word.
-
-    Sources: "Configuration" in pip's documentation (variables over the user's file over the
-    site's), "Environment variables" in uv's.
-    """
-    settings = _pip_config(environ)
-    for name in _PIP_SETTINGS:
-        variable = "PIP_" + name.upper().replace("-", "_")
-        if variable in environ:
-            settings[name] = environ[variable]
-    result: dict[str, str] = {}
-    for name, value in settings.items():
-        variable = _PIP_SETTINGS[name]
-        if variable not in environ:
-            words = value.split()
-            if name in _FILE_SETTINGS:  # uv runs in another directory
-                words = [str(Path(word).expanduser().absolute()) for word in words]
-            result[variable] = ",".join(words) if name == "find-links" else " ".join(words)
-    for name in _CERTIFICATE_VARIABLES:
-        if environ.get(name) and "SSL_CERT_FILE" not in environ:
-            result.setdefault("SSL_CERT_FILE", environ[name])
-    return result
-
-
-def _pip_config(environ: Mapping[str, str]) -> dict[str, str]:
-    home = Path(environ.get("HOME", "/"))
-    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    named = environ.get("PIP_CONFIG_FILE")
-    if named == os.devnull:
-        return {}  # pip's way to say: no configuration files at all
-    places = [*_SITE_CONFIGS, home / ".pip/pip.conf", user / "pip/pip.conf"]
-    places += [Path(named)] if named else []
-    settings: dict[str, str] = {}
-    parser = configparser.ConfigParser(interpolation=None)
-    for place in places:
-        parser.clear()
-        try:
-            parser.read(place, encoding="utf-8")
-        except (configparser.Error, OSError, UnicodeDecodeError):
-            continue  # pip itself will complain; a build should not
-        for section in ("global", "install"):
-            if parser.has_section(section):
-                items = {k.replace("_", "-"): v for k, v in parser.items(section)}
-                settings.update({k: v for k, v in items.items() if k in _PIP_SETTINGS})
-    return settings
-
-
-# -- what was installed ------------------------------------------------------------------------
-def _forget(info: Path, names: Sequence[str]) -> None:
-    """Remove files of a package's metadata directory, from its list of files too."""
-    present = [name for name in names if (info / name).exists()]
-    if not present:
-        return
-    for name in present:
-        (info / name).unlink()
-    record = info / "RECORD"
-    lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
-    gone = tuple(f"{info.name}/{name}," for name in present)
-    record.write_text("".join(x for x in lines if not x.startswith(gone)), encoding="utf-8")
-
-
-def locked_files(pylock: str, installed: Mapping[str, Distribution]) -> list[LockedPackage]:
-    """Lock entries from a ``pylock.toml`` (PEP 751): of each package the file that was installed.
-
-    A wheel is told by the tags that it left in ``WHEEL``; where none fits, it was the sdist.
-    """
-    entries: list[LockedPackage] = []
-    for package in toml.loads(pylock).get("packages", []):
-        distribution = installed.get(canonicalize_name(package["name"]))
-        if distribution is None:
-            continue
-        tags = set(re.findall(r"^Tag: (\S+)", distribution.read_text("WHEEL") or "", re.M))
-        fits = [w for w in package.get("wheels", []) if tags & _tags(w["url"])]
-        file = fits[0] if fits else package.get("sdist")
-        if file and "sha256" in file.get("hashes", {}):
-            entries.append(
-                LockedPackage(
-                    manager="pip",
-                    name=package["name"],
-                    version=package["version"],
-                    url=file["url"],
-                    sha256=file["hashes"]["sha256"],
-                )
-            )
-    return entries
-
-
-def _tags(url: str) -> set[str]:
-    try:
-        name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]  # "%2B" in torch's local versions
-        return {str(tag) for tag in parse_wheel_filename(name)[3]}
-    except InvalidWheelFilename:
-        return set()
+def _explained(error: ScriptError) -> ContainerizeError:
+    """The error, where its cause is a missing compiler with that as its message."""
+    match = _NO_COMPILER.search(error.detail)
+    if not match:
+        return error
+    named = next((group for group in match.groups() if group), "")
+    return ToolError(
+        f"a package must be compiled, and there is no compiler {named}".rstrip(),
+        hint="load the module that has it, or ask for a version that has a wheel "
+        "(--only-binary NAME)",
+        detail=error.detail,
+    )

@@ -38,7 +38,7 @@ from wrapper.models import (
     WrapInstallRequest,
 )
 from wrapper.past import remove_old
-from wrapper.pip_build import Interpreter, PipBuild, find_interpreter
+from wrapper.pip_build import PipBuild, choose_python, recorded
 from wrapper.prefix import install_path
 from wrapper.runtime import Runtime, find_runtime
 from wrapper.squash import Squasher, find_squasher
@@ -64,8 +64,7 @@ def new(request: NewRequest, console: Console) -> Result:
 def new_pip(request: NewPipRequest, console: Console) -> Result:
     """Build a virtual environment for the Python on PATH, likewise."""
     asked = inputs.read_pip_inputs(request, console)
-    python = None if request.base_image else find_interpreter(os.environ)
-    return _new(request, console, PipBuild, interpreter=python, **asked)
+    return _new(request, console, PipBuild, **choose_python(request), **asked)
 
 
 def wrap_install(request: WrapInstallRequest, console: Console) -> Result:
@@ -226,10 +225,7 @@ def _update(
         previous = generations.current_generation(target)
         old = previous.manifest
         if kind is PipBuild:
-            specific["interpreter"] = Interpreter(
-                path=Path(old["interpreter"]["path"]), version=old["interpreter"]["version"]
-            )
-            specific["system_site"] = old["system_site_packages"]
+            specific |= recorded(old)
         specific["variables"] = inputs.merged_variables(request, specific["variables"], old)
         tools = Tools(request.site, runtime, squasher, space, console)
         base = find_base(request, tools, staging.directory, previous)

@@ -13,16 +13,20 @@ from wrapper.base_image import Tools, find_base
 from wrapper.build import Build
 from wrapper.conda_build import UNPACKED_RATIO, CondaBuild
 from wrapper.console import Console
+from wrapper.deploy import Staging
 from wrapper.errors import PrefixError
 from wrapper.generations import Generation
 from wrapper.models import (
     EnvironmentSpec,
     LockedPackage,
+    NewPipRequest,
     NewRequest,
     Plan,
     Request,
+    UpdatePipRequest,
     UpdateRequest,
 )
+from wrapper.pip_build import PipBuild, choose_python, recorded
 from wrapper.runtime import find_runtime
 from wrapper.squash import find_squasher
 
@@ -60,6 +64,41 @@ def with_channels(request: UpdateRequest) -> UpdateRequest:
         return request
     manifest = generations.current_generation(prefix.absolute_prefix(request.prefix)).manifest
     return replace(request, channels=tuple(manifest.get("options", {}).get("channels", ())))
+
+
+def plan_pip(request: NewPipRequest | UpdatePipRequest, console: Console) -> Plan:
+    """The same for a virtual environment; it is made in the build directory for that."""
+    asked = inputs.read_pip_inputs(request, console)
+    target = prefix.absolute_prefix(request.prefix)
+    previous = None
+    if isinstance(request, UpdatePipRequest):
+        inputs.require_something(request)
+        previous = generations.current_generation(target)
+        require_kind(previous.manifest, PipBuild, target)
+        asked |= recorded(previous.manifest)
+        inside = previous.manifest["install_path"]
+    else:
+        prefix.check_new(target)
+        asked |= choose_python(request)
+        inside = prefix.install_path(target, request.site)
+    site = request.site
+    runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
+    with workspace.workspace(console, site=site, use_cache=request.use_cache) as space:
+        tools = Tools(site, runtime, squasher, space, console)
+        return PipBuild(
+            base=find_base(request, tools, space.scratch, previous),
+            request=request,
+            wrapper_paths=(),
+            compression="fast",
+            install_path=inside,
+            previous=previous,
+            runtime=runtime,
+            squasher=squasher,
+            space=space,
+            staging=Staging(target, generation=1, mode=0o700),  # not entered: nothing is written
+            console=console,
+            **asked,
+        ).plan()
 
 
 def require_kind(manifest: Mapping[str, Any], kind: type[Build], target: Path) -> None:

@@ -74,17 +74,19 @@ def run(
     *,
     console: Console,
     env: Mapping[str, str],
+    cwd: Path | None = None,
     on_line: Callable[[str], bool] | None = None,
 ) -> None:
     """Run a program to its end, its output (both streams, in order) in the log.
 
+    :param cwd: its directory, if not ours.
     :param on_line: sees every line of output first; true means it is not for the log.
     :raises ToolError: the program is missing or ends with a status other than 0; ``detail`` holds
         its last lines and ``status`` its exit status (negative: the signal that ended it).
     """
     words = [os.fspath(word) for word in argv]
     console.log("+ " + " ".join(words))
-    child = _start(words, env)
+    child = _start(words, env, cwd)
     output = _Output(child, console, on_line)
     output.start()
     _running.add(child.pid)
@@ -112,11 +114,12 @@ def run(
         )
 
 
-def _start(words: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
+def _start(words: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> subprocess.Popen[str]:
     try:
         return subprocess.Popen(
             words,
             env=dict(env),
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

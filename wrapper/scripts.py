@@ -44,7 +44,10 @@ class PostLink:
         """
         try:
             process.run(
-                ["/bin/bash", self.script], console=Console(), env={**os.environ, **self.variables}
+                ["/bin/bash", self.script],
+                console=Console(),
+                env={**os.environ, **self.variables},
+                cwd=self.directory,
             )
         except process.ToolFailed as error:
             raise ScriptError(f"{self.what} failed", detail=error.detail) from None

@@ -65,6 +65,7 @@ def environment_file(
     variables: Mapping[str, str],
     site: Site,
     required_program: str = "",
+    required_library: str = "",
     mask: str = "",
     image: str = "",
     image_root: str = "",
@@ -77,6 +78,8 @@ def environment_file(
     :param variables: set also where activation is switched off (``CW_NO_CONDA_ACTIVATE``).
     :param site: whose binds the container gets, or does without.
     :param required_program: of the host, without which nothing works.
+    :param required_library: a directory of the host that is there as long as the program has the
+        version of the build.
     :param mask: a path of the host over which the image's environment lies inside.
     :param image: another image to start than the generation's own: it has a system of its own,
         and only directories of the host that no system has are bound.
@@ -86,7 +89,8 @@ def environment_file(
     :param layer: whether ``img.sqfs`` lies over it, at the install path.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
-    scalars |= {"required_program": required_program, "mask": mask, "image": image}
+    scalars |= {"required_program": required_program, "required_library": required_library}
+    scalars |= {"mask": mask, "image": image}
     scalars |= {"image_root": image_root, "layer": "1" if layer else ""}
     scalars["image_mark"] = _without_zeros(mark)
     arrays = {

@@ -27,8 +27,8 @@ from wrapper.base_image import Tools
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.generations import Generation
+from wrapper.interpreter import Interpreter
 from wrapper.models import Base, Result, SifRequest, Site
-from wrapper.pip_build import Interpreter
 from wrapper.runtime import Runtime, find_runtime, runtime_places
 from wrapper.sif_build import (
     INSTALL_PATH,
@@ -267,7 +267,7 @@ def _asked(
         fields = inputs.read_pip_inputs(request, console)
         if old:
             known = old["interpreter"]
-            fields["interpreter"] = Interpreter(path=Path(known["path"]), version=known["version"])
+            fields["interpreter"] = Interpreter.from_record(known)
             fields["system_site"] = old["system_site_packages"]
     else:
         asked = inputs.read_inputs(request, Console(-1))  # what it has to say was said

@@ -14,6 +14,8 @@ from wrapper.models import TreeSize
 # Names that a shell user can type as they stand. Others would work, but are a mistake or a trick.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.+@%=\[][A-Za-z0-9_.+@%=:,~\[\]-]*")
 
+_LONGEST_CHAIN = 8  # of links
+
 
 def settle(root: Path, *, fix: bool = True) -> TreeSize:
     """Make ``root`` and all below it readable for all and writable for none but the owner.
@@ -128,6 +130,12 @@ def _is_program(path: Path) -> bool:
     try:
         status = path.stat()
     except OSError:
-        # A link to a path that exists only in the container: taken on trust.
-        return path.is_symlink() and path.readlink().is_absolute()
+        # A link, also by way of others, to a path that exists only in the container: on trust.
+        for _ in range(_LONGEST_CHAIN):
+            if not path.is_symlink():
+                return False
+            if path.readlink().is_absolute():
+                return True
+            path = path.parent / path.readlink()
+        return False
     return stat.S_ISREG(status.st_mode) and bool(status.st_mode & stat.S_IXUSR)

@@ -12,7 +12,7 @@ from uv import find_uv_bin
 from tests.account import Account
 from tests.channel.serve import serve
 from tests.e2e.conftest import CONDA, Builder, Installation, environment_text
-from tests.index import write_index, write_wheel
+from tests.index import write_index, write_project, write_wheel
 
 
 @pytest.fixture(scope="module")
@@ -134,18 +134,19 @@ def test_a_requirements_file_is_an_option(me: Account, build: Builder, index: st
     assert done.python("import alpha; print(alpha.VERSION)") == "1.0\n"
 
 
-def test_a_path_is_installed_and_said_not_to_be_locked(
+def test_paths_are_installed_and_locked_or_said_not_to_be(
     me: Account, channel: Path, runtime: Path
 ) -> None:
     package = me.work / "local-package"
     package.mkdir()
     wheel = write_wheel(package, "gamma", "3.0")
-    file = me.file(
-        "path.yml",
-        environment_text(channel, "python", more=f"  - pip:\n    - ./local-package/{wheel.name}\n"),
-    )
+    write_project(package / "delta", "delta", "1.0")
+    more = f"  - pip:\n    - ./local-package/{wheel.name}\n    - -e ./local-package/delta\n"
+    file = me.file("path.yml", environment_text(channel, "python", more=more))
     done = me.run(CONDA, "new", "--prefix", me.work / "pip-path", file)
     assert done.returncode == 0, done.stderr
-    assert "not in the lock" in done.stderr and "gamma" in done.stderr
+    assert "not in the lock, no index offers them: delta\n" in done.stderr
     installation = Installation(prefix=me.work / "pip-path", account=me)
-    assert installation.python("import gamma; print(gamma.VERSION)") == "3.0\n"
+    code = "import gamma, delta; print(gamma.VERSION, delta.VERSION)"
+    assert installation.python(code) == "3.0 1.0\n"
+    assert wheel.name in (installation.prefix / "current/conda-lock.yml").read_text()

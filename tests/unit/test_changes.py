@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from wrapper.changes import compare, describe, summary
-from wrapper.installed import conda_packages, direct_url, pip_distributions, still_installed
+from wrapper.installed import (
+    conda_packages,
+    pip_distributions,
+    still_installed,
+    without_replaced,
+)
 from wrapper.models import LockedPackage
 
 
@@ -68,7 +73,6 @@ def tree(tmp_path: Path) -> Path:
         info = site / f"{name}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (site / "local-3.dist-info/direct_url.json").write_text('{"url": "file:///x"}')
     (tmp_path / "conda-meta").mkdir()
     record = {
         "name": "from-conda",
@@ -92,10 +96,15 @@ def test_condas_packages_are_in_its_records(tree: Path) -> None:
 def test_pips_are_those_that_conda_did_not_bring(tree: Path) -> None:
     found = pip_distributions(tree)
     assert {name: d.version for name, d in found.items()} == {"from-pip": "2", "local": "3"}
-    assert {name: direct_url(d) for name, d in found.items()} == {
-        "from-pip": None,
-        "local": "file:///x",
-    }
+
+
+def test_what_pip_replaced_is_condas_no_longer(tree: Path) -> None:
+    (conda,) = conda_packages(tree)
+    pip = package("from_conda", "2", manager="pip")
+    assert without_replaced([conda, pip], tree) == [conda, pip], "both are there"
+    (tree / "lib/python3.11/site-packages/from_conda-1.dist-info/METADATA").unlink()
+    assert without_replaced([conda, pip], tree) == [pip]
+    assert without_replaced([conda], tree) == [conda]
 
 
 def test_lock_entries_stay_where_the_very_version_does(tree: Path) -> None:

@@ -24,15 +24,17 @@ STEPS = {
 LAYERS: list[set[str]] = [
     {"errors", "models", "background", "bundled", "memo", "rocm"},
     {"console", "toml", "yaml_nodes"},
-    {"process", "spec", "manifest", "installed", "catalogue", "sif", "sif_content", "systems"},
+    {"process", "spec", "manifest", "installed", "catalogue", "sif", "sif_content", "systems"}
+    | {"local", "pip_config"},
     {"site_keys", "image_format", "definition", "tykky_prefix"},
     {"site"},
-    {"workspace", "prefix", "runtime", "changes", "channels", "host_program", "debian"},
+    {"workspace", "prefix", "runtime", "changes", "channels", "host_program", "debian"}
+    | {"outer", "pip_origin"},
     {"images", "image_tree"},
     {"image_software"},
     {"image_facts"},
     {"container", "shims"},  # shims is text only: names and facts in, scripts out
-    {"generations", "overlays", "os_packages"},
+    {"generations", "overlays", "os_packages", "interpreter"},
     {"sif_output"},
     STEPS,
     {"build", "base_build"},

@@ -1,4 +1,4 @@
-"""pip's inputs: our lock of them, and ``pyproject.toml``."""
+"""pip's requirements files: every form, and every mistake with its place."""
 
 from __future__ import annotations
 
@@ -6,138 +6,150 @@ from pathlib import Path
 
 import pytest
 
-from wrapper import toml
 from wrapper.errors import InputError
-from wrapper.models import LockedPackage
-from wrapper.spec.requirements import (
-    parse_requirements_lock,
-    project_lines,
-    write_requirements_lock,
-)
+from wrapper.spec.requirements import Requirements, read_requirements, repositories
 
-SHA256 = "a" * 64
-PATH = Path("/data/requirements.lock")
+HASH = "--hash=sha256:" + "a" * 64
 
 
-def package(name: str, version: str = "1.0") -> LockedPackage:
-    url = f"https://host/{name}-{version}%2Blocal-py3-none-any.whl"
-    return LockedPackage(manager="pip", name=name, version=version, url=url, sha256=SHA256)
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A directory with a project, a wheel and a source archive."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/pyproject.toml").write_text("")
+    (tmp_path / "old project").mkdir()
+    (tmp_path / "old project/setup.py").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "demo-1.0-py3-none-any.whl").write_text("")
+    (tmp_path / "demo-1.0.tar.gz").write_text("")
+    return tmp_path
 
 
-# -- locks ---------------------------------------------------------------------------------------
-def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    packages = (package("alpha"), package("beta", "2.1+rocm5.7"))
-    write_requirements_lock(packages[::-1], path)
-    assert parse_requirements_lock(path.read_text(), path) == packages
+def read(here: Path, *lines: str) -> Requirements:
+    (here / "r.txt").write_text("\n".join(lines) + "\n")
+    return read_requirements(["-r r.txt"], here, "test")
 
 
-def test_names_are_written_as_pip_compares_them(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    write_requirements_lock([package("My_Pkg.x")], path)
-    assert path.read_text().splitlines()[1].startswith("my-pkg-x==1.0 @ https://")
-
-
-def test_other_requirements_are_no_lock() -> None:
-    assert parse_requirements_lock("numpy==1.0\n", PATH) is None
-    assert parse_requirements_lock("", PATH) is None
+def texts(found: Requirements) -> list[str]:
+    return [" ".join((p.at(p.path) if p.path else p.text, *p.options)) for p in found.packages]
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "expected"),
     [
-        "numpy==1.0",
-        f"numpy @ https://host/x.whl --hash=sha256:{SHA256}",
-        f"numpy==1.0 @ https://host/x.whl --hash=sha256:{SHA256[:-1]}",
-        f"numpy==1.0 @ https://host/x.whl --hash=md5:{SHA256}",
-        "-r more.txt",
+        ("numpy", "numpy"),
+        ("numpy >= 1, < 2  # why", "numpy >= 1, < 2"),
+        ("scipy[all]==1.0; python_version > '3'", "scipy[all]==1.0; python_version > '3'"),
+        (f"numpy==1.0 {HASH}", f"numpy==1.0 {HASH}"),
+        ("demo @ https://host/demo-1.0.zip#sha256=1", "demo @ https://host/demo-1.0.zip#sha256=1"),
+        ("https://host/demo-1.0.tar.gz", "https://host/demo-1.0.tar.gz"),
+        ("git+https://host/x.git@main#egg=x", "git+https://host/x.git@main#egg=x"),
+        ("x @ git+ssh://git@host/x@v1", "x @ git+ssh://git@host/x@v1"),
+        ("./project", "HERE/project"),
+        ("-e ./project", "HERE/project"),
+        ("--editable=./project", "HERE/project"),
+        ("./project[plot] ; python_version > '3'", "HERE/project[plot] ; python_version > '3'"),
+        ("./old project", "HERE/old project"),
+        ("name @ ./project", "name @ file://HERE/project"),
+        ("name[x] @ file://HERE/project", "name[x] @ file://HERE/project"),
+        ("demo-1.0-py3-none-any.whl", "demo @ file://HERE/demo-1.0-py3-none-any.whl"),
+        ("./demo-1.0.tar.gz", "demo @ file://HERE/demo-1.0.tar.gz"),
+        ("file://HERE/demo-1.0.tar.gz", "demo @ file://HERE/demo-1.0.tar.gz"),
+        ("HERE/project", "HERE/project"),
     ],
 )
-def test_a_line_that_is_not_a_locks_is_told_with_its_number(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "lock"
-    write_requirements_lock([package("alpha")], path)
-    text = f"{path.read_text()}# comment\n\n{line}\n"
-    with pytest.raises(InputError, match="is not a line of a lock") as caught:
-        parse_requirements_lock(text, PATH)
-    assert caught.value.where == f"{PATH}, line 5"
+def test_every_form_of_a_package(here: Path, line: str, expected: str) -> None:
+    line, expected = line.replace("HERE", str(here)), expected.replace("HERE", str(here))
+    assert texts(read(here, line)) == [expected]
 
 
-# -- pyproject.toml ------------------------------------------------------------------------------
-PROJECT = """\
-[project]
-name = "demo"
-dependencies = ["numpy>=1", "scipy; python_version > '3'"]
-[project.optional-dependencies]
-plot = ["matplotlib"]
-[dependency-groups]
-test = ["pytest", { include-group = "lint" }]
-lint = ["ruff"]
-"""
+def test_lines_are_joined_and_variables_filled_in(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "secret")
+    found = read(
+        here, "# comment \\", "numpy==1.0 \\", f"    {HASH}", "-i https://${TOKEN}@h/${NO}"
+    )
+    assert texts(found) == [f"numpy==1.0  {HASH}".replace("  ", " ")]
+    assert found.options == ["--index-url", "https://secret@h/${NO}"]
 
 
-def lines(folder: Path, text: str, extras: tuple[str, ...] = (), *groups: str) -> tuple[str, ...]:
-    path = folder / "pyproject.toml"
-    path.write_text(text)
-    return project_lines(path, extras, groups)
+def test_options_become_uvs(here: Path) -> None:
+    found = read(
+        here,
+        *("-i https://one", "--index-url=https://two", "--extra-index-url https://b"),
+        *("--find-links wheels", "-f https://c", "--no-index", "--trusted-host h", "--pre"),
+        *("--no-binary :none:", "--only-binary=a,b", "--require-hashes", "--prefer-binary"),
+        "x --config-settings='a=b c'",
+    )
+    assert found.options == [
+        *("--index-url", "https://two", "--extra-index-url", "https://b"),
+        *("--find-links", f"{here}/wheels", "--find-links", "https://c", "--no-index"),
+        *("--allow-insecure-host", "h", "--prerelease", "allow", "--no-binary", ":none:"),
+        *("--only-binary", "a", "--only-binary", "b", "--require-hashes"),
+        *("--config-settings-package", "x:a=b c"),
+    ]
+    assert found.warnings == [f"{here}/r.txt, line 12: --prefer-binary has no effect here"]
 
 
-def test_dependencies_extras_and_groups(tmp_path: Path) -> None:
-    plain = ("numpy>=1", "scipy; python_version > '3'")
-    assert lines(tmp_path, PROJECT) == plain
-    assert lines(tmp_path, PROJECT, ("plot",)) == (*plain, "matplotlib")
-    assert lines(tmp_path, PROJECT, (), "test") == (*plain, "pytest", "ruff")
+def test_nested_files_start_where_they_are(here: Path) -> None:
+    (here / "sub").mkdir()
+    (here / "sub/two.txt").write_text("-r three.txt\n-f wheels\n-c limits.txt\n-r ../r.txt\n")
+    (here / "sub/three.txt").write_text("./project\n")
+    (here / "sub/limits.txt").write_text("numpy<2\n")
+    found = read(here, "-r sub/two.txt", "scipy", "-r https://host/more.txt")
+    assert texts(found) == [f"{here}/project", "scipy"]
+    assert found.options == ["--find-links", f"{here}/sub/wheels"]
+    assert found.constraints == ["numpy<2"]
+    assert found.remote == ["--requirement https://host/more.txt"]
 
 
-def test_a_project_may_need_nothing(tmp_path: Path) -> None:
-    assert lines(tmp_path, "[project]\nname = 'x'\n") == ()
+def test_packages_that_are_built_last(here: Path) -> None:
+    assert read(here, "--no-build-isolation Flash_Attn, apex", "a").late == {"flash-attn", "apex"}
+    assert read(here, "--no-build-isolation").late == {":all:"}
+
+
+def test_an_editable_is_said_to_be_a_copy(here: Path) -> None:
+    (note,) = read(here, "numpy", "-e project/").notes
+    assert note.startswith(f"{here}/r.txt, line 2: '-e project/' is installed as a copy")
+
+
+def test_repositories_need_git(here: Path) -> None:
+    found = read(here, "git+https://host/x", "numpy", "x @ git+ssh://host/x")
+    assert [one.where.rsplit(" ", 1)[-1] for one in repositories(found.packages)] == ["1", "3"]
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("line", "message"),
     [
-        ("[tool.x]\na = 1\n", "has no [project] table"),
-        ("project = 1\n", "has no [project] table"),
-        ("[project\n", "is not valid TOML"),
-        ("[project]\ndependencies = 'numpy'\n", "must be a list of strings"),
-        ("[project]\ndependencies = [1]\n", "must be a list of strings"),
+        ("numpy = 1.0", "'numpy = 1.0' is not a requirement"),
+        ("numpy==1.0; python > 3", "is not a requirement"),
+        ("-r missing.txt", "no such file"),
+        ("-c missing.txt", "no such file"),
+        ("-r", "'--requirement' needs a file"),
+        ("./missing", "no such package"),
+        ("-e ./empty", "is no Python project"),
+        ("demo @ ./missing-1.0.whl", "no such package"),
+        ("./r.txt", "neither a wheel nor a source archive"),
+        ("--index-url", "'--index-url' needs a value"),
+        ("--user", "no such option: --user"),
+        ("--upgrade numpy", "no such option"),
+        ("numpy --hash=md5:abc", "'--hash md5:abc' cannot be used"),
+        ("numpy --global-option=x", "'--global-option x' cannot be used"),
+        ('numpy --config-settings="a=b', "a quote is not closed"),
+        ("svn+https://host/x", "only git"),
+        ("x @ hg+https://host/x", "only git"),
     ],
 )
-def test_a_file_that_is_no_projects(tmp_path: Path, text: str, message: str) -> None:
+def test_mistakes_are_told_with_their_place(here: Path, line: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        lines(tmp_path, text)
+        read(here, "scipy", "# comment", line)
     assert message in caught.value.what
-    assert caught.value.where == str(tmp_path / "pyproject.toml")
+    assert caught.value.where == f"{here}/r.txt, line 3"
 
 
-def test_extras_and_groups_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has no extra 'plto'") as caught:
-        lines(tmp_path, PROJECT, ("plto",))
-    assert "plot" in caught.value.hint
-    with pytest.raises(InputError, match="has no dependency group 'docs'") as caught:
-        lines(tmp_path, PROJECT, (), "docs")
-    assert "test, lint" in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    "group",
-    [
-        'a = [{ include-group = "a" }]',
-        'a = [{ include-group = "b" }]\nb = [{ include-group = "a" }]',
-        'a = [{ other = "b" }]',
-        "a = [1]",
-        'a = "numpy"',
-    ],
-)
-def test_groups_that_make_no_sense(tmp_path: Path, group: str) -> None:
-    text = f"[project]\n[dependency-groups]\n{group}\n"
-    with pytest.raises(InputError) as caught:
-        lines(tmp_path, text, (), "a")
-    assert caught.value.where == str(tmp_path / "pyproject.toml")
-
-
-def test_toml_mistakes_have_a_place(tmp_path: Path) -> None:
-    path = tmp_path / "x.toml"
-    path.write_text("a = 1\nb = \n")
-    with pytest.raises(InputError, match="line 2, column 5"):
-        toml.load(path)
-    assert toml.loads("a = 1") == {"a": 1}
+def test_constraints_are_names_and_versions(here: Path) -> None:
+    (here / "c.txt").write_text("numpy<2\nscipy[all]\n")
+    with pytest.raises(InputError, match="cannot be a constraint") as caught:
+        read(here, "-c c.txt")
+    assert caught.value.where == f"{here}/c.txt, line 2"

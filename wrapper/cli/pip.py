@@ -27,7 +27,15 @@ _PIP: list[Decorator] = [
         metavar="NAME",
         help="Also the dependency group NAME of a pyproject.toml; repeatable.",
     ),
-    click.option("--uv", is_flag=True, help="Accepted as Tykky's; changes nothing (always uv)."),
+    click.option(
+        "--no-build-isolation",
+        "no_isolation",
+        multiple=True,
+        metavar="NAME",
+        help="Build the package NAME after all others are installed and against them (flash-attn "
+        "needs torch); ':all:' for every package; repeatable.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Print what would be installed, and stop."),
     *BUILD,
 ]
 
@@ -59,12 +67,25 @@ def pip_containerize() -> None:
     is_flag=True,
     help="Stand on a small Debian with Python instead of the host's: --base-image python.",
 )
+@click.option(
+    "--pyver",
+    default="",
+    metavar="X.Y[.Z]",
+    help="Build on the Python of this version that is on PATH, or see --uv.",
+)
+@click.option(
+    "--uv",
+    "managed",
+    is_flag=True,
+    help="Where PATH has no Python that fits, let uv download one into the image. Packages are "
+    "installed with uv in any case.",
+)
 @apply(*_PIP)
 def new(**options: Any) -> None:
     """Install what REQ_FILE asks for into a virtual environment.
 
     REQ_FILE is a requirements file in all of pip's forms, a pyproject.toml (its dependencies), or
-    a requirements.lock of an earlier installation. The Python itself stays where it is.
+    a requirements.lock of an earlier installation. A Python on PATH stays where it is.
     """
     _build(options, new=True)
 
@@ -82,6 +103,7 @@ def new(**options: Any) -> None:
     help="Install what this file asks for: see REQ_FILE of 'new'; repeatable.",
 )
 @KEEP
+@click.option("--uv", "managed", is_flag=True, help="Accepted as Tykky's; changes nothing.")
 @apply(*_PIP)
 def update(**options: Any) -> None:
     """Change the installation DIR, which keeps working all the time.
@@ -102,21 +124,20 @@ def advanced(**options: Any) -> None:
     installation_prefix, pre_install, post_install, extra_envs, wrapper_paths,
     enable_site_packages.
     """
-    _build({**options, "uv": False}, new=None)
+    _build(options, new=None)
 
 
 def _build(options: dict[str, Any], *, new: bool | None) -> None:
     """Run ``new`` or ``update`` of the pipeline; ``None``: which of them, the tool's file says."""
-    options.pop("uv")
     if options.pop("slim", False):
         if options["base_image"]:
             raise click.UsageError("--slim stands for --base-image python: give one of them")
         options["base_image"] = SLIM
-    as_json = options.pop("as_json")
+    dry_run, as_json = options.pop("dry_run", False), options.pop("as_json")
     tool_file = options.pop("tool_file", None)
 
     def work(console: Console) -> None:
-        from wrapper import inputs, models, pipeline
+        from wrapper import inputs, models, pipeline, plans
         from wrapper.cli import report
         from wrapper.errors import InputError
 
@@ -133,6 +154,10 @@ def _build(options: dict[str, Any], *, new: bool | None) -> None:
                     where=tool_file,
                     hint="add 'requirements_file: REQ_FILE'",
                 )
+            if dry_run:
+                plan = plans.plan_pip(request, console)
+                click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))
+                return
             result = (pipeline.new_pip if fresh else pipeline.update_pip)(request, console)
         console.info(report.describe(result))
         if as_json:

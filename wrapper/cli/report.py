@@ -49,7 +49,7 @@ def plan_json(plan: Plan) -> str:
             "build": p.build,
             "url": p.url,
             "sha256": p.sha256,
-            "size": plan.sizes.get(p.name, 0) if p.manager == "conda" else None,
+            "size": plan.sizes.get(p.name, 0) if p.manager == "conda" else p.size or None,
         }
         for p in plan.packages
     ]
@@ -69,12 +69,15 @@ def plan_table(plan: Plan) -> str:
         return "\n".join([*pip, describe_changes(plan.changes)])
     lines = []
     for package in plan.packages:
-        size = human_size(plan.sizes.get(package.name, 0)) if package.manager == "conda" else ""
-        lines.append(f"{package.name:<28} {package.version:<14} {package.build:<22} {size:>10}")
+        size = plan.sizes.get(package.name, 0) if package.manager == "conda" else package.size
+        shown = human_size(size) if size else ""
+        lines.append(f"{package.name:<28} {package.version:<14} {package.build:<22} {shown:>10}")
     lines += [f"pip: {line}" for line in plan.pip_lines]
     lines.append(
         f"{len(plan.packages)} packages, {human_size(plan.download_size)} to download, about "
         f"{human_size(plan.installed_size)} unpacked"
+        if plan.download_size
+        else f"{len(plan.packages)} packages"
     )
     return "\n".join(lines)
 

@@ -1,108 +1,365 @@
-"""pip's inputs: requirements files, ``pyproject.toml``, and our lock of them."""
+"""pip's requirements files, with all that they name, in one value.
+
+Forms and rules are those of "Requirements File Format" in pip's documentation. Files of ``-r`` and
+``-c`` are looked up from the file that names them; local packages start at the working directory,
+as with pip. Every line is checked here, so that a mistake is told with its place before anything
+is built.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 
 from wrapper.errors import InputError
-from wrapper.models import LockedPackage
 
-_LOCK_MARK = "# containerize lock of pip packages, format 1"
-_LOCK_LINE = re.compile(r"(\S+)==(\S+) @ (\S+) --hash=sha256:([0-9a-f]{64})")
+# pip's option -> uv's on the command line: uv reads few of them in files.
+_WITH_VALUE = {
+    "--index-url": "--index-url",
+    "--extra-index-url": "--extra-index-url",
+    "--find-links": "--find-links",
+    "--trusted-host": "--allow-insecure-host",
+    "--no-binary": "--no-binary",
+    "--only-binary": "--only-binary",
+}
+_FLAGS = {
+    "--no-index": ("--no-index",),
+    "--pre": ("--prerelease", "allow"),
+    "--require-hashes": ("--require-hashes",),
+}
+_WITHOUT_EFFECT = ("--prefer-binary", "--use-feature")
+_SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint"}
+_SHORT["-e"] = "--editable"
+NO_ISOLATION = "--no-build-isolation"
+_OPTION = re.compile(r"(--[a-z-]+|-[a-z])(?:\s*=\s*|\s+)?(.*)")
+_OF_REQUIREMENT = re.compile(r"\s(--(?:hash|config-settings?|global-option|install-option)[\s=].*)")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://|git\+", re.I)
+_LOCAL = re.compile(r"([^\[;]+?)(\[[^\]]*\])?\s*(?:\s;\s*(.*))?")
+_ARCHIVE = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz")
+_HINT = "see 'Requirements File Format' in pip's documentation"
 
 
-def write_requirements_lock(packages: Sequence[LockedPackage], path: Path) -> None:
-    """Write the packages that have a hash, a line each: ``NAME==VERSION @ URL --hash=…``."""
-    lines = [
-        f"{p.canonical}=={p.version} @ {p.url} --hash=sha256:{p.sha256}"
-        for p in sorted(packages, key=lambda package: package.canonical)
-    ]
-    path.write_text("\n".join([_LOCK_MARK, *lines]) + "\n")
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One package that is asked for.
 
-
-def parse_requirements_lock(text: str, path: Path) -> tuple[LockedPackage, ...] | None:
-    """The packages of a lock; ``None`` where the text is none.
-
-    :raises InputError: a line is not a lock's, with its number.
+    :ivar text: a line for uv, without options. :ivar name: canonical, ``None`` where only the
+        package itself tells it. :ivar path: of a local one, absolute. :ivar where: file and line.
+    :ivar suffix: what follows a path: extras and marker. :ivar options: hashes.
     """
-    if not text.startswith(_LOCK_MARK):
-        return None
-    packages = []
+
+    text: str
+    where: str
+    name: str | None = None
+    path: Path | None = None
+    extras: str = ""
+    marker: str = ""
+    options: tuple[str, ...] = ()
+
+    @property
+    def is_repository(self) -> bool:
+        return "git+" in self.text.partition(";")[0]
+
+    def at(self, path: Path) -> str:
+        """The line for a local package that lies at ``path``."""
+        named = f"{self.name}{self.extras} @ {path.as_uri()}"
+        place = named if self.name else f"{path}{self.extras}"
+        return place + (f" ; {self.marker}" if self.marker else "")
+
+
+@dataclass(kw_only=True)
+class Requirements:
+    """All that requirements ask for.
+
+    :ivar options: for uv's command line: indexes and the like. :ivar late: canonical names of
+        packages that are built after all others are installed, without isolation (``:all:`` for
+        every one, at once). :ivar remote: ``-r`` and ``-c`` lines with URLs, uv reads them.
+    """
+
+    packages: list[Wanted] = field(default_factory=list)
+    constraints: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    late: set[str] = field(default_factory=set)
+    remote: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_requirements(lines: Iterable[str], directory: Path, where: str) -> Requirements:
+    """Read lines of a requirements file, and the files that they name.
+
+    :param directory: where relative paths start. :param where: what the lines are part of.
+    :raises InputError: a line or a file is not right, with its place.
+    """
+    found = Requirements()
+    for line in lines:
+        _Reader(found, directory).line(line.strip(), where, directory)
+    return found
+
+
+@dataclass
+class _Reader:
+    """:ivar start: where local packages start. :ivar outer: files that are being read.
+    :ivar limits: whether the lines are constraints.
+    """
+
+    found: Requirements
+    start: Path
+    outer: tuple[Path, ...] = ()
+    limits: bool = False
+    late: bool = False
+
+    def file(self, path: Path, where: str) -> None:
+        from wrapper.spec import read_text
+
+        real = path.resolve()
+        if real in self.outer:
+            return  # pip reads such circles without an end
+        if not path.is_file():
+            raise InputError(f"no such file: {path}", where=where, hint="check the path")
+        inner = _Reader(self.found, self.start, (*self.outer, real), self.limits, self.late)
+        for number, line in _logical_lines(read_text(path)):
+            inner.line(line, f"{path}, line {number}", path.parent)
+
+    def line(self, line: str, where: str, directory: Path) -> None:
+        line = _VARIABLE.sub(lambda m: os.environ.get(m[1], m[0]), _COMMENT.sub("", line).strip())
+        if not line:
+            return
+        if not line.startswith("-"):
+            self._package(line, where)
+            return
+        match = _OPTION.fullmatch(line)
+        name, value = match.groups() if match else (line, "")
+        name, value = _SHORT.get(name, name), value.strip().strip("\"'")
+        if name in ("--requirement", "--constraint"):
+            self._nested(name, value, where, directory)
+        elif name == "--editable" and value:
+            self._editable(value, where)
+        elif name == NO_ISOLATION:
+            self._no_isolation(value)
+        elif name in _WITH_VALUE and value:
+            self._source(name, value, directory)
+        elif name in _FLAGS and not value:
+            self.found.options += _FLAGS[name]
+        elif name in _WITHOUT_EFFECT:
+            self.found.warnings.append(f"{where}: {name} has no effect here")
+        else:
+            what = f"'{name}' needs a value" if name in _WITH_VALUE else f"no such option: {line}"
+            raise InputError(what, where=where, hint=_HINT)
+
+    def _nested(self, name: str, value: str, where: str, directory: Path) -> None:
+        if not value:
+            raise InputError(f"'{name}' needs a file", where=where, hint=_HINT)
+        if "://" in value and not value.startswith("file://"):
+            self.found.remote.append(f"{name} {value}")
+            return
+        limits = self.limits or name == "--constraint"
+        path = Path(unquote(urlsplit(value).path)) if value.startswith("file://") else Path(value)
+        inner = _Reader(self.found, self.start, self.outer, limits, self.late)
+        inner.file(directory / path, where)
+
+    def _editable(self, value: str, where: str) -> None:
+        self._package(value, where)
+        self.found.notes.append(
+            f"{where}: '-e {value}' is installed as a copy, since nothing in an image can be "
+            "edited; after changes run update with it"
+        )
+
+    def _no_isolation(self, value: str) -> None:
+        names = value.replace(",", " ").split() or [":all:"]
+        self.found.late |= {n if n == ":all:" else canonicalize_name(n) for n in names}
+
+    def _source(self, name: str, value: str, directory: Path) -> None:
+        option = _WITH_VALUE[name]
+        if option == "--index-url" and option in self.found.options:  # the last one counts
+            place = self.found.options.index(option)
+            del self.found.options[place : place + 2]
+        if option == "--find-links" and not _URL.match(value):
+            value = str(directory / value)
+        values = value.split(",") if name in ("--no-binary", "--only-binary") else [value]
+        for one in values:
+            self.found.options += [option, one.strip()]
+
+    # -- one package ----------------------------------------------------------------------------
+    def _package(self, line: str, where: str) -> None:
+        rest = _OF_REQUIREMENT.search(line)
+        text = line[: rest.start()].strip() if rest else line
+        wanted = _parse(text, where, self.start)
+        options = self._own_options(rest[1], wanted, where) if rest else ()
+        if self.limits:
+            if wanted.extras or not wanted.name:
+                raise InputError(
+                    f"'{text}' cannot be a constraint", where=where, hint="write NAME and versions"
+                )
+            self.found.constraints.append(" ".join((wanted.text, *options)))
+            return
+        self.found.packages.append(
+            Wanted(**{**vars(wanted), "options": tuple(options)}) if options else wanted
+        )
+
+    def _own_options(self, text: str, wanted: Wanted, where: str) -> tuple[str, ...]:
+        """Options after a requirement: hashes, settings of its build."""
+        hashes: list[str] = []
+        for name, value in _pairs(text, where):
+            if name == "--hash" and re.fullmatch(r"sha(256|384|512):[0-9a-fA-F]{64,128}", value):
+                hashes.append(f"--hash={value}")
+            elif name in ("--config-settings", "--config-setting") and "=" in value and wanted.name:
+                self.found.options += ["--config-settings-package", f"{wanted.name}:{value}"]
+            else:
+                raise InputError(
+                    f"'{name} {value}' cannot be used".rstrip(),
+                    where=where,
+                    hint="after a requirement: --hash=sha256:DIGEST, --config-settings=KEY=VALUE",
+                )
+        return tuple(hashes)
+
+
+def _pairs(text: str, where: str) -> Iterator[tuple[str, str]]:
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise InputError("a quote is not closed", where=where, hint=_HINT) from None
+    while words:
+        name, sign, value = words.pop(0).partition("=")
+        if not sign:
+            value = words.pop(0) if words else ""
+        yield name, value
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with those that end in a backslash joined, and the number of the first of them."""
+    joined, first = "", 1
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
+        first = first if joined else number
+        if line.endswith("\\") and not _COMMENT.match(line.lstrip()):
+            joined += line[:-1].strip() + " "
             continue
-        match = _LOCK_LINE.fullmatch(line.strip())
-        if not match:
-            raise InputError(
-                f"'{line}' is not a line of a lock",
-                where=f"{path}, line {number}",
-                hint="write the lock anew, or remove its first line to use it as requirements",
-            )
-        name, version, url, sha256 = match.groups()
-        packages.append(
-            LockedPackage(manager="pip", name=name, version=version, url=url, sha256=sha256)
-        )
-    return tuple(packages)
+        yield first, (joined + line.strip()).strip()
+        joined = ""
+    if joined:
+        yield first, joined.strip()
 
 
-def project_lines(path: Path, extras: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:
-    """Requirement lines that install what a ``pyproject.toml`` asks for, without the project.
-
-    :param extras: of its optional dependencies. :param groups: of its dependency groups (PEP 735).
-    :raises InputError: it is no project's file, or has no such extra or group.
-    """
-    from wrapper import toml
-
-    data = toml.load(path)
-    project = data.get("project")
-    if not isinstance(project, dict):
-        raise InputError(
-            f"{path.name} has no [project] table", where=path, hint="see PEP 621 for its keys"
-        )
-    lines = _strings(project.get("dependencies", []), "dependencies", path)
-    optional = project.get("optional-dependencies", {})
-    declared = data.get("dependency-groups", {})
-    for extra in extras:
-        lines += _strings(_section(optional, extra, path, "extra"), extra, path)
-    for group in groups:
-        lines += _group(declared, group, path, ())
-    return tuple(lines)
-
-
-def _section(table: dict[str, Any], name: str, path: Path, what: str) -> Any:
-    if name not in table:
-        raise InputError(
-            f"{path.name} has no {what} '{name}'",
-            where=path,
-            hint=f"it has: {', '.join(table) or 'none'}",
-        )
-    return table[name]
-
-
-def _strings(value: Any, name: str, path: Path) -> list[str]:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return list(value)
-    raise InputError(
-        f"'{name}' must be a list of strings", where=path, hint="see PEP 621 and PEP 735"
+def _parse(text: str, where: str, start: Path) -> Wanted:
+    if _URL.match(text):
+        return _remote(text, where)
+    if not _looks_local(text):
+        return _named(text, where, start)
+    match = _LOCAL.fullmatch(text)
+    if not match:
+        raise InputError(f"'{text}' is not a requirement", where=where, hint=_HINT)
+    place, extras, marker = match.groups()
+    path = _existing(start / os.path.expanduser(place), where, start)  # noqa: PTH111
+    return Wanted(
+        text=text,
+        where=where,
+        name=_name_of_archive(path),
+        path=path,
+        extras=extras or "",
+        marker=marker or "",
     )
 
 
-def _group(declared: dict[str, Any], name: str, path: Path, outer: tuple[str, ...]) -> list[str]:
-    """Requirements of a group and of those that it includes; ``outer`` are those around it."""
-    if name in outer:
+def _looks_local(text: str) -> bool:
+    place = re.split(r"[\[;]|\s+@\s", text, maxsplit=1)[0].strip()
+    return " @ " not in text and ("/" in place or place[0] in ".~" or place.endswith(_ARCHIVE))
+
+
+def _named(text: str, where: str, start: Path) -> Wanted:
+    """A requirement as PEP 508 defines it."""
+    try:
+        parsed = Requirement(text)
+    except InvalidRequirement as error:
         raise InputError(
-            f"the dependency group '{name}' includes itself",
-            where=path,
-            hint=f"break the circle: {' -> '.join((*outer, name))}",
+            f"'{text}' is not a requirement: {str(error).splitlines()[0]}", where=where, hint=_HINT
+        ) from None
+    extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
+    path = None
+    if parsed.url:
+        _check_url(parsed.url, where)
+        if parsed.url.startswith("file:") or not _URL.match(parsed.url):
+            place = unquote(urlsplit(parsed.url).path)
+            path = _existing(start / place, where, start)
+    return Wanted(
+        text=text,
+        where=where,
+        name=canonicalize_name(parsed.name),
+        path=path,
+        extras=extras,
+        marker=str(parsed.marker or ""),
+    )
+
+
+def _remote(text: str, where: str) -> Wanted:
+    """A URL without a name, but for the one in ``#egg=``."""
+    url, _, marker = text.partition(" ;")
+    _check_url(url, where)
+    egg = re.search(r"[#&]egg=([A-Za-z0-9._-]+)", url)
+    name: str | None = canonicalize_name(egg[1]) if egg else None
+    if url.startswith("file://"):
+        path = _existing(Path(unquote(urlsplit(url).path)), where, Path("/"))
+        name = name or _name_of_archive(path)
+        return Wanted(text=text, where=where, name=name, path=path, marker=marker.strip())
+    return Wanted(text=text, where=where, name=name or _name_of_archive(Path(urlsplit(url).path)))
+
+
+def _check_url(url: str, where: str) -> None:
+    if re.match(r"(svn|hg|bzr)\+", url):
+        raise InputError(
+            f"'{url}': only git repositories can be installed from",
+            where=where,
+            hint="check it out and name the directory",
         )
-    items = _section(declared, name, path, "dependency group")
-    lines: list[str] = []
-    for item in items if isinstance(items, list) else _strings(items, name, path):
-        if isinstance(item, dict) and list(item) == ["include-group"]:
-            lines += _group(declared, str(item["include-group"]), path, (*outer, name))
-        else:
-            lines += _strings([item], name, path)
-    return lines
+
+
+def _existing(path: Path, where: str, start: Path) -> Path:
+    path = Path(os.path.normpath(path))
+    if not os.path.exists(path):  # noqa: PTH110 - false, not raised, where we may not look
+        raise InputError(
+            f"no such package: {path}", where=where, hint=f"relative paths start at {start}"
+        )
+    if path.is_dir() and not ((path / "pyproject.toml").exists() or (path / "setup.py").exists()):
+        raise InputError(
+            f"{path} is no Python project",
+            where=where,
+            hint="it has neither pyproject.toml nor setup.py",
+        )
+    if path.is_file() and not path.name.endswith(_ARCHIVE):
+        raise InputError(
+            f"{path.name} is neither a wheel nor a source archive",
+            where=where,
+            hint="write -r in front of a requirements file",
+        )
+    return path
+
+
+def _name_of_archive(path: Path) -> str | None:
+    try:
+        return parse_wheel_filename(path.name)[0]
+    except InvalidWheelFilename:
+        pass
+    try:
+        return parse_sdist_filename(path.name)[0]
+    except InvalidSdistFilename:
+        return None
+
+
+def repositories(packages: Sequence[Wanted]) -> list[Wanted]:
+    """Those that need git."""
+    return [wanted for wanted in packages if wanted.is_repository]

@@ -123,9 +123,14 @@ elif [[ -e /.containerize || -e /.singularity.d ]]; then
         "outside, before starting the other one: export CONTAINERIZE_WITH=$_cw_prefix"
 fi
 
-if [[ -n $_cw_required_program && ! -x $_cw_required_program ]]; then
-    _cw_fail "the Python that this installation is built on has gone: $_cw_required_program" \
-        "load its module, or build anew: pip-containerize new with current/inputs, another Python"
+if [[ -n $_cw_required_program ]] &&
+    ! [[ -x $_cw_required_program && -d ${_cw_required_library:-/} ]]; then
+    _cw_why="has gone: $_cw_required_program"
+    [[ -x $_cw_required_program ]] &&
+        _cw_why="is another version now: $_cw_required_library is missing"
+    _cw_fail "the Python that this installation is built on $_cw_why" \
+        "load its module, or build anew on another: pip-containerize new --prefix NEW_DIR\
+ $_cw_prefix/current/inputs/*"
 fi
 
 # -- The runtime: the one that the user names; else where it was at build time, or on PATH.

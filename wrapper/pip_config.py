@@ -1,0 +1,75 @@
+"""pip's own settings (variables, configuration files) in uv's terms."""
+
+from __future__ import annotations
+
+import configparser
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+_SITE_CONFIGS = (Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"))
+# pip's setting -> uv's variable that means the same.
+_PIP_SETTINGS = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "no-index": "UV_NO_INDEX",
+    "constraint": "UV_CONSTRAINT",
+    "build-constraint": "UV_BUILD_CONSTRAINT",
+    "cert": "SSL_CERT_FILE",
+    "client-cert": "SSL_CLIENT_CERT",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "require-hashes": "UV_REQUIRE_HASHES",
+    "keyring-provider": "UV_KEYRING_PROVIDER",
+}
+_FILE_SETTINGS = ("constraint", "build-constraint", "cert", "client-cert")
+_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # pip reads them too
+
+
+def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """pip's index settings in uv's terms; a ``UV_*`` that the user set has the last word.
+
+    Sources: "Configuration" in pip's documentation (variables over the user's file over the
+    site's), "Environment variables" in uv's.
+    """
+    settings = _pip_config(environ)
+    for name in _PIP_SETTINGS:
+        variable = "PIP_" + name.upper().replace("-", "_")
+        if variable in environ:
+            settings[name] = environ[variable]
+    result: dict[str, str] = {}
+    for name, value in settings.items():
+        variable = _PIP_SETTINGS[name]
+        if variable not in environ:
+            words = value.split()
+            if name in _FILE_SETTINGS:  # uv runs in another directory
+                words = [str(Path(word).expanduser().absolute()) for word in words]
+            result[variable] = ",".join(words) if name == "find-links" else " ".join(words)
+    for name in _CERTIFICATE_VARIABLES:
+        if environ.get(name) and "SSL_CERT_FILE" not in environ:
+            result.setdefault("SSL_CERT_FILE", environ[name])
+    return result
+
+
+def _pip_config(environ: Mapping[str, str]) -> dict[str, str]:
+    home = Path(environ.get("HOME", "/"))
+    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    named = environ.get("PIP_CONFIG_FILE")
+    if named == os.devnull:
+        return {}  # pip's way to say: no configuration files at all
+    places = [*_SITE_CONFIGS, home / ".pip/pip.conf", user / "pip/pip.conf"]
+    places += [Path(named)] if named else []
+    settings: dict[str, str] = {}
+    parser = configparser.ConfigParser(interpolation=None)
+    for place in places:
+        parser.clear()
+        try:
+            parser.read(place, encoding="utf-8")
+        except (configparser.Error, OSError, UnicodeDecodeError):
+            continue  # pip itself will complain; a build should not
+        for section in ("global", "install"):
+            if parser.has_section(section):
+                items = {k.replace("_", "-"): v for k, v in parser.items(section)}
+                settings.update({k: v for k, v in items.items() if k in _PIP_SETTINGS})
+    return settings
