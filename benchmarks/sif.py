@@ -92,7 +92,7 @@ def synthetic_base(root: Path) -> Path:
     primary = NewObject(
         kind=sif.PARTITION, name="", content=squashed, extra=sif.partition(sif.PRIMARY)
     )
-    sif.write_sif(image, base=None, keep=(), add=[primary])
+    sif.write_sif(image, [primary])
     squashed.unlink()
     return image
 

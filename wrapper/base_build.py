@@ -203,4 +203,4 @@ class BaseBuild:
                 extra=sif.partition(sif.PRIMARY),
             ),
         ]
-        sif.write_sif(target, base=None, keep=(), add=parts)
+        sif.write_sif(target, parts)

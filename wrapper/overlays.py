@@ -37,7 +37,7 @@ def mounts_overlays(
         NewObject(kind=sif.PARTITION, name="", content=layer, extra=sif.partition(role))
         for layer, role in zip(layers, roles, strict=True)
     ]
-    sif.write_sif(image, base=None, keep=(), add=add)
+    sif.write_sif(image, add)
     command = ["/bin/sh", "-c", f"test -d /{SEEN}"]
     argv = runtime.exec_argv(image, host_binds(), command, cwd=Path("/"), home=home_of(os.environ))
     env = {**process.base_environment(os.environ), **runtime_places(scratch)}

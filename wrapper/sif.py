@@ -14,17 +14,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import io
 import os
 import platform
 import struct
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from wrapper.console import Advance
 from wrapper.errors import InputError, PackageError
@@ -38,7 +38,7 @@ _VERSION = b"01\0"
 _LAUNCH = b"#!/usr/bin/env run-singularity\n"
 _TABLE_AT = 4096
 _LEAST_ENTRIES = 48  # what the runtimes give a new file
-_SPARE_ENTRIES = 8  # for signatures
+_SPARE_ENTRIES = 12  # for new objects, and signatures of whoever gets the file
 _MOST_ENTRIES = 1 << 16
 _PAGE = 4096
 _GROUP_MASK = 0xF0000000
@@ -104,11 +104,6 @@ class NewObject:
         if isinstance(self.content, bytes):
             return len(self.content)
         return self.content.stat().st_size
-
-    def open(self) -> BinaryIO | FileIO:
-        if isinstance(self.content, bytes):
-            return io.BytesIO(self.content)
-        return self.content.open("rb", buffering=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,104 +209,108 @@ def partition(kind: int, machine: str = platform.machine()) -> bytes:
     return _PARTITION.pack(SQUASHFS, kind, _CODES[machine])
 
 
-def write_sif(
-    target: Path,
-    *,
-    base: Sif | None,
-    keep: Sequence[SifObject],
-    add: Sequence[NewObject],
-    advance: Advance = lambda *_: None,
-) -> None:
-    """Write a new file: objects of ``base`` as they are, and new ones after them.
+class SifWriter:
+    """A new file: objects of ``base`` as they are, then new ones; :meth:`finish` completes it.
 
     Old ones keep their numbers, so that links and signatures stay true. New ones belong to the
     primary partition's group. Nothing is read into memory; where the file system can, old and new
-    file share blocks.
+    file share blocks. Use as a context manager. Its methods raise :class:`OSError` as writing does.
 
-    :param target: a new file. :param advance: hears of bytes done and bytes in all.
-    :raises OSError: as writing does.
+    :param target: a new file. :param keep: objects of ``base``, in their order.
     """
-    entries = max(_LEAST_ENTRIES, len(keep) + len(add) + _SPARE_ENTRIES)
-    group = base.primary.group if base else _GROUP_MASK | 1
-    last = max((o.number for o in keep), default=0)
-    with target.open("xb", buffering=0) as file:
-        total = sum(o.size for o in keep) + sum(o.size for o in add)
-        out = _Output(file=file, entries=entries, advance=advance, total=total)
-        for item in keep:
-            assert base is not None
-            with base.path.open("rb", buffering=0) as source:
+
+    def __init__(self, target: Path, *, base: Sif | None, keep: Sequence[SifObject]) -> None:
+        self._base, self._keep = base, keep
+        self._group = base.primary.group if base else _GROUP_MASK | 1
+        self._number = max((o.number for o in keep), default=0)
+        self._entries = max(_LEAST_ENTRIES, len(keep) + _SPARE_ENTRIES)
+        self._begin = self._end = _TABLE_AT + self._entries * _DESCRIPTOR.size
+        self._table: list[bytes] = []
+        self._seed = hashlib.sha256()
+        self._file = target.open("xb", buffering=0)
+
+    def __enter__(self) -> SifWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def copy_base(self, advance: Advance = lambda *_: None) -> None:
+        """Copy what is kept; ``advance`` hears of bytes done and bytes in all, and may raise."""
+        total, done = sum(o.size for o in self._keep), 0
+
+        def copied(size: int) -> None:
+            nonlocal done
+            done += size
+            advance(float(done), float(total))
+
+        for item in self._keep:
+            assert self._base is not None
+            with self._base.path.open("rb", buffering=0) as source:
                 source.seek(item.offset)
-                out.append(item, source)
-        for number, new in enumerate(add, last + 1):
-            item = SifObject(
-                kind=new.kind,
-                number=number,
-                group=group,
-                link=0,
-                offset=0,
-                size=new.size,
-                created=_TIME,
-                owner=(0, 0),
-                name=new.name,
-                extra=new.extra,
-            )
-            with new.open() as source:
-                out.append(item, source)
-        texts = [o.content for o in add if isinstance(o.content, bytes)]
-        out.finish(b"".join(texts))
+                self._place(item, partial(_copy, source, self._file, item.size, copied))
 
+    def add(self, new: NewObject) -> None:
+        """Write a new object after all others."""
+        self._number += 1
+        item = SifObject(
+            kind=new.kind,
+            number=self._number,
+            group=self._group,
+            link=0,
+            offset=0,
+            size=new.size,
+            created=_TIME,
+            owner=(0, 0),
+            name=new.name,
+            extra=new.extra,
+        )
+        content = new.content
+        if isinstance(content, bytes):
+            self._seed.update(content)
+            self._place(item, lambda: self._file.write(content))
+        else:
+            with content.open("rb", buffering=0) as source:
+                self._place(item, lambda: _copy(source, self._file, item.size, lambda _: None))
 
-@dataclass(kw_only=True)
-class _Output:
-    """A file in the making: objects come one after the other, header and table last."""
-
-    file: FileIO
-    entries: int
-    advance: Advance
-    total: int
-    done: int = 0
-    table: list[bytes] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.begin = self.end = _TABLE_AT + self.entries * _DESCRIPTOR.size
-
-    def append(self, item: SifObject, source: BinaryIO | FileIO) -> None:
-        """Copy an object's content from where ``source`` stands."""
-        start = self.end
+    def _place(self, item: SifObject, write: Callable[[], object]) -> None:
+        """Give an object its place and its line in the table."""
+        start = self._end
         if item.kind == PARTITION:  # at a page, so that the kernel can mount it in place
             start = -(-start // _PAGE) * _PAGE
-        self.file.seek(start)
-        if isinstance(source, io.BytesIO):
-            self.file.write(source.read())
-            self._count(item.size)
-        else:
-            _copy(source, self.file, item.size, self._count)
-        padded = start + item.size - self.end
+        self._file.seek(start)
+        write()
+        padded = start + item.size - self._end
         place = (item.kind, True, item.number, item.group, item.link, start, item.size, padded)
         name = item.name.encode("utf-8", "surrogateescape")
-        self.table.append(
+        self._table.append(
             _DESCRIPTOR.pack(*place, item.created, _TIME, *item.owner, name, item.extra)
         )
-        self.end = start + item.size
+        self._end = start + item.size
 
-    def _count(self, size: int) -> None:
-        self.done += size
-        self.advance(float(self.done), float(self.total))
-
-    def finish(self, seed: bytes) -> None:
-        digest = hashlib.sha256(seed + b"".join(self.table)).digest()
-        identity = uuid.UUID(bytes=digest[:16], version=4)
+    def finish(self) -> None:
+        """Write the table and the header."""
+        self._seed.update(b"".join(self._table))
+        identity = uuid.UUID(bytes=self._seed.digest()[:16], version=4)
         names = (_LAUNCH, _MAGIC, _VERSION, _CODES[platform.machine()], identity.bytes)
-        free, size = self.entries - len(self.table), self.entries * _DESCRIPTOR.size
-        places = (free, self.entries, _TABLE_AT, size, self.begin, self.end - self.begin)
-        self.file.truncate(self.end)
-        self.file.seek(0)
-        self.file.write(_HEADER.pack(*names, _TIME, _TIME, *places))
-        self.file.seek(_TABLE_AT)
-        self.file.write(b"".join(self.table))
+        free, size = self._entries - len(self._table), self._entries * _DESCRIPTOR.size
+        places = (free, self._entries, _TABLE_AT, size, self._begin, self._end - self._begin)
+        self._file.truncate(self._end)
+        self._file.seek(0)
+        self._file.write(_HEADER.pack(*names, _TIME, _TIME, *places))
+        self._file.seek(_TABLE_AT)
+        self._file.write(b"".join(self._table))
 
 
-def _copy(source: BinaryIO | FileIO, out: FileIO, size: int, copied: Callable[[int], None]) -> None:
+def write_sif(target: Path, add: Sequence[NewObject]) -> None:
+    """Write a new file of new objects."""
+    with SifWriter(target, base=None, keep=()) as out:
+        for new in add:
+            out.add(new)
+        out.finish()
+
+
+def _copy(source: FileIO, out: FileIO, size: int, copied: Callable[[int], None]) -> None:
     """Copy ``size`` bytes from where ``source`` stands to where ``out`` stands.
 
     copy_file_range(2) lets XFS, Btrfs and NFS share or copy blocks without moving them through
@@ -337,11 +336,11 @@ def _copy(source: BinaryIO | FileIO, out: FileIO, size: int, copied: Callable[[i
 _CANNOT_COPY_RANGES = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
 
-def _by_range(source: BinaryIO | FileIO, out: FileIO, count: int) -> int:
+def _by_range(source: FileIO, out: FileIO, count: int) -> int:
     return os.copy_file_range(source.fileno(), out.fileno(), count)
 
 
-def _by_sendfile(source: BinaryIO | FileIO, out: FileIO, count: int) -> int:
+def _by_sendfile(source: FileIO, out: FileIO, count: int) -> int:
     return os.sendfile(out.fileno(), source.fileno(), None, count)
 
 

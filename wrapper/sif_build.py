@@ -16,7 +16,9 @@ Beside it in the file, as SIF objects: the manifest and the build's log.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from wrapper.errors import PrefixError
 from wrapper.manifest import manifest_text, parse_manifest
 from wrapper.models import Activation, LockedPackage
 from wrapper.pip_build import PipBuild
-from wrapper.sif import NewObject, Sif, SifObject
+from wrapper.sif import NewObject, Sif, SifObject, SifWriter
 
 INSTALL_PATH = "/containerize"
 RECORD = ".containerize"
@@ -104,6 +106,27 @@ class SifBuild(Build):
     foreign: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     os_packages: tuple[str, ...] = ()
+    writer: SifWriter = field(init=False)
+    copying: Future[None] = field(init=False)
+
+    def run(self) -> dict[str, Any]:
+        """The base is copied while the environment is built."""
+        stopped = threading.Event()
+
+        def check(_done: float, _total: float) -> None:
+            if stopped.is_set():
+                raise CancelledError
+
+        with (
+            SifWriter(self.staging.draft, base=self.bottom, keep=self._kept()) as self.writer,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            self.copying = pool.submit(self.writer.copy_base, check)
+            try:
+                return super().run()
+            except BaseException:
+                stopped.set()
+                raise
 
     def mount_points(self) -> list[str]:
         self.staging.directory.mkdir()
@@ -229,10 +252,11 @@ class SifBuild(Build):
             NewObject(kind=sif.JSON, name=_MANIFEST, content=manifest_text(manifest).encode()),
             NewObject(kind=sif.GENERIC, name=_LOG, content=self.space.log.read_bytes()),
         ]
-        with self.console.step(f"Writing {self.staging.prefix.name}") as advance:
-            sif.write_sif(
-                self.staging.draft, base=self.bottom, keep=self._kept(), add=add, advance=advance
-            )
+        with self.console.step(f"Writing {self.staging.prefix.name}"):
+            self.copying.result()
+            for new in add:
+                self.writer.add(new)
+            self.writer.finish()
 
     def _kept(self) -> list[SifObject]:
         """What of the base goes into the result."""
