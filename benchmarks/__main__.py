@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import floor
+from benchmarks import floor, sif
 from benchmarks.measure import Row, command, peak_memory, side_by_side
 from wrapper import site
 from wrapper.runtime import EXEC_FLAGS, find_runtime, host_binds
@@ -33,11 +33,16 @@ CONCURRENT = 32
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40, help="of the start-up measurement")
-    rounds = parser.parse_args().rounds
+    parser.add_argument(
+        "--no-sif", action="store_true", help="leave the base of 3 GB out: 12 GB, some minutes"
+    )
+    given = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="containerize-bench-"))
     os.environ["CONTAINERIZE_CACHE_DIR"] = str(work / "cache")
     try:
-        rows = list(_rows(work, rounds))
+        rows = list(_rows(work, given.rounds))
+        if not given.no_sif:
+            rows += sif.rows(work, work / "env.yml", max(5, given.rounds // 2))
     finally:
         remove_tree(work)
     for row in rows:

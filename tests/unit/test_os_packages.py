@@ -1,0 +1,102 @@
+"""Packages of a base image's system: the definition file, who can build it, how it fails."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.conftest import Program, without_powers
+from wrapper import os_packages
+from wrapper.console import Console
+from wrapper.errors import InputError, ScriptError, ToolError
+from wrapper.runtime import Runtime
+
+
+def runtime(path: Path, name: str = "singularity") -> Runtime:
+    return Runtime(path=path, name=name, version="4.1.0")
+
+
+@pytest.mark.parametrize("name", ["git", "libstdc++6", "gcc-12=12.2.0-14+deb12u1", "perl:any"])
+def test_names_of_packages(name: str) -> None:
+    os_packages.check_names([name])
+
+
+@pytest.mark.parametrize("name", ["", "-y", "a b", "a;b", "$(id)", "a\n%post", "../x.rpm"])
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(InputError, match="cannot be the name of a package"):
+        os_packages.check_names(["git", name])
+
+
+@pytest.mark.parametrize(
+    ("manager", "line"),
+    [
+        ("zypper", "zypper --non-interactive install --no-recommends git make"),
+        ("apt-get", "apt-get install --yes --no-install-recommends git make"),
+        ("dnf", "dnf install --assumeyes --setopt=install_weak_deps=False git make"),
+        ("apk", "apk add --no-cache git make"),
+    ],
+)
+def test_the_definition_uses_the_bases_own_manager(manager: str, line: str) -> None:
+    text = os_packages.definition(Path("/b/base.sif"), manager, ["git", "make"])
+    head, _, script = text.partition("%post\n")
+    assert head == "Bootstrap: localimage\nFrom: /b/base.sif\n\n"
+    lines = [row.strip() for row in script.splitlines()]
+    assert lines[0] == "set -e" and line in lines
+
+
+def test_a_base_without_a_known_manager() -> None:
+    with pytest.raises(InputError, match="no package manager that is known"):
+        os_packages.definition(Path("/b/base.sif"), "", ["git"])
+
+
+def test_the_refusal_says_what_to_load(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = program("proot", "true").parent
+    with without_powers():
+        with pytest.raises(ToolError, match="proot is not on PATH") as caught:
+            os_packages.require_builder(runtime(Path("/s")), {"PATH": "/nowhere"})
+        assert "systools" in caught.value.hint
+        monkeypatch.setattr(os_packages, "_NAMESPACES", folder / "none")
+        with pytest.raises(ToolError, match="proot"):
+            os_packages.require_builder(runtime(Path("/a"), "apptainer"), {"PATH": ""})
+
+
+def test_who_can_build(program: Program, open_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proot = program("proot", "true", open_place / "bin")
+    (open_place / "namespaces").write_text("1000\n")
+    monkeypatch.setattr(os_packages, "_NAMESPACES", open_place / "namespaces")
+    with without_powers():
+        os_packages.require_builder(runtime(Path("/s")), {"PATH": str(proot.parent)})
+        os_packages.require_builder(runtime(Path("/a"), "apptainer"), {"PATH": "/nowhere"})
+    if os.getuid() == 0:
+        os_packages.require_builder(runtime(Path("/s")), {"PATH": "/nowhere"})
+
+
+def add(program: Path, tmp_path: Path, console: Console) -> None:
+    os_packages.add_packages(
+        tmp_path / "base.sif",
+        tmp_path / "new.sif",
+        manager="zypper",
+        names=["git"],
+        runtime=runtime(program),
+        scratch=tmp_path,
+        console=console,
+    )
+
+
+def test_the_runtime_builds_the_definition(
+    program: Program, tmp_path: Path, console: Console
+) -> None:
+    fake = program("singularity", 'printf "%s\\n" "$@" >"$2"; cat "$3" >>"$2"')
+    add(fake, tmp_path, console)
+    told = (tmp_path / "new.sif").read_text().splitlines()
+    assert told[:3] == ["build", f"{tmp_path}/new.sif", f"{tmp_path}/packages.def"]
+    assert f"From: {tmp_path}/base.sif" in told
+
+
+def test_a_package_that_is_not_there(program: Program, tmp_path: Path, console: Console) -> None:
+    fake = program("singularity", "echo No provider of git found; exit 255")
+    with pytest.raises(ScriptError, match="zypper in the base image cannot install git") as caught:
+        add(fake, tmp_path, console)
+    assert "No provider" in caught.value.detail
