@@ -268,7 +268,7 @@ class SifWriter:
         content = new.content
         if isinstance(content, bytes):
             self._seed.update(content)
-            self._place(item, lambda: self._file.write(content))
+            self._place(item, lambda: self._write(content))
         else:
             with content.open("rb", buffering=0) as source:
                 self._place(item, lambda: _copy(source, self._file, item.size, lambda _: None))
@@ -297,9 +297,15 @@ class SifWriter:
         places = (free, self._entries, _TABLE_AT, size, self._begin, self._end - self._begin)
         self._file.truncate(self._end)
         self._file.seek(0)
-        self._file.write(_HEADER.pack(*names, _TIME, _TIME, *places))
+        self._write(_HEADER.pack(*names, _TIME, _TIME, *places))
         self._file.seek(_TABLE_AT)
-        self._file.write(b"".join(self._table))
+        self._write(b"".join(self._table))
+
+    def _write(self, data: bytes) -> None:
+        """All of it: on a disk that fills, one write(2) may be short without an error."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) or 0 :]
 
 
 def write_sif(target: Path, add: Sequence[NewObject]) -> None:
