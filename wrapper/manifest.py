@@ -20,8 +20,9 @@ Format 1 is a JSON object with the keys
 - ``image``: ``{"sha256", "size"}``; ``tree``: ``{"files", "size"}`` before squashing;
 - ``programs``: number of shims.
 
-A SIF of ``containerize build`` has ``form``: ``sif`` and, for its updates, ``flatten``, ``os_packages``,
-``foreign`` and ``labels`` of its base, see :mod:`wrapper.sif_build`; its ``kind`` may be ``base``.
+A SIF of ``containerize build`` has ``form``: ``sif`` and, for its updates, ``flatten``,
+``os_packages``, ``foreign`` and ``labels`` of its base (see :mod:`wrapper.sif_build`); its ``kind``
+may be ``base``.
 
 Sizes are bytes. Readers ignore keys they do not know and refuse a higher format.
 """

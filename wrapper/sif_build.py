@@ -132,12 +132,12 @@ class SifBuild(Build):
         self.staging.directory.mkdir()
         return []
 
-    def unpack_previous(self, target: Path, paths: Sequence[str]) -> None:
+    def unpack_previous(self, target: Path, path: str) -> None:
         self.squasher.unsquash(
             self.bottom.path,
             target,
             console=self.console,
-            paths=paths,
+            paths=[path.lstrip("/")],
             offset=environment_layer(self.bottom).offset,
         )
 
