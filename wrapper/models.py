@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rattler import RepoDataRecord
@@ -179,6 +179,7 @@ class Site:
     compression: str = "default"
     squashfs_options: tuple[str, ...] = ()
     processors: int = 16
+    base_image: str = ""
     base_images: tuple[Path, ...] = ()
     binds: tuple[str, ...] = ()
     exclude_binds: tuple[str, ...] = ()
@@ -191,6 +192,9 @@ class Site:
     origins: Mapping[str, str] = field(default_factory=dict)
     chosen: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
+
+
+R = TypeVar("R", bound="Request")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +222,10 @@ class Request:
     copies: Path | None = None
     site: Site = Site()
     copy_base: bool = False
+
+    def on_site_base(self: R) -> R:
+        """A new environment's request: it stands on the site's base image unless it names one."""
+        return replace(self, base_image=self.base_image or self.site.base_image or None)
 
     @property
     def files(self) -> tuple[Path, ...]:

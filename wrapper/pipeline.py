@@ -49,6 +49,7 @@ def new(request: NewRequest, console: Console) -> Result:
 
     :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
     """
+    request = request.on_site_base()
     asked = inputs.read_inputs(request, console)
     return _new(
         request,
@@ -63,6 +64,7 @@ def new(request: NewRequest, console: Console) -> Result:
 
 def new_pip(request: NewPipRequest, console: Console) -> Result:
     """Build a virtual environment for the Python on PATH, likewise."""
+    request = request.on_site_base()
     asked = inputs.read_pip_inputs(request, console)
     return _new(request, console, PipBuild, **choose_python(request), **asked)
 

@@ -40,6 +40,7 @@ _HOW_TO_CHANGE = {
 
 def plan_new(request: NewRequest, console: Console) -> Plan:
     """Solve and say what would be installed; leaves nothing on disk."""
+    request = request.on_site_base()
     asked = inputs.read_inputs(request, console)
     prefix.check_new(prefix.absolute_prefix(request.prefix))
     with workspace.workspace(console, site=request.site, use_cache=request.use_cache) as space:

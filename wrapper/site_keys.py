@@ -173,6 +173,11 @@ KEYS: Mapping[str, Key] = {
     ),
     "squashfs_options": Key(help="options of mksquashfs, over compression", read=_squashfs),
     "processors": Key(help="how many processors mksquashfs may use at most", read=_positive),
+    "base_image": Key(
+        help="base image of new installations without --base-image; the host where none is named",
+        read=_expanded,
+        option="--base-image",
+    ),
     "base_images": Key(help="catalogues and directories of base images", read=_catalogues),
     "binds": Key(help="more binds, SOURCE[:DESTINATION[:OPTIONS]]", read=_bind_list),
     "exclude_binds": Key(help="top-level directories of the host to leave out", read=_bind_list),
