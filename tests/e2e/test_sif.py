@@ -21,7 +21,7 @@ from tests.account import Account
 from tests.e2e.conftest import UMBRELLA, entries, environment_text
 from tests.images import system_files
 from tests.index import write_index, write_wheel
-from wrapper import sif
+from wrapper import sif, sif_build
 from wrapper.errors import ExitCode
 from wrapper.workspace import remove_tree
 
@@ -283,6 +283,25 @@ class Place:
         """Names in the directory, and paths of all that build directories left."""
         left = {str(path.relative_to(self.builds)) for path in self.builds.rglob("*")}
         return entries(self.root) | left
+
+
+def test_doctor_looks_into_an_image(account: Account, portable: Path) -> None:
+    told = account.ok(UMBRELLA, "doctor", "--deep", portable)
+    assert "failed" not in told and "warning" not in told
+    assert "ok       content: SHA-256 as in the manifest" in told
+    assert "ok       start: python3 -c pass in " in told
+    copy = account.owns(Path(shutil.copy(portable, account.work / "ill.sif")))
+    item = sif_build.environment_layer(sif.read_sif(copy))
+    with copy.open("r+b") as file:
+        file.seek(item.offset + item.size // 2)
+        file.write(b"damage")
+    done = account.run(UMBRELLA, "doctor", "-q", "--deep", copy)
+    assert done.returncode == ExitCode.CHECKS and "failed   content: " in done.stdout
+    os.truncate(copy, item.offset + 1000)
+    done = account.run(UMBRELLA, "doctor", "-q", copy)
+    assert done.returncode == ExitCode.CHECKS
+    assert [line[:16] for line in done.stdout.splitlines()] == ["failed   image: "]
+    copy.unlink()
 
 
 @pytest.fixture

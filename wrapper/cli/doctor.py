@@ -18,7 +18,12 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 @click.command("doctor")
-@click.argument("target", type=click.Path(path_type=Path), required=False, metavar="[DIR]")
+@click.argument(
+    "target",
+    type=click.Path(path_type=Path, readable=False),  # what cannot be read is a finding
+    required=False,
+    metavar="[DIR]",
+)
 @click.option(
     "--deep",
     is_flag=True,

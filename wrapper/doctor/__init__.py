@@ -28,6 +28,7 @@ from wrapper.doctor.finding import FAILED, OK, WARNING, Check, Finding, examine,
 from wrapper.errors import ContainerizeError
 from wrapper.generations import CURRENT, DIRECTORY
 from wrapper.models import Site
+from wrapper.runtime import runtime_places
 
 __all__ = ["FAILED", "OK", "WARNING", "Finding", "diagnose"]
 
@@ -93,18 +94,25 @@ class _Ward:
     console: Console
     deep: bool
 
+    @property
+    def for_runtime(self) -> Mapping[str, str]:
+        """The environment of programs, by which the runtime makes no directory in $HOME."""
+        if self.scratch is None:
+            return self.environ
+        return {**self.environ, **runtime_places(self.scratch, ("CONFIGDIR",))}
+
     def machine(self) -> list[Check]:
-        environ, settings = self.environ, self.site
+        environ, tools, settings = self.environ, self.for_runtime, self.site
         checks = [
             Check(what="container", look=variables.inside_container),
-            Check(what="runtime", look=lambda: machine.runtime_found(environ, settings)),
-            Check(what="mode", look=lambda: machine.mode(environ, settings)),
+            Check(what="runtime", look=lambda: machine.runtime_found(tools, settings)),
+            Check(what="mode", look=lambda: machine.mode(tools, settings)),
             Check(what="bash", look=machine.bash),
-            Check(what="mksquashfs", look=lambda: machine.squash_tools(environ, settings)),
+            Check(what="mksquashfs", look=lambda: machine.squash_tools(tools, settings)),
         ]
         if self.scratch:
             trials = machine.Trials(
-                environ=environ, site=settings, scratch=self.scratch, console=self.console
+                environ=tools, site=settings, scratch=self.scratch, console=self.console
             )
             checks += [
                 Check(what="start of a container", look=trials.start),
@@ -185,10 +193,7 @@ class _Ward:
         return needs.content(target / CURRENT / "img.sqfs", data)
 
     def _start(self, target: Path, data: dict[str, Any]) -> list[Finding]:
-        assert self.scratch is not None
-        return starts.of_installation(
-            target, data, environ=self.environ, site=self.site, scratch=self.scratch
-        )
+        return starts.of_installation(target, data, environ=self.for_runtime, site=self.site)
 
     def _image(self, path: Path) -> list[Check]:
         def check(look: Callable[[dict[str, Any]], Sequence[Finding]], what: str) -> Check:
@@ -215,7 +220,7 @@ class _Ward:
             checks.append(
                 check(
                     lambda data: starts.of_image(
-                        path, data, environ=self.environ, site=self.site, scratch=scratch
+                        path, data, environ=self.for_runtime, site=self.site, scratch=scratch
                     ),
                     "start",
                 )

@@ -18,14 +18,14 @@ from wrapper.runtime import find_runtime, home_of, host_binds, runtime_places
 _SECONDS = 30.0
 _SLOW = 2.0
 _PYTHONS = ("python3", "python")
-_OFTEN = 3
+_OFTEN = 2
 
 
 def of_installation(
-    target: Path, data: dict[str, Any], *, environ: Mapping[str, str], site: Site, scratch: Path
+    target: Path, data: dict[str, Any], *, environ: Mapping[str, str], site: Site
 ) -> list[Finding]:
     """The shim of Python, or of any program where there is none; and the runtime without a shim."""
-    env = {**environ, **runtime_places(scratch, ("CONFIGDIR",)), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**environ, "PYTHONDONTWRITEBYTECODE": "1"}
     real = target / CURRENT / "_bin"
     python = next((name for name in _PYTHONS if (real / name).is_symlink()), "")
     words = [python, "-c", "pass"] if python else ["_debug_exec", "/bin/true"]
