@@ -52,52 +52,65 @@ def programs(
     return found
 
 
+def virtual_environment(
+    image: Path, programs: Mapping[str, str], *, runtime: Runtime, scratch: Path, console: Console
+) -> str:
+    """The virtual environment that the wrapped Python belongs to, as ``/opt/venv`` in many images;
+    empty where it is none's.
+    """
+    python = programs.get("python3") or programs.get("python")
+    if not python:
+        return ""
+    root = str(Path(python).parent.parent)
+    search = [f"{root}/pyvenv.cfg", "-maxdepth", "0", "-type", "f"]
+    return root if _find(image, search, runtime, scratch, console) else ""
+
+
 def _listing(
     image: Path, paths: Sequence[str], runtime: Runtime, scratch: Path, console: Console
 ) -> dict[str, list[str]]:
-    """Executables below each path, found by the host's own find: an image may have no shell."""
-    listed: dict[str, list[str]] = {path: [] for path in paths}
-    current = ""
+    """Executables below each path."""
+    condition = ["-maxdepth", "1", "-type", "f", "-perm", "/111"]
+    return {path: _find(image, [path, *condition], runtime, scratch, console) for path in paths}
+
+
+def _find(
+    image: Path, search: Sequence[str], runtime: Runtime, scratch: Path, console: Console
+) -> list[str]:
+    """What find(1) finds in the image; nothing where the path is missing. It is the host's own:
+    an image may have no shell.
+    """
+    found: list[str] = []
 
     def on_line(line: str) -> bool:
-        nonlocal current
         text = line.rstrip("\n")
-        if text.startswith("begin:"):
-            current = text.removeprefix("begin:")
-        elif text.startswith("found:"):
-            listed[current].append(text.removeprefix("found:"))
-        else:
-            return False
-        return True
+        if text.startswith("found:"):
+            found.append(text.removeprefix("found:"))
+        return text.startswith("found:")
 
-    for path in paths:
-        on_line(f"begin:{path}\n")
-        condition = ["-maxdepth", "1", "-type", "f", "-perm", "/111"]
-        command = [*host_program("find"), "-L", path, *condition, "-printf"]
-        argv = runtime.exec_argv(
-            image,
-            [f"/:{HOST_ROOT}"],
-            [*command, "found:%p\\n"],
-            cwd=Path("/"),
-            home=home_of(os.environ),
+    argv = runtime.exec_argv(
+        image,
+        [f"/:{HOST_ROOT}"],
+        [*host_program("find"), "-L", *search, "-printf", "found:%p\\n"],
+        cwd=Path("/"),
+        home=home_of(os.environ),
+    )
+    try:
+        process.run(
+            argv,
+            console=console,
+            env={**process.base_environment(os.environ), **runtime_places(scratch)},
+            on_line=on_line,
         )
-        try:
-            process.run(
-                argv,
-                console=console,
-                env={**process.base_environment(os.environ), **runtime_places(scratch)},
-                on_line=on_line,
-            )
-        except ToolFailed as error:
-            if not listed[path] and "No such file" in error.detail:
-                continue
+    except ToolFailed as error:
+        if found or "No such file" not in error.detail:
             raise ToolError(
                 "the container cannot be started",
                 where=image,
                 hint="is it an image that this runtime accepts?",
                 detail=error.detail,
             ) from None
-    return {path: sorted(names) for path, names in listed.items()}
+    return sorted(found)
 
 
 def write(
@@ -105,6 +118,7 @@ def write(
     programs: Mapping[str, str],
     variables: Mapping[str, str],
     *,
+    venv: str,
     staging: Staging,
     inside: str,
     runtime: Runtime,
@@ -113,16 +127,21 @@ def write(
 ) -> dict[str, Any]:
     """Complete the staging directory; returns the manifest.
 
+    :param venv: see :func:`virtual_environment`: it is to be active. Its Python is called by
+        another path, so the prefix is made to look like it inside (``pyvenv.cfg``, ``lib``).
     :param inside: the directory by which a shim sees that it runs in this container.
     """
     base = image.as_record()
     staging.write_programs(programs, "", shims.shim(staging.prefix, runtime.path))
-    staging.write_links(inside, own_image=False)
+    staging.write_links(venv or inside, own_image=False)
+    if venv:
+        (staging.root / "pyvenv.cfg").symlink_to(f"{venv}/pyvenv.cfg")
+    active = {"VIRTUAL_ENV": venv} if venv else {}
     env = shims.environment_file(
         generation=staging.generation,
         install_path=inside,
         links=(),
-        activation=Activation(assign={**site.variables, **variables}),
+        activation=Activation(assign={**active, **site.variables, **variables}),
         variables={**site.variables, **variables},
         site=site,
         image=str(base["path"]),

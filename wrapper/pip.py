@@ -26,6 +26,7 @@ from wrapper.models import LockedPackage
 from wrapper.outer import OuterPackages
 from wrapper.pip_config import uv_settings
 from wrapper.pip_origin import (
+    CACHE_TRACE,
     builder_of,
     direct_entry,
     forget_origin,
@@ -80,6 +81,8 @@ class PipInstaller:
                 if not unfit:
                     break
                 excluded -= unfit
+        for info in self._metadata():
+            forget_origin(info, (CACHE_TRACE,))
 
     def _unfit(self) -> set[str]:
         """Packages of the outer Python in whose place those in the tree need others."""
@@ -266,6 +269,8 @@ class PipInstaller:
                     # Debug information names the directory of the build, another each time.
                     "CFLAGS": "-g0",
                     **uv_settings(self.container.environ),
+                    # The user's constraints are for choosing versions, not for given ones.
+                    **({"UV_CONSTRAINT": ""} if "--no-deps" in words else {}),
                 },
                 cwd=self.directory,
                 on_line=on_line,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from wrapper import toml
 from wrapper.local import origin_of
 from wrapper.models import LockedPackage
 
-TRACES = ("direct_url.json", "uv_cache.json")  # the second has a time in it
+CACHE_TRACE = "uv_cache.json"  # it has a time in it
+TRACES = ("direct_url.json", CACHE_TRACE)
 
 
 def direct_entry(distribution: Distribution) -> LockedPackage | None:
@@ -65,9 +66,9 @@ def origin_url(url: str) -> str:
     return origin_of(path)[0].as_uri() if url.startswith("file:") and path.is_dir() else url
 
 
-def forget_origin(info: Path) -> None:
+def forget_origin(info: Path, traces: Sequence[str] = TRACES) -> None:
     """Remove traces from a package's metadata directory, from its list of files too."""
-    present = [name for name in TRACES if (info / name).exists()]
+    present = [name for name in traces if (info / name).exists()]
     if not present:
         return
     for name in present:

@@ -127,11 +127,15 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
                 scratch=space.scratch,
                 console=console,
             )
+            venv = container_build.virtual_environment(
+                image.path, programs, runtime=runtime, scratch=space.scratch, console=console
+            )
         variables = inputs.read_environ(request)
         manifest = container_build.write(
             image,
             programs,
             variables,
+            venv=venv,
             staging=staging,
             inside=install_path(target, request.site),
             runtime=runtime,

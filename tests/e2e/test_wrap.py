@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.account import Account, own_account
+from tests.archive import write_archive
 from tests.channel.elf import printing
+from tests.conftest import require
 from tests.e2e.conftest import BIN, entries
 from wrapper.errors import ExitCode
 
@@ -142,6 +144,38 @@ def test_programs_of_a_container_are_wrapped(account: Account, image: Path) -> N
     assert account.ok(prefix / "bin/bye") == "bye\n"
     assert not (prefix / "bin/readme").exists()
     assert not (prefix / "current/img.sqfs").exists(), "the image is referenced, not copied"
+
+
+def test_a_virtual_environment_of_a_container_is_active(
+    me: Account, runtime: Path, tmp_path: Path
+) -> None:
+    """The image is all of this host's Python: its own, and a virtual environment of it."""
+    root = tmp_path / "root"
+    python = Path("/usr/bin/python3")
+    require(python.exists(), "a system Python")
+    for directory in ("proc", "sys", "dev", "tmp", "etc", "usr", "opt"):
+        (root / directory).mkdir(parents=True)
+    for name in ("bin", "lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    me.ok(python, "-m", "venv", "--without-pip", root / "opt/venv")
+    site = next((root / "opt/venv/lib").glob("python3*/site-packages"))
+    (site / "inside.py").write_text("")
+    prefix = tmp_path / "wrapped"
+    bind = {"SINGULARITY_BIND": "/usr", "APPTAINER_BIND": "/usr"}
+    done = me.run(CONTAINER, "-w", "/opt/venv/bin", "--prefix", prefix, root, env=bind)
+    assert done.returncode == 0, done.stderr
+    code = "import inside, os, sys; print(os.environ['VIRTUAL_ENV'], sys.executable)"
+    said = me.ok(prefix / "bin/python3", "-c", code, env=bind)
+    assert said.split() == ["/opt/venv", str(prefix / "bin/python3")]
+
+
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci"])
+def test_archives_of_other_tools(me: Account, image: Path, tmp_path: Path, form: str) -> None:
+    uri = write_archive(image.parent / "scratch-root", tmp_path / "archive", form)
+    prefix = tmp_path / "wrapped"
+    me.ok(CONTAINER, "-w", "/opt/tool/bin", "--prefix", prefix, uri)
+    shutil.rmtree(tmp_path / "archive")
+    assert me.ok(prefix / "bin/hello") == "hello from the container\n"
 
 
 def test_a_linked_directory_of_a_container(account: Account, image: Path) -> None:
