@@ -68,7 +68,8 @@ def _json(**content: Any) -> bytes:
 
 def _tar(path: Path, contents: dict[str, bytes]) -> Path:
     with tarfile.open(path, "w") as archive:
-        for folder in sorted({str(above) for name in contents for above in Path(name).parents}):
+        folders = {str(above) for name in contents for above in Path(name).parents} - {"."}
+        for folder in sorted(folders):
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(entry)
