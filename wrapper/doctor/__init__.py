@@ -196,33 +196,40 @@ class _Ward:
         return starts.of_installation(target, data, environ=self.for_runtime, site=self.site)
 
     def _image(self, path: Path) -> list[Check]:
-        def check(look: Callable[[dict[str, Any]], Sequence[Finding]], what: str) -> Check:
+        def check(
+            what: str,
+            look: Callable[[dict[str, Any]], Sequence[Finding]],
+            seconds: float = _SECONDS,
+        ) -> Check:
             def looked() -> Sequence[Finding]:
                 with contextlib.suppress(ContainerizeError):  # told by the check of the image
                     if data := sif_image.read_manifest(path):
                         return look(data)
                 return []
 
-            return Check(what=what, look=looked, seconds=_READ_SECONDS)
+            return Check(what=what, look=looked, seconds=seconds)
 
         checks = [
             Check(what="image", look=lambda: sif_image.image(path)),
             Check(what="manifest", look=lambda: sif_image.manifest(path)),
             Check(what="permissions", look=lambda: sif_image.permissions(path)),
             Check(what="left-overs", look=lambda: sif_image.leftovers(path)),
-            check(needs.node, "node"),
-            check(lambda data: needs.gpu(data, self.environ), "GPU"),
+            check("node", needs.node),
+            check("GPU", lambda data: needs.gpu(data, self.environ)),
             Check(what="variables", look=lambda: variables.variables(self.environ)),
         ]
         if self.deep:
-            checks.append(check(lambda data: sif_image.content(path, data), "content"))
+            checks.append(
+                check("content", lambda data: sif_image.content(path, data), _READ_SECONDS)
+            )
         if scratch := self.scratch:
             checks.append(
                 check(
+                    "start",
                     lambda data: starts.of_image(
                         path, data, environ=self.for_runtime, site=self.site, scratch=scratch
                     ),
-                    "start",
+                    _START_SECONDS,
                 )
             )
         return checks
