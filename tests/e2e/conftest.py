@@ -88,6 +88,14 @@ def entries(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 
 
+@contextlib.contextmanager
+def untouched(directory: Path, *, but: frozenset[str] = frozenset()) -> Iterator[None]:
+    """Nothing appears in ``directory`` (a home that tests share) meanwhile, ``but`` these names."""
+    before = entries(directory)
+    yield
+    assert entries(directory) - before <= but
+
+
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a file system")
 
 
