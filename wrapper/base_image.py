@@ -91,6 +91,7 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
         has_bash=facts.bash,
         virtual_packages=_offered(facts),
         owned=image.owned or image.path.parent == staging,
+        environments=facts.environments,
     )
     return base, facts
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -20,6 +20,7 @@ from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.generations import Generation
 from wrapper.models import Activation, Base, LockedPackage, Request, public_url
+from wrapper.reuse import Reuse, start_reuse
 from wrapper.runtime import Runtime, host_binds, image_binds, more_binds
 from wrapper.squash import Squasher
 from wrapper.workspace import Workspace
@@ -62,6 +63,7 @@ class Build:
     staging: Place
     console: Console
     previous: Generation | None = None
+    reuse: Reuse | None = field(default=None, init=False)
 
     @property
     def tree(self) -> Path:
@@ -71,6 +73,7 @@ class Build:
     def run(self) -> dict[str, Any]:
         """All steps up to a complete staging directory; returns the manifest."""
         container = self.container()
+        self.look_at_base(container)
         with ThreadPoolExecutor(1) as pool:
             # An update unpacks the old image while its packages are solved from a copy of their
             # records.
@@ -82,6 +85,9 @@ class Build:
         self._user_scripts(container, self.request.pre_install, "pre-install")
         self.populate(container)
         self._user_scripts(container, self.request.post_install, "post-install")
+        if self.reuse:
+            self.reuse.clean(self.tree)
+            self.console.info(changes.describe_reused(list(self.reuse.taken.values())))
         # A mistake in -w is told before the long steps.
         tree.wrapped(self.tree, self.install_path, self.wrapper_paths)
         packages = self._packages(container)
@@ -156,6 +162,12 @@ class Build:
         """Write the lock into the staging directory."""
 
     # -- the base --------------------------------------------------------------------------------
+    def look_at_base(self, container: BuildContainer) -> None:
+        """Ask for what the base's Python has, where that is to be reused."""
+        self.reuse = start_reuse(
+            container, self.base, self.request, self.previous, conda=self.kind == "conda"
+        )
+
     def container(self) -> BuildContainer:
         if self.base.image:
             image, binds = self.base.image, image_binds(self._needed())
@@ -230,6 +242,8 @@ class Build:
     # -- packages --------------------------------------------------------------------------------
     def install_pip(self, container: BuildContainer, locked: Sequence[LockedPackage] = ()) -> None:
         """Install pip packages: ``locked`` ones exactly, and those of ``pip_lines``."""
+        if self.reuse:
+            locked = self.reuse.missing(locked)
         if not (self.pip_lines or locked):
             return
         pip = self.pip_installer(container)
@@ -246,6 +260,7 @@ class Build:
             container=container,
             cache=self.space.cache if self.request.use_cache else None,
             directory=self.directory,
+            reuse=self.reuse,
         )
 
     def _user_scripts(self, container: BuildContainer, scripts: Sequence[Path], kind: str) -> None:
@@ -257,7 +272,7 @@ class Build:
                     container,
                     script,
                     kind=kind,
-                    variables=self.variables,
+                    variables={**self.variables, **(self.reuse.variables() if self.reuse else {})},
                     cache=self.space.cache,
                     channels=self.channels(),
                 )
@@ -340,6 +355,7 @@ class Build:
         return {
             "kind": self.kind,
             **self.own_facts(),
+            "reused": self.reuse.as_record() if self.reuse else None,
             "generation": self.staging.generation,
             "prefix": str(self.staging.prefix),
             "install_path": self.install_path,

@@ -61,3 +61,18 @@ def summary(changes: Sequence[Change]) -> str:
     text = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     few = len(changes) <= _FEW and ", ".join(change.name for change in changes)
     return (f"{text} ({few})" if few else text) or "no package changes"
+
+
+def describe_reused(packages: Sequence[LockedPackage]) -> str:
+    """What of a base image an environment builds on, the largest packages by name."""
+    if not packages:
+        return "reused from the base: its Python; no package that was asked for is in it"
+    largest = sorted(packages, key=lambda package: (-package.size, package.name))
+    names = [package.name for package in largest[:_FEW]]
+    names += ["…"] * (len(packages) > _FEW)
+    size = human_size(sum(package.size for package in packages))
+    word = "package" if len(packages) == 1 else "packages"
+    return (
+        f"reused from the base: {len(packages)} {word} ({', '.join(names)}), "
+        f"{size} that need not be installed"
+    )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from wrapper import installed, workspace
 from wrapper.activate import conda_variables
+from wrapper.base_packages import BasePackage, conflict
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError
 from wrapper.installation import Installation
 from wrapper.models import EnvironmentSpec, LockedPackage, Resolution, public_url
+from wrapper.reuse import Reuse, connect, disconnect, make_environment, offer_programs
+
+if TYPE_CHECKING:
+    from rattler import PrefixRecord, RepoDataRecord
 
 # Unpacked packages against their archives: measured 3.2 on numpy + scipy; and their .pyc.
 UNPACKED_RATIO = 4.0
@@ -35,9 +41,16 @@ class CondaBuild(Installation):
         self.resolution = self._solve()
 
     def populate(self, container: BuildContainer) -> None:
-        if self.resolution:
-            self._install(container, self.resolution)
+        if self.reuse and self.previous is None:
+            make_environment(container, self.reuse.python)
+        disconnect(self.tree)
+        archives = self._link(self.resolution) if self.resolution else []
+        if self.reuse:
+            connect(container, self.reuse.python, self.install_path)
+        self._run_post_link(container, archives)
         self.install_pip(container, self.resolution.pip_locked if self.resolution else ())
+        if self.reuse:
+            offer_programs(container, self.reuse.python)
 
     def sizes(self) -> Mapping[str, int]:
         from wrapper.resolve import sizes
@@ -83,7 +96,10 @@ class CondaBuild(Installation):
                 base=self.base,
                 site=self.request.site,
                 preferred=present,
+                pinned=self._base_records(),
             )
+        if self.reuse:
+            resolution = self._without_base(resolution, self.reuse)
         _, fresh = split(resolution.records, present)
         self._check_room(sum(sizes(fresh).values()))
         return resolution
@@ -105,10 +121,30 @@ class CondaBuild(Installation):
             "free some space there, or choose another --prefix",
         )
 
-    def _install(self, container: BuildContainer, resolution: Resolution) -> None:
+    def _base_records(self) -> list[PrefixRecord]:
+        return installed.records_in(self.reuse.python.records) if self.reuse else []
+
+    def _without_base(self, resolution: Resolution, reuse: Reuse) -> Resolution:
+        """What is to be added to the base's packages.
+
+        :raises SolveError: a lock has another version of one.
+        """
+        from wrapper.install import split
+
+        there = {record.name.normalized: record for record in self._base_records()}
+        taken, missing = split(resolution.records, list(there.values()))
+        for record in missing:
+            if other := there.get(record.name.normalized):
+                name, version = record.name.normalized, str(record.version)
+                package = BasePackage(name=name, version=f"{other.version} {other.build}")
+                raise conflict([package], f"{self.request.environment} has {name} {version}")
+        reuse.take_conda(record.name.normalized for record in taken)
+        return replace(resolution, records=tuple(missing))
+
+    def _link(self, resolution: Resolution) -> Sequence[RepoDataRecord]:
+        """Fetch and link what is missing; returns it."""
         from wrapper.fetch import fetch
         from wrapper.install import link_packages, split
-        from wrapper.scripts import run_post_link
 
         present = installed.conda_records(self.tree)
         staying, fresh = split(resolution.records, present)
@@ -116,16 +152,23 @@ class CondaBuild(Installation):
             archives = fetch(fresh, cache=self.space.cache, advance=advance)
         # A lock tells no sizes: now they are known.
         self._check_room(sum(archive.size or 0 for archive in archives), fetched=True)
+        # Linking looks for the Python for which modules are: it may be the base's.
+        base = [r for r in self._base_records() if r.name.normalized == "python"]
         with self.console.step("Linking") as advance:
             link_packages(
-                [*staying, *archives],
-                installed=present,
+                [*staying, *archives, *base],
+                installed=[*present, *base],
                 urls={record.name.normalized: public_url(record.url) for record in fresh},
                 tree=self.tree,
                 install_path=self.install_path,
                 unpacked=self.space.unpacked,
                 advance=advance,
             )
+        return archives
+
+    def _run_post_link(self, container: BuildContainer, archives: Sequence[RepoDataRecord]) -> None:
+        from wrapper.scripts import run_post_link
+
         messages = run_post_link(container, archives)
         if messages:
             self.console.info(messages)

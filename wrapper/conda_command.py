@@ -24,6 +24,7 @@ from wrapper.fetch import fetch
 from wrapper.install import link_packages, split
 from wrapper.models import Base, EnvironmentSpec, Located, public_url
 from wrapper.resolve import resolve
+from wrapper.reuse import PINNED_VARIABLE
 from wrapper.scripts import CACHE_VARIABLE, CHANNELS_VARIABLE, post_link_jobs
 from wrapper.spec import read_spec
 
@@ -154,12 +155,19 @@ def _change(
     names, _ = choose(asked, [*map(absolute, channels)], chosen)
     asked = replace(asked, channels=names)
     before = installed.conda_packages(tree)
-    resolution = resolve(asked, cache=cache, base=Base(), site=chosen, preferred=present)
-    staying, fresh = split(resolution.records, present)
+    pinned = (
+        installed.records_in(Path(folder)) if (folder := os.environ.get(PINNED_VARIABLE)) else []
+    )
+    resolution = resolve(
+        asked, cache=cache, base=Base(), site=chosen, preferred=present, pinned=pinned
+    )
+    _, added = split(resolution.records, pinned)  # the base's are there
+    staying, fresh = split(added, present)
+    python = [record for record in pinned if record.name.normalized == "python"]
     archives = fetch(fresh, cache=cache, advance=lambda done, total: None)
     link_packages(
-        [*staying, *archives],
-        installed=present,
+        [*staying, *archives, *python],
+        installed=[*present, *python],
         urls={record.name.normalized: public_url(record.url) for record in fresh},
         tree=tree,
         install_path=str(tree),

@@ -66,22 +66,22 @@ class BuildContainer:
         path: Sequence[Path] = (),
         cwd: Path | None = None,
         on_line: Callable[[str], bool] | None = None,
+        bare: bool = False,
     ) -> None:
         """Run ``command`` (paths inside the container) to its end.
 
         :param what: what it is to the user ("the post-install script x.sh"), for the error.
         :param env: variables it sees besides the inherited ones.
         :param path: directories for PATH, after the environment's. :param cwd: its directory.
+        :param bare: without the environment, as the base image itself has it.
         :raises ScriptError: it fails; ``detail`` holds its last lines.
         """
-        host = [f"/:{HOST_ROOT}"] if self.own_system else []
+        binds = [*self.binds, *([f"/:{HOST_ROOT}"] if self.own_system else [])]
+        if not bare:
+            binds.append(self.environment_bind or f"{self.tree}:{self.install_path}")
         argv = self.runtime.exec_argv(
             self.image,
-            [
-                *self.binds,
-                *host,
-                self.environment_bind or f"{self.tree}:{self.install_path}",
-            ],
+            binds,
             command,
             cwd=cwd or self.scratch,
             home=home_of(self.environ),
@@ -90,7 +90,7 @@ class BuildContainer:
             process.run(
                 argv,
                 console=self.console,
-                env={**self._environment(path), **self._given(env or {})},
+                env={**self._environment(path, bare=bare), **self._given(env or {})},
                 on_line=on_line,
             )
         except ToolFailed as error:
@@ -115,7 +115,7 @@ class BuildContainer:
                 given |= self.runtime.container_variable(name, value)
         return given
 
-    def _environment(self, more: Sequence[Path]) -> dict[str, str]:
+    def _environment(self, more: Sequence[Path], *, bare: bool) -> dict[str, str]:
         """What the runtime sees, and of it the programs inside: the environment first on PATH.
 
         The runtime's own files belong into the build directory, not to $HOME.
@@ -125,7 +125,9 @@ class BuildContainer:
         if self.own_system:
             # The image's own PATH and libraries go on; its PYTHONPATH would come before the
             # environment's packages.
-            own = variable("PREPEND_PATH", ":".join(path)) | variable("PYTHONPATH", "")
+            own = {}
+            if not bare:
+                own = variable("PREPEND_PATH", ":".join(path)) | variable("PYTHONPATH", "")
             for name in _CERTIFICATES & set(self.environ):  # what downloads trust is the host's
                 own |= variable(name, f"{HOST_ROOT}{self.environ[name]}")
         else:

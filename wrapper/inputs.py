@@ -216,6 +216,16 @@ def _check_git(where: str) -> None:
         )
 
 
+def check_reuse(request: Request) -> None:
+    """:raises InputError: a new installation shall reuse a base image and names none."""
+    if request.reuse_base and not request.base_image:
+        raise InputError(
+            "--reuse-base needs a base image whose packages are to be reused",
+            where="--reuse-base",
+            hint="name it with --base-image",
+        )
+
+
 def read_environ(request: Request | WrapContainerRequest) -> dict[str, str]:
     return spec.read_variables(request.environ) if request.environ else {}
 

@@ -35,9 +35,14 @@ def conda_packages(tree: Path) -> list[LockedPackage]:
 
 def conda_records(tree: Path) -> list[PrefixRecord]:
     """The same as rattler's records, to solve and link against."""
+    return records_in(tree / "conda-meta")
+
+
+def records_in(folder: Path) -> list[PrefixRecord]:
+    """rattler's records of a directory like ``conda-meta``."""
     from rattler import PrefixRecord
 
-    return [PrefixRecord.from_path(path) for path in sorted((tree / "conda-meta").glob("*.json"))]
+    return [PrefixRecord.from_path(path) for path in sorted(folder.glob("*.json"))]
 
 
 def _metadata(tree: Path) -> Iterable[Mapping[str, Any]]:

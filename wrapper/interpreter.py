@@ -16,6 +16,7 @@ from typing import Any
 import uv
 
 from wrapper import process
+from wrapper.base_packages import BasePython
 from wrapper.container import BuildContainer
 from wrapper.errors import ChannelError, InputError, PackageError, ScriptError, ToolError
 from wrapper.outer import OuterPackages
@@ -150,6 +151,20 @@ def find_inside(container: BuildContainer, version: str, *, may_miss: bool) -> I
         where=container.image,
         hint="choose another base image, or let uv bring that version: --uv",
     )
+
+
+def from_base(base: BasePython, version: str) -> Interpreter:
+    """The Python of a base image that was asked for all that it has, see :mod:`wrapper.reuse`.
+
+    :raises InputError: it is of another version than the one that is wanted.
+    """
+    if not _fits(base.version, version):
+        raise InputError(
+            f"the base image has Python {base.version}, not {version}",
+            where=base.executable,
+            hint="choose another base image, or do without --reuse-base",
+        )
+    return Interpreter(path=Path(base.executable), version=base.version, library=Path(base.library))
 
 
 def _interpreter(facts: Mapping[str, Any]) -> Interpreter:

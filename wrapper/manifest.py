@@ -12,6 +12,9 @@ Format 1 is a JSON object with the keys
   the generation where it ``owned`` the image), ``digest``, ``mark`` (see ``base_image.mark``),
   ``has_bash``, ``offers`` (virtual packages in which it differs from the host), and all
   ``virtual_packages`` of the solve;
+- ``reused``: what of the base image is in use, ``null`` where none of it is: paths of its
+  ``python`` and ``conda`` environment, ``python_path`` (its PYTHONPATH), the image's ``digest``,
+  ``packages`` and their ``size``;
 - ``runtime``: ``{"name", "version", "path"}``; ``mksquashfs``: version;
 - ``options``: of the command line, as far as they shape the result;
 - ``packages``: lock entries of all packages; ``variables``: set at run time;

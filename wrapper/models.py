@@ -132,6 +132,7 @@ class Base:
     for a directory. ``virtual_packages`` are those in which it differs from the host, name ->
     version, empty where it has none. ``mark`` are bytes at its beginning that another image has
     not, in hexadecimal. ``owned``: it is a file of the generation, next to its image.
+    ``environments`` are the roots of its conda environments, where it was looked into just now.
     """
 
     image: Path | None = None
@@ -141,6 +142,7 @@ class Base:
     has_bash: bool = True
     virtual_packages: Mapping[str, str] = field(default_factory=dict)
     owned: bool = False
+    environments: tuple[str, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -206,6 +208,7 @@ class Request:
     ``None`` means the one before; so does ``base_image``, which is a path, a name or a URI.
     ``copy_base``: the installation gets a copy of its own. ``copies`` is a directory with those
     files that were no regular ones, see :func:`wrapper.inputs.ready`.
+    ``reuse_base``: its Python and packages stay in use, and only what is missing is added.
     """
 
     prefix: Path
@@ -222,6 +225,7 @@ class Request:
     copies: Path | None = None
     site: Site = Site()
     copy_base: bool = False
+    reuse_base: bool = False
 
     def on_site_base(self: R) -> R:
         """A new environment's request: it stands on the site's base image unless it names one."""

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import Distribution
 from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import uv
 from packaging.utils import canonicalize_name
 
 from wrapper import installed
+from wrapper.base_packages import BasePython, conflict
 from wrapper.container import BuildContainer
 from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError, ToolError
 from wrapper.local import content_digest, copy_project
@@ -47,6 +49,15 @@ _NO_COMPILER = re.compile(
 )
 
 
+class Reused(Protocol):
+    """What an installer has to know of a base whose packages are reused, see `wrapper.reuse`."""
+
+    python: BasePython
+
+    def options(self, given: Sequence[str]) -> list[str]: ...
+    def clean(self, tree: Path) -> None: ...
+
+
 @dataclass(kw_only=True)
 class PipInstaller:
     """uv at work on one environment.
@@ -54,12 +65,14 @@ class PipInstaller:
     :ivar cache: uv's cache, outside; ``None`` for none.
     :ivar directory: where relative paths in requirements start (outside and inside).
     :ivar outer: packages that the environment sees besides its own.
+    :ivar reuse: the base image's, which cannot be changed, where they are reused.
     """
 
     container: BuildContainer
     cache: Path | None
     directory: Path
     outer: OuterPackages = field(default_factory=OuterPackages)
+    reuse: Reused | None = None
     _copies: dict[Path, Path] = field(default_factory=dict, init=False)
 
     def install(self, requirements: Sequence[str]) -> None:
@@ -81,6 +94,8 @@ class PipInstaller:
                 if not unfit:
                     break
                 excluded -= unfit
+        if self.reuse:
+            self.reuse.clean(self.container.tree)
         for info in self._metadata():
             forget_origin(info, (CACHE_TRACE,))
 
@@ -97,6 +112,8 @@ class PipInstaller:
             line = wanted.at(self._copy(wanted.path))
         elif wanted.path:
             line = wanted.at(wanted.path)
+        if self.reuse and wanted.name in self.reuse.python.packages:
+            return line  # hashes are those of a file that is not installed
         return " ".join((line, *wanted.options))
 
     def _copy(self, project: Path) -> Path:
@@ -109,7 +126,11 @@ class PipInstaller:
         self, wanted: Requirements, lines: Iterable[str], excluded: Iterable[str] = ()
     ) -> list[str]:
         """uv's options for these requirements, which are written to files for it."""
-        words = [*wanted.options, "-r", self._write("requirements.in", [*wanted.remote, *lines])]
+        words = ["-r", self._write("requirements.in", [*wanted.remote, *lines])]
+        if self.reuse:
+            words += self.reuse.options(wanted.options)
+        else:
+            words += wanted.options
         if wanted.constraints:
             words += ["-c", self._write("constraints.txt", wanted.constraints)]
         if names := sorted(excluded):
@@ -182,7 +203,7 @@ class PipInstaller:
                 mark, name, version, url = match.groups()
                 if mark == "-":
                     removed.add(name)
-                else:
+                elif not (self.reuse and canonicalize_name(name) in self.reuse.python.packages):
                     version = version or f"@ {origin_url(url)}"  # it is not built for a plan
                     added[name] = LockedPackage(
                         manager="pip", name=name, version=version, url=url or ""
@@ -276,6 +297,9 @@ class PipInstaller:
                 on_line=on_line,
             )
         except ScriptError as error:
+            unfit = self.reuse.python.named_in(error.detail) if self.reuse else []
+            if unfit and "No solution found" in error.detail:
+                raise conflict(unfit, error.detail) from None
             raise _explained(error) from None
 
     @property

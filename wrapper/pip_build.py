@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wrapper import changes
+from wrapper.activate import conda_variables
+from wrapper.base_packages import BasePython
 from wrapper.container import BuildContainer
 from wrapper.installation import Installation
 from wrapper.interpreter import (
@@ -17,12 +19,14 @@ from wrapper.interpreter import (
     bring_interpreter,
     find_inside,
     find_interpreter,
+    from_base,
     look_around,
     none_found,
     parse_version,
 )
 from wrapper.models import LockedPackage, NewPipRequest, Plan
 from wrapper.outer import OuterPackages
+from wrapper.reuse import connect, disconnect, make_environment, offer_programs
 
 _PTH = "containerize-outer.pth"
 UNPACKED_RATIO = 4.0  # wheels against what they become: measured 3.4 on numpy
@@ -49,11 +53,16 @@ class PipBuild(Installation):
     def populate(self, container: BuildContainer) -> None:
         self.make_environment(container)
         self.install_pip(container, self.locked)
+        if self.reuse:
+            offer_programs(container, self.reuse.python)
 
     def make_environment(self, container: BuildContainer) -> None:
         """For a new installation an empty virtual environment, and a managed Python; in any case
         a look at what else it sees.
         """
+        if self.reuse:
+            self._make_on_base(container, self.reuse.python)
+            return
         if self.interpreter is None and self.base.image:
             self.interpreter = find_inside(container, self.pyver, may_miss=self.managed)
         if self.interpreter is None:
@@ -68,6 +77,14 @@ class PipBuild(Installation):
         if self.previous is None:
             with self.console.step(f"Making an environment of Python {self.python.version}"):
                 self._make_venv(container, around)
+
+    def _make_on_base(self, container: BuildContainer, base: BasePython) -> None:
+        self.interpreter = from_base(base, self.pyver)
+        if self.previous is None:
+            with self.console.step(f"Making an environment of Python {base.version}"):
+                make_environment(container, base)
+        disconnect(self.tree)
+        connect(container, base, base.conda.root if base.conda else "")
 
     def _make_venv(self, container: BuildContainer, around: Outer | None) -> None:
         # A venv of a venv sees the packages of the outer one's base, not the outer one's.
@@ -87,8 +104,10 @@ class PipBuild(Installation):
         container = self.container()
         self.unpack()
         before = self.packages_before() or []
+        self.look_at_base(container)
         self.make_environment(container)
-        added, removed = list(self.locked), set[str]()
+        locked = self.reuse.missing(self.locked) if self.reuse else self.locked
+        added, removed = list(locked), set[str]()
         if self.pip_lines:
             planned, removed = self.pip_installer(container).plan(self.pip_lines)
             added += planned
@@ -119,7 +138,11 @@ class PipBuild(Installation):
         return [*super().known_pip(), *self.locked]
 
     def own_variables(self) -> dict[str, str]:
-        return {"VIRTUAL_ENV": self.install_path}
+        conda = self.reuse.python.conda if self.reuse else None
+        return {
+            **(conda_variables(conda.root) if conda else {}),
+            "VIRTUAL_ENV": self.install_path,
+        }
 
     def required_program(self) -> str:
         return "" if self._is_inside else str(self.python.path)

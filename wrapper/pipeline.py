@@ -149,6 +149,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
 def _new(request: Request, console: Console, kind: type[Build], **specific: Any) -> Result:
     """The frame of every new installation; ``specific`` are the kind's own fields."""
     start = time.monotonic()
+    inputs.check_reuse(request)
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
     runtime, squasher = _tools(request)

@@ -41,6 +41,7 @@ _HOW_TO_CHANGE = {
 def plan_new(request: NewRequest, console: Console) -> Plan:
     """Solve and say what would be installed; leaves nothing on disk."""
     request = request.on_site_base()
+    inputs.check_reuse(request)
     asked = inputs.read_inputs(request, console)
     prefix.check_new(prefix.absolute_prefix(request.prefix))
     with workspace.workspace(console, site=request.site, use_cache=request.use_cache) as space:
@@ -79,6 +80,7 @@ def plan_pip(request: NewPipRequest | UpdatePipRequest, console: Console) -> Pla
         asked |= recorded(previous.manifest)
         inside = previous.manifest["install_path"]
     else:
+        inputs.check_reuse(request)
         prefix.check_new(target)
         asked |= choose_python(request)
         inside = prefix.install_path(target, request.site)

@@ -47,6 +47,7 @@ def resolve(
     base: Base,
     site: Site,
     preferred: Sequence[RepoDataRecord] = (),
+    pinned: Sequence[RepoDataRecord] = (),
 ) -> Resolution:
     """Find the packages of an environment.
 
@@ -54,6 +55,7 @@ def resolve(
     :param base: what it stands on: its glibc counts.
     :param site: whose mirrors are used.
     :param preferred: records to keep where the request allows it.
+    :param pinned: records of the base, which cannot be changed.
     :raises InputError: a spec cannot be parsed. :raises ChannelError: a channel cannot be read.
     :raises SolveError: there is no solution; ``detail`` holds the solver's whole explanation.
     """
@@ -73,6 +75,7 @@ def resolve(
                 gateway=gateway,
                 platforms=list(_PLATFORMS),  # type: ignore[arg-type]
                 locked_packages=list(preferred),
+                pinned_packages=list(pinned),
                 virtual_packages=virtual_packages(base),
                 channel_priority=ChannelPriority.Strict,
             )

@@ -19,7 +19,7 @@ MODULES = sorted(p for p in ROOT.rglob("*.py") if "templates" not in p.parts)
 # One's result is the next one's argument, so that none knows another.
 STEPS = {
     *("resolve", "fetch", "install", "scripts", "pip", "bytecode", "activate"),
-    *("squash", "record", "deploy", "tree", "bases", "managed"),
+    *("squash", "record", "deploy", "tree", "bases", "managed", "reuse"),
 }
 LAYERS: list[set[str]] = [
     {"errors", "models", "background", "bundled", "memo", "rocm"},
@@ -29,7 +29,7 @@ LAYERS: list[set[str]] = [
     {"site_keys", "image_format", "definition", "tykky_prefix"},
     {"site"},
     {"workspace", "prefix", "runtime", "changes", "channels", "host_program", "debian"}
-    | {"outer", "pip_origin"},
+    | {"outer", "pip_origin", "base_packages"},
     {"images", "image_tree"},
     {"image_software"},
     {"image_facts"},

@@ -11,7 +11,16 @@ from typing import Any
 import click
 
 from wrapper.cli.common import CONTEXT, common_options, run_command
-from wrapper.cli.options import COMPRESSION, ENVIRON, FILE, TMPDIR, Decorator, apply, configured
+from wrapper.cli.options import (
+    COMPRESSION,
+    ENVIRON,
+    FILE,
+    REUSE_BASE,
+    TMPDIR,
+    Decorator,
+    apply,
+    configured,
+)
 from wrapper.console import Console
 
 _BASE: list[Decorator] = [
@@ -27,6 +36,7 @@ _BASE: list[Decorator] = [
         help="The base image for this machine, by a name from cotainr's systems.json: see "
         "'containerize info'.",
     ),
+    REUSE_BASE,
 ]
 _CONTENT: list[Decorator] = [
     click.option(

@@ -41,6 +41,12 @@ COPY_BASE = click.option(
     is_flag=True,
     help="Keep a copy of the base image in DIR: the site may remove or change its own.",
 )
+REUSE_BASE = click.option(
+    "--reuse-base",
+    is_flag=True,
+    help="Keep the Python and the packages of the base image (its conda environment, for a conda "
+    "environment) and install only what is missing, in versions that fit. An update keeps this.",
+)
 ENVIRON = click.option(
     "--environ",
     type=FILE,
@@ -107,6 +113,7 @@ BUILD: list[Decorator] = [
     ),
     BASE_IMAGE,
     COPY_BASE,
+    REUSE_BASE,
     TMPDIR,
     COMPRESSION,
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
