@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ from wrapper import installed, workspace
 from wrapper.activate import conda_variables
 from wrapper.base_packages import BasePackage, conflict
 from wrapper.container import BuildContainer
-from wrapper.errors import InputError
+from wrapper.errors import InputError, SolveError
 from wrapper.installation import Installation
 from wrapper.models import EnvironmentSpec, LockedPackage, Resolution, public_url
 from wrapper.reuse import Reuse, connect, disconnect, make_environment, offer_programs
@@ -78,26 +80,21 @@ class CondaBuild(Installation):
             [public_url(url) for url in self.channels()],
             self.staging.directory / "conda-lock.yml",
         )
+        if self.reuse:  # then it is a virtual environment of the base's
+            shutil.copyfile(self.tree / "pyvenv.cfg", self.staging.directory / "pyvenv.cfg")
 
     def _solve(self) -> Resolution | None:
         if self.asked is None:
             return None
         from wrapper.install import split
-        from wrapper.resolve import resolve, sizes
+        from wrapper.resolve import sizes
 
         records = self.space.root / "records"
         if self.previous:
             self.unpack_previous(records, f"{self.install_path}/conda-meta")
         present = installed.conda_records(records / self.install_path.lstrip("/"))
         with self.console.step("Solving"):
-            resolution = resolve(
-                self.asked,
-                cache=self.space.cache,
-                base=self.base,
-                site=self.request.site,
-                preferred=present,
-                pinned=self._base_records(),
-            )
+            resolution = self._resolve(self.asked, present)
         if self.reuse:
             resolution = self._without_base(resolution, self.reuse)
         _, fresh = split(resolution.records, present)
@@ -120,6 +117,25 @@ class CondaBuild(Installation):
             "the image",
             "free some space there, or choose another --prefix",
         )
+
+    def _resolve(self, asked: EnvironmentSpec, present: Sequence[PrefixRecord]) -> Resolution:
+        from wrapper.resolve import resolve
+
+        try:
+            return resolve(
+                asked,
+                cache=self.space.cache,
+                base=self.base,
+                site=self.request.site,
+                preferred=present,
+                pinned=self._base_records(),
+            )
+        except SolveError as error:
+            fixed = re.findall(r"(\S+) (\S+) is locked", error.detail) if self.reuse else []
+            if not fixed:
+                raise
+            packages = [BasePackage(name=name, version=version) for name, version in fixed]
+            raise conflict(packages, error.detail) from None
 
     def _base_records(self) -> list[PrefixRecord]:
         return installed.records_in(self.reuse.python.records) if self.reuse else []
@@ -152,17 +168,16 @@ class CondaBuild(Installation):
             archives = fetch(fresh, cache=self.space.cache, advance=advance)
         # A lock tells no sizes: now they are known.
         self._check_room(sum(archive.size or 0 for archive in archives), fetched=True)
-        # Linking looks for the Python for which modules are: it may be the base's.
-        base = [r for r in self._base_records() if r.name.normalized == "python"]
         with self.console.step("Linking") as advance:
             link_packages(
-                [*staying, *archives, *base],
-                installed=[*present, *base],
+                [*staying, *archives],
+                installed=present,
                 urls={record.name.normalized: public_url(record.url) for record in fresh},
                 tree=self.tree,
                 install_path=self.install_path,
                 unpacked=self.space.unpacked,
                 advance=advance,
+                base=self.reuse.python.records if self.reuse else None,
             )
         return archives
 

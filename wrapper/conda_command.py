@@ -155,24 +155,24 @@ def _change(
     names, _ = choose(asked, [*map(absolute, channels)], chosen)
     asked = replace(asked, channels=names)
     before = installed.conda_packages(tree)
-    pinned = (
-        installed.records_in(Path(folder)) if (folder := os.environ.get(PINNED_VARIABLE)) else []
-    )
+    folder = os.environ.get(PINNED_VARIABLE)
+    base = Path(folder) if folder else None
+    pinned = installed.records_in(base) if base else []
     resolution = resolve(
         asked, cache=cache, base=Base(), site=chosen, preferred=present, pinned=pinned
     )
     _, added = split(resolution.records, pinned)  # the base's are there
     staying, fresh = split(added, present)
-    python = [record for record in pinned if record.name.normalized == "python"]
     archives = fetch(fresh, cache=cache, advance=lambda done, total: None)
     link_packages(
-        [*staying, *archives, *python],
-        installed=[*present, *python],
+        [*staying, *archives],
+        installed=present,
         urls={record.name.normalized: public_url(record.url) for record in fresh},
         tree=tree,
         install_path=str(tree),
         unpacked=Path(os.environ["CW_WORKDIR"]) / "pkgs",
         advance=lambda done, total: None,
+        base=base,
     )
     for job in post_link_jobs(tree, str(tree), archives):
         job.run_here()

@@ -45,6 +45,7 @@ def link_packages(
     install_path: str,
     unpacked: Path,
     advance: Advance,
+    base: Path | None = None,
 ) -> None:
     """Install ``archives`` into ``tree`` (outside) so that they work at ``install_path`` (inside).
 
@@ -52,15 +53,17 @@ def link_packages(
         ``installed`` that stay. :param installed: what is there now; the rest of it goes.
     :param urls: where each package on disk came from, by name.
     :param unpacked: directory for unpacked packages, to which the tree may have hard links.
+    :param base: directory with the records of a base, whose Python the tree's modules are for.
     :raises PackageError: an archive cannot be unpacked or linked.
     """
+    python = _python_elsewhere(base, tree)
     try:
         run_async(
             rattler.install(
-                list(archives),
+                [*archives, *python],
                 target_prefix=tree,
                 cache_dir=unpacked,
-                installed_packages=list(installed),
+                installed_packages=[*installed, *python],
                 show_progress=False,
                 execute_link_scripts=False,
                 reporter=_Reporter(advance),  # type: ignore[arg-type]
@@ -81,7 +84,28 @@ def link_packages(
             hint="report it to the channel's owner",
             detail=str(error),
         ) from None
+    for record in (tree / "conda-meta" / path.name for path in _python_records(base)):
+        record.unlink(missing_ok=True)
     _clean_metadata(urls, tree)
+
+
+def _python_records(base: Path | None) -> list[Path]:
+    return list(base.glob("python-[0-9]*.json")) if base else []
+
+
+def _python_elsewhere(base: Path | None, tree: Path) -> list[PrefixRecord]:
+    """The Python of a base as a package without files: rattler wants to know its version, and
+    expects the records of all that is installed in the tree (measured).
+    """
+    found = []
+    for path in _python_records(base):
+        data = json.loads(path.read_text())
+        data |= {"files": [], "paths_data": {"paths_version": 1, "paths": []}}
+        record = tree / "conda-meta" / path.name
+        record.parent.mkdir(exist_ok=True)
+        record.write_text(json.dumps(data))
+        found.append(PrefixRecord.from_path(record))
+    return found
 
 
 def split(
