@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrapper import installed, workspace
@@ -14,7 +15,14 @@ from wrapper.base_packages import BasePackage, conflict
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, SolveError
 from wrapper.installation import Installation
-from wrapper.models import EnvironmentSpec, LockedPackage, Resolution, public_url
+from wrapper.models import (
+    Base,
+    EnvironmentSpec,
+    LockedPackage,
+    Request,
+    Resolution,
+    public_url,
+)
 from wrapper.reuse import Reuse, connect, disconnect, make_environment, offer_programs
 
 if TYPE_CHECKING:
@@ -94,9 +102,14 @@ class CondaBuild(Installation):
             self.unpack_previous(records, f"{self.install_path}/conda-meta")
         present = installed.conda_records(records / self.install_path.lstrip("/"))
         with self.console.step("Solving"):
-            resolution = self._resolve(self.asked, present)
-        if self.reuse:
-            resolution = self._without_base(resolution, self.reuse)
+            resolution = solve(
+                self.asked,
+                self.request,
+                base=self.base,
+                reuse=self.reuse,
+                cache=self.space.cache,
+                preferred=present,
+            )
         _, fresh = split(resolution.records, present)
         self._check_room(sum(sizes(fresh).values()))
         return resolution
@@ -117,45 +130,6 @@ class CondaBuild(Installation):
             "the image",
             "free some space there, or choose another --prefix",
         )
-
-    def _resolve(self, asked: EnvironmentSpec, present: Sequence[PrefixRecord]) -> Resolution:
-        from wrapper.resolve import resolve
-
-        try:
-            return resolve(
-                asked,
-                cache=self.space.cache,
-                base=self.base,
-                site=self.request.site,
-                preferred=present,
-                pinned=self._base_records(),
-            )
-        except SolveError as error:
-            fixed = re.findall(r"(\S+) (\S+) is locked", error.detail) if self.reuse else []
-            if not fixed:
-                raise
-            packages = [BasePackage(name=name, version=version) for name, version in fixed]
-            raise conflict(packages, error.detail) from None
-
-    def _base_records(self) -> list[PrefixRecord]:
-        return installed.records_in(self.reuse.python.records) if self.reuse else []
-
-    def _without_base(self, resolution: Resolution, reuse: Reuse) -> Resolution:
-        """What is to be added to the base's packages.
-
-        :raises SolveError: a lock has another version of one.
-        """
-        from wrapper.install import split
-
-        there = {record.name.normalized: record for record in self._base_records()}
-        taken, missing = split(resolution.records, list(there.values()))
-        for record in missing:
-            if other := there.get(record.name.normalized):
-                name, version = record.name.normalized, str(record.version)
-                package = BasePackage(name=name, version=f"{other.version} {other.build}")
-                raise conflict([package], f"{self.request.environment} has {name} {version}")
-        reuse.take_conda(record.name.normalized for record in taken)
-        return replace(resolution, records=tuple(missing))
 
     def _link(self, resolution: Resolution) -> Sequence[RepoDataRecord]:
         """Fetch and link what is missing; returns it."""
@@ -187,3 +161,53 @@ class CondaBuild(Installation):
         messages = run_post_link(container, archives)
         if messages:
             self.console.info(messages)
+
+
+def solve(
+    asked: EnvironmentSpec,
+    request: Request,
+    *,
+    base: Base,
+    reuse: Reuse | None,
+    cache: Path,
+    preferred: Sequence[PrefixRecord],
+) -> Resolution:
+    """The packages of an environment, without those that the base has.
+
+    :param preferred: records to keep where the request allows it.
+    :raises ContainerizeError: see :func:`wrapper.resolve.resolve`.
+    """
+    from wrapper.resolve import resolve
+
+    pinned = installed.records_in(reuse.python.records) if reuse else []
+    try:
+        resolution = resolve(
+            asked, cache=cache, base=base, site=request.site, preferred=preferred, pinned=pinned
+        )
+    except SolveError as error:
+        fixed = re.findall(r"(\S+) (\S+) is locked", error.detail) if reuse else []
+        if not fixed:
+            raise
+        packages = [BasePackage(name=name, version=version) for name, version in fixed]
+        raise conflict(packages, error.detail) from None
+    return _missing(resolution, reuse, pinned, asked.source) if reuse else resolution
+
+
+def _missing(
+    resolution: Resolution, reuse: Reuse, pinned: Sequence[PrefixRecord], source: Path
+) -> Resolution:
+    """What is to be added to the base's packages; the others are taken from it.
+
+    :raises SolveError: a lock has another version of one.
+    """
+    from wrapper.install import split
+
+    there = {record.name.normalized: record for record in pinned}
+    taken, missing = split(resolution.records, pinned)
+    for record in missing:
+        name = record.name.normalized
+        if other := there.get(name):
+            package = BasePackage(name=name, version=f"{other.version} {other.build}")
+            raise conflict([package], f"{source} has {name} {record.version} {record.build}")
+    reuse.take_conda(record.name.normalized for record in taken)
+    return replace(resolution, records=tuple(missing))

@@ -11,12 +11,14 @@ from typing import Any
 from wrapper import changes, generations, inputs, installed, prefix, workspace
 from wrapper.base_image import Tools, find_base
 from wrapper.build import Build
-from wrapper.conda_build import UNPACKED_RATIO, CondaBuild
+from wrapper.conda_build import UNPACKED_RATIO, CondaBuild, solve
 from wrapper.console import Console
+from wrapper.container import BuildContainer
 from wrapper.deploy import Staging
 from wrapper.errors import PrefixError
 from wrapper.generations import Generation
 from wrapper.models import (
+    Base,
     EnvironmentSpec,
     LockedPackage,
     NewPipRequest,
@@ -27,7 +29,8 @@ from wrapper.models import (
     UpdateRequest,
 )
 from wrapper.pip_build import PipBuild, choose_python, recorded
-from wrapper.runtime import find_runtime
+from wrapper.reuse import Reuse, start_reuse
+from wrapper.runtime import find_runtime, image_binds
 from wrapper.squash import find_squasher
 
 _HOW_TO_CHANGE = {
@@ -134,14 +137,18 @@ def _plan(
         before = installed.conda_packages(unpacked / inside)
     packages, sizes = before, {}
     if request.environment:
+        reuse = _reuse(request, base, tools, previous)
         with console.step("Solving"):
-            resolution = resolve.resolve(
+            resolution = solve(
                 asked,
-                cache=space.cache,
+                request,
                 base=base,
-                site=request.site,
+                reuse=reuse,
+                cache=space.cache,
                 preferred=installed.conda_records(unpacked / inside) if previous else (),
             )
+        if reuse:
+            console.info(changes.describe_reused(list(reuse.taken.values())))
         packages = [*map(resolve.as_locked, resolution.records), *resolution.pip_locked]
         sizes = dict(resolve.sizes(resolution.records))
     differences = changes.compare(before, packages, sizes)
@@ -154,3 +161,22 @@ def _plan(
         download_size=download,
         installed_size=round(download * UNPACKED_RATIO),
     )
+
+
+def _reuse(request: Request, base: Base, tools: Tools, previous: Generation | None) -> Reuse | None:
+    """What the base has, asked as a build does; the environment itself is not there."""
+    if base.image is None:
+        return None
+    space = tools.space
+    container = BuildContainer(
+        runtime=tools.runtime,
+        image=base.image,
+        binds=image_binds([Path(__file__).parent, space.root]),
+        own_system=True,
+        has_bash=base.has_bash,
+        tree=space.image,
+        install_path="/",
+        scratch=space.scratch,
+        console=tools.console,
+    )
+    return start_reuse(container, base, request, previous, conda=True)
