@@ -89,6 +89,7 @@ class CondaBuild(Installation):
             self.staging.directory / "conda-lock.yml",
         )
         if self.reuse:  # then it is a virtual environment of the base's
+            self.reuse.annotate(self.staging.directory / "conda-lock.yml")
             shutil.copyfile(self.tree / "pyvenv.cfg", self.staging.directory / "pyvenv.cfg")
 
     def _solve(self) -> Resolution | None:

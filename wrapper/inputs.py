@@ -25,12 +25,14 @@ from wrapper.models import (
     UpdateRequest,
     WrapContainerRequest,
 )
+from wrapper.reuse import LOCK_NOTE
 from wrapper.spec.kinds import refuse_condas
 from wrapper.spec.pip_lock import parse_requirements_lock
 from wrapper.spec.project import project_lines
 from wrapper.spec.requirements import NO_ISOLATION, read_requirements, repositories
 from wrapper.spec.tykky import ToolFile, parse_tool
 
+_HEAD = 500  # characters of a lock in which it is said what it is
 _COMMANDS = {
     "conda": "use conda-containerize advanced",
     "conda_modify": "use conda-containerize advanced",
@@ -217,13 +219,23 @@ def _check_git(where: str) -> None:
 
 
 def check_reuse(request: Request) -> None:
-    """:raises InputError: a new installation shall reuse a base image and names none."""
+    """Whether what is to be reused is named, for a new environment.
+
+    :raises InputError: there is no base image, or a lock needs one whose packages are reused.
+    """
     if request.reuse_base and not request.base_image:
         raise InputError(
             "--reuse-base needs a base image whose packages are to be reused",
             where="--reuse-base",
             hint="name it with --base-image",
         )
+    for path in request.files:
+        if not request.reuse_base and f"\n{LOCK_NOTE} " in spec.read_text(path)[:_HEAD]:
+            raise InputError(
+                f"{path.name} holds only what was added to the packages of a base image",
+                where=path,
+                hint="build with --base-image and --reuse-base; its first lines say on which",
+            )
 
 
 def read_environ(request: Request | WrapContainerRequest) -> dict[str, str]:

@@ -163,7 +163,10 @@ class PipBuild(Installation):
     def write_lock(self, packages: Sequence[LockedPackage]) -> None:
         from wrapper.spec.pip_lock import write_requirements_lock
 
-        write_requirements_lock(packages, self.staging.directory / "requirements.lock")
+        lock = self.staging.directory / "requirements.lock"
+        write_requirements_lock(packages, lock)
+        if self.reuse:
+            self.reuse.annotate(lock)
         # The prefix is a virtual environment too: bin/python3 finds its packages by this file.
         shutil.copyfile(self.tree / "pyvenv.cfg", self.staging.directory / "pyvenv.cfg")
 

@@ -31,6 +31,7 @@ from wrapper.models import Base, LockedPackage, Request
 
 _MADE = ".containerize-base"  # names what is made here, to be made anew in an update
 _PTH = "containerize-base.pth"
+LOCK_NOTE = "# On the base image"
 PINNED_VARIABLE = "CONTAINERIZE_BUILD_PINNED"
 _RECORDED = ("manager", "name", "version", "build", "size")
 # As job scripts for LUMI's images do; the variable holds the command that activates their conda.
@@ -309,6 +310,17 @@ class Reuse:
         """For users' scripts: what they install with uv fits the base too."""
         return {"UV_CONSTRAINT": str(self.constraints), PINNED_VARIABLE: str(self.python.records)}
 
+    def annotate(self, lock: Path) -> None:
+        """Say in a lock on which base its packages stand, and what of that is in use."""
+        head, _, rest = lock.read_text().partition("\n")  # the first line may be a mark
+        lines = [f"{LOCK_NOTE} {self.digest or 'a directory'}, of which are in use:"]
+        lines += [f"#   {p.manager} {p.name} {p.version} {p.build}".rstrip() for p in self._sorted]
+        lock.write_text("\n".join([head, *lines, rest]))
+
+    @property
+    def _sorted(self) -> list[LockedPackage]:
+        return [package for _, package in sorted(self.taken.items())]
+
     def as_record(self) -> dict[str, Any]:
         """For the manifest; :meth:`recall` reads it."""
         conda = self.python.conda
@@ -320,8 +332,7 @@ class Reuse:
             "digest": self.digest,
             "size": sum(package.size for package in self.taken.values()),
             "packages": [
-                {key: getattr(package, key) for key in _RECORDED}
-                for _, package in sorted(self.taken.items())
+                {key: getattr(package, key) for key in _RECORDED} for package in self._sorted
             ],
         }
 

@@ -66,6 +66,8 @@ def build_sif(request: SifRequest, console: Console) -> Result:
     request = replace(request, prefix=target)
     os_packages.check_names(request.os_packages)
     inputs.read_inputs(request, console)
+    if not request.update:
+        inputs.check_reuse(request)
     runtime, squasher = (
         find_runtime(os.environ, request.site),
         find_squasher(os.environ, request.site),
