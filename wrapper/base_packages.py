@@ -22,6 +22,7 @@ from packaging.version import InvalidVersion, Version
 
 from wrapper.errors import SolveError
 
+LOCK_NOTE = "# On the base image"  # begins a line of locks whose packages do not stand alone
 STUB_MARK = "Generator: containerize-stub"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from wrapper import installed, workspace
 from wrapper.activate import conda_variables
 from wrapper.base_packages import BasePackage, conflict
+from wrapper.base_python import connect, disconnect, make_environment, offer_programs
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, SolveError
 from wrapper.installation import Installation
@@ -23,7 +24,7 @@ from wrapper.models import (
     Resolution,
     public_url,
 )
-from wrapper.reuse import Reuse, connect, disconnect, make_environment, offer_programs
+from wrapper.reuse import Reuse
 
 if TYPE_CHECKING:
     from rattler import PrefixRecord, RepoDataRecord

@@ -11,6 +11,7 @@ from typing import Any
 from wrapper import changes
 from wrapper.activate import conda_variables
 from wrapper.base_packages import BasePython
+from wrapper.base_python import connect, disconnect, make_environment, offer_programs
 from wrapper.container import BuildContainer
 from wrapper.installation import Installation
 from wrapper.interpreter import (
@@ -26,7 +27,6 @@ from wrapper.interpreter import (
 )
 from wrapper.models import LockedPackage, NewPipRequest, Plan
 from wrapper.outer import OuterPackages
-from wrapper.reuse import connect, disconnect, make_environment, offer_programs
 
 _PTH = "containerize-outer.pth"
 UNPACKED_RATIO = 4.0  # wheels against what they become: measured 3.4 on numpy

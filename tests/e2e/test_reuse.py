@@ -79,7 +79,7 @@ def base(
 ) -> Path:
     sandbox = system_files(shared / "sandbox", ENVIRONMENT)
     conda = sandbox / CONDA_ROOT.strip("/")
-    arguments = [channel.as_uri(), conda, *IN_CONDA]
+    arguments = [channel.as_uri(), str(conda), *IN_CONDA]
     subprocess.run([sys.executable, "-c", _INSTALL, *arguments], check=True)
     remove_tree(Path(f"{conda}.cache"))
     (conda / "conda-meta/history").touch()

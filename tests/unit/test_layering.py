@@ -34,7 +34,7 @@ LAYERS: list[set[str]] = [
     {"image_software"},
     {"image_facts"},
     {"container", "shims"},  # shims is text only: names and facts in, scripts out
-    {"generations", "overlays", "os_packages", "interpreter"},
+    {"generations", "overlays", "os_packages", "interpreter", "base_python"},
     {"sif_output"},
     STEPS,
     {"build", "base_build"},
