@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import require
 from tests.shell.conftest import write_program
 
 TEMPLATES = Path(str(files("wrapper") / "templates"))
 POSIX = TEMPLATES / "shell-init.sh"
 FISH = TEMPLATES / "shell-init.fish"
 CALLS = {"bash": ["--norc", "--noprofile"], "zsh": ["-f"], "fish": ["--no-config"]}
-SHELLS = {name: [found, *words] for name, words in CALLS.items() if (found := shutil.which(name))}
-PRESENT = [name for name in SHELLS if name != "fish"]
+SHELLS = {name: [shutil.which(name) or "", *words] for name, words in CALLS.items()}
 PATH = "/usr/bin:/bin"
 
 
@@ -69,8 +69,9 @@ def ok(shell: str, script: str, *, cwd: Path, env: Mapping[str, str] | None = No
     return done.stdout.splitlines()
 
 
-@pytest.fixture(params=PRESENT)
+@pytest.fixture(params=["bash", "zsh"])
 def shell(request: pytest.FixtureRequest) -> str:
+    require(bool(SHELLS[request.param][0]), request.param)
     return str(request.param)
 
 
@@ -242,9 +243,9 @@ def test_installations_of_ours_are_accepted_by_tykky(envs: Path) -> None:
 
 
 # -- fish ------------------------------------------------------------------------------------------
-@pytest.mark.skipif("fish" not in SHELLS, reason="this machine has no fish")
 @pytest.mark.parametrize("with_before", [None, "/mine"])
 def test_fish_does_the_same(envs: Path, with_before: str | None) -> None:
+    require(bool(SHELLS["fish"][0]), "fish")
     state = 'echo (string join : $PATH)"|"(fish_prompt)"|$CONTAINERIZE_PREFIX|$CONTAINERIZE_WITH"\n'
     script = (
         f"source {shlex.quote(str(FISH))}\nfunction fish_prompt; echo '> '; end\n{state}"
