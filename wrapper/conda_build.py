@@ -78,6 +78,14 @@ class CondaBuild(Installation):
         named = self.request.channels or (self.asked.channels if self.asked else ())
         return named or super().channels()
 
+    def advice(self) -> str:
+        return (
+            f"{super().advice()}\n\n"
+            "To add packages for yourself, make a virtual environment on top of it:\n"
+            f"{self.staging.prefix}/bin/python3 -m venv --system-site-packages VENV\n"
+            "VENV/bin/pip install NAME"
+        )
+
     def own_variables(self) -> dict[str, str]:
         return conda_variables(self.install_path)
 

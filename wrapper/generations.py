@@ -57,7 +57,11 @@ def generations(prefix: Path) -> list[Generation]:
     """
     current = _current_number(prefix)
     found = []
-    for directory in (prefix / DIRECTORY).iterdir():
+    try:
+        directories = list((prefix / DIRECTORY).iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        raise _no_installation(prefix) from None
+    for directory in directories:
         if directory.name.isdigit() and (directory / FILE_NAME).is_file():
             number = int(directory.name)
             manifest = load_manifest(directory / FILE_NAME, prefix)

@@ -28,6 +28,7 @@ from wrapper.models import (
 )
 from wrapper.spec.kinds import refuse_condas
 from wrapper.spec.pip_lock import parse_requirements_lock
+from wrapper.spec.project import FILE_NAME as PROJECT
 from wrapper.spec.project import project_lines
 from wrapper.spec.requirements import NO_ISOLATION, read_requirements, repositories
 from wrapper.spec.tykky import ToolFile, parse_tool
@@ -262,6 +263,7 @@ def read_pip_inputs(request: NewPipRequest | UpdatePipRequest, console: Console)
     tree.check_wrapper_paths(request.wrapper_paths)
     for path in request.files:
         spec.read_text(path)
+    _check_sections(request)
     locked: list[LockedPackage] = []
     lines: list[str] = []
     for path in request.requirements:
@@ -270,9 +272,8 @@ def read_pip_inputs(request: NewPipRequest | UpdatePipRequest, console: Console)
         if lock is not None:
             locked += lock
         else:
-            is_project = path.name == "pyproject.toml"
             more = [f"-r {path.absolute()}"]
-            if is_project:
+            if path.name == PROJECT:
                 more = list(project_lines(path, request.extras, request.groups))
             _check_requirements(more, Path.cwd(), path, console)
             lines += more
@@ -286,3 +287,14 @@ def read_pip_inputs(request: NewPipRequest | UpdatePipRequest, console: Console)
         "variables": read_environ(request),
         "system_site": request.system_site,
     }
+
+
+def _check_sections(request: NewPipRequest | UpdatePipRequest) -> None:
+    """:raises InputError: a part of a project is asked for, and there is no project."""
+    option = "--extra" if request.extras else "--group" if request.groups else ""
+    if option and PROJECT not in {path.name for path in request.requirements}:
+        raise InputError(
+            f"{option} names a part of a {PROJECT}, and none is given",
+            where=option,
+            hint=f"name the {PROJECT}; in a requirements file write NAME[EXTRA]",
+        )

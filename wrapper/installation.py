@@ -67,10 +67,7 @@ class Installation(Build):
         return (
             f"The image of {prefix} is read-only.\n\n"
             "To add or change packages of the installation itself:\n"
-            f"{self.kind}-containerize update {prefix} -r requirements.txt\n\n"
-            "To add packages for yourself, make a virtual environment on top of it:\n"
-            f"{prefix}/bin/python3 -m venv --system-site-packages VENV\n"
-            "VENV/bin/pip install NAME"
+            f"{self.kind}-containerize update {prefix} -r requirements.txt"
         )
 
     def _write_shims(

@@ -90,6 +90,12 @@ class _Sheet:
         """Put more entries before or after those of a list or a mapping."""
         for name, (value, where) in values.items():
             more = _checked(KEYS[name], value, where)
+            if not isinstance(more, dict | tuple):
+                raise InputError(
+                    "a setting has one value, to which nothing can be added",
+                    where=where,
+                    hint="put it into 'defaults:' or 'force:'",
+                )
             old = self.values.get(name, type(more)())
             if isinstance(more, dict):
                 joined: Any = {**more, **old} if first else {**old, **more}
@@ -100,7 +106,10 @@ class _Sheet:
 
     def force(self, layer: Layer, options: Mapping[str, Any]) -> None:
         for name, (value, where) in layer.force.items():
-            self.put(name, _checked(KEYS[name], value, where), f"{layer.path} (forced)")
+            checked = _checked(KEYS[name], value, where)
+            if checked is None:  # a path with a variable that is not set
+                continue
+            self.put(name, checked, f"{layer.path} (forced)")
             self.chosen.add(name)
             if options.get(name) is not None:
                 self.warnings.append(

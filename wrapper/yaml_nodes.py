@@ -55,6 +55,12 @@ def compose(text: str, path: Path) -> Node | None:
             where=f"{path}, line {before.count(chr(10)) + 1}, column {column}",
             hint="remove that character",
         ) from None
+    except RecursionError:
+        raise InputError(
+            f"{path.name} is not valid here: its lists are nested too deeply",
+            where=path,
+            hint="is it the right file?",
+        ) from None
     return root
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 from collections.abc import Iterator
@@ -319,6 +320,22 @@ def test_an_interruption_ends_as_the_signal_would(
 def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     result = failing(monkeypatch, BrokenPipeError(32, "Broken pipe"))
     assert (result.exit_code, result.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_a_path_that_can_be_none_is_the_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = OSError(errno.ENAMETOOLONG, "File name too long", "/a/path")
+    result = failing(monkeypatch, error)
+    assert result.exit_code == ExitCode.INPUT
+    assert "File name too long" in result.stderr and "where:  /a/path" in result.stderr
+    assert failing(monkeypatch, OSError(errno.EIO, "Input/output error")).exit_code == ExitCode.BUG
+
+
+@each_command
+def test_what_cannot_be_read_is_no_wrong_command_line(
+    program: click.Command, words: list[str], command: click.Command
+) -> None:
+    types = [p.type for p in command.params if isinstance(p.type, click.Path)]
+    assert not [kind for kind in types if kind.readable or kind.exists]
 
 
 # -- the umbrella --------------------------------------------------------------------------------

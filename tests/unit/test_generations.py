@@ -80,6 +80,15 @@ def test_what_is_incomplete_is_none(prefix: Path, name: str) -> None:
     assert numbers(prefix) == [1]
 
 
+def test_a_link_to_a_generation_without_any_is_no_installation(tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to(".generations/1")
+    with pytest.raises(PrefixError, match="is no installation"):
+        generations(tmp_path)
+    (tmp_path / ".generations").touch()
+    with pytest.raises(PrefixError, match="is no installation"):
+        current_generation(tmp_path)
+
+
 @pytest.mark.parametrize("target", [None, "nowhere", ".generations/99"])
 def test_a_prefix_without_a_generation_in_use_is_no_installation(
     prefix: Path, target: str | None

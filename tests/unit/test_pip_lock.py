@@ -138,6 +138,14 @@ def test_extras_and_groups_that_are_not_there(tmp_path: Path) -> None:
     assert "test, lint" in caught.value.hint
 
 
+def test_sections_that_are_none(tmp_path: Path) -> None:
+    text = "[project]\noptional-dependencies = 5\n"
+    with pytest.raises(InputError, match="has no extra 'plot'"):
+        lines(tmp_path, text, ("plot",))
+    with pytest.raises(InputError, match="has no dependency group 'test'"):
+        lines(tmp_path, f"dependency-groups = ['test']\n{text}", (), "test")
+
+
 @pytest.mark.parametrize(
     "group",
     [

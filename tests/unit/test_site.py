@@ -77,6 +77,13 @@ def test_what_a_site_forces_nobody_changes(place: Path) -> None:
     assert (found.compression, "compression" in found.chosen) == ("fast", False)
 
 
+def test_a_forced_path_whose_variable_is_not_set_forces_nothing(place: Path) -> None:
+    environ = site_file(place, "force:\n  tmpdir: $NOT_SET_HERE\n")
+    found = load(environ, {"tmpdir": place / "option"})
+    assert (found.tmpdir, found.warnings) == (place / "option", ())
+    assert found.origins["tmpdir"] == "--tmpdir"
+
+
 def test_empty_variables_are_none_and_tykkys_count_by_being_set() -> None:
     environ = {"CONTAINERIZE_SITE": "", "CW_BUILD_TMPDIR": "", "CONTAINERIZE_CACHE_DIR": ""}
     found = load({**environ, "CW_DEBUG_KEEP_FILES": "", "CW_NO_FIX_PERM": "0"})
@@ -270,6 +277,9 @@ def test_empty_sections_are_nothing(place: Path, text: str) -> None:
         ("defaults:\n  log_level: loud\n", "must be a number"),
         ("defaults:\n  extra_envs: [{value: x}]\n", "neither 'file:' nor 'name:'"),
         ("defaults:\n  extra_envs: [{name: A, value: x, type: append}]\n", "to be appended to"),
+        ("defaults:\n  sqfs_options: -comp 'zstd\n", "No closing quotation"),
+        ("prepends:\n  log_level: 3\n", "nothing can be added"),
+        ("appends:\n  build_tmpdir_base: $NOT_SET_HERE\n", "nothing can be added"),
     ],
 )
 def test_mistakes_in_tykkys_files_have_a_place(place: Path, text: str, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import signal
@@ -27,6 +28,8 @@ from wrapper.errors import (
 from wrapper.process import SIGNALS
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+# What a system call says of paths that can be nothing: only the user can have named them.
+_WRONG_PATHS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
 
 
 def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool) -> NoReturn:
@@ -55,6 +58,13 @@ def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool)
         if means_no_space(error):
             full = SpaceError("no room left", where=error.filename, hint="free some space or quota")
             code = _report(console, full, debug=debug)
+        elif error.errno in _WRONG_PATHS:
+            wrong = InputError(
+                f"a path cannot be used: {error.strerror}",
+                where=error.filename,
+                hint="check the paths that you named",
+            )
+            code = _report(console, wrong, debug=debug)
         else:
             code = _report_bug(console, error, debug=debug)
     except Exception as error:  # a bug of ours, but the user shall not see its entrails

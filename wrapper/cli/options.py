@@ -15,7 +15,8 @@ from wrapper.console import Console
 if TYPE_CHECKING:
     from wrapper.models import Site
 
-FILE = click.Path(path_type=Path)
+# click would look whether it can be read, and take what cannot for a wrong command line.
+FILE = click.Path(path_type=Path, readable=False)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 PREFIX = click.option(

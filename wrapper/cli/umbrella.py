@@ -12,11 +12,9 @@ from wrapper.cli.base import base
 from wrapper.cli.build import build
 from wrapper.cli.common import CONTEXT, common_options, run_command
 from wrapper.cli.doctor import doctor
-from wrapper.cli.options import configured
+from wrapper.cli.options import FILE, TMPDIR, configured
 from wrapper.cli.shell import activate, deactivate, shell_init
 from wrapper.console import Console, human_size
-
-_DIR = click.Path(path_type=Path)
 
 
 @click.group("containerize", context_settings=CONTEXT)
@@ -88,7 +86,7 @@ def info(verbosity: int, debug: bool) -> None:
 
 
 @containerize.command("inspect", short_help="Print the manifest of an installation or an image.")
-@click.argument("prefix", type=_DIR, metavar="DIR")
+@click.argument("prefix", type=FILE, metavar="DIR")
 @common_options
 def inspect(prefix: Path, verbosity: int, debug: bool) -> None:
     """Print the manifest of the installation DIR, or of an image of 'build', as JSON."""
@@ -104,7 +102,7 @@ def inspect(prefix: Path, verbosity: int, debug: bool) -> None:
 
 
 @containerize.command("list")
-@click.argument("prefix", type=_DIR, metavar="DIR")
+@click.argument("prefix", type=FILE, metavar="DIR")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @common_options
 def list_generations(prefix: Path, as_json: bool, verbosity: int, debug: bool) -> None:
@@ -125,7 +123,7 @@ def list_generations(prefix: Path, as_json: bool, verbosity: int, debug: bool) -
 
 
 @containerize.command("rollback", short_help="Switch to the generation before, or another one.")
-@click.argument("prefix", type=_DIR, metavar="DIR")
+@click.argument("prefix", type=FILE, metavar="DIR")
 @click.argument("generation", type=int, required=False, metavar="[N]")
 @common_options
 def rollback(prefix: Path, generation: int | None, verbosity: int, debug: bool) -> None:
@@ -143,7 +141,7 @@ def rollback(prefix: Path, generation: int | None, verbosity: int, debug: bool) 
 
 
 @containerize.command("prune")
-@click.argument("prefix", type=_DIR, metavar="DIR")
+@click.argument("prefix", type=FILE, metavar="DIR")
 @click.option(
     "--keep",
     type=click.IntRange(min=1),
@@ -168,8 +166,8 @@ def prune(prefix: Path, keep: int, verbosity: int, debug: bool) -> None:
 
 
 @containerize.command("adopt", short_help="Take over an installation of Tykky.")
-@click.argument("prefix", type=_DIR, metavar="DIR")
-@click.option("--tmpdir", type=_DIR, metavar="DIR", help="For temporary files; default: as 'new'.")
+@click.argument("prefix", type=FILE, metavar="DIR")
+@TMPDIR
 @common_options
 def adopt(prefix: Path, tmpdir: Path | None, verbosity: int, debug: bool) -> None:
     """Take over the installation DIR that Tykky made, without building it again.

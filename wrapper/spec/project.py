@@ -8,6 +8,8 @@ from typing import Any
 
 from wrapper.errors import InputError
 
+FILE_NAME = "pyproject.toml"
+
 
 def project_lines(path: Path, extras: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:
     """Requirement lines that install what a ``pyproject.toml`` asks for, without the project.
@@ -33,14 +35,15 @@ def project_lines(path: Path, extras: Sequence[str], groups: Sequence[str]) -> t
     return tuple(lines)
 
 
-def _section(table: dict[str, Any], name: str, path: Path, what: str) -> Any:
-    if name not in table:
+def _section(table: Any, name: str, path: Path, what: str) -> Any:
+    known = table if isinstance(table, dict) else {}
+    if name not in known:
         raise InputError(
             f"{path.name} has no {what} '{name}'",
             where=path,
-            hint=f"it has: {', '.join(table) or 'none'}",
+            hint=f"it has: {', '.join(known) or 'none'}",
         )
-    return table[name]
+    return known[name]
 
 
 def _strings(value: Any, name: str, path: Path) -> list[str]:

@@ -132,7 +132,7 @@ def _translated(
             without.append(f"{key} (it must be a directory of the root, such as /SITE)")
             continue
         elif key == "sqfs_options":
-            value = _squashfs(str(value), without)
+            value = _squashfs(str(value), place, without)
         yield ours, (value, place)
 
 
@@ -143,9 +143,15 @@ def _without_effect(key: str, value: Any) -> list[str]:
     return [f"{key} ({_INSTEAD.get(key, 'unknown here')})"]
 
 
-def _squashfs(text: str, without: list[str]) -> list[str]:
+def _squashfs(text: str, where: str, without: list[str]) -> list[str]:
     """Options of mksquashfs that may be chosen; the others are ours to say."""
-    words, kept = shlex.split(text), []
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InputError(
+            f"options of mksquashfs cannot be read: {error}", where=where, hint="check the quotes"
+        ) from None
+    kept = []
     for index, word in enumerate(words):
         if word in MKSQUASHFS_OPTIONS:
             kept += words[index : index + 2]
@@ -184,7 +190,12 @@ def _variables(entries: Any, where: str) -> dict[str, str]:
 
 def _files_of(entry: Mapping[str, Any]) -> list[str]:
     one = [entry["file"]] if "file" in entry else []
-    return [str(name) for name in (*(entry.get("filenames") or ()), *one)]
+    return [str(name) for name in (*_listed(entry.get("filenames")), *one)]
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list; of a single value one with it alone."""
+    return value if isinstance(value, list) else [value] if value else []
 
 
 def _text(value: Any) -> str:
@@ -233,8 +244,8 @@ def parse_tool(text: str, path: Path) -> ToolFile:
         for reason in _without_effect(name, value)
     ]
     inside = str(values.get("installation_path") or "")
-    wrapped = values.get("wrapper_paths") or []
-    wrapped = wrapped.split(",") if isinstance(wrapped, str) else wrapped
+    wrapped = values.get("wrapper_paths")
+    wrapped = wrapped.split(",") if isinstance(wrapped, str) else _listed(wrapped)
     place = {name: yaml_nodes.place(node, path) for name, (_, node) in keys.items()}
     variables = {
         name: value
@@ -272,7 +283,7 @@ def _one_text(value: Any, key: str, where: str) -> str:
 
 def _scripts(entries: Any, where: str) -> Iterator[Path | str]:
     """``pre_install`` and ``post_install``: lines of a script, and entries with a ``file``."""
-    for entry in entries if isinstance(entries, list) else [entries] if entries else []:
+    for entry in _listed(entries):
         if isinstance(entry, dict):
             names = _files_of(entry)
             if not names:
