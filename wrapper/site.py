@@ -161,7 +161,7 @@ def _shipped(name: str) -> Path:
 
 def _site_layer(path: Path) -> Layer:
     """Read a file of our own format: keys with values, and ``force:`` with more of them."""
-    keys = yaml_nodes.top_level(spec.read_text(path), path, _HINT)
+    keys = yaml_nodes.top_level(spec.read_text(path), path, _HINT, may_be_empty=True)
     values: dict[str, tuple[Any, str]] = {}
     forced: dict[str, tuple[Any, str]] = {}
     warnings: list[str] = []

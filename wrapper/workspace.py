@@ -98,8 +98,8 @@ def workspace(
 ) -> Iterator[Workspace]:
     """A build directory for the ``with`` block.
 
-    Removed when the block ends; after a failure its ``build.log`` stays, and everything stays
-    where the files are to be kept.
+    Removed when the block ends; after a failure its ``build.log`` stays, unless it is empty, and
+    everything stays where the files are to be kept.
     """
     root = private_directory(site)
     _remove_abandoned(root.parent)
@@ -143,7 +143,7 @@ def _finish(console: Console, space: Workspace, *, keep_all: bool, keep_log: boo
     if keep_all:
         (space.root / _OWNER).unlink(missing_ok=True)
         console.info(f"the build directory is kept: {space.root}")
-    elif keep_log:
+    elif keep_log and space.log.is_file() and space.log.stat().st_size:
         # A directory without an owner's mark holds a log to read, and is nobody's litter.
         for entry in space.root.iterdir():
             if entry != space.log:

@@ -13,9 +13,13 @@ from yaml.reader import ReaderError
 from wrapper.errors import InputError
 
 
-def top_level(text: str, path: Path, hint: str) -> dict[str, tuple[Node, Node]]:
+def top_level(
+    text: str, path: Path, hint: str, *, may_be_empty: bool = False
+) -> dict[str, tuple[Node, Node]]:
     """The top-level keys: name -> the nodes of key and value."""
     root = compose(text, path)
+    if root is None and may_be_empty:  # all of it may be commented out
+        return {}
     if not isinstance(root, MappingNode):
         raise InputError(
             f"{path.name} is " + ("empty" if root is None else "not a mapping of keys to values"),

@@ -153,3 +153,21 @@ def test_constraints_are_names_and_versions(here: Path) -> None:
     with pytest.raises(InputError, match="cannot be a constraint") as caught:
         read(here, "-c c.txt")
     assert caught.value.where == f"{here}/c.txt, line 2"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[x]", "is not a requirement"),
+        ("; a", "is not a requirement"),
+        ("-e [x]", "is not a requirement"),
+        ("-e", "'--editable' needs a value"),
+        ("https://[abc", "is not a URL"),
+        ("a @ https://[abc", "is not a URL"),
+        ("-r file://[a", "is not a URL"),
+    ],
+)
+def test_lines_without_sense_are_told(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        read_requirements([line], tmp_path, "r.txt, line 1")
+    assert caught.value.where == "r.txt, line 1"

@@ -169,6 +169,15 @@ def test_mistakes_have_a_place(place: Path, text: str, what: str, line: int) -> 
     assert f"site.yml, line {line}" in str(caught.value.where)
 
 
+@pytest.mark.parametrize("text", ["", "# tmpdir: /there\n"])
+def test_a_file_may_be_commented_out(place: Path, text: str) -> None:
+    (place / "condarc").write_text(text)
+    more = {"CW_ENABLE_CONDARC": "1", "CONDARC": str(place / "condarc")}
+    found = load({**site_file(place, text), **more})
+    assert (found.warnings, found.more_channels) == ((), ())
+    assert load(tykky_file(place, text)).warnings == ()
+
+
 def test_unknown_settings_are_named(place: Path) -> None:
     found = load(site_file(place, "colour: blue\nforce:\n  shape: round\n"))
     assert [w.rsplit(": ", 1)[1] for w in found.warnings] == [

@@ -57,13 +57,22 @@ def test_of_a_failure_the_log_stays(console: Console, tmp_path: Path) -> None:
         workspace(console, site=Site(tmpdir=tmp_path)) as space,
     ):
         (space.image / "big").touch()
+        console.log("a line")
         raise InputError("x")
     assert names(space.root) == {"build.log"}
     assert console.log_path == space.log
 
 
+def test_an_empty_log_is_nothing_to_read(console: Console, tmp_path: Path) -> None:
+    with pytest.raises(InputError), workspace(console, site=Site(tmpdir=tmp_path)):
+        raise InputError("x")
+    assert names(tmp_path) == set()
+    assert console.log_path is None
+
+
 def test_of_a_bug_the_log_stays(console: Console, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="x"), workspace(console, site=Site(tmpdir=tmp_path)):
+        console.log("a line")
         raise ValueError("x")
     assert console.log_path and console.log_path.exists()
 

@@ -38,9 +38,7 @@ class Condarc:
 
 def parse_condarc(text: str, path: Path) -> Condarc:
     """Parse the text of a ``.condarc``. :raises InputError: it is none."""
-    if not text.strip():
-        return Condarc(channels=(), mirrors={}, warnings=())
-    keys = yaml_nodes.top_level(text, path, _HINT)
+    keys = yaml_nodes.top_level(text, path, _HINT, may_be_empty=True)
     values = {name: yaml_nodes.plain(node, path) for name, (_, node) in keys.items()}
     mirrors: dict[str, tuple[str, ...]] = {}
     for name, urls in _mapping(values, "custom_multichannels", path).items():

@@ -160,7 +160,8 @@ class _Reader:
         elif name in _WITHOUT_EFFECT:
             self.found.warnings.append(f"{where}: {name} has no effect here")
         else:
-            what = f"'{name}' needs a value" if name in _WITH_VALUE else f"no such option: {line}"
+            needy = name in _WITH_VALUE or name == "--editable"
+            what = f"'{name}' needs a value" if needy else f"no such option: {line}"
             raise InputError(what, where=where, hint=_HINT)
 
     def _nested(self, name: str, value: str, where: str, directory: Path) -> None:
@@ -170,7 +171,7 @@ class _Reader:
             self.found.remote.append(f"{name} {value}")
             return
         limits = self.limits or name == "--constraint"
-        path = Path(unquote(urlsplit(value).path)) if value.startswith("file://") else Path(value)
+        path = Path(_path_of(value, where)) if value.startswith("file://") else Path(value)
         inner = _Reader(self.found, self.start, self.outer, limits, self.late)
         inner.file(directory / path, where)
 
@@ -278,7 +279,8 @@ def _parse(text: str, where: str, start: Path) -> Wanted:
 
 def _looks_local(text: str) -> bool:
     place = re.split(r"[\[;]|\s+@\s", text, maxsplit=1)[0].strip()
-    return " @ " not in text and ("/" in place or place[0] in ".~" or place.endswith(_ARCHIVE))
+    is_path = "/" in place or place.startswith((".", "~")) or place.endswith(_ARCHIVE)
+    return " @ " not in text and is_path
 
 
 def _named(text: str, where: str, start: Path) -> Wanted:
@@ -294,8 +296,7 @@ def _named(text: str, where: str, start: Path) -> Wanted:
     if parsed.url:
         _check_url(parsed.url, where)
         if parsed.url.startswith("file:") or not _URL.match(parsed.url):
-            place = unquote(urlsplit(parsed.url).path)
-            path = _existing(start / place, where, start)
+            path = _existing(start / _path_of(parsed.url, where), where, start)
     return Wanted(
         text=text,
         where=where,
@@ -313,7 +314,7 @@ def _remote(text: str, where: str) -> Wanted:
     egg = re.search(r"[#&]egg=([A-Za-z0-9._-]+)", url)
     name: str | None = canonicalize_name(egg[1]) if egg else None
     if url.startswith("file://"):
-        path = _existing(Path(unquote(urlsplit(url).path)), where, Path("/"))
+        path = _existing(Path(_path_of(url, where)), where, Path("/"))
         name = name or _name_of_archive(path)
         return Wanted(text=text, where=where, name=name, path=path, marker=marker.strip())
     return Wanted(text=text, where=where, name=name or _name_of_archive(Path(urlsplit(url).path)))
@@ -326,6 +327,15 @@ def _check_url(url: str, where: str) -> None:
             where=where,
             hint="check it out and name the directory",
         )
+    _path_of(url, where)
+
+
+def _path_of(url: str, where: str) -> str:
+    """The path in a URL, decoded."""
+    try:
+        return unquote(urlsplit(url).path)
+    except ValueError as error:
+        raise InputError(f"'{url}' is not a URL: {error}", where=where, hint=_HINT) from None
 
 
 def _existing(path: Path, where: str, start: Path) -> Path:

@@ -86,7 +86,8 @@ def parse_global(text: str, path: Path) -> Layer:
 
     :raises InputError: it is not YAML, or has no such sections.
     """
-    keys = yaml_nodes.top_level(text, path, "it has the sections of Tykky's configs/*.yaml")
+    hint = "it has the sections of Tykky's configs/*.yaml"
+    keys = yaml_nodes.top_level(text, path, hint, may_be_empty=True)
     sections: dict[str, dict[str, tuple[Any, str]]] = {}
     strange = [name for name in keys if name not in ("defaults", "force", "prepends", "appends")]
     without = [f"{name} (no section of Tykky's)" for name in strange]
