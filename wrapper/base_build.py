@@ -97,8 +97,7 @@ class BaseBuild:
         with self.console.step("Finishing in the container"):
             self._finish()
         tree.settle(self.root)
-        image = target.with_name(f"{target.name}.sqfs")
-        image.unlink(missing_ok=True)
+        image = self.root.with_name(f"{self.root.name}.sqfs")
         try:
             with self.console.step("Writing the image") as advance:
                 self.squasher.squash(

@@ -20,6 +20,7 @@ from wrapper.images import BaseImage
 from wrapper.memo import Memo, make_directory
 from wrapper.models import Site
 from wrapper.runtime import find_runtime, home_of, runtime_places
+from wrapper.sif_output import drafted
 from wrapper.squash import find_squasher
 from wrapper.workspace import Workspace
 
@@ -158,13 +159,10 @@ def build(
 
 
 def write_whole(step: BaseBuild, target: Path) -> None:
-    """Let the image appear complete, or not at all."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    """Let the image appear complete, or not at all. The caller holds the lock of ``target``."""
+    with drafted(target) as draft:
         step.run(draft)
         draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _definition(name: str, catalogue: Mapping[str, Entry]) -> Path:

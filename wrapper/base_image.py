@@ -15,7 +15,6 @@ from wrapper.definition import read_definition
 from wrapper.errors import InputError, PrefixError
 from wrapper.generations import Generation
 from wrapper.image_facts import ImageFacts, inspect_image
-from wrapper.memo import make_directory
 from wrapper.models import Base, Request, Site
 from wrapper.runtime import Runtime
 from wrapper.squash import Squasher
@@ -34,17 +33,23 @@ class Tools:
 
 
 def find_base(
-    request: Request, tools: Tools, staging: Path, previous: Generation | None = None
+    request: Request,
+    tools: Tools,
+    staging: Path,
+    previous: Generation | None = None,
+    *,
+    trial: bool = False,
 ) -> Base:
     """The base that the user named, else the one of the previous generation, else the host.
 
     :param staging: the new generation's directory, for an image that it shall own.
+    :param trial: nothing is to be built: an image on disk is looked at where it is.
     :raises ContainerizeError: see :func:`wrapper.images.find_base`.
     """
     if request.base_image:
         base = named_base(request.base_image, tools, staging)[0]
     else:
-        base = _kept_base(previous, staging) if previous else Base()
+        base = _kept_base(previous, None if trial else staging) if previous else Base()
     if request.copy_base:
         if base.image is None:
             raise InputError(
@@ -52,7 +57,7 @@ def find_base(
                 where="--copy-base",
                 hint="name one with --base-image, or do without",
             )
-        if not base.owned:
+        if not (base.owned or trial):
             image = images.copied(base.image, staging, console=tools.console)
             base = replace(base, image=image, owned=True)
     return base
@@ -102,7 +107,7 @@ def _built(entry: Entry, tools: Tools, staging: Path) -> Path:
     target = images.built_image(entry, cache) if cache else staging / images.OWNED_NAME
     if not target.exists():
         tools.console.info(f"the base image {entry.name} is built now: {target}")
-        make_directory(target.parent)
+        images.make_cache(target.parent)
         step = BaseBuild(
             definition=read_definition(Path(entry.source)),
             runtime=tools.runtime,
@@ -113,7 +118,8 @@ def _built(entry: Entry, tools: Tools, staging: Path) -> Path:
             scratch=tools.space.scratch,
         )
         with prefix.locked(target):
-            write_whole(step, target)
+            if not target.exists():  # another build may have made it just now
+                write_whole(step, target)
     return target
 
 
@@ -128,8 +134,10 @@ def _offered(facts: ImageFacts) -> dict[str, str]:
     return offered
 
 
-def _kept_base(previous: Generation, staging: Path) -> Base:
+def _kept_base(previous: Generation, staging: Path | None) -> Base:
     """The base of the generation before; one that it owns becomes a file of the next one too.
+
+    :param staging: directory of the next one, ``None`` where there will be none.
 
     :raises PrefixError: the image has gone.
     """
@@ -143,7 +151,7 @@ def _kept_base(previous: Generation, staging: Path) -> Base:
             where=image,
             hint="put it back, or name another one with --base-image",
         )
-    if known["owned"]:
+    if known["owned"] and staging:
         link = staging / image.name
         link.hardlink_to(image)
         image = link

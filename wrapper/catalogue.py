@@ -97,9 +97,13 @@ def read_catalogue(path: Path) -> list[Entry]:
             where=path,
             hint="see base-images.md",
         )
-    tables = data.get("images", {})
+    tables, folders = data.get("images", {}), data.get("directories", [])
+    if not (isinstance(tables, dict) and isinstance(folders, list)):
+        raise InputError(
+            "the catalogue has no tables", where=path, hint="write [images.NAME], [[directories]]"
+        )
     entries = [_entry(name, _table(table, path), path) for name, table in tables.items()]
-    for table in data.get("directories", ()):
+    for table in folders:
         folder = _table(table, path, {"path", "pattern", "purpose", *FACTS})
         root = path.parent / _text(folder, "path", path, required=True)
         entries += _images_in(root, _text(folder, "pattern", path) or "*", folder, path)
@@ -134,8 +138,16 @@ def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:
 def _images_in(
     root: Path, pattern: str, table: Mapping[str, Any], catalogue: Path
 ) -> Iterator[Entry]:
-    """Images of a directory, newest name first, so that ``-latest`` links come where they sort."""
-    for image in sorted(root.glob(pattern)):
+    """Images of a directory, by name."""
+    try:
+        found = sorted(root.glob(pattern))
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(
+            f"'{pattern}' is no pattern for names of files: {error}",
+            where=catalogue,
+            hint='write pattern = "*.sif"',
+        ) from None
+    for image in found:
         if image.name.endswith(_IMAGE_SUFFIXES) and not image.is_dir():
             yield Entry(
                 name=image.stem,

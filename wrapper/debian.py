@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
 
 from wrapper.console import Advance
@@ -31,6 +32,7 @@ MIRROR = "http://mirror.example/debian"  # what is fetched is checked against ha
 _SNAPSHOT = "https://snapshot.example/archive/debian"
 _MERGED = ("bin", "sbin", "lib", "lib64")
 _LEFT_OUT = re.compile(r"usr/share/(?:man|info|locale|lintian|doc/(?!.*/copyright$)[^/]+/).+")
+_REFUSALS = (urllib.error.URLError, HTTPException, ValueError, TimeoutError, ConnectionError)
 _TIMEOUT = 60.0
 _AT_ONCE = 4
 _CHUNK = 1 << 20
@@ -95,7 +97,7 @@ def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path, stop: threading.Ev
             draft.chmod(FILE_MODE)
             draft.replace(target)
             return target
-        except (urllib.error.URLError, ValueError, TimeoutError, ConnectionError) as error:
+        except _REFUSALS as error:
             refusals.append(f"{url}: {error}")
         finally:
             draft.unlink(missing_ok=True)
@@ -189,14 +191,17 @@ def _extract(data: tarfile.TarFile, root: Path) -> list[str]:
                 target.unlink(missing_ok=True)
                 target.symlink_to(member.linkname)
         elif member.islnk():
+            source = root / os.path.normpath(member.linkname).lstrip("/")
+            if not source.parent.resolve().is_relative_to(root):
+                raise ValueError(f"{name} is a link to what is outside of the image")
             target.unlink(missing_ok=True)
-            target.hardlink_to(root / os.path.normpath(member.linkname))
+            target.hardlink_to(source)
         elif member.isfile():
             target.unlink(missing_ok=True)
-            source = data.extractfile(member)
-            assert source is not None
+            content = data.extractfile(member)
+            assert content is not None
             with target.open("wb") as file:
-                shutil.copyfileobj(source, file, _CHUNK)
+                shutil.copyfileobj(content, file, _CHUNK)
             target.chmod(member.mode & 0o777 | 0o600)
     return names
 

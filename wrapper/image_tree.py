@@ -72,7 +72,7 @@ class ImageTree:
     def read(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Contents of regular files by the path asked for; what is not there is left out."""
         real = {path: found for path in paths if (found := self.real(path))}
-        wanted = {found for found in real.values() if self.modes[found].startswith("-")}
+        wanted = {found for found in real.values() if self.modes.get(found, "").startswith("-")}
         if self.format.kind == SANDBOX:
             contents = _contents(self.path, wanted)
         else:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import re
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -237,7 +236,7 @@ class _Store:
             return path
         record = known.path(key)
         assert record is not None
-        _make_cache(record.parent)
+        make_cache(record.parent)
         with self._alone(record, uri):
             if path := self._known(known, key, folder):
                 return path
@@ -317,7 +316,8 @@ class _Store:
         return target
 
 
-def _make_cache(directory: Path) -> None:
+def make_cache(directory: Path) -> None:
+    """Make a directory of the cache. :raises InputError: it cannot be made, or written to."""
     try:
         memo.make_directory(directory)
         why = "" if os.access(directory, os.W_OK | os.X_OK) else "no permission to write"
@@ -341,7 +341,8 @@ def _key(uri: str) -> str:
     path = Path(rest.split(":")[0])
     if scheme not in _LOCAL_SCHEMES or not path.exists():
         return uri
-    status = (path / "index.json" if stat.S_ISDIR(path.stat().st_mode) else path).stat()
+    index = path / "index.json"
+    status = (index if index.is_file() else path).stat()
     return f"{scheme}:{path.resolve()}:{rest} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
 
 

@@ -24,8 +24,11 @@ from wrapper.outer import OuterPackages
 _OLDEST = (3, 7)  # first with hash-based .pyc
 _MANAGED = "python"  # directory below the environment
 # Everything in one start: -s, since packages in ~/.local are not the Python's own.
+# Modules in the current directory, which Python would look at first, are the user's.
 _QUESTION = """
-import json, os, site, sys
+import sys
+sys.path[:] = filter(None, sys.path)
+import json, os, site
 try:
     from importlib.metadata import distributions
     packages = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}

@@ -2,7 +2,7 @@
 
 The runtime builds a definition file for that. Without root it can where ``proot`` is on PATH
 (SingularityCE from 3.11 on: "Unprivileged PRoot Builds" of its user guide), and Apptainer where
-users may have namespaces. No shell reads the names.
+users may have namespaces. Names are checked first, and quoted.
 """
 
 from __future__ import annotations

@@ -108,6 +108,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
         Staging(target, generation=1, mode=prefix.directory_mode(target)) as staging,
         process.umask(0o022),
     ):
+        prefix.check_new(target)  # again, now that nobody else builds there
         image = images.find_base(
             request.image,
             runtime=runtime,

@@ -92,7 +92,7 @@ def plan_pip(request: NewPipRequest | UpdatePipRequest, console: Console) -> Pla
     with workspace.workspace(console, site=site, use_cache=request.use_cache) as space:
         tools = Tools(site, runtime, squasher, space, console)
         return PipBuild(
-            base=find_base(request, tools, space.scratch, previous),
+            base=find_base(request, tools, space.scratch, previous, trial=True),
             request=request,
             wrapper_paths=(),
             compression="fast",
@@ -128,7 +128,7 @@ def _plan(
     runtime = find_runtime(os.environ, request.site)
     squasher = find_squasher(os.environ, request.site)
     tools = Tools(request.site, runtime, squasher, space, console)
-    base = find_base(request, tools, space.scratch, previous)
+    base = find_base(request, tools, space.scratch, previous, trial=True)
     before: list[LockedPackage] = []
     if previous:
         inside = previous.within_image(previous.manifest["install_path"])

@@ -178,7 +178,7 @@ def _channels_of(specs: Sequence[MatchSpec]) -> list[str]:
 
 def _channel_url(name: str, directory: Path) -> str:
     """A channel's name or path as a URL without a trailing slash."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 - raises nothing for unknown users
     if path.is_absolute() or name.startswith("."):
         return (directory / path).resolve().as_uri()
     try:

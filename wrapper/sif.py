@@ -227,7 +227,8 @@ class SifWriter:
         self._begin = self._end = _TABLE_AT + self._entries * _DESCRIPTOR.size
         self._table: list[bytes] = []
         self._seed = hashlib.sha256()
-        self._file = target.open("xb", buffering=0)
+        # For the owner alone, until it is complete and its permissions are set.
+        self._file = FileIO(target, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
 
     def __enter__(self) -> SifWriter:
         return self
@@ -329,6 +330,9 @@ def _copy(source: FileIO, out: FileIO, size: int, copied: Callable[[int], None])
         except OSError as error:
             if copy is not _by_range or error.errno not in _CANNOT_COPY_RANGES:
                 raise
+            copy = _by_sendfile
+            continue
+        if not count and copy is _by_range:  # so some kernels say that they cannot
             copy = _by_sendfile
             continue
         if not count:

@@ -74,6 +74,9 @@ def test_a_conflict_names_the_base_s_package() -> None:
     assert "--reuse-base" in error.hint
 
 
+LARGE = "print(3)\n" * 20_000
+
+
 @pytest.fixture
 def venv(tmp_path: Path) -> Path:
     """A virtual environment with a package, whose scripts name its Python in two ways."""
@@ -89,6 +92,7 @@ def venv(tmp_path: Path) -> Path:
         "plain": f"#!{root}/bin/python3\nprint(1)\n",
         "long": f"#!/bin/sh\n'''exec' \"{root}/bin/python\" \"$0\" \"$@\"\n' '''\nprint(2)\n",
         "shell": "#!/bin/sh\necho\n",
+        "large": f"#! {root}/bin/python3 -s\n{LARGE}",
     }
     for name, text in scripts.items():
         (root / "bin" / name).write_text(text)
@@ -112,6 +116,6 @@ def test_a_python_tells_what_it_has(venv: Path, tmp_path: Path) -> None:
     assert python.packages["demo-pkg"] == BasePackage(
         name="Demo_Pkg", version="1.5", requires=("other",), size=6
     )
-    assert python.scripts == {"plain": "print(1)\n", "long": "print(2)\n"}
+    assert python.scripts == {"plain": "print(1)\n", "long": "print(2)\n", "large": LARGE}
     assert python.programs == {"shell": f"{venv}/bin/shell"}
     assert python.conda is None

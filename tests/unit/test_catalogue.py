@@ -82,6 +82,9 @@ def test_the_catalogues_that_come_with_it() -> None:
         ('[images.x]\nsource = "a"\nsha256 = "12"\n', "'12' is no SHA-256"),
         ("[images]\nx = 1\n", "an entry is no table"),
         ('[[directories]]\npattern = "*"\n', "'path' is missing"),
+        ('[[directories]]\npath = "/"\npattern = "/appl/*.sif"\n', "is no pattern for names"),
+        ("images = 1\n", "has no tables"),
+        ("directories = 1\n", "has no tables"),
         ("[images.x\n", "is not valid TOML"),
     ],
 )

@@ -105,3 +105,9 @@ def test_paths_of_the_command_line_start_here(
     assert absolute("./c") == (tmp_path / "c").as_uri()
     assert absolute("conda-forge") == "conda-forge"
     assert absolute("https://h/c") == "https://h/c"
+
+
+def test_a_user_whom_nobody_knows_is_no_home() -> None:
+    from wrapper.resolve import _channel_url
+
+    assert _channel_url("~nobody-of-this-name/x", Path("/")).endswith("/~nobody-of-this-name/x")

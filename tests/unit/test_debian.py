@@ -143,6 +143,25 @@ def test_nothing_is_written_outside(tmp_path: Path) -> None:
         debian.unpack([up], tmp_path / "again", lambda done, total: None)
 
 
+@pytest.mark.parametrize("target", ["../secret", "/../secret", "{}/secret"])
+def test_no_file_of_the_host_gets_into_an_image(tmp_path: Path, target: str) -> None:
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "files").mkdir()
+    member = tarfile.TarInfo("./usr/stolen")
+    member.type, member.linkname = tarfile.LNKTYPE, target.format(tmp_path)
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.addfile(member)
+    content.seek(0)
+    (tmp_path / "root").mkdir()
+    with (
+        tarfile.open(fileobj=content) as data,
+        pytest.raises((ValueError, FileNotFoundError)),
+    ):
+        debian._extract(data, (tmp_path / "root").resolve())
+    assert not (tmp_path / "root/usr/stolen").exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"no package", b"!<arch>\n", b"!<arch>\n" + b"x" * 60])
 def test_damaged_packages(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.deb"
@@ -199,6 +218,22 @@ def test_the_next_mirror_is_asked(tmp_path: Path, mirror: str) -> None:
     (tmp_path / "mirror/pool/a_1_all.deb").write_bytes(b"content")
     found = fetch(tmp_path / "cache", f"{mirror}/gone", mirror, package=locked(b"content"))
     assert found.read_bytes() == b"content"
+
+
+def test_a_server_that_speaks_no_http(tmp_path: Path) -> None:
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"what?\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, args=(server,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ChannelError, match="cannot be fetched"):
+            fetch(tmp_path / "cache", url, package=locked(b"content"))
+        thread.join()
 
 
 def test_another_file_than_the_lock_names(tmp_path: Path, mirror: str) -> None:

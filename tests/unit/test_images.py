@@ -144,6 +144,13 @@ def test_a_local_archive_that_changed_is_read_again(find: Find, tmp_path: Path) 
     assert (tmp_path / "pulls").read_text() == "build\nbuild\n"
 
 
+def test_a_directory_that_is_no_oci_image(find: Find, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "fail").write_text("no such file")
+    with pytest.raises(ChannelError, match="cannot pull oci:"):
+        find(f"oci:{tmp_path / 'empty'}")
+
+
 def test_without_a_cache_the_installation_owns_it(find: Find, tmp_path: Path) -> None:
     found = find("docker://hub/x:1", cache=None)
     assert found.owned and found.path == tmp_path / "staging/container.sif"

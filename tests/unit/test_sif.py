@@ -99,6 +99,19 @@ def test_file_systems_that_cannot_share(
     assert grown.read(grown.primary) == ROOT
 
 
+def test_kernels_that_copy_nothing_instead_of_refusing(
+    base: Sif, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "copy_file_range", lambda *_: 0)
+    grown = rewritten(base, tmp_path / "new.sif", [overlay(tmp_path, "ours", b"x")])
+    assert grown.read(grown.primary) == ROOT
+
+
+def test_nobody_else_reads_an_image_in_the_making(base: Sif, tmp_path: Path) -> None:
+    with SifWriter(tmp_path / "new.sif", base=base, keep=base.objects):
+        assert (tmp_path / "new.sif").stat().st_mode & 0o777 == 0o600
+
+
 def test_other_failures_are_told(
     base: Sif, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

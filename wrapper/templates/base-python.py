@@ -15,7 +15,6 @@ from importlib.metadata import distributions
 
 # Shell functions for activation, and package managers that would work on the base itself.
 NOT_OFFERED = ("activate", "deactivate", "conda", "mamba", "python", "Activate")
-LARGEST_SCRIPT = 100_000
 
 
 def size_of(distribution):
@@ -59,14 +58,15 @@ def body(path, folders):
     """What follows the line that names this Python, in a script for it; None for other programs."""
     try:
         with open(path, encoding="utf-8") as file:
-            text = file.read(LARGEST_SCRIPT)
+            text = file.read(2)
+            text += file.read() if text == "#!" else ""
     except (OSError, UnicodeDecodeError):
         return None
     head, _, rest = text.partition("\n")
     if head == "#!/bin/sh" and rest.startswith("'''exec' "):  # where the path is a long one
         head = "#!" + rest.partition("\n")[0][len("'''exec' ") :].split('" ')[0].strip('"')
         rest = rest.split("\n", 2)[2]
-    program = head[2:].split(" ")[0].strip() if head.startswith("#!") else ""
+    program = head[2:].strip().split(" ")[0]
     if not os.path.basename(program).startswith("python"):
         return None
     same = os.path.realpath(program) == os.path.realpath(sys.executable)
