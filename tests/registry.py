@@ -31,7 +31,6 @@ _PACKAGE = Deb(
     sha256="a9bd06c0e006854608f8469b4371743f40604ad90975532bb3b7ceeb72fe2913",
     size=4954916,
 )
-_SNAPSHOT = "20230615T000000Z"
 _OCI = "application/vnd.oci.image"
 _CONFIGURATION = """\
 version: 0.1
@@ -104,7 +103,7 @@ def program(cache: Path, mirror: str) -> Path:
     directory = cache / "system"
     target = directory / "usr/bin/docker-registry"
     if not target.exists():
-        mirrors = debian.mirrors(mirror or debian.MIRROR, _SNAPSHOT)
+        mirrors = debian.mirrors(mirror, "")
         files = debian.fetch(
             [_PACKAGE], mirrors=mirrors, cache=cache, advance=lambda done, total: None
         )

@@ -80,11 +80,11 @@ class BaseBuild:
         packages = self.definition.packages
         needed = _GROWTH * sum(deb.size for deb in packages)
         require_space(self.root.parent, needed, "the build", "use --tmpdir")
-        first = self.mirror or self.definition.header.get("mirrorurl", debian.MIRROR)
+        named = self.mirror or self.definition.header.get("mirrorurl", "")
         with self.console.step(f"Fetching {len(packages)} packages") as advance:
             files = debian.fetch(
                 packages,
-                mirrors=debian.mirrors(first, self.definition.snapshot),
+                mirrors=debian.mirrors(named, self.definition.snapshot),
                 cache=self.debs,
                 advance=advance,
             )

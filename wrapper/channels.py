@@ -9,9 +9,8 @@ from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec, Site
 
 DEFAULTS = "defaults"
-# What conda means by "defaults". They need a licence in most organisations, so that a site has to
-# allow them. Source: "default_channels" in conda's documentation.
-_ANACONDA = ("https://anaconda.example/pkgs/main", "https://anaconda.example/pkgs/r")
+# What conda means by "defaults" needs a licence in most organisations, so that a site has to allow
+# it, by naming its URLs as a mirror ("default_channels" in conda's documentation).
 _LICENCE_HINT = "Anaconda's channels need a licence: use conda-forge, or name their URLs"
 
 
@@ -50,7 +49,7 @@ def choose(
 
 def allowed(site: Site) -> bool:
     """Whether ``defaults`` may be searched."""
-    return site.anaconda or DEFAULTS in site.mirrors
+    return DEFAULTS in site.mirrors
 
 
 def absolute(name: str) -> str:
@@ -71,8 +70,6 @@ def mirrored(name: str, site: Site) -> tuple[str, ...]:
                 return tuple(mirror.rstrip("/") + name[len(stem) :] for mirror in mirrors)
     elif head in site.mirrors and label:
         return tuple(f"{mirror.rstrip('/')}/{label}" for mirror in site.mirrors[head])
-    elif name == DEFAULTS:
-        return _ANACONDA
     elif "*" in site.mirrors and head and not name.startswith((".", "~")):
         return tuple(f"{mirror.rstrip('/')}/{name}" for mirror in site.mirrors["*"])
     return (name,)

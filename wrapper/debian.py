@@ -22,14 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 
+from wrapper import process
 from wrapper.console import Advance
 from wrapper.definition import Deb
-from wrapper.errors import ChannelError, PackageError
+from wrapper.errors import ChannelError, InputError, PackageError
 from wrapper.memo import FILE_MODE, make_directory
 
 MIRROR_VARIABLE = "CONTAINERIZE_DEBIAN_MIRROR"
-MIRROR = "http://mirror.example/debian"  # what is fetched is checked against hashes
-_SNAPSHOT = "https://snapshot.example/archive/debian"
 _MERGED = ("bin", "sbin", "lib", "lib64")
 _LEFT_OUT = re.compile(r"usr/share/(?:man|info|locale|lintian|doc/(?!.*/copyright$)[^/]+/).+")
 _REFUSALS = (urllib.error.URLError, HTTPException, ValueError, TimeoutError, ConnectionError)
@@ -65,9 +64,32 @@ def fetch(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def mirrors(first: str, snapshot: str) -> list[str]:
-    """Roots of archives to ask: the user's mirror, and the one that keeps every old version."""
-    return [first.rstrip("/"), *([f"{_SNAPSHOT}/{snapshot}"] if snapshot else [])]
+def mirrors(named: str, snapshot: str, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Roots of archives to ask, whatever they are: what is fetched is checked against hashes.
+
+    :param named: URLs, separated by spaces; in them ``{snapshot}`` stands for the moment of the
+        lock, for an archive that keeps old versions. Empty for the archive of this machine's apt.
+    :raises InputError: nothing is named, and there is no apt.
+    """
+    urls = named.split() or _archive_of_apt(environ)
+    if not urls:
+        raise InputError(
+            "nothing says where Debian's packages come from",
+            where=MIRROR_VARIABLE,
+            hint="name the root of a Debian archive with --mirror or in this variable",
+        )
+    return [url.replace("{snapshot}", snapshot).rstrip("/") for url in urls]
+
+
+def _archive_of_apt(environ: Mapping[str, str]) -> list[str]:
+    """Debian's own archive among those that apt knows (others are for security, of vendors)."""
+    apt = shutil.which("apt-get", path=environ.get("PATH"))
+    if not apt:
+        return []
+    # Without release information: a machine that never ran "apt-get update" has none.
+    argv = [apt, "indextargets", "--no-release-info", "--format", "$(REPO_URI)"]
+    answer = process.capture(argv, env=process.base_environment(environ))
+    return re.findall(r"^\S+/debian/?$", answer, re.M)[:1]
 
 
 def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path, stop: threading.Event) -> Path:
@@ -103,7 +125,7 @@ def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path, stop: threading.Ev
             draft.unlink(missing_ok=True)
     raise ChannelError(
         f"the package {deb.name} cannot be fetched",
-        where=mirrors[0],
+        where=", ".join(mirrors),
         hint=f"check your network and proxy, or name a mirror with --mirror or {MIRROR_VARIABLE}",
         detail="\n".join(refusals),
     )

@@ -38,7 +38,7 @@ class Definition:
     :ivar header: its keywords in lower case (``bootstrap``, ``mirrorurl``).
     :ivar sections: their text, by name without ``%``.
     :ivar packages: of the lock, empty where there is none; ``snapshot`` is the time of the index
-        that they are from, as snapshot.example names it.
+        that they are from, as archives of old versions name it.
     """
 
     path: Path

@@ -176,7 +176,6 @@ class Site:
     install_path: str = "/containerize"
     channels: tuple[str, ...] = ("conda-forge",)
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    anaconda: bool = False
     condarc: bool = False
     compression: str = "default"
     squashfs_options: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """SIF files: what is in one, and writing one from objects of an old one and new objects.
 
-The Singularity Image Format (sylabs/sif, version 01; SingularityCE and Apptainer
+The Singularity Image Format (specification of sylabs/sif, version 01; SingularityCE and Apptainer
 write the same) is a header, a table of descriptors, and the objects: a definition file, JSON, the
 squashfs of the root (*primary partition*), signatures. A squashfs that is added as an *overlay
 partition* is mounted over the root by every start, later ones over earlier ones.

@@ -161,7 +161,6 @@ KEYS: Mapping[str, Key] = {
     "mirrors": Key(
         help="URLs to use for channels, by name or URL; '*' for all other names", read=_mirrors
     ),
-    "anaconda": Key(help="whether Anaconda's 'defaults' channel may be used", read=_yes),
     "condarc": Key(
         help="whether the user's .condarc is read",
         read=_yes,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.conftest import names
+from tests.unit.conftest import Program, names
 from wrapper import debian
 from wrapper.definition import Deb, read_definition
 from wrapper.errors import ChannelError, InputError, Interrupted, PackageError
@@ -296,10 +296,21 @@ def test_a_definition_and_its_lock(tmp_path: Path) -> None:
     assert found.files == [(tmp_path / "data", "/opt/data")]
     assert found.labels == {"name": "value with spaces"}
     assert found.sections["environment"].strip() == 'export A="b"'
-    assert debian.mirrors("http://m/debian/", found.snapshot) == [
+    named = "http://m/debian/ http://old/{snapshot}"
+    assert debian.mirrors(named, found.snapshot) == [
         "http://m/debian",
-        "https://snapshot.example/archive/debian/20260101T000000Z",
+        "http://old/20260101T000000Z",
     ]
+
+
+def test_the_archive_of_apt_is_the_default(program: Program, tmp_path: Path) -> None:
+    lines = "http://a.example/debian-security/\nhttp://a.example/debian/\nhttp://v.example/x/\n"
+    program("apt-get", f"printf '%s' '{lines}'\n")
+    assert debian.mirrors("", "", {"PATH": str(tmp_path / "programs")}) == [
+        "http://a.example/debian"
+    ]
+    with pytest.raises(InputError, match="nothing says where"):
+        debian.mirrors("", "", {"PATH": "/nowhere"})
 
 
 def test_scripts_need_root(tmp_path: Path) -> None:

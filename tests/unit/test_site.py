@@ -105,7 +105,6 @@ channels: [a, b]
 mirrors:
   conda-forge: https://mirror/conda-forge
   defaults: [https://mirror/main, https://mirror/r]
-anaconda: yes
 compression: small
 squashfs_options: -comp gzip -noappend -mem 1G
 processors: 4
@@ -131,7 +130,6 @@ message: Read the manual.
             "conda-forge": ("https://mirror/conda-forge",),
             "defaults": ("https://mirror/main", "https://mirror/r"),
         },
-        anaconda=True,
         compression="small",
         squashfs_options=("-comp", "gzip", "-mem", "1G"),
         processors=4,
@@ -155,7 +153,7 @@ message: Read the manual.
         ("- a\n", "not a mapping", 1),
         ("compression: best\n", "must be fast, default or small", 1),
         ("x: 1\nprocessors: many\n", "must be a number", 2),
-        ("anaconda: perhaps\n", "must be yes or no", 1),
+        ("fix_permissions: perhaps\n", "must be yes or no", 1),
         ("install_path: /opt/env\n", "must be a directory of the root", 1),
         ("binds: ['/a,/b']\n", "must be a list of absolute paths", 1),
         ("variables: {IFS: x}\n", "cannot be a variable's", 1),
@@ -188,7 +186,7 @@ def test_unknown_settings_are_named(place: Path) -> None:
 
 def test_sites_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
     found = load({"CONTAINERIZE_SITE": "lumi"})
-    assert found.origins["anaconda"].endswith("lumi.yml (forced)") and not found.anaconda
+    assert found.origins["processors"].endswith("lumi.yml") and found.processors == 8
     assert found.warnings == ()
     with pytest.raises(InputError, match="no site is called 'moon'") as caught:
         load({"CONTAINERIZE_SITE": "moon"})

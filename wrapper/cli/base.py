@@ -82,7 +82,8 @@ def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
         envvar="CONTAINERIZE_DEBIAN_MIRROR",
         metavar="URL",
         default="",
-        help="Root of a Debian archive to fetch packages from; default: the definition's.",
+        help="Root of a Debian archive to fetch packages from; default: the definition's, else "
+        "the one of this machine's apt.",
     ),
     TMPDIR,
     COMPRESSION,
