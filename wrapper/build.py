@@ -232,7 +232,7 @@ class Build:
         return spec.read_variables(path) if path else {}
 
     def _old_pip(self) -> list[LockedPackage]:
-        packages = [LockedPackage(**entry) for entry in self.old("packages", ())]
+        packages = [LockedPackage.from_dict(entry) for entry in self.old("packages", ())]
         return [package for package in packages if package.manager == "pip"]
 
     def old(self, key: str, default: Any) -> Any:

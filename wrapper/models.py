@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,8 +54,14 @@ class LockedPackage:
         return re.sub(r"[-_.]+", "-", self.name).lower()
 
     def as_dict(self) -> dict[str, Any]:
-        """For a manifest; ``LockedPackage(**data)`` is the way back."""
+        """For a manifest; :meth:`from_dict` is the way back."""
         return {**asdict(self), "depends": list(self.depends)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LockedPackage:
+        """From a manifest, perhaps of a later version: keys that are not known are left out."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in known})
 
 
 @dataclass(frozen=True, kw_only=True)

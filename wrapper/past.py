@@ -70,7 +70,7 @@ def history(target: Path) -> list[HistoryEntry]:
     open_images = set(generations.images_in_use())
     for generation in generations.generations(prefix.absolute_prefix(target)):
         manifest = generation.manifest
-        packages = [LockedPackage(**entry) for entry in manifest.get("packages", ())]
+        packages = [LockedPackage.from_dict(entry) for entry in manifest.get("packages", ())]
         what = f"{len(packages)} packages"
         if before is not None:
             what = changes.summary(changes.compare(before, packages))

@@ -14,8 +14,12 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from wrapper import __version__, cli, pipeline
-from wrapper.cli import common, conda_containerize, containerize
+from wrapper import __version__, pipeline
+from wrapper.cli import common
+from wrapper.cli.conda import conda_containerize
+from wrapper.cli.pip import pip_containerize
+from wrapper.cli.umbrella import containerize
+from wrapper.cli.wrap import wrap_container, wrap_install
 from wrapper.errors import (
     BusyError,
     ChannelError,
@@ -33,7 +37,13 @@ from wrapper.errors import (
 from wrapper.models import NewRequest, Site
 from wrapper.models import Result as Built
 
-INSTALLED: list[click.Command] = [getattr(cli, name) for name in cli.__all__]
+INSTALLED: list[click.Command] = [
+    conda_containerize,
+    pip_containerize,
+    containerize,
+    wrap_container,
+    wrap_install,
+]
 
 
 def commands() -> Iterator[tuple[str, click.Command, list[str], click.Command]]:

@@ -16,7 +16,8 @@ from click.testing import CliRunner, Result
 from tests.unit.conftest import Program, names, without_powers
 from wrapper import doctor as package
 from wrapper import process
-from wrapper.cli import common, containerize
+from wrapper.cli import common
+from wrapper.cli.umbrella import containerize
 from wrapper.console import Console
 from wrapper.doctor import finding as module
 from wrapper.doctor.finding import (
