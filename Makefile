@@ -24,6 +24,7 @@ setup: .venv/.stamp ## the programs and what their development needs, in .venv
 	@:
 # uv is four times as fast as pip, but does not know pip's configuration (a private index).
 .venv/.stamp: pyproject.toml
+	@echo 'setting up .venv (the programs and what their development needs)' >&2
 	@[[ -x .venv/bin/python ]] || $(PYTHON) -m venv .venv
 	@$(pip) uv
 	@.venv/bin/uv pip install --quiet --python .venv --editable '.[dev]' 2>/dev/null || \

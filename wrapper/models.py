@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def public_url(text: str) -> str:
     """A URL, or a text with URLs, without what is secret: ``user:password@`` and ``/t/TOKEN``."""
-    return re.sub(r"(://)[^/@\s]+@|(?<=[^/:])/t/[^/\s]+(?=/)", r"\1", text)
+    text = re.sub(r"(://)[^/@\s]+@", r"\1", text)
+    # Of servers only: a local channel may lie below a directory named "t".
+    return re.sub(r"(https?://\S*?[^/:\s])/t/[^/\s]+(?=/)", r"\1", text)
 
 
 @dataclass(frozen=True, kw_only=True)

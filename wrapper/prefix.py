@@ -87,7 +87,7 @@ def check_new(prefix: Path) -> None:
             raise PrefixError(
                 "there is an installation already",
                 where=prefix,
-                hint="choose another --prefix, or remove that directory first",
+                hint="change it with 'update', choose another --prefix, or remove it first",
             )
         if names - {LOCK_NAME, STAGING_NAME}:
             raise PrefixError(

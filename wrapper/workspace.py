@@ -150,7 +150,8 @@ def _finish(console: Console, space: Workspace, *, keep_all: bool, keep_log: boo
                 remove_tree(entry)
     else:
         console.log_path = None
-        remove_tree(space.root)
+        with console.step("Removing the build directory"):  # which may take a while
+            remove_tree(space.root)
 
 
 def _identity() -> dict[str, object]:

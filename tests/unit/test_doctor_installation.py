@@ -226,7 +226,7 @@ def test_shims(prefix: Path) -> None:
 
 
 def test_shims_that_one_may_not_run(prefix: Path) -> None:
-    (prefix / "bin/python3").chmod(0o700)
+    (prefix / "bin/python3").chmod(0o600)
     with without_powers():
         assert "cannot be run by you" in text(installation.shims_agree(prefix))
 

@@ -112,6 +112,7 @@ MISTAKES = [
     (D + "  - 2024-01-01\n", "a dependency must be a string, found 2024-01-01", 2, 5),
     (D + "  -\n", "a dependency must be a string, found nothing", 2, 4),
     (D + "  - ' '\n", "a dependency must be a string, found nothing", 2, 5),
+    (D + "  - a\n    - b\n", "'a - b' looks like two entries in one", 2, 5),
     (D + "  - [a, b]\n", "a dependency must be a string, found a sequence", 2, 5),
     (D + "  - numpy: 1.26\n", "found a mapping with the key 'numpy'", 2, 5),
     (D + "  - a\n  - pip: x\n", "'pip:' must be a list", 3, 10),

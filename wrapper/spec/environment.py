@@ -74,7 +74,14 @@ def _dependencies(node: Node | None, path: Path) -> tuple[tuple[Located, ...], t
         if isinstance(item, MappingNode):
             pip_lines += _pip_section(item, path)
         else:
-            specs.append(Located(text=scalar(item, path, "a dependency"), line=line(item)))
+            text = scalar(item, path, "a dependency")
+            if re.search(r"\s-\s", text):  # YAML joins lines that are indented deeper
+                raise InputError(
+                    f"'{text}' looks like two entries in one",
+                    where=place(item, path),
+                    hint="let the '-' of all dependencies stand in the same column",
+                )
+            specs.append(Located(text=text, line=line(item)))
     if not specs:
         raise InputError(
             f"{path.name} has " + ("only pip dependencies" if pip_lines else "no dependencies"),
