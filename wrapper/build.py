@@ -21,7 +21,7 @@ from wrapper.container import BuildContainer
 from wrapper.generations import Generation
 from wrapper.models import Activation, Base, LockedPackage, Request, public_url
 from wrapper.reuse import Reuse, start_reuse
-from wrapper.runtime import Runtime, host_binds, image_binds, more_binds
+from wrapper.runtime import Runtime, home_of, host_binds, image_binds, more_binds
 from wrapper.squash import Squasher
 from wrapper.workspace import Workspace
 
@@ -197,13 +197,15 @@ class Build:
 
     def _needed(self) -> list[Path]:
         """What the steps of a build use of the host (paths outside, the same inside)."""
-        own = [Path(__file__).parent]
-        files = [path.absolute().parent for path in self.request.files]
+        from wrapper.channels import local_directories
         from wrapper.pip import local_places
 
+        own = [Path(__file__).parent, self.space.root, self.space.cache]
+        files = [path.absolute().parent for path in self.request.files]
         places = local_places(os.environ, self.pip_lines, self.directory)
-        places += [self.directory, Path.cwd(), self.space.root, self.space.cache]
-        return [*own, *files, *places]
+        places += local_directories(self.channels(), self.directory)
+        users = [self.directory, Path.cwd(), Path(home_of(os.environ))]
+        return [*own, *files, *places, *(path for path in users if path != Path("/"))]
 
     def unpack(self) -> None:
         """The environment as it was, or an empty directory for a new one."""

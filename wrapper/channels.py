@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec, Site
@@ -56,6 +58,16 @@ def absolute(name: str) -> str:
     """A channel of the command line for everywhere: a path starts at the working directory."""
     path = Path(name).expanduser()
     return path.resolve().as_uri() if path.is_absolute() or name.startswith(".") else name
+
+
+def local_directories(names: Sequence[str], directory: Path) -> list[Path]:
+    """Those channels that are directories on this host; relative ones start at ``directory``."""
+    paths = [
+        directory / os.path.expanduser(unquote(name.removeprefix("file://")))  # noqa: PTH111
+        for name in names
+        if name.startswith(("file://", "/", ".", "~"))
+    ]
+    return [path for path in paths if path.is_dir()]
 
 
 def mirrored(name: str, site: Site) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.channels import absolute, choose, mirrored
+from wrapper.channels import absolute, choose, local_directories, mirrored
 from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec, Located, LockedPackage, Site
 
@@ -109,3 +109,10 @@ def test_a_user_whom_nobody_knows_is_no_home() -> None:
     from wrapper.resolve import _channel_url
 
     assert _channel_url("~nobody-of-this-name/x", Path("/")).endswith("/~nobody-of-this-name/x")
+
+
+def test_channels_on_this_host_are_directories(tmp_path: Path) -> None:
+    here = tmp_path / "a b"
+    here.mkdir()
+    names = (here.as_uri(), str(here), "./a b", "conda-forge", "https://host/x", "/no/where")
+    assert local_directories(names, tmp_path) == [here, here, here]
