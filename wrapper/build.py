@@ -63,6 +63,7 @@ class Build:
     staging: Place
     console: Console
     previous: Generation | None = None
+    _told: str = field(default="", init=False)
     reuse: Reuse | None = field(default=None, init=False)
 
     @property
@@ -93,10 +94,16 @@ class Build:
         packages = self._packages(container)
         visible = installed.without_replaced(packages, self.tree)
         if before is not None:
-            differences = changes.compare(before, visible, self.sizes())
-            self.console.info(changes.describe(differences))
+            self.tell_changes(before, visible)
         self._compile_and_lock(container, packages)
         return self.deliver(visible, self._activation(container), links)
+
+    def tell_changes(self, old: Sequence[LockedPackage], new: Sequence[LockedPackage]) -> None:
+        """Say what an update changes: as soon as it is known, and again where it came otherwise."""
+        text = changes.describe(changes.compare(old, new, self.sizes()))
+        if text != self._told:
+            self.console.info(f"changes:\n{text}" if "\n" in text else text)
+        self._told = text
 
     # -- what a kind of build is about -----------------------------------------------------------
     kind: ClassVar[str]

@@ -105,7 +105,7 @@ class CondaBuild(Installation):
         if self.asked is None:
             return None
         from wrapper.install import split
-        from wrapper.resolve import sizes
+        from wrapper.resolve import as_locked, sizes
 
         records = self.space.root / "records"
         if self.previous:
@@ -120,6 +120,10 @@ class CondaBuild(Installation):
                 cache=self.space.cache,
                 preferred=present,
             )
+        if self.previous:
+            self.resolution = resolution
+            before = installed.conda_packages(records / self.install_path.lstrip("/"))
+            self.tell_changes(before, [*map(as_locked, resolution.records)])
         _, fresh = split(resolution.records, present)
         self._check_room(sum(sizes(fresh).values()))
         return resolution

@@ -44,6 +44,8 @@ def test_an_update_adds_removes_and_lists(everyones: Installation, channel: Path
     base = everyones
     more = env(base, channel, "python", "demo-noarch", "demo-tool", "demo-activate")
     said = change(base, more)
+    assert said.index("+ demo-tool") < said.index("Linking"), "told before anything is changed"
+    assert said.count("+ demo-tool") == 1
     assert "+ demo-tool" in said and "2 added (demo-activate, demo-tool)" in said
     assert current(base) == 2
     inside = base.manifest["install_path"]
