@@ -106,10 +106,14 @@ def ordinary_user(root: Path) -> Account:
         entry = pwd.getpwnam(USER_NAME)
     except KeyError:
         subprocess.run(
-            ["useradd", "--user-group", "--no-create-home", "--shell", "/bin/bash", USER_NAME],
+            ["useradd", "--user-group", "--create-home", "--shell", "/bin/bash", USER_NAME],
             check=True,
         )
         entry = pwd.getpwnam(USER_NAME)
+    home = Path(entry.pw_dir)  # where a runtime's own defaults look, whatever HOME says
+    if home.parent == Path("/home") and not home.exists():
+        home.mkdir(mode=0o700)
+        os.chown(home, entry.pw_uid, entry.pw_gid)
     if _FUSE.exists():
         _FUSE.chmod(0o666)
     return _account("user", root, entry.pw_uid, _user_prefix(entry.pw_uid))
