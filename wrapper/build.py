@@ -22,7 +22,7 @@ from wrapper.generations import Generation
 from wrapper.models import Activation, Base, LockedPackage, Request, public_url
 from wrapper.reuse import Reuse, start_reuse
 from wrapper.runtime import Runtime, home_of, host_binds, image_binds, more_binds
-from wrapper.squash import Squasher
+from wrapper.squash import IMAGE_TIME, Squasher
 from wrapper.workspace import Workspace
 
 
@@ -315,7 +315,7 @@ class Build:
             self.console.warning(f"not in the lock, no index offers them: {names}")
         with ThreadPoolExecutor(1) as pool, self.console.step("Byte-compiling") as advance:
             writing = pool.submit(self.write_lock, locked)
-            compile_modules(container, advance)
+            compile_modules(container, advance, image_time=IMAGE_TIME)
             writing.result()
 
     def _activation(self, container: BuildContainer) -> Activation:

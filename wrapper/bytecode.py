@@ -10,13 +10,15 @@ from wrapper.container import BuildContainer
 from wrapper.process import processors
 
 
-def compile_modules(container: BuildContainer, advance: Advance) -> None:
+def compile_modules(container: BuildContainer, advance: Advance, *, image_time: str) -> None:
     """Give every module below ``lib/python3.*`` a ``.pyc`` that needs no look at its source.
 
     A managed Python's own library, in a directory below ``python``, too.
 
     Nothing to do where there is no Python. Modules that cannot be compiled are left as they are.
 
+    :param image_time: of all files in an image, seconds since 1970: what an update left alone needs
+        no work.
     :raises ScriptError: the interpreter itself fails.
     """
     script = str(files("wrapper") / "templates" / "compile.py")
@@ -34,6 +36,7 @@ def compile_modules(container: BuildContainer, advance: Advance) -> None:
                 *("-s", "-B", script),
                 str(inside),
                 str(processors()),
+                image_time,
             ],
             what="byte-compiling",
             env={"PYTHONHASHSEED": "0"},  # sets of strings are marshalled in the order of hashes

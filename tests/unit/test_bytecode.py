@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from wrapper.squash import IMAGE_TIME
+
 SCRIPT = str(files("wrapper") / "templates/compile.py")
 
 
@@ -23,7 +25,7 @@ def pyc(source: Path) -> Path:
 def compile_tree(root: Path) -> str:
     environment = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0"}
     done = subprocess.run(
-        [sys.executable, "-I", SCRIPT, str(root), "2"],
+        [sys.executable, "-I", SCRIPT, str(root), "2", IMAGE_TIME],
         env=environment,
         capture_output=True,
         text=True,
@@ -97,3 +99,21 @@ def test_the_result_depends_on_nothing_but_the_sources(tree: Path) -> None:
         os.utime(source, (1, 1))
     compile_tree(tree)
     assert {path: path.read_bytes() for path in tree.rglob("*.pyc")} == before
+
+
+def test_what_an_update_left_alone_is_not_looked_at(tmp_path: Path) -> None:
+    """Files of the image before have its time; what is new or was changed since has not."""
+    sources = [tmp_path / name for name in ("old.py", "changed.py", "new.py")]
+    for source in sources:
+        source.write_text("VALUE = 1\n")
+    compile_tree(tmp_path)
+    for path in (*sources, *map(pyc, sources[:2])):
+        os.utime(path, (0, float(IMAGE_TIME)))
+    pyc(sources[2]).unlink()
+    sources[1].write_text("VALUE = 2\n")
+    assert compile_tree(tmp_path).splitlines()[-1] == "compiled 3/3"
+    assert importlib.util.source_hash(b"VALUE = 2\n") in pyc(sources[1]).read_bytes()[:16]
+    assert pyc(sources[2]).exists()
+    for path in (*sources, *map(pyc, sources)):
+        os.utime(path, (0, float(IMAGE_TIME)))
+    assert compile_tree(tmp_path) == ""

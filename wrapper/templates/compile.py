@@ -1,11 +1,14 @@
 """Byte-compile an environment. Run by the environment's own Python, in the container.
 
-usage: compile.py DIRECTORY PROCESSES
+usage: compile.py DIRECTORY PROCESSES IMAGE_TIME
 
 Every module gets a .pyc of the kind "unchecked hash" (PEP 552): importing it looks at no source
 file, and it does not depend on time stamps, which an image does not keep. A .pyc that a package
 brought and that still fits its source keeps its code and only gets the new header: compiling
 again would give the same code for several times the work.
+
+Files of an image that is updated have IMAGE_TIME (seconds since 1970) as their time: a module whose
+source and .pyc both have it was compiled for that image, and nobody touched it since.
 
 The work is split by a fixed rule and each part done in a fresh process, so that the result does
 not depend on how many processors there are (marshal's output depends on what else was compiled
@@ -31,6 +34,15 @@ def sources(directory):
         for name in sorted(files):
             if name.endswith(".py"):
                 yield os.path.join(folder, name)
+
+
+def settled(source, image_time):
+    """Whether a module is as it was in the image before."""
+    try:
+        times = {os.stat(path).st_mtime for path in (source, cache_from_source(source))}
+    except OSError:
+        return False
+    return times == {image_time}
 
 
 def rehead(source, target):
@@ -94,15 +106,16 @@ def remove_orphans(directory):
 
 
 def main():
-    directory, processes = sys.argv[1], int(sys.argv[2])
+    directory, processes, image_time = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     remove_orphans(directory)
     files = list(sources(directory))
     parts = [files[start : start + PART] for start in range(0, len(files), PART)]
-    done = 0
+    parts = [part for part in parts if not all(settled(file, image_time) for file in part)]
+    total, done = sum(map(len, parts)), 0
     with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
         for count in pool.imap_unordered(compile_part, parts, chunksize=1):
             done += count
-            print("compiled %d/%d" % (done, len(files)), flush=True)
+            print("compiled %d/%d" % (done, total), flush=True)
 
 
 if __name__ == "__main__":
