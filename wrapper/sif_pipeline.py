@@ -112,14 +112,6 @@ def _new_ground(request: SifRequest, tools: Tools) -> _Ground:
     path = base.image
     if image_format.read_format(path).kind != image_format.SIF:
         path = _converted(path, folder / "converted.sif", tools)
-    made = manifest_of(sif.read_sif(path))
-    if made and made["kind"] in (CondaSif.kind, PipSif.kind):
-        raise InputError(
-            f"the base image {request.base_image} has an environment of ours already",
-            where=path,
-            hint="change it with --update, or name the image that it was built on: "
-            f"{made['base']['name']}",
-        )
     if request.os_packages:
         bigger = folder / "packages.sif"
         os_packages.add_packages(

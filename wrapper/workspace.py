@@ -24,6 +24,7 @@ TMPDIR_VARIABLE = "CW_BUILD_TMPDIR"
 _NAME = "containerize-"
 _OWNER = "owner.json"
 _REMOVE_SECONDS = 5.0
+_LOOKS, _LOOK_SECONDS = 5, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,8 @@ def workspace(
         yield space
     except Interrupted:
         _finish(console, space, keep_all=keep, keep_log=False)
+        if not keep:
+            _remove_for_good(space.root)
         raise
     except BaseException:
         _finish(console, space, keep_all=keep, keep_log=True)
@@ -176,6 +179,13 @@ def _remove_abandoned(parent: Path) -> None:
         if abandoned:
             with contextlib.suppress(OSError):
                 remove_tree(root)
+
+
+def _remove_for_good(root: Path) -> None:
+    """Remove also what threads of a library, which go on after an interruption, make once more."""
+    for _ in range(_LOOKS):
+        time.sleep(_LOOK_SECONDS)
+        remove_tree(root)
 
 
 def remove_tree(path: Path) -> None:

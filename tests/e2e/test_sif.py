@@ -413,11 +413,3 @@ def test_packages_of_the_system_need_a_tool(
     assert told.returncode in (ExitCode.INPUT, ExitCode.TOOL), told.stderr
     assert "proot" in told.stderr or "no package manager that is known" in told.stderr
     assert not (account.work / "packages.sif").exists()
-
-
-def test_an_image_of_ours_is_no_base(account: Account, portable: Path, channel: Path) -> None:
-    file = account.file("upon.yml", environment_text(channel, "demo-tool"))
-    target = account.work / "upon.sif"
-    told = account.run(UMBRELLA, "build", target, "--base-image", portable, "--conda-env", file)
-    assert told.returncode == ExitCode.INPUT and not target.exists()
-    assert "has an environment of ours already" in told.stderr and "--update" in told.stderr
