@@ -151,6 +151,13 @@ def _scripts(what: str, entries: Sequence[Path | str], copies: _Copies) -> list[
     return found
 
 
+def nothing_to_install(tool_file: Path | None, line: str) -> InputError:
+    """The error where a tool's file (``advanced``) lacks the ``line`` that says what to install."""
+    return InputError(
+        "the file does not say what to install", where=tool_file, hint=f"add '{line}'"
+    )
+
+
 def require_something(request: UpdateRequest | UpdatePipRequest) -> None:
     """:raises InputError: an update names nothing that it could change."""
     given = (*request.files, *request.wrapper_paths, request.compression, request.base_image)

@@ -100,7 +100,6 @@ def _build(options: dict[str, Any], *, new: bool | None) -> None:
     def work(console: Console) -> None:
         from wrapper import inputs, models, pipeline, plans
         from wrapper.cli import report
-        from wrapper.errors import InputError
 
         tool = inputs.read_tool(tool_file, ("conda", "conda_modify"), console)
         fresh = new if new is not None else tool.mode != "conda_modify"
@@ -110,11 +109,7 @@ def _build(options: dict[str, Any], *, new: bool | None) -> None:
         with inputs.ready(request, tool) as request:
             require(request.prefix, "--prefix")
             if fresh and not request.environment:
-                raise InputError(
-                    "the file does not say what to install",
-                    where=tool_file,
-                    hint="add 'env_file: ENV_FILE'",
-                )
+                raise inputs.nothing_to_install(tool_file, "env_file: ENV_FILE")
             if dry_run:
                 plan = (plans.plan_new if fresh else plans.plan_update)(request, console)
                 click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))

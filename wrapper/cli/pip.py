@@ -139,7 +139,6 @@ def _build(options: dict[str, Any], *, new: bool | None) -> None:
     def work(console: Console) -> None:
         from wrapper import inputs, models, pipeline, plans
         from wrapper.cli import report
-        from wrapper.errors import InputError
 
         tool = inputs.read_tool(tool_file, ("venv", "venv_modify"), console)
         fresh = new if new is not None else tool.mode != "venv_modify"
@@ -149,11 +148,7 @@ def _build(options: dict[str, Any], *, new: bool | None) -> None:
         with inputs.ready(request, tool) as request:
             require(request.prefix, "--prefix")
             if fresh and not request.requirements:
-                raise InputError(
-                    "the file does not say what to install",
-                    where=tool_file,
-                    hint="add 'requirements_file: REQ_FILE'",
-                )
+                raise inputs.nothing_to_install(tool_file, "requirements_file: REQ_FILE")
             if dry_run:
                 plan = plans.plan_pip(request, console)
                 click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))
