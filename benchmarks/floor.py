@@ -12,10 +12,10 @@ from pathlib import Path
 import rattler
 
 from benchmarks.measure import Job
+from wrapper.conda.resolve import resolve
 from wrapper.console import Console
 from wrapper.models import Base, Site
 from wrapper.process import processors
-from wrapper.resolve import resolve
 from wrapper.spec import read_spec
 from wrapper.squash import find_squasher
 

@@ -17,12 +17,12 @@ import rattler
 
 from benchmarks.measure import Row, command, side_by_side
 from tests.images import system_files
-from wrapper import sif
+from wrapper.conda.resolve import resolve
 from wrapper.console import Console
 from wrapper.models import Base, Site
-from wrapper.resolve import resolve
 from wrapper.runtime import find_runtime
-from wrapper.sif import NewObject
+from wrapper.sif import file as sif
+from wrapper.sif.file import NewObject
 from wrapper.spec import read_spec
 from wrapper.squash import find_squasher
 
@@ -126,7 +126,7 @@ def unpack_and_squash_all(base: Path, file: Path, image: Path, work: Path) -> fl
 
 
 def _tree_size(image: Path) -> int:
-    from wrapper.sif_build import read_sif_manifest
+    from wrapper.sif.build import read_sif_manifest
 
     return int(read_sif_manifest(image)["tree"]["size"])
 

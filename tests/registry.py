@@ -23,8 +23,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import debian
-from wrapper.definition import Deb
+from wrapper.base import debian
+from wrapper.base.definition import Deb
 
 _PACKAGE = Deb(
     path="pool/main/d/docker-registry/docker-registry_2.8.2%2bds1-1_amd64.deb",

@@ -117,8 +117,8 @@ def make_conda_tree(channel: Path, tree: Path) -> None:
 async def _install(channel: Path, environment: Path) -> None:
     import rattler
 
+    from wrapper.conda.resolve import virtual_packages
     from wrapper.models import Base
-    from wrapper.resolve import virtual_packages
 
     records = await rattler.solve(
         [rattler.Channel(channel.as_uri())],

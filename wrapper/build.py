@@ -14,14 +14,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from wrapper import changes, installed, managed, spec, tree
-from wrapper.bases import write_skeleton
+from wrapper import changes, installed, spec, tree
 from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.generations import Generation
 from wrapper.models import Activation, Base, LockedPackage, Request, public_url
-from wrapper.reuse import Reuse, start_reuse
+from wrapper.pip import managed
+from wrapper.reuse.taken import Reuse, start_reuse
 from wrapper.runtime import Runtime, home_of, host_binds, image_binds, more_binds
+from wrapper.skeleton import write_skeleton
 from wrapper.squash import IMAGE_TIME, Squasher
 from wrapper.workspace import Workspace
 
@@ -204,8 +205,8 @@ class Build:
 
     def _needed(self) -> list[Path]:
         """What the steps of a build use of the host (paths outside, the same inside)."""
-        from wrapper.channels import local_directories
-        from wrapper.pip import local_places
+        from wrapper.conda.channels import local_directories
+        from wrapper.pip.installer import local_places
 
         own = [Path(__file__).parent, self.space.root, self.space.cache]
         files = [path.absolute().parent for path in self.request.files]
@@ -263,7 +264,7 @@ class Build:
                 pip.install(self.pip_lines)
 
     def pip_installer(self, container: BuildContainer) -> Any:
-        from wrapper.pip import PipInstaller
+        from wrapper.pip.installer import PipInstaller
 
         return PipInstaller(
             container=container,
@@ -358,7 +359,7 @@ class Build:
 
     def facts(self, packages: Sequence[LockedPackage], programs: int) -> dict[str, Any]:
         """Keys of the manifest: what was built, of what, with what."""
-        from wrapper.resolve import describe_virtual_packages
+        from wrapper.conda.resolve import describe_virtual_packages
 
         runtime = self.runtime
         return {

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import spec, tree, workspace
-from wrapper.base_packages import LOCK_NOTE
-from wrapper.channels import choose
+from wrapper.conda.channels import choose
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.models import (
@@ -26,6 +25,7 @@ from wrapper.models import (
     UpdateRequest,
     WrapContainerRequest,
 )
+from wrapper.reuse.packages import LOCK_NOTE
 from wrapper.spec.kinds import refuse_condas
 from wrapper.spec.pip_lock import parse_requirements_lock
 from wrapper.spec.project import FILE_NAME as PROJECT

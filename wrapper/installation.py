@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from wrapper import managed, shims, tree, workspace
+from wrapper import shims, tree, workspace
 from wrapper.build import Build, Place
 from wrapper.models import Activation, LockedPackage
+from wrapper.pip import managed
 
 
 class Staging(Place, Protocol):

@@ -24,7 +24,7 @@ Format 1 is a JSON object with the keys
 - ``programs``: number of shims.
 
 A SIF of ``containerize build`` has ``form``: ``sif`` and, for its updates, ``flatten``,
-``os_packages``, ``foreign`` and ``labels`` of its base (see :mod:`wrapper.sif_build`); its ``kind``
+``os_packages``, ``foreign`` and ``labels`` of its base (see :mod:`wrapper.sif.build`); its ``kind``
 may be ``base``.
 
 Sizes are bytes. Readers ignore keys they do not know and refuse a higher format.

@@ -8,25 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wrapper import (
-    container_build,
-    generations,
-    images,
-    inputs,
-    plans,
-    prefix,
-    process,
-    tree,
-    workspace,
-)
-from wrapper.base_image import Tools, find_base
+from wrapper import generations, inputs, plans, prefix, process, tree, workspace
+from wrapper.base.catalogue import read_catalogues
+from wrapper.base.choose import Tools, find_base
 from wrapper.build import Build
-from wrapper.catalogue import read_catalogues
-from wrapper.conda_build import CondaBuild
+from wrapper.conda.build import CondaBuild
 from wrapper.console import Console
-from wrapper.copy_build import CopyBuild, check_source
 from wrapper.deploy import NextGeneration, Staging
 from wrapper.errors import InputError
+from wrapper.image import find as images
 from wrapper.models import (
     NewPipRequest,
     NewRequest,
@@ -38,10 +28,12 @@ from wrapper.models import (
     WrapInstallRequest,
 )
 from wrapper.past import remove_old
-from wrapper.pip_build import PipBuild, choose_python, recorded
+from wrapper.pip.build import PipBuild, choose_python, recorded
 from wrapper.prefix import install_path
 from wrapper.runtime import Runtime, find_runtime
 from wrapper.squash import Squasher, find_squasher
+from wrapper.wrap import container as container_build
+from wrapper.wrap.install import CopyBuild, check_source
 
 
 def new(request: NewRequest, console: Console) -> Result:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import changes, generations, inputs, installed, prefix, workspace
-from wrapper.base_image import Tools, find_base
+from wrapper.base.choose import Tools, find_base
 from wrapper.build import Build
-from wrapper.conda_build import UNPACKED_RATIO, CondaBuild, solve
+from wrapper.conda.build import UNPACKED_RATIO, CondaBuild, solve
 from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.deploy import Staging
@@ -28,8 +28,8 @@ from wrapper.models import (
     UpdatePipRequest,
     UpdateRequest,
 )
-from wrapper.pip_build import PipBuild, choose_python, recorded
-from wrapper.reuse import Reuse, start_reuse
+from wrapper.pip.build import PipBuild, choose_python, recorded
+from wrapper.reuse.taken import Reuse, start_reuse
 from wrapper.runtime import find_runtime, image_binds
 from wrapper.squash import find_squasher
 
@@ -123,7 +123,7 @@ def _plan(
     console: Console,
     previous: Generation | None,
 ) -> Plan:
-    from wrapper import resolve
+    from wrapper.conda import resolve
 
     runtime = find_runtime(os.environ, request.site)
     squasher = find_squasher(os.environ, request.site)

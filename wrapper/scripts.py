@@ -19,7 +19,7 @@ from wrapper.container import BuildContainer
 from wrapper.errors import InputError, ScriptError
 from wrapper.host_program import HOST_ROOT, host_program
 
-# Variables by which the conda command of a build knows where to look, see wrapper.conda_command.
+# Variables by which the conda command of a build knows where to look, see wrapper.conda.command.
 CHANNELS_VARIABLE = "CONTAINERIZE_BUILD_CHANNELS"
 CACHE_VARIABLE = "CONTAINERIZE_BUILD_CACHE"
 
@@ -158,7 +158,7 @@ def _package_managers(container: BuildContainer) -> Path:
     """A directory with the commands that an environment may lack, for after its own on PATH."""
     folder = container.scratch / "package-managers"
     folder.mkdir(exist_ok=True)
-    conda = f"exec {_own_python(container)} -m wrapper.conda_command"
+    conda = f"exec {_own_python(container)} -m wrapper.conda.command"
     uv_words = shlex.join(container.own_program(uv.find_uv_bin()))
     pip = f"exec {uv_words} pip"
     commands = {"conda": conda, "mamba": conda, "micromamba": conda, "pip": pip, "pip3": pip}

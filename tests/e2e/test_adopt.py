@@ -16,9 +16,9 @@ from tests import tykky
 from tests.account import REPOSITORY, Account
 from tests.channel.elf import printing
 from tests.e2e.conftest import CONDA, UMBRELLA, Installation, environment_text
-from wrapper.bases import write_skeleton
 from wrapper.errors import ExitCode
 from wrapper.process import process_start
+from wrapper.skeleton import write_skeleton
 
 
 @pytest.fixture(scope="module")

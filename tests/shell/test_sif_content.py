@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from wrapper import sif_content
 from wrapper.models import Activation, Guarded
+from wrapper.sif import content as sif_content
 
 HOSTILE = 'it\'s $HOME `id` "x" \\ *\nnext'
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.base_packages import STUB_MARK, BasePackage, BasePython, conflict
+from wrapper.reuse.packages import STUB_MARK, BasePackage, BasePython, conflict
 
 
 def base(**requires: tuple[str, ...]) -> BasePython:

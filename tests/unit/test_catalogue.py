@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from wrapper import bundled
-from wrapper.catalogue import facts_of_name, nearest, read_catalogue, read_catalogues
-from wrapper.definition import read_definition
+from wrapper.base.catalogue import facts_of_name, nearest, read_catalogue, read_catalogues
+from wrapper.base.definition import read_definition
 from wrapper.errors import InputError
 from wrapper.site import load
 

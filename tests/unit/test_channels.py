@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.channels import absolute, choose, local_directories, mirrored
+from wrapper.conda.channels import absolute, choose, local_directories, mirrored
 from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec, Located, LockedPackage, Site
 
@@ -106,7 +106,7 @@ def test_paths_of_the_command_line_start_here(
 
 
 def test_a_user_whom_nobody_knows_is_no_home() -> None:
-    from wrapper.resolve import _channel_url
+    from wrapper.conda.resolve import _channel_url
 
     assert _channel_url("~nobody-of-this-name/x", Path("/")).endswith("/~nobody-of-this-name/x")
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Program, names
-from wrapper import debian
-from wrapper.definition import Deb, read_definition
+from wrapper.base import debian
+from wrapper.base.definition import Deb, read_definition
 from wrapper.errors import ChannelError, InputError, Interrupted, PackageError
 
 

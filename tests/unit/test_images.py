@@ -14,10 +14,10 @@ import pytest
 
 from tests.images import PRIMARY, SQUASHFS, sif_bytes, squashfs_bytes
 from tests.unit.conftest import Program, names, without_powers
-from wrapper.catalogue import Entry
+from wrapper.base.catalogue import Entry
 from wrapper.console import Console
 from wrapper.errors import ChannelError, InputError, PackageError
-from wrapper.images import BaseImage, find_base, own_image
+from wrapper.image.find import BaseImage, find_base, own_image
 from wrapper.runtime import Runtime
 
 SIF = sif_bytes([(PRIMARY, SQUASHFS, squashfs_bytes())])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.interpreter import find_interpreter
+from wrapper.pip.interpreter import find_interpreter
 
 
 def test_modules_in_the_current_directory_are_not_imported(

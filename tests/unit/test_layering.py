@@ -14,42 +14,45 @@ from pathlib import Path
 import wrapper
 
 ROOT = Path(wrapper.__file__).parent
+WHOLE = {"cli", "doctor", "spec"}  # packages with one place in the order
+PACKAGES = {p.parent.name for p in ROOT.glob("*/__init__.py")} - WHOLE
 MODULES = sorted(p for p in ROOT.rglob("*.py") if "templates" not in p.parts)
 
 # One's result is the next one's argument, so that none knows another.
 STEPS = {
-    *("resolve", "fetch", "install", "scripts", "pip", "bytecode", "activate"),
-    *("squash", "record", "deploy", "tree", "bases", "managed", "reuse"),
+    *("conda.resolve", "conda.fetch", "conda.install", "pip.installer", "pip.managed"),
+    *("scripts", "bytecode", "activate", "reuse.taken"),
+    *("squash", "record", "deploy", "tree", "skeleton"),
 }
 LAYERS: list[set[str]] = [
     {"errors", "models", "background", "bundled", "memo", "rocm"},
     {"console", "toml", "yaml_nodes"},
-    {"process", "spec", "manifest", "installed", "catalogue", "sif", "sif_content", "systems"}
-    | {"local", "pip_config"},
-    {"site_keys", "image_format", "definition", "tykky_prefix"},
+    {"process", "spec", "manifest", "installed", "base.catalogue", "pip.local", "pip.config"}
+    | {"sif.file", "sif.content", "sif.systems"},
+    {"site_keys", "image.format", "base.definition", "tykky.prefix"},
     {"site"},
-    {"workspace", "prefix", "runtime", "changes", "channels", "host_program", "debian"}
-    | {"outer", "pip_origin", "base_packages"},
-    {"images", "image_tree"},
-    {"image_software"},
-    {"image_facts"},
+    {"workspace", "prefix", "runtime", "changes", "conda.channels", "host_program", "base.debian"}
+    | {"pip.outer", "pip.origin", "reuse.packages"},
+    {"image.find", "image.tree"},
+    {"image.software"},
+    {"image.facts"},
     {"container", "shims"},  # shims is text only: names and facts in, scripts out
-    {"generations", "overlays", "os_packages", "interpreter", "base_python"},
-    {"sif_output"},
+    {"generations", "sif.overlays", "sif.os_packages", "pip.interpreter", "reuse.python"},
+    {"sif.output"},
     STEPS,
-    {"build", "base_build"},
-    {"installation", "base_commands"},
-    {"conda_build", "pip_build", "copy_build", "container_build", "past", "inputs", "base_image"},
-    {"sif_build", "adopt"},
+    {"build", "base.build"},
+    {"installation", "base.commands"},
+    {"conda.build", "pip.build", "wrap.install", "wrap.container", "past", "inputs", "base.choose"},
+    {"sif.build", "tykky.adopt"},
     {"plans"},
-    {"pipeline", "sif_pipeline", "conda_command"},  # conda_command runs inside a build's container
+    {"pipeline", "sif.pipeline", "conda.command"},  # conda.command: inside a build
     {"doctor"},
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-COMPOSERS = {"build", "installation", "conda_build", "pip_build", "copy_build", "container_build"}
-COMPOSERS |= {"adopt", "base_image", "pipeline", "conda_command", "inputs", "plans"}
-COMPOSERS |= {"sif_build", "sif_pipeline", "base_build", "base_commands", "doctor"}
+COMPOSERS = {"build", "installation", "conda.build", "pip.build", "wrap.install", "wrap.container"}
+COMPOSERS |= {"tykky.adopt", "base.choose", "pipeline", "conda.command", "inputs", "plans"}
+COMPOSERS |= {"sif.build", "sif.pipeline", "base.build", "base.commands", "doctor"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
 ONLY_IN = {
@@ -60,8 +63,14 @@ ONLY_IN = {
 
 
 def name_of(path: Path) -> str:
-    """A module's name in ``LAYERS``: a package counts as one."""
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+    """A module's name in ``LAYERS``: with its package, or one of ``WHOLE``."""
+    return short(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+
+def short(dotted: str) -> str:
+    """The name in ``LAYERS`` of what a dotted name below ``wrapper`` leads to."""
+    parts = dotted.removesuffix(".__init__").split(".")
+    return ".".join(parts[:2] if parts[0] in PACKAGES else parts[:1])
 
 
 NODES = {path: list(ast.walk(ast.parse(path.read_text()))) for path in MODULES}
@@ -81,7 +90,11 @@ def imported(path: Path) -> Iterator[str]:
 @functools.cache
 def own_imports(path: Path) -> set[str]:
     """Modules of the package, by their names in ``LAYERS``."""
-    names = {name.split(".")[1] for name in imported(path) if name.startswith("wrapper.")}
+    names = {
+        short(name.removeprefix("wrapper."))
+        for name in imported(path)
+        if name.startswith("wrapper.")
+    }
     return names - {name_of(path), "__version__"}
 
 
@@ -93,7 +106,7 @@ def violations(rule: Callable[[Path], set[str]]) -> dict[str, set[str]]:
 
 def test_every_module_has_its_place() -> None:
     names = {name_of(path) for path in MODULES}
-    assert names == {*RANK, "__init__"}
+    assert names - PACKAGES == {*RANK, "__init__"}
     assert sum(len(layer) for layer in LAYERS) == len(RANK), "one place each"
 
 

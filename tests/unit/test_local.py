@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.local import content_digest, copy_project, origin_of
+from wrapper.pip.local import content_digest, copy_project, origin_of
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.managed import put_notice, take_notice_away
+from wrapper.pip.managed import put_notice, take_notice_away
 
 ADVICE = "The image of /p/50% off is read-only.\n\nTo change it:\nupdate 'it' = [now]"
 

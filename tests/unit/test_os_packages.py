@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Program, without_powers
-from wrapper import os_packages
 from wrapper.console import Console
 from wrapper.errors import InputError, ScriptError, ToolError
 from wrapper.runtime import Runtime
+from wrapper.sif import os_packages
 
 
 def runtime(path: Path, name: str = "singularity") -> Runtime:

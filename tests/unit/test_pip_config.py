@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from wrapper import pip_config
-from wrapper.pip_config import uv_settings
+from wrapper.pip import config as pip_config
+from wrapper.pip.config import uv_settings
 
 
 @pytest.fixture

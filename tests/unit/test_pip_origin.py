@@ -7,9 +7,9 @@ import json
 from importlib.metadata import Distribution
 from pathlib import Path
 
-from wrapper.local import copy_project
 from wrapper.models import LockedPackage
-from wrapper.pip_origin import direct_entry, forget_origin, locked_files, planned_files
+from wrapper.pip.local import copy_project
+from wrapper.pip.origin import direct_entry, forget_origin, locked_files, planned_files
 
 
 def distribution(site: Path, name: str, version: str, *tags: str) -> Distribution:

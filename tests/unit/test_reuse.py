@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from wrapper.base_packages import STUB_MARK, BasePackage, BasePython, CondaPart
-from wrapper.base_python import connect, disconnect, offer_programs, remove_stubs
 from wrapper.changes import describe_reused
 from wrapper.errors import InputError, SolveError
 from wrapper.inputs import check_reuse
 from wrapper.models import LockedPackage, NewPipRequest, NewRequest
-from wrapper.reuse import Reuse
+from wrapper.reuse.packages import STUB_MARK, BasePackage, BasePython, CondaPart
+from wrapper.reuse.python import connect, disconnect, offer_programs, remove_stubs
+from wrapper.reuse.taken import Reuse
 
 PYTHON = BasePython(
     executable="/opt/sci/bin/python3",

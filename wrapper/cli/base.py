@@ -14,7 +14,7 @@ from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply, configured
 from wrapper.console import Console
 
 if TYPE_CHECKING:
-    from wrapper.catalogue import Entry
+    from wrapper.base.catalogue import Entry
     from wrapper.models import Site
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
@@ -37,7 +37,7 @@ def list_bases(as_json: bool, verbosity: int, debug: bool) -> None:
     """List base images: name, whether it is there, what is in it and what it is for."""
 
     def work(console: Console) -> None:
-        from wrapper import base_commands
+        from wrapper.base import commands as base_commands
         from wrapper.cli import base_report
 
         settings, catalogue = _configured(console, verbosity)
@@ -56,7 +56,7 @@ def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
     """
 
     def work(console: Console) -> None:
-        from wrapper import base_commands
+        from wrapper.base import commands as base_commands
         from wrapper.cli import base_report
 
         settings, catalogue = _configured(console, verbosity)
@@ -105,7 +105,7 @@ def build_base(**options: Any) -> None:
     named = {name: options.pop(name) for name in ("tmpdir", "compression")}
 
     def work(console: Console) -> None:
-        from wrapper import base_commands
+        from wrapper.base import commands as base_commands
         from wrapper.console import human_size
 
         settings, catalogue = _configured(console, verbosity, **named)
@@ -124,7 +124,7 @@ def check_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
     """
 
     def work(console: Console) -> None:
-        from wrapper import base_commands
+        from wrapper.base import commands as base_commands
         from wrapper.cli import base_report
 
         settings, catalogue = _configured(console, verbosity)
@@ -139,7 +139,7 @@ def _configured(
     console: Console, verbosity: int, **options: Any
 ) -> tuple[Site, Mapping[str, Entry]]:
     """All configuration, and the base images that it names."""
-    from wrapper.catalogue import read_catalogues
+    from wrapper.base.catalogue import read_catalogues
 
     settings = configured(console, verbosity, **options)
     return settings, read_catalogues(os.environ, settings.base_images)

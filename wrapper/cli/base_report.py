@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from wrapper.base_commands import Check, Listed
-from wrapper.catalogue import Entry
+from wrapper.base.catalogue import Entry
+from wrapper.base.commands import Check, Listed
 from wrapper.console import human_size
-from wrapper.image_facts import ImageFacts
-from wrapper.images import BaseImage
+from wrapper.image.facts import ImageFacts
+from wrapper.image.find import BaseImage
 
 _WORDS = {"rocm": "ROCm", "libfabric": "libfabric", "python": "Python", "torch": "torch"}
 _MARKS = {True: "ok", False: "FAILED", None: "?"}

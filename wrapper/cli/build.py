@@ -147,10 +147,12 @@ def build(**options: Any) -> None:
     options["force"] = _may_replace(options)
 
     def work(console: Console) -> None:
-        from wrapper import channels, inputs, models, sif_pipeline
+        from wrapper import inputs, models
         from wrapper.cli import report
+        from wrapper.conda import channels
+        from wrapper.sif import pipeline as sif_pipeline
+        from wrapper.sif.systems import base_of, find_systems
         from wrapper.spec.tykky import ToolFile
-        from wrapper.systems import base_of, find_systems
 
         named = {name: options.get(name) for name in ("tmpdir", "compression")}
         settings = configured(console, verbosity, **named)

@@ -161,7 +161,7 @@ def request_fields(options: Mapping[str, Any], console: Console) -> dict[str, An
 
     :raises ContainerizeError: a site's file or a variable is not what it should be.
     """
-    from wrapper import channels
+    from wrapper.conda import channels
 
     named = {name: options.get(name) for name in ("tmpdir", "compression")}
     settings = configured(console, options["verbosity"], **named)

@@ -43,9 +43,9 @@ def info(verbosity: int, debug: bool) -> None:
         from wrapper import site
         from wrapper.errors import ContainerizeError
         from wrapper.runtime import find_runtime
-        from wrapper.sif_pipeline import describe_overlays
+        from wrapper.sif.pipeline import describe_overlays
+        from wrapper.sif.systems import find_systems
         from wrapper.squash import find_squasher
-        from wrapper.systems import find_systems
         from wrapper.workspace import free_space, parent_directory
 
         settings = site.load(os.environ)
@@ -93,7 +93,7 @@ def inspect(prefix: Path, verbosity: int, debug: bool) -> None:
 
     def work(_console: Console) -> None:
         from wrapper.manifest import read_manifest
-        from wrapper.sif_build import read_sif_manifest
+        from wrapper.sif.build import read_sif_manifest
 
         read = read_sif_manifest if prefix.is_file() else read_manifest
         click.echo(json.dumps(read(prefix), indent=1))
@@ -178,7 +178,7 @@ def adopt(prefix: Path, tmpdir: Path | None, verbosity: int, debug: bool) -> Non
     """
 
     def work(console: Console) -> None:
-        from wrapper import adopt as adoption
+        from wrapper.tykky import adopt as adoption
 
         settings = configured(console, verbosity, tmpdir=tmpdir)
         manifest = adoption.adopt(prefix, settings, console).manifest

@@ -18,7 +18,7 @@ from wrapper.deploy import ADOPTING
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import ContainerizeError
 from wrapper.generations import CURRENT, DIRECTORY, UNFINISHED
-from wrapper.image_format import read_format
+from wrapper.image.format import read_format
 from wrapper.manifest import FILE_NAME, load_manifest, read_manifest
 
 Manifest = dict[str, Any]

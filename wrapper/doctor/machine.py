@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import overlays, process
-from wrapper.bases import write_skeleton
+from wrapper import process
 from wrapper.console import Console
 from wrapper.doctor.finding import Finding, failed, ok, reason, warning
 from wrapper.errors import ToolError
 from wrapper.models import Site
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, find_runtime, home_of, host_binds, runtime_places
+from wrapper.sif import overlays
+from wrapper.skeleton import write_skeleton
 from wrapper.squash import Squasher, find_squasher
 
 _SECONDS = 15.0

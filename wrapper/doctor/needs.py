@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import process, rocm
-from wrapper.base_image import mark
+from wrapper.base.choose import mark
 from wrapper.console import human_size
 from wrapper.doctor import hardware
 from wrapper.doctor.finding import Finding, failed, ok, warning

@@ -8,14 +8,14 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from wrapper import sif
 from wrapper.console import human_size
 from wrapper.doctor import needs
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import InputError, PackageError
-from wrapper.image_format import SIF, read_format
+from wrapper.image.format import SIF, read_format
 from wrapper.prefix import holder
-from wrapper.sif_build import environment_layer, manifest_of
+from wrapper.sif import file as sif
+from wrapper.sif.build import environment_layer, manifest_of
 
 
 def image(path: Path) -> list[Finding]:

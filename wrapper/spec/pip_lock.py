@@ -4,7 +4,7 @@
 
 - ``--hash=sha256:DIGEST``: of the file that the URL names;
 - nothing where the URL is ``git+…@COMMIT``;
-- ``--content=sha256:DIGEST``: of the files in a local directory, see ``wrapper.local``.
+- ``--content=sha256:DIGEST``: of the files in a local directory, see ``wrapper.pip.local``.
 
 ``--built-with=setuptools==75.8.0`` names what made a wheel of it: another version may make another
 one. ``--no-build-isolation`` at the end: built when the others are installed, against them.

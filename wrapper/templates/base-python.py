@@ -2,7 +2,7 @@
 
 usage: base-python.py ANSWER RECORDS
 
-Writes a JSON object to the file ANSWER, see wrapper.base_packages, and copies the records of the
+Writes a JSON object to the file ANSWER, see wrapper.reuse.packages, and copies the records of the
 conda environment that the Python is a part of, if it is, into the new directory RECORDS.
 """
 

@@ -1,0 +1,1 @@
+"""Base images: their catalogue, how they are built, which one a build starts from."""

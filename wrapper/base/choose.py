@@ -1,0 +1,175 @@
+"""The base of a build: the host, the image that was asked for, or that of the generation before."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wrapper import prefix
+from wrapper.base.build import BaseBuild
+from wrapper.base.catalogue import Entry, read_catalogues
+from wrapper.base.commands import write_whole
+from wrapper.base.definition import read_definition
+from wrapper.console import Console
+from wrapper.errors import InputError, PrefixError
+from wrapper.generations import Generation
+from wrapper.image import find as images
+from wrapper.image.facts import ImageFacts, inspect_image
+from wrapper.models import Base, Request, Site
+from wrapper.runtime import Runtime
+from wrapper.squash import Squasher
+from wrapper.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What finding a base and looking into it needs."""
+
+    site: Site
+    runtime: Runtime
+    squasher: Squasher
+    space: Workspace
+    console: Console
+
+
+def find_base(
+    request: Request,
+    tools: Tools,
+    staging: Path,
+    previous: Generation | None = None,
+    *,
+    trial: bool = False,
+) -> Base:
+    """The base that the user named, else the one of the previous generation, else the host.
+
+    :param staging: the new generation's directory, for an image that it shall own.
+    :param trial: nothing is to be built: an image on disk is looked at where it is.
+    :raises ContainerizeError: see :func:`wrapper.image.find.find_base`.
+    """
+    if request.base_image:
+        base = named_base(request.base_image, tools, staging)[0]
+    else:
+        base = _kept_base(previous, None if trial else staging) if previous else Base()
+    if request.copy_base:
+        if base.image is None:
+            raise InputError(
+                "there is no base image to copy",
+                where="--copy-base",
+                hint="name one with --base-image, or do without",
+            )
+        if not (base.owned or trial):
+            image = images.copied(base.image, staging, console=tools.console)
+            base = replace(base, image=image, owned=True)
+    return base
+
+
+def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts]:
+    """The image that the user named, and what is in it; see :func:`find_base`.
+
+    One of a catalogue's definitions is built where it is not there yet.
+    """
+    cache = tools.space.lasting_cache
+    catalogue = read_catalogues(os.environ, tools.site.base_images)
+    entry = catalogue.get(name)
+    built = entry and entry.is_definition and _built(entry, tools, staging)
+    image = images.find_base(
+        str(built or name),
+        runtime=tools.runtime,
+        console=tools.console,
+        catalogue=catalogue,
+        cache=cache,
+        staging=staging,
+        scratch=tools.space.scratch,
+    )
+    facts = inspect_image(
+        image,
+        unsquashfs=tools.squasher.unsquashfs,
+        scratch=tools.space.scratch,
+        cache=cache,
+        console=tools.console,
+    )
+    base = Base(
+        image=image.path,
+        name=name,
+        digest=image.digest,
+        mark=mark(image.path),
+        has_bash=facts.bash,
+        virtual_packages=_offered(facts),
+        owned=image.owned or image.path.parent == staging,
+        environments=facts.environments,
+    )
+    return base, facts
+
+
+def _built(entry: Entry, tools: Tools, staging: Path) -> Path:
+    """The image of a definition: in the cache for all builds, or the installation's own."""
+    cache = tools.space.lasting_cache
+    target = images.built_image(entry, cache) if cache else staging / images.OWNED_NAME
+    if not target.exists():
+        tools.console.info(f"the base image {entry.name} is built now: {target}")
+        images.make_cache(target.parent)
+        step = BaseBuild(
+            definition=read_definition(Path(entry.source)),
+            runtime=tools.runtime,
+            squasher=tools.squasher,
+            console=tools.console,
+            root=tools.space.root / "base-system",
+            debs=tools.space.cache / "debs",
+            scratch=tools.space.scratch,
+        )
+        with prefix.locked(target):
+            if not target.exists():  # another build may have made it just now
+                write_whole(step, target)
+    return target
+
+
+def _offered(facts: ImageFacts) -> dict[str, str]:
+    """Virtual packages in which an image differs from the host.
+
+    On a base with ROCm there is no ``__cuda``: the solver would prefer builds for CUDA.
+    """
+    offered = {"__glibc": facts.libc_version if facts.libc == "glibc" else ""}
+    if facts.rocm or facts.cuda:
+        offered["__cuda"] = "" if facts.rocm else facts.cuda
+    return offered
+
+
+def _kept_base(previous: Generation, staging: Path | None) -> Base:
+    """The base of the generation before; one that it owns becomes a file of the next one too.
+
+    :param staging: directory of the next one, ``None`` where there will be none.
+
+    :raises PrefixError: the image has gone.
+    """
+    known = previous.manifest["base"]
+    if known["kind"] == "host":
+        return Base()
+    image = previous.directory / known["path"]
+    if not image.exists():
+        raise PrefixError(
+            f"the base image has gone: {known['name']}",
+            where=image,
+            hint="put it back, or name another one with --base-image",
+        )
+    if known["owned"] and staging:
+        link = staging / image.name
+        link.hardlink_to(image)
+        image = link
+    names = ("name", "digest", "mark", "owned", "has_bash")
+    same = {name: known[name] for name in names}
+    return Base(image=image, virtual_packages=known["offers"], **same)
+
+
+def mark(image: Path) -> str:
+    """Bytes that tell an image from others, read at each start: its UUID or its superblock.
+
+    A SIF has a UUID of 16 bytes after a launch script of 32, a magic of 10 and two fields of 3
+    (SIF specification); a SquashFS file begins with a superblock of 96 bytes that holds the time
+    and the number of inodes. A directory has none.
+    """
+    if image.is_dir():
+        return ""
+    with image.open("rb") as file:
+        head = file.read(96)
+    return (head[48:64] if b"SIF_MAGIC" in head else head).hex()

@@ -1,0 +1,285 @@
+"""``containerize base``: what base images there are, building one, checking one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from wrapper import prefix, process, rocm, workspace
+from wrapper.base.build import BaseBuild
+from wrapper.base.catalogue import Entry, nearest
+from wrapper.base.definition import read_definition
+from wrapper.console import Console
+from wrapper.errors import InputError, PackageError, PrefixError, ToolError
+from wrapper.host_program import HOST_ROOT, host_program
+from wrapper.image import find as images
+from wrapper.image.facts import ImageFacts, inspect_image
+from wrapper.image.find import BaseImage
+from wrapper.memo import Memo, make_directory
+from wrapper.models import Site
+from wrapper.runtime import find_runtime, home_of, runtime_places
+from wrapper.sif.output import drafted
+from wrapper.squash import find_squasher
+from wrapper.workspace import Workspace
+
+_HINTS = {
+    "unchanged": "find out what changed it; build or get it anew",
+    "starts": "is it an image that this runtime accepts?",
+    "ROCm": "choose an image with a ROCm that the driver serves",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A base image and whether it can be used now: ``there``, ``not built``, ``gone``, ``pulled
+    when used``.
+    """
+
+    entry: Entry
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at; ``good`` is ``None`` where nothing could be said."""
+
+    what: str
+    good: bool | None
+    detail: str
+
+
+def listing(catalogue: Mapping[str, Entry], cache: Path | None) -> list[Listed]:
+    """All base images, by name."""
+    return [
+        Listed(entry=catalogue[name], state=_state(catalogue[name], cache))
+        for name in sorted(catalogue)
+    ]
+
+
+def _state(entry: Entry, cache: Path | None) -> str:
+    if entry.is_uri:
+        return "pulled when used"
+    if entry.is_definition:
+        return "there" if cache and images.built_image(entry, cache).exists() else "not built"
+    return "there" if Path(entry.source).exists() else "gone"
+
+
+@contextmanager
+def _found(
+    name: str, catalogue: Mapping[str, Entry], site: Site, console: Console
+) -> Iterator[tuple[BaseImage, Workspace]]:
+    """The image of a name, and a directory to work in."""
+    with workspace.workspace(console, site=site) as space, process.umask(0o022):
+        image = images.find_base(
+            name,
+            runtime=find_runtime(os.environ, site),
+            console=console,
+            catalogue=catalogue,
+            cache=space.lasting_cache,
+            staging=space.root,
+            scratch=space.scratch,
+        )
+        yield image, space
+
+
+def show(
+    name: str, catalogue: Mapping[str, Entry], site: Site, console: Console
+) -> tuple[BaseImage | None, ImageFacts | None, Entry | None]:
+    """An image and what is in it. One that is not there is not fetched or built for this.
+
+    :raises InputError: there is no such image. :raises PackageError: it is damaged.
+    """
+    entry = catalogue.get(name)
+    if entry and _state(entry, site.cache) != "there":
+        return None, None, entry
+    with _found(name, catalogue, site, console) as (image, space):
+        return image, _facts(image, space, site, console), entry
+
+
+def _facts(image: BaseImage, space: Workspace, site: Site, console: Console) -> ImageFacts:
+    return inspect_image(
+        image,
+        unsquashfs=find_squasher(os.environ, site).unsquashfs,
+        scratch=space.scratch,
+        cache=space.lasting_cache,
+        console=console,
+    )
+
+
+# -- build ---------------------------------------------------------------------------------------
+def build(
+    name: str,
+    catalogue: Mapping[str, Entry],
+    site: Site,
+    console: Console,
+    *,
+    output: Path | None = None,
+    mirror: str = "",
+    force: bool = False,
+) -> BaseImage:
+    """Build an image from its definition; it appears whole or not at all.
+
+    :param name: of the catalogue, or the path of a definition file.
+    :param output: where to; in the cache directory where nothing is said.
+    :raises InputError: there is no such definition, or no place. :raises PrefixError: the output
+        exists, or cannot be written.
+    """
+    definition_path = _definition(name, catalogue)
+    definition = read_definition(definition_path)
+    target = (output or _cached_output(name, catalogue, site)).absolute()
+    if target.exists() and not force:
+        raise PrefixError("the image exists", where=target, hint="use --force to build it anew")
+    runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
+    _make_parent(target)
+    with (
+        prefix.locked(target),
+        workspace.workspace(console, site=site) as space,
+        process.umask(0o022),
+    ):
+        step = BaseBuild(
+            definition=definition,
+            runtime=runtime,
+            squasher=squasher,
+            console=console,
+            root=space.root / "system",
+            debs=space.cache / "debs",
+            scratch=space.scratch,
+            mirror=mirror,
+            compression=site.compression,
+        )
+        write_whole(step, target)
+        entry = catalogue.get(name)
+        image = images.describe_file(
+            target, name=name, console=console, cache=space.lasting_cache, entry=entry
+        )
+        _built(space.lasting_cache).remember(str(target), {"digest": image.digest})
+    return image
+
+
+def write_whole(step: BaseBuild, target: Path) -> None:
+    """Let the image appear complete, or not at all. The caller holds the lock of ``target``."""
+    with drafted(target) as draft:
+        step.run(draft)
+        draft.replace(target)
+
+
+def _definition(name: str, catalogue: Mapping[str, Entry]) -> Path:
+    entry = catalogue.get(name)
+    if entry and entry.is_definition:
+        return Path(entry.source)
+    if entry:
+        raise InputError(
+            f"{name} has no definition to build it from",
+            where=entry.catalogue,
+            hint=f"it is used as it is: {entry.source}",
+        )
+    if name.endswith(".def"):
+        return Path(name).absolute()
+    raise InputError(f"no such base image: {name}", hint=nearest(name, catalogue))
+
+
+def _cached_output(name: str, catalogue: Mapping[str, Entry], site: Site) -> Path:
+    cache, entry = site.cache, catalogue.get(name)
+    if not (cache and entry):
+        raise InputError(
+            "nothing says where the image goes",
+            hint="name a file with --output, or a directory in CONTAINERIZE_CACHE_DIR",
+        )
+    return images.built_image(entry, cache)
+
+
+def _make_parent(target: Path) -> None:
+    try:
+        make_directory(target.parent)
+    except OSError as error:
+        raise PrefixError(
+            f"the directory cannot be made: {error.strerror}",
+            where=target.parent,
+            hint="choose another --output",
+        ) from None
+
+
+def _built(cache: Path | None) -> Memo:
+    """Digests of images that were built here, by path."""
+    return Memo(directory=images.images_directory(cache) / "built" / "digests" if cache else None)
+
+
+# -- check ---------------------------------------------------------------------------------------
+def check(name: str, catalogue: Mapping[str, Entry], site: Site, console: Console) -> list[Check]:
+    """Whether an image is there, unchanged, starts, and fits this machine.
+
+    :raises ContainerizeError: it is not there, damaged, changed, or for other machines.
+    """
+    with _found(name, catalogue, site, console) as (image, space):
+        checks = [Check(what="there", good=True, detail=str(image.path))]
+        checks.append(_unchanged(image, space, console))
+        facts = _facts(image, space, site, console)
+        machine = facts.architecture or "an unknown architecture"
+        checks.append(
+            Check(what="architecture", good=bool(facts.architecture) or None, detail=machine)
+        )
+        checks.append(_starts(image, space, site, console))
+        checks.append(_rocm(facts))
+    return checks
+
+
+def _unchanged(image: BaseImage, space: Workspace, console: Console) -> Check:
+    """Against the catalogue's digest (which was looked at already), or that of the build."""
+    if not image.digest:
+        return Check(what="unchanged", good=None, detail="a directory has no digest")
+    now = images.file_digest(
+        image.path, console=console, cache=None
+    )  # all of it, whatever is known
+    pinned = image.entry.digest if image.entry else ""
+    record = _built(space.lasting_cache).recall(str(image.path)) or {}
+    expected = pinned or str(record.get("digest", ""))
+    if not expected:
+        return Check(what="unchanged", good=None, detail=f"nothing to compare with: {now}")
+    detail = now if now == expected else f"{now}, expected {expected}"
+    return Check(what="unchanged", good=now == expected, detail=detail)
+
+
+def _starts(image: BaseImage, space: Workspace, site: Site, console: Console) -> Check:
+    runtime = find_runtime(os.environ, site)
+    argv = runtime.exec_argv(
+        image.path,
+        [f"/:{HOST_ROOT}"],
+        host_program("true"),  # the image may have none
+        cwd=Path("/"),
+        home=home_of(os.environ),
+    )
+    environment = {**process.base_environment(os.environ), **runtime_places(space.scratch)}
+    try:
+        process.run(argv, console=console, env=environment)
+    except ToolError as error:
+        return Check(what="starts", good=False, detail=error.detail or error.what)
+    return Check(what="starts", good=True, detail=f"{runtime.name} {runtime.version}")
+
+
+def _rocm(facts: ImageFacts) -> Check:
+    if not facts.rocm:
+        return Check(what="ROCm", good=None, detail="none in the image")
+    driver = rocm.driver_release(os.environ)
+    good = rocm.fits(facts.rocm, driver)
+    served = rocm.window(driver)
+    if good is None:
+        why = f"no AMD driver is known here, {rocm.DRIVER_VARIABLE} names its release"
+    else:
+        why = f"the driver of {driver} serves {served[0]} to {served[-1]}"
+    return Check(what="ROCm", good=good, detail=f"{facts.rocm}; {why}")
+
+
+def require_good(name: str, checks: Sequence[Check]) -> None:
+    """:raises PackageError: the image changed. :raises ToolError: it cannot be used here."""
+    for check in checks:
+        if check.good is False:
+            kind = PackageError if check.what == "unchanged" else ToolError
+            raise kind(
+                f"the base image {name} cannot be relied on: {check.what}",
+                where=checks[0].detail,
+                hint=_HINTS[check.what],
+                detail=check.detail,
+            )

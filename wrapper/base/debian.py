@@ -1,0 +1,319 @@
+"""Debian packages into a directory, without root, dpkg or apt.
+
+Packages are fetched by the hashes of a lock and unpacked. Their maintainer scripts are not run:
+they want root and a running system. What such a script would have done for a container is done here
+(:func:`configure`), as far as an image needs it. Formats: deb(5), deb-control(5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import shutil
+import tarfile
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from pathlib import Path
+
+from wrapper import process
+from wrapper.base.definition import Deb
+from wrapper.console import Advance
+from wrapper.errors import ChannelError, InputError, PackageError
+from wrapper.memo import FILE_MODE, make_directory
+
+MIRROR_VARIABLE = "CONTAINERIZE_DEBIAN_MIRROR"
+_MERGED = ("bin", "sbin", "lib", "lib64")
+_LEFT_OUT = re.compile(r"usr/share/(?:man|info|locale|lintian|doc/(?!.*/copyright$)[^/]+/).+")
+_REFUSALS = (urllib.error.URLError, HTTPException, ValueError, TimeoutError, ConnectionError)
+_TIMEOUT = 60.0
+_AT_ONCE = 4
+_CHUNK = 1 << 20
+
+
+# -- fetching ----------------------------------------------------------------------------------
+def fetch(
+    packages: Sequence[Deb], *, mirrors: Sequence[str], cache: Path, advance: Advance
+) -> list[Path]:
+    """Files of all packages, in their order, from ``cache`` or the first mirror that has them.
+
+    :raises ChannelError: no mirror has one. :raises PackageError: one is not what the lock says.
+    """
+    make_directory(cache)
+    total, done = sum(deb.size for deb in packages), 0
+    stop = threading.Event()
+
+    def one(deb: Deb) -> Path:
+        nonlocal done
+        path = _fetch_one(deb, mirrors, cache, stop)
+        done += deb.size
+        advance(done, total)
+        return path
+
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        return list(pool.map(one, packages))
+    finally:  # after an interruption or a failure: without waiting for servers that do not answer
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def mirrors(named: str, snapshot: str, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Roots of archives to ask, whatever they are: what is fetched is checked against hashes.
+
+    :param named: URLs, separated by spaces; in them ``{snapshot}`` stands for the moment of the
+        lock, for an archive that keeps old versions. Empty for the archive of this machine's apt.
+    :raises InputError: nothing is named, and there is no apt.
+    """
+    urls = named.split() or _archive_of_apt(environ)
+    if not urls:
+        raise InputError(
+            "nothing says where Debian's packages come from",
+            where=MIRROR_VARIABLE,
+            hint="name the root of a Debian archive with --mirror or in this variable",
+        )
+    return [url.replace("{snapshot}", snapshot).rstrip("/") for url in urls]
+
+
+def _archive_of_apt(environ: Mapping[str, str]) -> list[str]:
+    """Debian's own archive among those that apt knows (others are for security, of vendors)."""
+    apt = shutil.which("apt-get", path=environ.get("PATH"))
+    if not apt:
+        return []
+    # Without release information: a machine that never ran "apt-get update" has none.
+    argv = [apt, "indextargets", "--no-release-info", "--format", "$(REPO_URI)"]
+    answer = process.capture(argv, env=process.base_environment(environ))
+    return re.findall(r"^\S+/debian/?$", answer, re.M)[:1]
+
+
+def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path, stop: threading.Event) -> Path:
+    target = cache / f"{deb.sha256[:16]}-{deb.name}"
+    if target.is_file() and _sha256(target) == deb.sha256:
+        return target
+    refusals = []
+    for mirror in mirrors:
+        if stop.is_set():
+            break
+        url = f"{mirror}/{deb.path}"
+        draft = target.with_name(f"{target.name}.{os.getpid()}")
+        try:
+            with (
+                urllib.request.urlopen(url, timeout=_TIMEOUT) as answer,  # noqa: S310 - see below
+                draft.open("wb") as file,
+            ):
+                while not stop.is_set() and (block := answer.read(_CHUNK)):
+                    file.write(block)
+            if (found := _sha256(draft)) != deb.sha256:
+                raise PackageError(
+                    f"the package {deb.name} is damaged or not the one that was asked for",
+                    where=url,
+                    hint="try another mirror",
+                    detail=f"sha256 expected {deb.sha256}\nsha256 found    {found}",
+                )
+            draft.chmod(FILE_MODE)
+            draft.replace(target)
+            return target
+        except _REFUSALS as error:
+            refusals.append(f"{url}: {error}")
+        finally:
+            draft.unlink(missing_ok=True)
+    raise ChannelError(
+        f"the package {deb.name} cannot be fetched",
+        where=", ".join(mirrors),
+        hint=f"check your network and proxy, or name a mirror with --mirror or {MIRROR_VARIABLE}",
+        detail="\n".join(refusals),
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# -- unpacking ---------------------------------------------------------------------------------
+def unpack(files: Sequence[Path], root: Path, advance: Advance) -> None:
+    """Unpack packages into the new directory ``root``, without what a container has no use for.
+
+    dpkg's own records are written, so that apt and scanners know what is in the image.
+
+    :raises PackageError: a file is no package, or would write outside of ``root``.
+    """
+    root.mkdir()
+    for name in _MERGED:
+        (root / "usr" / name).mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(f"usr/{name}")
+    status = []
+    for number, path in enumerate(files):
+        try:
+            members = _ar_members(path)
+            with _archive(members, "data.tar") as data:
+                names = _extract(data, root.resolve())
+            with _archive(members, "control.tar") as control:
+                status.append(_record(control, names, root / "var/lib/dpkg/info"))
+        except (OSError, tarfile.TarError, KeyError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise
+            raise PackageError(
+                f"{path.name} cannot be unpacked: {error}", where=path, hint="fetch it anew"
+            ) from None
+        advance(number + 1, len(files))
+    (root / "var/lib/dpkg/status").write_text("\n".join(status), encoding="utf-8")
+    (root / "var/lib/dpkg/available").touch()
+
+
+def _ar_members(path: Path) -> dict[str, bytes]:
+    """ar(5): a header of 60 bytes before each member, which begin at even offsets."""
+    content = path.read_bytes()
+    if not content.startswith(b"!<arch>\n"):
+        raise ValueError("not an ar archive")
+    members, at = {}, 8
+    while at + 60 <= len(content):
+        name, size = content[at : at + 16].decode().strip(), int(content[at + 48 : at + 58])
+        members[name.rstrip("/")] = content[at + 60 : at + 60 + size]
+        at += 60 + size + size % 2
+    return members
+
+
+def _archive(members: Mapping[str, bytes], name: str) -> tarfile.TarFile:
+    found = next((key for key in members if key.startswith(name)), None)
+    if found is None:
+        raise ValueError(f"there is no {name} in it")
+    return tarfile.open(fileobj=io.BytesIO(members[found]))
+
+
+def _extract(data: tarfile.TarFile, root: Path) -> list[str]:
+    """Members below ``root``; returns their names. Device files and set-id bits are left out."""
+    names = []
+    inside: set[Path] = set()  # a directory never becomes a link here: looked at once
+    for member in data:
+        name = os.path.normpath(member.name).lstrip("/")
+        if name == "." or _LEFT_OUT.fullmatch(name):
+            continue
+        names.append(name)
+        target = root / name
+        if target.parent not in inside:
+            if not target.parent.resolve().is_relative_to(root):
+                raise ValueError(f"{name} is outside of the image")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            inside.add(target.parent)
+        if member.isdir():
+            if not target.is_dir():
+                target.mkdir()
+        elif member.issym():
+            if not target.is_dir():  # /bin -> usr/bin is there
+                target.unlink(missing_ok=True)
+                target.symlink_to(member.linkname)
+        elif member.islnk():
+            source = root / os.path.normpath(member.linkname).lstrip("/")
+            if not source.parent.resolve().is_relative_to(root):
+                raise ValueError(f"{name} is a link to what is outside of the image")
+            target.unlink(missing_ok=True)
+            target.hardlink_to(source)
+        elif member.isfile():
+            target.unlink(missing_ok=True)
+            content = data.extractfile(member)
+            assert content is not None
+            with target.open("wb") as file:
+                shutil.copyfileobj(content, file, _CHUNK)
+            target.chmod(member.mode & 0o777 | 0o600)
+    return names
+
+
+def _record(control: tarfile.TarFile, names: Sequence[str], info: Path) -> str:
+    """dpkg's record of a package: files in its ``info``; returns the entry for ``status``."""
+    info.mkdir(parents=True, exist_ok=True)
+    texts = {
+        os.path.normpath(member.name): file.read()
+        for member in control
+        if (file := control.extractfile(member) if member.isfile() else None)
+    }
+    entry = texts["control"].decode("utf-8", "replace").rstrip("\n")
+    fields = dict(re.findall(r"^([\w-]+): (.*)$", entry, re.M))
+    name = fields["Package"]
+    if fields.get("Multi-Arch") == "same":
+        name = f"{name}:{fields['Architecture']}"
+    for key in ("conffiles", "postinst", "postrm", "preinst", "prerm", "triggers", "shlibs"):
+        if key in texts:
+            (info / f"{name}.{key}").write_bytes(texts[key])
+    (info / f"{name}.list").write_text("\n".join(["/.", *(f"/{n}" for n in names), ""]))
+    first, _, rest = entry.partition("\n")
+    return f"{first}\nStatus: install ok installed\n{rest}\n"
+
+
+# -- what maintainer scripts do ----------------------------------------------------------------
+def configure(root: Path) -> None:
+    """Finish an unpacked system: accounts, name service, alternatives, certificates."""
+    copies = {
+        "usr/share/base-passwd/passwd.master": "etc/passwd",
+        "usr/share/base-passwd/group.master": "etc/group",
+        "usr/share/libc-bin/nsswitch.conf": "etc/nsswitch.conf",
+    }
+    for source, target in copies.items():
+        if (root / source).is_file() and not (root / target).exists():
+            shutil.copyfile(root / source, root / target)
+    for name in ("etc/hosts", "etc/resolv.conf"):  # a runtime binds the host's over them
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    for link, path in sorted(_alternatives(root).items()):
+        _link(root, link, path)
+    _bundle_certificates(root)
+
+
+def _alternatives(root: Path) -> dict[str, str]:
+    """Links that ``update-alternatives --install LINK NAME PATH PRIORITY`` would make.
+
+    Read from the scripts' texts, where they are written out; of several the highest priority
+    counts. ``--slave`` links go with their master.
+    """
+    best: dict[str, tuple[int, dict[str, str]]] = {}
+    for script in sorted((root / "var/lib/dpkg/info").glob("*.postinst")):
+        text = script.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
+        for line in text.splitlines():
+            words = line.split()
+            if "--install" not in words:
+                continue
+            with contextlib.suppress(ValueError, IndexError):
+                at = words.index("--install")
+                link, _, path, priority = words[at + 1 : at + 5]
+                links = {link: path, **_slaves(words[at + 5 :])}
+                present = (root / path.lstrip("/")).exists()
+                if present and int(priority) > best.get(link, (-1, {}))[0]:
+                    best[link] = (int(priority), links)
+    return {
+        link: path
+        for _, links in best.values()
+        for link, path in links.items()
+        if path.startswith("/") and (root / path[1:]).exists()
+    }
+
+
+def _slaves(words: Sequence[str]) -> dict[str, str]:
+    return {
+        words[at + 1]: words[at + 3]
+        for at, word in enumerate(words)
+        if word == "--slave" and at + 3 < len(words)
+    }
+
+
+def _link(root: Path, link: str, path: str) -> None:
+    """``link`` leads to ``path``, both inside; what is there stays."""
+    place = root / link.lstrip("/")
+    if link.startswith("/") and not os.path.lexists(place) and place.parent.is_dir():
+        place.symlink_to(path)
+
+
+def _bundle_certificates(root: Path) -> None:
+    files = sorted((root / "usr/share/ca-certificates/mozilla").glob("*.crt"))
+    if files:
+        bundle = root / "etc/ssl/certs/ca-certificates.crt"
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        bundle.write_bytes(b"".join(file.read_bytes() for file in files))

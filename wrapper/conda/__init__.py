@@ -1,0 +1,1 @@
+"""Conda packages, and ``conda-containerize``: rattler does the work."""

@@ -1,0 +1,227 @@
+"""Building a conda environment: solve, fetch, link, pip."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wrapper import installed, workspace
+from wrapper.activate import conda_variables
+from wrapper.container import BuildContainer
+from wrapper.errors import InputError, SolveError
+from wrapper.installation import Installation
+from wrapper.models import (
+    Base,
+    EnvironmentSpec,
+    LockedPackage,
+    Request,
+    Resolution,
+    public_url,
+)
+from wrapper.reuse.packages import BasePackage, conflict
+from wrapper.reuse.python import connect, disconnect, make_environment, offer_programs
+from wrapper.reuse.taken import Reuse
+
+if TYPE_CHECKING:
+    from rattler import PrefixRecord, RepoDataRecord
+
+# Unpacked packages against their archives: measured 3.2 on numpy + scipy; and their .pyc.
+UNPACKED_RATIO = 4.0
+_IMAGE_RATIO = 1.2
+
+
+@dataclass(kw_only=True)
+class CondaBuild(Installation):
+    """:ivar asked: the environment, ``None`` in an update that leaves the conda packages."""
+
+    kind = "conda"
+    asked: EnvironmentSpec | None
+    resolution: Resolution | None = field(default=None, init=False)
+
+    def prepare(self) -> None:
+        if self.base.virtual_packages.get("__glibc") == "":
+            raise InputError(
+                f"the base image {self.base.name} has no glibc, which conda's packages need",
+                where=self.base.image,
+                hint="choose an image of a common distribution, or pip-containerize",
+            )
+        self.resolution = self._solve()
+
+    def populate(self, container: BuildContainer) -> None:
+        if self.reuse and self.previous is None:
+            make_environment(container, self.reuse.python)
+        disconnect(self.tree)
+        archives = self._link(self.resolution) if self.resolution else []
+        if self.reuse:
+            connect(container, self.reuse.python, self.install_path)
+        self._run_post_link(container, archives)
+        self.install_pip(container, self.resolution.pip_locked if self.resolution else ())
+        if self.reuse:
+            offer_programs(container, self.reuse.python)
+
+    def sizes(self) -> Mapping[str, int]:
+        from wrapper.conda.resolve import sizes
+
+        return sizes(self.resolution.records) if self.resolution else {}
+
+    def known_pip(self) -> list[LockedPackage]:
+        locked = self.resolution.pip_locked if self.resolution else ()
+        return [*super().known_pip(), *locked]
+
+    def channels(self) -> Sequence[str]:
+        if self.resolution:
+            return self.resolution.channels
+        named = self.request.channels or (self.asked.channels if self.asked else ())
+        return named or super().channels()
+
+    def advice(self) -> str:
+        return (
+            f"{super().advice()}\n\n"
+            "To add packages for yourself, make a virtual environment on top of it:\n"
+            f"{self.staging.prefix}/bin/python3 -m venv --system-site-packages VENV\n"
+            "VENV/bin/pip install NAME"
+        )
+
+    def own_variables(self) -> dict[str, str]:
+        return conda_variables(self.install_path)
+
+    def write_lock(self, packages: Sequence[LockedPackage]) -> None:
+        from wrapper.spec.lockfile import write_lock
+
+        write_lock(
+            packages,
+            [public_url(url) for url in self.channels()],
+            self.staging.directory / "conda-lock.yml",
+        )
+        if self.reuse:  # then it is a virtual environment of the base's
+            self.reuse.annotate(self.staging.directory / "conda-lock.yml")
+            shutil.copyfile(self.tree / "pyvenv.cfg", self.staging.directory / "pyvenv.cfg")
+
+    def _solve(self) -> Resolution | None:
+        if self.asked is None:
+            return None
+        from wrapper.conda.install import split
+        from wrapper.conda.resolve import as_locked, sizes
+
+        records = self.space.root / "records"
+        if self.previous:
+            self.unpack_previous(records, f"{self.install_path}/conda-meta")
+        present = installed.conda_records(records / self.install_path.lstrip("/"))
+        with self.console.step("Solving"):
+            resolution = solve(
+                self.asked,
+                self.request,
+                base=self.base,
+                reuse=self.reuse,
+                cache=self.space.cache,
+                preferred=present,
+            )
+        if self.previous:
+            self.resolution = resolution
+            before = installed.conda_packages(records / self.install_path.lstrip("/"))
+            self.tell_changes(before, [*map(as_locked, resolution.records)])
+        _, fresh = split(resolution.records, present)
+        self._check_room(sum(sizes(fresh).values()))
+        return resolution
+
+    def _check_room(self, download: int, *, fetched: bool = False) -> None:
+        """Whether there is room for packages of so many bytes, and for what is there before."""
+        ratio = UNPACKED_RATIO if fetched else 1 + UNPACKED_RATIO
+        old = self.old("tree", {"size": 0})["size"]
+        workspace.require_space(
+            self.space.root,
+            old + round(download * ratio),
+            "the build",
+            f"name a larger file system with --tmpdir or {workspace.TMPDIR_VARIABLE}",
+        )
+        workspace.require_space(
+            self.staging.root,
+            self.old("image", {"size": 0})["size"] + round(download * _IMAGE_RATIO),
+            "the image",
+            "free some space there, or choose another --prefix",
+        )
+
+    def _link(self, resolution: Resolution) -> Sequence[RepoDataRecord]:
+        """Fetch and link what is missing; returns it."""
+        from wrapper.conda.fetch import fetch
+        from wrapper.conda.install import link_packages, split
+
+        present = installed.conda_records(self.tree)
+        staying, fresh = split(resolution.records, present)
+        with self.console.step(f"Fetching and checking {len(fresh)} packages") as advance:
+            archives = fetch(fresh, cache=self.space.cache, advance=advance)
+        # A lock tells no sizes: now they are known.
+        self._check_room(sum(archive.size or 0 for archive in archives), fetched=True)
+        with self.console.step("Linking") as advance:
+            link_packages(
+                [*staying, *archives],
+                installed=present,
+                urls={record.name.normalized: public_url(record.url) for record in fresh},
+                tree=self.tree,
+                install_path=self.install_path,
+                unpacked=self.space.unpacked,
+                advance=advance,
+                base=self.reuse.python.records if self.reuse else None,
+            )
+        return archives
+
+    def _run_post_link(self, container: BuildContainer, archives: Sequence[RepoDataRecord]) -> None:
+        from wrapper.scripts import run_post_link
+
+        messages = run_post_link(container, archives)
+        if messages:
+            self.console.info(messages)
+
+
+def solve(
+    asked: EnvironmentSpec,
+    request: Request,
+    *,
+    base: Base,
+    reuse: Reuse | None,
+    cache: Path,
+    preferred: Sequence[PrefixRecord],
+) -> Resolution:
+    """The packages of an environment, without those that the base has.
+
+    :param preferred: records to keep where the request allows it.
+    :raises ContainerizeError: see :func:`wrapper.conda.resolve.resolve`.
+    """
+    from wrapper.conda.resolve import resolve
+
+    pinned = installed.records_in(reuse.python.records) if reuse else []
+    try:
+        resolution = resolve(
+            asked, cache=cache, base=base, site=request.site, preferred=preferred, pinned=pinned
+        )
+    except SolveError as error:
+        fixed = re.findall(r"(\S+) (\S+) is locked", error.detail) if reuse else []
+        if not fixed:
+            raise
+        packages = [BasePackage(name=name, version=version) for name, version in fixed]
+        raise conflict(packages, error.detail) from None
+    return _missing(resolution, reuse, pinned, asked.source) if reuse else resolution
+
+
+def _missing(
+    resolution: Resolution, reuse: Reuse, pinned: Sequence[PrefixRecord], source: Path
+) -> Resolution:
+    """What is to be added to the base's packages; the others are taken from it.
+
+    :raises SolveError: a lock has another version of one.
+    """
+    from wrapper.conda.install import split
+
+    there = {record.name.normalized: record for record in pinned}
+    taken, missing = split(resolution.records, pinned)
+    for record in missing:
+        name = record.name.normalized
+        if other := there.get(name):
+            package = BasePackage(name=name, version=f"{other.version} {other.build}")
+            raise conflict([package], f"{source} has {name} {record.version} {record.build}")
+    reuse.take_conda(record.name.normalized for record in taken)
+    return replace(resolution, records=tuple(missing))

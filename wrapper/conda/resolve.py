@@ -1,0 +1,267 @@
+"""An :class:`EnvironmentSpec` into exact packages, with rattler's solver."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import rattler
+from rattler import (
+    Channel,
+    ChannelPriority,
+    Gateway,
+    GenericVirtualPackage,
+    MatchSpec,
+    PackageName,
+    PackageRecord,
+    RepoDataRecord,
+    Version,
+    VirtualPackage,
+    VirtualPackageOverrides,
+)
+from rattler.exceptions import (
+    GatewayError,
+    InvalidChannelError,
+    InvalidMatchSpecError,
+    SolverError,
+)
+from rattler.package import BuildString
+
+from wrapper.background import run_async
+from wrapper.conda.channels import mirrored
+from wrapper.errors import ChannelError, InputError, SolveError
+from wrapper.models import Base, EnvironmentSpec, LockedPackage, Resolution, Site, public_url
+
+_PLATFORMS: tuple[str, str] = ("linux-64", "noarch")
+_OFFLINE_HINT = "check the name, your network and proxy settings, or use a mirror with --channel"
+
+
+def resolve(
+    spec: EnvironmentSpec,
+    *,
+    cache: Path,
+    base: Base,
+    site: Site,
+    preferred: Sequence[RepoDataRecord] = (),
+    pinned: Sequence[RepoDataRecord] = (),
+) -> Resolution:
+    """Find the packages of an environment.
+
+    :param cache: directory for repodata, outside the container.
+    :param base: what it stands on: its glibc counts.
+    :param site: whose mirrors are used.
+    :param preferred: records to keep where the request allows it.
+    :param pinned: records of the base, which cannot be changed.
+    :raises InputError: a spec cannot be parsed. :raises ChannelError: a channel cannot be read.
+    :raises SolveError: there is no solution; ``detail`` holds the solver's whole explanation.
+    """
+    if spec.locked is not None:
+        return _from_lock(spec)
+    specs = [_match_spec(_at_mirror(s.text, site), spec.source, s.line) for s in spec.specs]
+    directory = spec.directory.absolute()
+    names = [mirror for name in spec.channels for mirror in mirrored(name, site)]
+    names += _channels_of(specs)
+    urls = tuple(dict.fromkeys(_channel_url(name, directory) for name in names))
+    gateway = Gateway(cache_dir=cache / "repodata")
+    try:
+        records = run_async(
+            rattler.solve(
+                sources=[Channel(url) for url in urls],
+                specs=specs,
+                gateway=gateway,
+                platforms=list(_PLATFORMS),  # type: ignore[arg-type]
+                locked_packages=list(preferred),
+                pinned_packages=list(pinned),
+                virtual_packages=virtual_packages(base),
+                channel_priority=ChannelPriority.Strict,
+            )
+        )
+    except SolverError as error:
+        raise _explained(str(error), spec, specs, urls, gateway) from None
+    except GatewayError as error:
+        raise ChannelError(
+            "a channel cannot be read",
+            where=public_url(", ".join(urls)),
+            hint=_OFFLINE_HINT,
+            detail=public_url(_with_causes(error)),
+        ) from None
+    return Resolution(records=tuple(records), channels=urls)
+
+
+def _explained(
+    reason: str,
+    spec: EnvironmentSpec,
+    specs: Sequence[MatchSpec],
+    urls: Sequence[str],
+    gateway: Gateway,
+) -> SolveError:
+    """The error for a solver's ``reason``: a name that no channel has is most often mistyped."""
+    sources, platforms = [Channel(url) for url in urls], list(_PLATFORMS)
+    known = {
+        name.normalized
+        for name in run_async(gateway.names(sources, platforms)).names  # type: ignore[arg-type]
+    }
+    for text, match in zip(spec.specs, specs, strict=True):
+        name = match.name.normalized if match.name else ""
+        if name and name not in known and not name.startswith("__"):
+            near = difflib.get_close_matches(name, known, 3)
+            question = f"did you mean {' or '.join(near)}? Else " if near else ""
+            return SolveError(
+                f"no channel has a package '{name}'",
+                where=f"{spec.source}, line {text.line}",
+                hint=f"{question}add the channel that has it",
+                detail=reason,
+            )
+    return SolveError(
+        "the packages cannot be installed together",
+        where=spec.source,
+        hint="loosen a version, remove a package, or add the channel that has it",
+        detail=reason,
+    )
+
+
+def _at_mirror(text: str, site: Site) -> str:
+    """A spec with ``CHANNEL::`` in front, the channel's mirror in its place."""
+    channel, mark, rest = text.partition("::")
+    return f"{mirrored(channel.strip(), site)[0]}::{rest}" if mark else text
+
+
+def virtual_packages(base: Base) -> list[GenericVirtualPackage]:
+    """What a base offers to packages: the host's kernel and processor, its own C library.
+
+    ``CONDA_OVERRIDE_GLIBC`` and so on have the last word. A CUDA version that an image tells counts
+    only where the host has no driver.
+    """
+    overrides = VirtualPackageOverrides.from_env()
+    host = [package.into_generic() for package in VirtualPackage.detect(overrides)]
+    found = {package.name.normalized: package for package in host}
+    for name, version in base.virtual_packages.items():
+        if f"CONDA_OVERRIDE{name[1:].upper()}" in os.environ:
+            continue
+        if version and not (name == "__cuda" and name in found):
+            found[name] = GenericVirtualPackage(
+                PackageName(name), Version(version), BuildString("0")
+            )
+        elif not version:
+            found.pop(name, None)
+    return list(found.values())
+
+
+def describe_virtual_packages(base: Base) -> dict[str, str]:
+    """The same as text, for the manifest: ``{'__glibc': '2.36', …}``."""
+    return {
+        # The version of __archspec says nothing, its build string names the microarchitecture.
+        p.name.normalized: str(p.build_string if p.name.normalized == "__archspec" else p.version)
+        for p in virtual_packages(base)
+    }
+
+
+def _match_spec(text: str, source: Path, line: int) -> MatchSpec:
+    try:
+        return MatchSpec(text)
+    except InvalidMatchSpecError as error:
+        raise InputError(
+            f"'{text}' is not a package specification: {error}",
+            where=f"{source}, line {line}",
+            hint="write NAME, NAME=VERSION, 'NAME>=VERSION' or CHANNEL::NAME",
+        ) from None
+
+
+def _channels_of(specs: Sequence[MatchSpec]) -> list[str]:
+    """Channels named as ``channel::package``: searched too, after the listed ones (as conda)."""
+    return [s.channel.base_url.rstrip("/") for s in specs if s.channel and s.channel.base_url]
+
+
+def _channel_url(name: str, directory: Path) -> str:
+    """A channel's name or path as a URL without a trailing slash."""
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 - raises nothing for unknown users
+    if path.is_absolute() or name.startswith("."):
+        return (directory / path).resolve().as_uri()
+    try:
+        return Channel(name).base_url.rstrip("/")
+    except InvalidChannelError as error:
+        raise InputError(
+            f"'{name}' is not a channel: {error}", hint="use a name, a URL or a path"
+        ) from None
+
+
+def _with_causes(error: BaseException) -> str:
+    lines = [str(error)]
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+        lines.append(str(error))
+    return "\n".join(dict.fromkeys(lines))
+
+
+# -- locks -------------------------------------------------------------------------------------
+def _from_lock(spec: EnvironmentSpec) -> Resolution:
+    conda = [p for p in spec.locked or () if p.manager == "conda"]
+    pip = [p for p in spec.locked or () if p.manager == "pip"]
+    if not conda:
+        raise InputError(
+            f"{spec.source.name} has no conda packages",
+            where=spec.source,
+            hint="a lock for conda-containerize has at least Python",
+        )
+    return Resolution(
+        records=tuple(locked_record(p, spec.source) for p in conda),
+        channels=spec.channels or tuple(dict.fromkeys(_channel_of(p.url) for p in conda)),
+        pip_locked=tuple(pip),
+    )
+
+
+def locked_record(package: LockedPackage, source: Path) -> RepoDataRecord:
+    """A record that rattler installs; what a lock does not know (noarch…) is in the archive."""
+    subdir = package.url.rsplit("/", 2)[-2] if package.url.count("/") >= 2 else ""
+    if subdir not in _PLATFORMS:
+        raise InputError(
+            f"'{package.url}' is not for this platform ({', '.join(_PLATFORMS)})",
+            where=source,
+            hint="lock the environment for linux-64",
+        )
+    number = re.search(r"(\d+)$", package.build)
+    record = PackageRecord(
+        name=package.name,
+        version=package.version,
+        build=BuildString(package.build),
+        build_number=int(number.group(1)) if number else 0,
+        subdir=subdir,
+        depends=list(package.depends),
+        sha256=bytes.fromhex(package.sha256) if package.sha256 else None,
+        md5=bytes.fromhex(package.md5) if package.md5 else None,
+    )
+    file_name = urlsplit(package.url).path.rsplit("/", 1)[-1]
+    return RepoDataRecord(record, file_name, package.url, _channel_of(package.url))
+
+
+def _channel_of(url: str) -> str:
+    return url.rsplit("/", 2)[0]
+
+
+def as_locked(record: RepoDataRecord) -> LockedPackage:
+    """The lock entry of a solved package."""
+    return LockedPackage(
+        manager="conda",
+        name=record.name.normalized,
+        version=str(record.version),
+        build=str(record.build),
+        url=public_url(record.url),
+        sha256=record.sha256.hex() if record.sha256 else None,
+        md5=record.md5.hex() if record.md5 else None,
+        depends=tuple(record.depends),
+    )
+
+
+def sizes(records: Sequence[RepoDataRecord]) -> Mapping[str, int]:
+    """Bytes of each package's archive, by name; 0 where unknown."""
+    return {record.name.normalized: record.size or _local_size(record.url) for record in records}
+
+
+def _local_size(url: str) -> int:
+    """A lock tells no sizes, a file does. A missing one is found when it is fetched."""
+    path = Path(unquote(urlsplit(url).path))
+    return path.stat().st_size if url.startswith("file:") and path.is_file() else 0

@@ -1,0 +1,1 @@
+"""Image files of any kind: what they are, what is in them, where they come from."""

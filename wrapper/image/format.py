@@ -1,0 +1,129 @@
+"""What kind of file a container image is, and where its file systems lie in it.
+
+Read from the first kilobytes, without a program: see :mod:`wrapper.sif.file`, and the SquashFS 4.0
+superblock.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from wrapper.errors import InputError, PackageError
+from wrapper.sif import file as sif
+
+SIF, SQUASHFS, SANDBOX = "SIF", "SquashFS", "sandbox"
+
+_SQUASHFS_MAGIC = b"hsqs"
+_ENOUGH = 96  # bytes to tell what a file is
+_HINT = "name a SIF file, a SquashFS image, a sandbox directory or a URI such as docker://…"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFormat:
+    """A container image as a file.
+
+    :ivar kind: :data:`SIF`, :data:`SQUASHFS` or :data:`SANDBOX`.
+    :ivar offsets: where its SquashFS file systems begin, in bytes, the lowest layer first; none for
+        a sandbox. :ivar architecture: as ``uname -m`` says it, empty where the file does not tell.
+    """
+
+    kind: str
+    offsets: tuple[int, ...] = ()
+    architecture: str = ""
+
+
+def read_format(path: Path) -> ImageFormat:
+    """Recognise an image.
+
+    :raises InputError: it is no image, cannot be read, or is for other machines.
+    :raises PackageError: it is shorter than its header says.
+    """
+    try:
+        if path.is_dir():
+            return _sandbox(path)
+        with path.open("rb") as file:
+            found = _recognise(file, path)
+    except OSError as error:
+        raise InputError(
+            f"the image cannot be read: {error.strerror}", where=path, hint="check its permissions"
+        ) from None
+    require_architecture(found.architecture, path)
+    return found
+
+
+def require_architecture(architecture: str, path: Path) -> None:
+    """:raises InputError: the image is for other machines; an empty text is not known."""
+    here = platform.machine()
+    if architecture and architecture != here:
+        raise InputError(
+            f"the image is for {architecture}, this machine is {here}",
+            where=path,
+            hint=f"choose an image for {here}",
+        )
+
+
+def _sandbox(path: Path) -> ImageFormat:
+    names = {entry.name for entry in path.iterdir()}
+    if not names & {"usr", "bin", ".singularity.d"}:
+        raise InputError("the directory is no container image", where=path, hint=_HINT)
+    return ImageFormat(kind=SANDBOX)
+
+
+def _recognise(file: BinaryIO, path: Path) -> ImageFormat:
+    size = os.fstat(file.fileno()).st_size
+    start = file.read(_ENOUGH)
+    if start.startswith(_SQUASHFS_MAGIC):
+        _check_squashfs(file, 0, size, path)
+        return ImageFormat(kind=SQUASHFS, offsets=(0,))
+    if not sif.begins_sif(start):
+        what = f"{path.name} is empty" if not size else f"{path.name} is no container image"
+        raise InputError(what, where=path, hint=_HINT)
+    found = sif.read_sif(path)
+    offsets = _layers(found)
+    for offset in offsets:
+        _check_squashfs(file, offset, size, path)
+    return ImageFormat(kind=SIF, offsets=offsets, architecture=found.architecture)
+
+
+def _layers(found: sif.Sif) -> tuple[int, ...]:
+    """Offsets of the system partition and of the overlays, in their order."""
+    system: list[int] = []
+    overlays: list[int] = []
+    for item in found.objects:
+        if item.kind != sif.PARTITION:
+            continue
+        file_system, role, _ = item.partition
+        if file_system != sif.SQUASHFS:
+            raise InputError(
+                "the image has a file system other than SquashFS (ext3, or encrypted)",
+                where=found.path,
+                hint="rebuild it with the runtime: singularity build new.sif this.sif",
+            )
+        if role in (sif.SYSTEM, sif.PRIMARY):
+            system.append(item.offset)
+        elif role == sif.OVERLAY:
+            overlays.append(item.offset)
+    if not system:
+        raise InputError("the SIF file holds no system to run", where=found.path, hint=_HINT)
+    return (*system[:1], *overlays)
+
+
+def _check_squashfs(file: BinaryIO, offset: int, size: int, path: Path) -> None:
+    file.seek(offset)
+    superblock = file.read(96)
+    if len(superblock) < 96:
+        raise sif.incomplete(path)
+    if not superblock.startswith(_SQUASHFS_MAGIC):
+        raise PackageError(
+            "the image is damaged: it has no file system where its header says",
+            where=path,
+            hint="get it anew from where it came",
+        )
+    (used,) = struct.unpack_from("<Q", superblock, 40)
+    if offset + used > size:
+        raise sif.incomplete(path)

@@ -1,0 +1,1 @@
+"""pip packages, and ``pip-containerize``: uv does the work, this package knows the rules."""

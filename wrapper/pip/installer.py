@@ -1,0 +1,370 @@
+"""pip packages into an environment, with uv, in the container, and their lock entries.
+
+uv installs as pip does: what the environment has and what fits is kept, the best version of all
+indexes is taken. Its own settings (``UV_*``) and pip's (``PIP_INDEX_URL`` and its kin, the pip
+configuration files) are honoured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import Distribution
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+import uv
+from packaging.utils import canonicalize_name
+
+from wrapper import installed
+from wrapper.container import BuildContainer
+from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError, ToolError
+from wrapper.models import LockedPackage
+from wrapper.pip.config import uv_settings
+from wrapper.pip.local import content_digest, copy_project
+from wrapper.pip.origin import (
+    CACHE_TRACE,
+    builder_of,
+    direct_entry,
+    forget_origin,
+    locked_files,
+    origin_url,
+    planned_files,
+)
+from wrapper.pip.outer import OuterPackages
+from wrapper.reuse.packages import BasePython, conflict
+from wrapper.spec.requirements import Requirements, Wanted, read_requirements
+
+_PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from .*\))?\s*")
+_ALL = ":all:"
+# What build tools say where there is no compiler: setuptools, meson, CMake, and make.
+_NO_COMPILER = re.compile(
+    r"command '([^']+)' failed: No such file or directory"
+    r"|Unknown compiler\(s\): \[\[?'?([^',\]]+)"
+    r"|No CMAKE_C(?:XX)?_COMPILER could be found"
+    r"|(?:No such file or directory: |unable to execute )'([^']*(?:gcc|g\+\+|cc|c\+\+|clang)[^']*)'"
+)
+
+
+class Reused(Protocol):
+    """What an installer has to know of a base whose packages are reused (:mod:`wrapper.reuse`)."""
+
+    python: BasePython
+
+    def options(self, given: Sequence[str]) -> list[str]: ...
+    def clean(self, tree: Path) -> None: ...
+
+
+@dataclass(kw_only=True)
+class PipInstaller:
+    """uv at work on one environment.
+
+    :ivar cache: uv's cache, outside; ``None`` for none.
+    :ivar directory: where relative paths in requirements start (outside and inside).
+    :ivar outer: packages that the environment sees besides its own.
+    :ivar reuse: the base image's, which cannot be changed, where they are reused.
+    """
+
+    container: BuildContainer
+    cache: Path | None
+    directory: Path
+    outer: OuterPackages = field(default_factory=OuterPackages)
+    reuse: Reused | None = None
+    _copies: dict[Path, Path] = field(default_factory=dict, init=False)
+
+    def install(self, requirements: Sequence[str]) -> None:
+        """Install the requirements, lines of a requirements file.
+
+        :raises InputError: the environment has no Python. :raises ScriptError: uv fails.
+        """
+        self._require_python()
+        wanted = self._read(requirements)
+        early = [one for one in wanted.packages if one.name not in wanted.late]
+        passes = [early] if len(early) < len(wanted.packages) else []
+        lines = {one: self._line(one) for one in wanted.packages}
+        for packages in [*passes, wanted.packages]:
+            excluded = self.outer.fitting(packages)
+            while True:
+                asked = [lines[one] for one in packages]
+                self._uv("install", *self._files(wanted, asked, excluded))
+                unfit = self._unfit() & excluded
+                if not unfit:
+                    break
+                excluded -= unfit
+        if self.reuse:
+            self.reuse.clean(self.container.tree)
+        for info in self._metadata():
+            forget_origin(info, (CACHE_TRACE,))
+
+    def _unfit(self) -> set[str]:
+        """Packages of the outer Python in whose place those in the tree need others."""
+        if not self.outer.versions:
+            return set()
+        return self.outer.unfit(installed.pip_distributions(self.container.tree).values())
+
+    def _line(self, wanted: Wanted) -> str:
+        """The line for uv: of a project's directory one for a copy of it."""
+        line = wanted.text
+        if wanted.path and wanted.path.is_dir():
+            line = wanted.at(self._copy(wanted.path))
+        elif wanted.path:
+            line = wanted.at(wanted.path)
+        if self.reuse and wanted.name in self.reuse.python.packages:
+            return line  # hashes are those of a file that is not installed
+        return " ".join((line, *wanted.options))
+
+    def _copy(self, project: Path) -> Path:
+        """A copy of a project, the same one for all that name it."""
+        if project not in self._copies:
+            self._copies[project] = copy_project(project, self.container.scratch / "projects")
+        return self._copies[project]
+
+    def _files(
+        self, wanted: Requirements, lines: Iterable[str], excluded: Iterable[str] = ()
+    ) -> list[str]:
+        """uv's options for these requirements, which are written to files for it."""
+        words = ["-r", self._write("requirements.in", [*wanted.remote, *lines])]
+        if self.reuse:
+            words += self.reuse.options(wanted.options)
+        else:
+            words += wanted.options
+        if wanted.constraints:
+            words += ["-c", self._write("constraints.txt", wanted.constraints)]
+        if names := sorted(excluded):
+            words += ["--excludes", self._write("excludes.txt", names)]
+        return [*words, *_isolation(wanted.late)]
+
+    def _write(self, name: str, lines: Iterable[str]) -> str:
+        path = self.container.scratch / name
+        path.write_text("\n".join(lines) + "\n")
+        return str(path)
+
+    def _read(self, lines: Sequence[str]) -> Requirements:
+        return read_requirements(lines, self.directory, "the requirements")
+
+    def install_locked(self, packages: Sequence[LockedPackage]) -> None:
+        """Install exactly these, every file checked against its hash.
+
+        :raises PackageError: a local project has changed.
+        """
+        self._require_python()
+        for _, members in groupby(sorted(packages, key=_rank), key=_rank):
+            group = list(members)
+            words = ["-r", self._write("locked.txt", map(self._locked_line, group))]
+            words += ["--require-hashes"] if group[0].sha256 else []
+            words += _isolation({p.canonical for p in group if not p.isolated})
+            if builder := group[0].builder:
+                words += ["-b", self._write("builder.txt", [builder])]
+            self._uv("install", "--no-deps", *words)
+        names = {package.canonical for package in packages}
+        for info in self._metadata():
+            # A package installed by its URL shall look like one from an index, which it is:
+            # an image from a lock would differ from the one that the lock was written for.
+            if canonicalize_name(info.name.split("-")[0]) in names:
+                forget_origin(info)
+
+    def _locked_line(self, package: LockedPackage) -> str:
+        url = package.url
+        if package.content:
+            parts = urlsplit(url)
+            project = Path(unquote(parts.path))
+            if not project.is_dir() or content_digest(project) != package.content:
+                raise PackageError(
+                    f"{package.name} has changed since it was locked, or has gone",
+                    where=project,
+                    hint="bring back its files as they were, or build from the requirements",
+                )
+            url = self._copy(project).as_uri()
+            url += f"#{parts.fragment}" if parts.fragment else ""
+        line = f"{package.name} @ {url}"
+        return f"{line} --hash=sha256:{package.sha256}" if package.sha256 else line
+
+    def _metadata(self) -> list[Path]:
+        sites = installed.site_packages(self.container.tree)
+        return [info for site in sites for info in site.glob("*.dist-info")]
+
+    # -- what it would be, what it was -----------------------------------------------------------
+    def plan(self, requirements: Sequence[str]) -> tuple[list[LockedPackage], set[str]]:
+        """What :meth:`install` would install (but for packages that wait for others), with sizes
+        where indexes tell them, and the names of what would be replaced or removed.
+        """
+        wanted = self._read(requirements)
+        packages = [one for one in wanted.packages if one.name not in wanted.late]
+        lines = [self._line(one) for one in packages]
+        files = self._files(wanted, lines, self.outer.fitting(packages))
+        added: dict[str, LockedPackage] = {}
+        removed: set[str] = set()
+
+        def on_line(line: str) -> bool:
+            if match := _PLANNED.fullmatch(line):
+                mark, name, version, url = match.groups()
+                if mark == "-":
+                    removed.add(name)
+                elif not (self.reuse and canonicalize_name(name) in self.reuse.python.packages):
+                    version = version or f"@ {origin_url(url)}"  # it is not built for a plan
+                    added[name] = LockedPackage(
+                        manager="pip", name=name, version=version, url=url or ""
+                    )
+            return False
+
+        self._uv("install", "--dry-run", *files, on_line=on_line)
+        pins = [f"{p.name}=={p.version}" for p in added.values() if not p.url]
+        lock = self._compile(pins, wanted) if pins else None
+        for entry in planned_files(lock.read_text(), lock.parent) if lock else ():
+            added[canonicalize_name(entry.name)] = entry
+        return list(added.values()), removed
+
+    def lock(
+        self, present: Mapping[str, Distribution], lines: Sequence[str]
+    ) -> list[LockedPackage]:
+        """Lock entries of installed distributions, with URLs and hashes from their indexes.
+
+        :param lines: the requirements that they were installed for: their index options matter.
+        :returns: an entry for each; without a hash what no index offers.
+        """
+        wanted = self._read(lines)
+        direct = {name: direct_entry(d) for name, d in present.items()}
+        entries = {n: e for n, e in direct.items() if e and not _needs_hash(e)}
+        urls = {n: f"{e.name} @ {e.url}" for n, e in direct.items() if e and _needs_hash(e)}
+        pins = [
+            urls.get(name) or f"{d.name}=={d.version}"
+            for name, d in present.items()
+            if name not in entries
+        ]
+        lock = self._compile(pins, wanted) if pins else None
+        for entry in locked_files(lock.read_text(), present, lock.parent) if lock else ():
+            entries[canonicalize_name(entry.name)] = entry
+        for name, distribution in present.items():
+            unknown = LockedPackage(
+                manager="pip", name=distribution.name, version=distribution.version, url=""
+            )
+            entries.setdefault(name, direct[name] or unknown)
+        for info in self._metadata():
+            forget_origin(info)
+        return [
+            replace(
+                entry,
+                isolated=not wanted.late & {name, _ALL},
+                builder=None if _is_wheel(entry) else builder_of(present[name]),
+            )
+            for name, entry in entries.items()
+        ]
+
+    def _compile(self, pins: Sequence[str], wanted: Requirements) -> Path | None:
+        """A ``pylock.toml`` of exactly these; ``None``, with a warning, where that fails."""
+        lock = self.container.scratch / "pylock.toml"
+        options = ["--quiet", "--no-deps", "--format", "pylock.toml", *_isolation(wanted.late)]
+        sources = [word for word in wanted.options if word != "--require-hashes"]
+        try:
+            self._uv("compile", *options, *sources, "-o", lock, self._write("pins.in", pins))
+        except ContainerizeError as error:
+            self.container.console.warning(f"pip packages cannot be locked: {error.what}")
+            return None
+        return lock
+
+    def _uv(
+        self, command: str, *words: str | Path, on_line: Callable[[str], bool] | None = None
+    ) -> None:
+        argv = [
+            *self.container.own_program(uv.find_uv_bin()),
+            *("pip", command, "--python", self._python),
+            # pip looks at all indexes and takes the best version; uv's default stops at the first
+            # index that has the name, which breaks the usual --extra-index-url of ROCm wheels.
+            *("--index-strategy", "unsafe-best-match", "--no-progress", "--no-config"),
+            *(["--no-cache"] if self.cache is None else ["--cache-dir", str(self.cache / "uv")]),
+            *map(str, words),
+        ]
+        if command == "install":
+            # The tree is a mount of its own inside: no hard links from the cache.
+            argv += ["--break-system-packages", "--link-mode", "copy"]
+        try:
+            self.container.run(
+                argv,
+                what=f"uv pip {command}",
+                env={
+                    **{"UV_PYTHON_DOWNLOADS": "never", "UV_NO_MANAGED_PYTHON": "1"},
+                    **{"VIRTUAL_ENV": "", "CONDA_PREFIX": self.container.install_path},
+                    # Debug information names the directory of the build, another each time.
+                    "CFLAGS": "-g0",
+                    **uv_settings(self.container.environ),
+                    # The user's constraints are for choosing versions, not for given ones.
+                    **({"UV_CONSTRAINT": ""} if "--no-deps" in words else {}),
+                },
+                cwd=self.directory,
+                on_line=on_line,
+            )
+        except ScriptError as error:
+            unfit = self.reuse.python.named_in(error.detail) if self.reuse else []
+            if unfit and "No solution found" in error.detail:
+                raise conflict(unfit, error.detail) from None
+            raise _explained(error) from None
+
+    @property
+    def _python(self) -> str:
+        return f"{self.container.install_path}/bin/python"
+
+    def _require_python(self) -> None:
+        # A link to a path that exists only in the container counts.
+        python = self.container.tree / "bin/python"
+        if not (python.is_symlink() or python.exists()):
+            raise InputError(
+                "there are pip packages to install, but the environment has no Python",
+                hint="add 'python' to the dependencies",
+            )
+
+
+def _isolation(late: Iterable[str]) -> list[str]:
+    names = sorted(late)
+    if _ALL in names:
+        return ["--no-build-isolation"]
+    return [word for name in names for word in ("--no-build-isolation-package", name)]
+
+
+def _rank(package: LockedPackage) -> tuple[bool, bool, bool, str]:
+    """What is installed together, and in which order: finished wheels first, then what is built,
+    each with its builder, last what is built against the others.
+    """
+    return (
+        not package.isolated,
+        not package.sha256,
+        not _is_wheel(package),
+        package.builder or "",
+    )
+
+
+def _is_wheel(entry: LockedPackage) -> bool:
+    return urlsplit(entry.url).path.endswith(".whl")
+
+
+def _needs_hash(entry: LockedPackage) -> bool:
+    return not (entry.sha256 or entry.content or entry.url.startswith("git+"))
+
+
+def local_places(environ: Mapping[str, str], lines: Sequence[str], directory: Path) -> list[Path]:
+    """Directories and files of the host that installing reads: ``--find-links`` and the like."""
+    wanted = read_requirements(lines, directory, "the requirements")
+    words = [*re.split(r"[\s,]+", " ".join(uv_settings(environ).values())), *wanted.options]
+    paths = [directory / word.removeprefix("file://") for word in words]
+    paths += [one.path for one in wanted.packages if one.path]
+    for one in wanted.packages:  # repositories on disk
+        paths += [Path(place) for place in re.findall(r"git\+file://([^@#\s]+)", one.text)]
+    found = [path for path in paths if "://" not in str(path) and path.exists()]
+    entries = [entry for path in found if path.is_dir() for entry in path.iterdir()]
+    return [*found, *(entry.resolve().parent for entry in entries if entry.is_symlink())]
+
+
+def _explained(error: ScriptError) -> ContainerizeError:
+    """The error, where its cause is a missing compiler with that as its message."""
+    match = _NO_COMPILER.search(error.detail)
+    if not match:
+        return error
+    named = next((group for group in match.groups() if group), "")
+    return ToolError(
+        f"a package must be compiled, and there is no compiler {named}".rstrip(),
+        hint="load the module that has it, or ask for a version that has a wheel "
+        "(--only-binary NAME)",
+        detail=error.detail,
+    )

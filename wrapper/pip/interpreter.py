@@ -1,0 +1,310 @@
+"""The Python that a virtual environment is made for: one on PATH, or one that uv brings."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import uv
+
+from wrapper import process
+from wrapper.container import BuildContainer
+from wrapper.errors import ChannelError, InputError, PackageError, ScriptError, ToolError
+from wrapper.pip.outer import OuterPackages
+from wrapper.reuse.packages import BasePython
+
+_OLDEST = (3, 7)  # first with hash-based .pyc
+_MANAGED = "python"  # directory below the environment
+# Everything in one start: -s, since packages in ~/.local are not the Python's own.
+# Modules in the current directory, which Python would look at first, are the user's.
+_QUESTION = """
+import sys
+sys.path[:] = filter(None, sys.path)
+import json, os, site
+try:
+    from importlib.metadata import distributions
+    packages = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
+except ImportError:
+    packages = {}
+sites = [p for p in sys.path if os.path.basename(p) in ("site-packages", "dist-packages")]
+print(json.dumps({
+    "executable": sys.executable, "version": "%d.%d.%d" % sys.version_info[:3],
+    "library": os.path.dirname(os.__file__), "packages": packages, "sites": sites,
+    "is_venv": sys.prefix != sys.base_prefix,
+}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """A Python.
+
+    :ivar path: of the program, on the host, or inside the container where it is ``managed``: then
+        it is a part of the image. :ivar library: directory of its standard library, likewise.
+    """
+
+    path: Path
+    version: str
+    library: Path
+    managed: bool = False
+
+    @classmethod
+    def from_record(cls, data: Mapping[str, Any]) -> Interpreter:
+        """From a manifest. (The first ones had no library: a directory that is there, then.)"""
+        return cls(
+            path=Path(data["path"]),
+            version=data["version"],
+            library=Path(data.get("library", "/")),
+            managed=data.get("managed", False),
+        )
+
+    def as_record(self) -> dict[str, Any]:
+        return {**vars(self), "path": str(self.path), "library": str(self.library)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    """What else a Python on the host has.
+
+    :ivar sites: directories of packages. :ivar is_venv: it is itself a virtual environment.
+    """
+
+    packages: OuterPackages
+    sites: tuple[str, ...]
+    is_venv: bool
+
+
+def parse_version(text: str) -> str:
+    """The version of ``--pyver``: X.Y or X.Y.Z. What follows a dash is part of a Docker tag, which
+    Tykky takes there (``3.12.9-slim-trixie``).
+
+    :raises InputError: it is none.
+    """
+    match = re.fullmatch(r"(3\.\d+(?:\.\d+)?)(?:-\S+)?", text)
+    if not match:
+        raise InputError(
+            f"'{text}' is not a version of Python",
+            where="--pyver",
+            hint="write 3.12, or 3.12.9",
+        )
+    return match[1]
+
+
+def find_interpreter(environ: Mapping[str, str], version: str = "") -> Interpreter | None:
+    """The first Python on PATH of that version, of any if none is named; ``None`` if none fits.
+
+    The one that runs containerize is passed over.
+
+    :raises ToolError: it is too old, or it is itself a wrapped program.
+    """
+    for path in _candidates(environ, version):
+        if (path.parent.parent / "current" / "env").exists():
+            if version:
+                continue
+            raise ToolError(
+                "the Python on PATH is itself a wrapped program, which cannot be built on",
+                where=path,
+                hint="take that installation's bin directory out of PATH for the build",
+            )
+        try:
+            facts = _ask(path, environ)
+        except ToolError:
+            if version:
+                continue  # pyenv has such programs for versions that it does not use
+            raise
+        if not _fits(facts["version"], version):
+            continue
+        found = _interpreter(facts)
+        return replace(found, path=_by_version(found.path, found.version))
+    return None
+
+
+def find_inside(container: BuildContainer, version: str, *, may_miss: bool) -> Interpreter | None:
+    """The ``python3`` of a base image: what a user of the image gets by that name.
+
+    :param may_miss: return ``None`` where there is none of that version, instead of raising.
+    :raises InputError: it has none, or of another version. :raises ToolError: it is too old.
+    """
+    try:
+        facts = _ask_inside("python3", container)
+    except ScriptError as error:
+        if may_miss:
+            return None
+        raise InputError(
+            "the base image has no python3 on its PATH",
+            where=container.image,
+            hint="choose a base image with Python, let uv bring one (--uv), or use "
+            "conda-containerize, which brings its own",
+            detail=error.detail,
+        ) from None
+    if _fits(facts["version"], version):
+        return _interpreter(facts)
+    if may_miss:
+        return None
+    raise InputError(
+        f"the base image has Python {facts['version']}, not {version}",
+        where=container.image,
+        hint="choose another base image, or let uv bring that version: --uv",
+    )
+
+
+def from_base(base: BasePython, version: str) -> Interpreter:
+    """The Python of a base image, which was asked for all that it has (:mod:`wrapper.reuse`).
+
+    :raises InputError: it is of another version than the one that is wanted.
+    """
+    if not _fits(base.version, version):
+        raise InputError(
+            f"the base image has Python {base.version}, not {version}",
+            where=base.executable,
+            hint="choose another base image, or do without --reuse-base",
+        )
+    return Interpreter(path=Path(base.executable), version=base.version, library=Path(base.library))
+
+
+def _interpreter(facts: Mapping[str, Any]) -> Interpreter:
+    path, version = Path(facts["executable"]), facts["version"]
+    if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+        raise ToolError(f"Python {version} is too old", where=path, hint="use Python 3.7 or newer")
+    return Interpreter(path=path, version=version, library=Path(facts["library"]))
+
+
+def none_found(environ: Mapping[str, str], version: str) -> ToolError:
+    """The error for it, with what there is."""
+    if not version:
+        return ToolError("no python3 on PATH", hint="load the module of the Python to build on")
+    found = []
+    for path in _candidates(environ, "3"):
+        with contextlib.suppress(ToolError):
+            found.append(f"{_ask(path, environ)['version']} ({path})")
+    return ToolError(
+        f"no Python {version} on PATH, only {', '.join(found)}"
+        if found
+        else f"no Python {version} on PATH, nor any other",
+        hint="load its module, or let uv bring one: --uv",
+    )
+
+
+def look_around(
+    interpreter: Interpreter, environ: Mapping[str, str], container: BuildContainer | None = None
+) -> Outer:
+    """The packages of a Python on the host, or in the container."""
+    path = interpreter.path
+    facts = _ask_inside(str(path), container) if container else _ask(path, environ)
+    packages = OuterPackages.of(facts["packages"], python=interpreter.version)
+    return Outer(packages=packages, sites=tuple(facts["sites"]), is_venv=facts["is_venv"])
+
+
+def bring_interpreter(container: BuildContainer, version: str, cache: Path | None) -> Interpreter:
+    """Let uv download a Python into the environment; uv checks its hash.
+
+    :param version: X.Y or X.Y.Z; empty for uv's choice. :raises ChannelError: uv cannot get it.
+    :raises PackageError: it is not what its hash says.
+    """
+    inside = f"{container.install_path}/{_MANAGED}"
+    options = ["--install-dir", inside, "--no-bin", "--no-progress", "--no-config"]
+    options += ["--no-cache"] if cache is None else ["--cache-dir", str(cache / "uv")]
+    try:
+        container.run(
+            [
+                *container.own_program(uv.find_uv_bin()),
+                *("python", "install", *options),
+                *([version] if version else []),
+            ],
+            what=f"uv python install {version}".rstrip(),
+            env={"UV_PYTHON_DOWNLOADS": "manual"},
+        )
+    except ScriptError as error:
+        if "Hash mismatch" in error.detail:
+            raise PackageError(
+                "the Python that uv fetched is damaged or not the right one",
+                hint="try again; if it stays, report it to the owner of the mirror",
+                detail=error.detail,
+            ) from None
+        raise ChannelError(
+            f"uv cannot bring Python {version}".rstrip(),
+            where=container.environ.get("UV_PYTHON_INSTALL_MIRROR") or "uv python install",
+            hint="check the version and your network; UV_PYTHON_INSTALL_MIRROR names a mirror",
+            detail=error.detail,
+        ) from None
+    outside = container.tree / _MANAGED
+    for entry in outside.iterdir():  # uv's locks, and links to the newest
+        if entry.is_symlink() or not entry.is_dir():
+            entry.unlink()
+        elif entry.name.startswith("."):
+            shutil.rmtree(entry)
+    (root,) = outside.iterdir()
+    library = next(p for p in sorted(root.glob("lib/python3*")) if not p.is_symlink())
+    release = re.search(r"-(\d+\.\d+\.\d+)", root.name)
+    return Interpreter(
+        path=Path(inside, root.name, "bin", library.name),
+        version=release[1] if release else library.name.removeprefix("python"),
+        library=Path(inside, root.name, "lib", library.name),
+        managed=True,
+    )
+
+
+def _candidates(environ: Mapping[str, str], version: str) -> Iterator[Path]:
+    """Programs on PATH that may be a Python of that version, each once."""
+    own = Path(sys.prefix) / "bin"
+    search = os.pathsep.join(
+        folder
+        for folder in environ.get("PATH", "").split(os.pathsep)
+        if folder and Path(folder).absolute() != own
+    )
+    minor = ".".join(version.split(".")[:2])
+    seen: set[Path] = set()
+    for name in [f"python{minor}"] * bool(minor) + ["python3", "python"]:
+        found = shutil.which(name, path=search)
+        if found and Path(found).resolve() not in seen:
+            seen.add(Path(found).resolve())
+            yield Path(found).absolute()
+
+
+def _ask(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    env = process.base_environment(environ)
+    return _read(path, process.capture([path, "-s", "-c", _QUESTION], env=env))
+
+
+def _ask_inside(program: str, container: BuildContainer) -> dict[str, Any]:
+    """The same of a Python in the container. :raises ScriptError: it cannot run."""
+    lines: list[str] = []
+
+    def on_line(line: str) -> bool:
+        lines.append(line)
+        return True
+
+    container.run([program, "-s", "-c", _QUESTION], what="asking for Python", on_line=on_line)
+    return _read(Path(program), "".join(lines))
+
+
+def _read(path: Path, answer: str) -> dict[str, Any]:
+    try:
+        line = next(line for line in answer.splitlines() if line.startswith("{"))
+        facts: dict[str, Any] = json.loads(line)
+    except (StopIteration, ValueError):
+        raise ToolError(
+            "the Python does not say what it is", where=path, hint="try it", detail=answer
+        ) from None
+    return facts
+
+
+def _fits(found: str, wanted: str) -> bool:
+    return not wanted or f"{found}.".startswith(f"{wanted}.")
+
+
+def _by_version(path: Path, version: str) -> Path:
+    """The same program under the name with its version (python3.11), where it has one.
+
+    When another Python takes its place, that name goes, and so it is noticed.
+    """
+    named = path.with_name(f"python{'.'.join(version.split('.')[:2])}")
+    return named if named.exists() and named.resolve() == path.resolve() else path

@@ -1,0 +1,136 @@
+"""Where installed pip packages came from, as lock entries: files, repositories, directories.
+
+What installers leave of it in the metadata is taken out: packages installed from a lock are
+installed by URL, and the image has to be the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from wrapper import toml
+from wrapper.models import LockedPackage
+from wrapper.pip.local import origin_of
+
+CACHE_TRACE = "uv_cache.json"  # it has a time in it
+TRACES = ("direct_url.json", CACHE_TRACE)
+
+
+def direct_entry(distribution: Distribution) -> LockedPackage | None:
+    """The lock entry of a package that came from no index (PEP 610); without a hash where only
+    its URL is known. ``None`` where it came from one.
+    """
+    text = distribution.read_text("direct_url.json")
+    if not text:
+        return None
+    data = json.loads(text)
+    url = str(data["url"])
+    known: dict[str, Any] = {}
+    if "vcs_info" in data:
+        url = f"git+{url}@{data['vcs_info']['commit_id']}"
+    elif url.startswith("file://"):
+        path = Path(unquote(urlsplit(url).path))
+        if path.is_dir():
+            origin, known["content"] = origin_of(path)
+            url = origin.as_uri()
+        elif path.is_file():
+            known["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    if data.get("subdirectory"):
+        url += f"#subdirectory={data['subdirectory']}"
+    name, version = distribution.name, distribution.version
+    return LockedPackage(manager="pip", name=name, version=version, url=url, **known)
+
+
+def builder_of(distribution: Distribution) -> str | None:
+    """What made the wheel of a package, as a requirement, by the wheel's own word."""
+    text = distribution.read_text("WHEEL") or ""
+    match = re.search(r"^Generator: ([\w.-]+) \(?(\d[\w.]*)", text, re.M)
+    if not match:
+        return None
+    name, version = match.groups()
+    return f"{'wheel' if name == 'bdist_wheel' else name}=={version}"
+
+
+def origin_url(url: str) -> str:
+    """The URL of a project of which a copy may be at ``url``."""
+    path = Path(unquote(urlsplit(url).path))
+    return origin_of(path)[0].as_uri() if url.startswith("file:") and path.is_dir() else url
+
+
+def forget_origin(info: Path, traces: Sequence[str] = TRACES) -> None:
+    """Remove traces from a package's metadata directory, from its list of files too."""
+    present = [name for name in traces if (info / name).exists()]
+    if not present:
+        return
+    for name in present:
+        (info / name).unlink()
+    record = info / "RECORD"
+    lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+    gone = tuple(f"{info.name}/{name}," for name in present)
+    record.write_text("".join(x for x in lines if not x.startswith(gone)), encoding="utf-8")
+
+
+def locked_files(
+    pylock: str, installed: Mapping[str, Distribution], directory: Path = Path("/")
+) -> list[LockedPackage]:
+    """Lock entries from a ``pylock.toml`` (PEP 751): of each package the file that was installed.
+
+    A wheel is told by the tags that it left in ``WHEEL``; where none fits, it was the sdist.
+
+    :param directory: of the ``pylock.toml``, where its relative paths start.
+    """
+    entries: list[LockedPackage] = []
+    for package in toml.loads(pylock).get("packages", []):
+        distribution = installed.get(canonicalize_name(package["name"]))
+        if distribution is None:
+            continue
+        tags = set(re.findall(r"^Tag: (\S+)", distribution.read_text("WHEEL") or "", re.M))
+        fits = [w for w in package.get("wheels", []) if tags & _tags(_url(w, directory))]
+        file = package.get("archive") or (fits[0] if fits else package.get("sdist"))
+        if file and "sha256" in file.get("hashes", {}):
+            entries.append(_entry(package, file, directory))
+    return entries
+
+
+def planned_files(pylock: str, directory: Path) -> list[LockedPackage]:
+    """Entries of packages that are not installed yet: of each the first file that is offered."""
+    entries = []
+    for package in toml.loads(pylock).get("packages", []):
+        offered = [package.get("archive"), *package.get("wheels", ()), package.get("sdist")]
+        file = next((file for file in offered if file and "sha256" in file.get("hashes", {})), None)
+        if file:
+            entries.append(_entry(package, file, directory))
+    return entries
+
+
+def _entry(package: Mapping[str, Any], file: Mapping[str, Any], directory: Path) -> LockedPackage:
+    return LockedPackage(
+        manager="pip",
+        name=package["name"],
+        version=package["version"],
+        url=_url(file, directory),
+        sha256=file["hashes"]["sha256"],
+        size=int(file.get("size", 0)),
+    )
+
+
+def _url(file: Mapping[str, Any], directory: Path) -> str:
+    """A file's URL; files of a local ``--find-links`` have a path."""
+    return str(file.get("url") or (directory / file["path"]).as_uri())
+
+
+def _tags(url: str) -> set[str]:
+    try:
+        name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]  # "%2B" in torch's local versions
+        return {str(tag) for tag in parse_wheel_filename(name)[3]}
+    except InvalidWheelFilename:
+        return set()

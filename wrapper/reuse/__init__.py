@@ -1,0 +1,1 @@
+"""Environments on the packages that a base's own Python has (``--reuse-base``)."""

@@ -1,0 +1,1 @@
+"""``containerize build``: one portable SIF file instead of an installation."""

@@ -1,0 +1,1 @@
+"""Installations of Tykky become ours."""

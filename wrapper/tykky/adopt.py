@@ -1,0 +1,306 @@
+"""Adopting an installation of Tykky: generation 1 of ours around the image that is there.
+
+The image is neither copied nor written again, and stays mounted where Tykky mounted it: virtual
+environments and paths that VS Code stored stay true. A later update writes a new image at the same
+path inside.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wrapper import generations, installed, prefix, process, shims, workspace
+from wrapper.activate import conda_variables, record_activation
+from wrapper.console import Console
+from wrapper.container import BuildContainer
+from wrapper.deploy import Adoption, finish_adoption
+from wrapper.errors import PrefixError, ToolError
+from wrapper.models import Activation, LockedPackage, Result, Site, TreeSize
+from wrapper.pip.origin import direct_entry
+from wrapper.record import write_record
+from wrapper.runtime import Runtime, find_runtime, host_binds
+from wrapper.skeleton import write_skeleton
+from wrapper.squash import Squasher, find_squasher
+from wrapper.tykky.prefix import OWN_NAMES, TykkyPrefix, read_tykky_prefix
+from wrapper.workspace import Workspace
+
+# Bytes unpacked against bytes of the image, to see whether there is room for an update.
+_UNPACKED_RATIO = 3
+
+
+def adopt(target: Path, site: Site, console: Console) -> Result:
+    """Make the installation of Tykky at ``target`` one of ours, whole or not at all.
+
+    :raises PrefixError: it is none, is broken, ours already, or not ours to write to.
+    :raises BusyError: a build holds it.
+    """
+    start = time.monotonic()
+    target = prefix.absolute_prefix(target)
+    if (target / generations.CURRENT).is_symlink():
+        return _finish(target, console, start)
+    tykky = read_tykky_prefix(target)
+    prefix.check_update(target)
+    runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
+    with (
+        prefix.locked(target),
+        workspace.workspace(console, site=site) as space,
+        Adoption(target, prefix.directory_mode(target)) as staging,
+        process.umask(0o022),
+    ):
+        work = _Work(
+            tykky=tykky,
+            site=site,
+            runtime=runtime,
+            squasher=squasher,
+            space=space,
+            console=console,
+        )
+        manifest = work.write(staging)
+        with console.step("Switching to it"):
+            process.ignore_signals()  # "interrupted" shall mean that nothing was changed
+            staging.publish_with(work.linked(), [n for n in OWN_NAMES if (target / n).exists()])
+    console.info(f"Tykky's own files are in {target}/.tykky, which is as it was")
+    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+
+
+def _finish(target: Path, console: Console, start: float) -> Result:
+    generation = generations.current_generation(target)
+    with prefix.locked(target):
+        if not finish_adoption(target):
+            raise PrefixError(
+                f"{target} is an installation of containerize already",
+                where=target,
+                hint=f"see what it is: containerize list {target}",
+            )
+    console.info("finished an adoption that was interrupted")
+    manifest = generation.manifest
+    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What is found out about an installation of Tykky, and written down of it."""
+
+    tykky: TykkyPrefix
+    site: Site
+    runtime: Runtime
+    squasher: Squasher
+    space: Workspace
+    console: Console
+
+    @property
+    def tree(self) -> Path:
+        """The environment's records, unpacked."""
+        inside = Path(self.tykky.environment).relative_to(self.tykky.image_root)
+        return self.space.root / "records" / inside
+
+    def linked(self) -> dict[str, Path]:
+        """Files of Tykky's that the generation keeps."""
+        files = {"img.sqfs": self.tykky.image} if self.tykky.image else {}
+        if self.tykky.isolated and self.tykky.container.parent == self.tykky.prefix.resolve():
+            files["container.sif"] = self.tykky.container
+        return files
+
+    @property
+    def masked(self) -> bool:
+        """Whether the image lies over a path that is there outside too: ``wrap-install --mask``."""
+        return os.path.isdir(self.tykky.image_root)  # noqa: PTH112 - never raises
+
+    @property
+    def root(self) -> str:
+        """Where the image is mounted inside."""
+        named = self.masked or not self.tykky.image
+        return prefix.install_path(self.tykky.prefix, self.site) if named else self.tykky.image_root
+
+    def write(self, staging: Adoption) -> dict[str, Any]:
+        """Complete the staging directory but for what is linked; returns the manifest."""
+        for name in self.tykky.computed:
+            self.console.warning(
+                f"the value of {name} in common.sh is computed and was not taken over: "
+                "set it with --environ at the next update"
+            )
+        if self.tykky.image:
+            self._unpack_records(self.tykky.image)
+        kind, more = self._kind()
+        packages = self._packages(kind)
+        facts = {**self._facts(kind, packages), **more}
+        skeleton, links = self._skeleton()
+        if not self.tykky.isolated:
+            shutil.copyfile(skeleton, staging.directory / "skeleton.sqfs")
+        self._write_shims(staging, facts, self._activation(kind, skeleton), links)
+        if kind == "conda":
+            from wrapper.spec.lockfile import write_lock
+
+            locked = [package for package in packages if package.sha256 or package.md5]
+            write_lock(locked, facts["channels"], staging.directory / "conda-lock.yml")
+        image = self.tykky.image or self.tykky.container
+        unpacked = self.tykky.image.stat().st_size * _UNPACKED_RATIO if self.tykky.image else 0
+        inputs = sorted((self.tykky.prefix / "share").glob("*.y*ml"))
+        return write_record(
+            staging.directory,
+            facts=facts,
+            packages=packages,
+            inputs=[path for path in inputs if path.is_file()],
+            size=TreeSize(files=0, size=unpacked),
+            log=self.space.log,
+            image=image,
+        )
+
+    def _unpack_records(self, image: Path) -> None:
+        inside = str(Path(self.tykky.environment).relative_to(self.tykky.image_root))
+        names = ("conda-meta", "etc/conda", "pyvenv.cfg", "lib/python3*/site-packages/*-info")
+        try:
+            self.squasher.unsquash(
+                image,
+                self.space.root / "records",
+                console=self.console,
+                paths=[f"{inside}/{name}".removeprefix("./") for name in names],
+            )
+        except ToolError as error:
+            raise PrefixError(
+                "the image of the installation cannot be read",
+                where=image,
+                hint="is it a whole SquashFS file?",
+                detail=error.detail,
+            ) from None
+
+    def _kind(self) -> tuple[str, dict[str, Any]]:
+        """The kind of build that an update of it would be, and what that needs to know."""
+        if self.tykky.image is None:
+            return "container", {}
+        if not self.masked and any((self.tree / "conda-meta").glob("*.json")):
+            return "conda", {}
+        if not self.masked and (self.tree / "pyvenv.cfg").is_file():
+            lines = (self.tree / "pyvenv.cfg").read_text().splitlines()
+            pairs = (line.partition("=") for line in lines)
+            config = {name.strip().lower(): value.strip() for name, _, value in pairs}
+            facts = {
+                "interpreter": {
+                    "path": f"{config.get('home', '/usr/bin')}/python3",
+                    "version": config.get("version", config.get("version_info", "")),
+                },
+                "system_site_packages": config.get("include-system-site-packages") == "true",
+            }
+            return "pip", facts
+        return "install", {"source": self.tykky.image_root, "mask": self.masked}
+
+    def _packages(self, kind: str) -> list[LockedPackage]:
+        if kind not in ("conda", "pip"):
+            return []
+        pip = [
+            direct_entry(d) or LockedPackage(manager="pip", name=d.name, version=d.version, url="")
+            for d in installed.pip_distributions(self.tree).values()
+        ]
+        return [*installed.conda_packages(self.tree), *pip]
+
+    # -- writing ---------------------------------------------------------------------------------
+    def _skeleton(self) -> tuple[Path, list[str]]:
+        """An image of mount points, and its links."""
+        skeleton = self.space.root / "skeleton"
+        skeleton.mkdir()
+        links = write_skeleton(skeleton)
+        (skeleton / self.root.lstrip("/")).mkdir(parents=True)
+        image = skeleton.with_suffix(".sqfs")
+        self.squasher.squash(
+            skeleton,
+            image,
+            compression="default",
+            console=self.console,
+            advance=lambda _done, _total: None,
+        )
+        return image, links
+
+    def _activation(self, kind: str, skeleton: Path) -> Activation:
+        """What activating the environment changes; Tykky did that at every start."""
+        inside = self.tykky.environment
+        if kind == "pip":
+            return Activation(assign={"VIRTUAL_ENV": inside, **self.tykky.variables})
+        if kind != "conda":
+            return Activation(assign=self.tykky.variables)
+        container = BuildContainer(
+            runtime=self.runtime,
+            image=skeleton,
+            binds=host_binds(),
+            tree=self.tree,
+            install_path=inside,
+            scratch=self.space.scratch,
+            console=self.console,
+            environment_bind=f"{self.tykky.image}:{self.root}:image-src=/",
+        )
+        with self.console.step("Recording the activated environment"):
+            return record_activation(container, {**conda_variables(inside), **self.tykky.variables})
+
+    def _write_shims(
+        self, staging: Adoption, facts: Mapping[str, Any], activation: Activation, links: list[str]
+    ) -> None:
+        programs = {name: path.lstrip("/") for name, path in self.tykky.programs.items()}
+        staging.write_programs(programs, "", shims.shim(staging.prefix, self.runtime.path))
+        staging.write_links(self.tykky.environment, own_image=self.tykky.image is not None)
+        interpreter = facts.get("interpreter", {"path": ""})
+        env = shims.environment_file(
+            generation=staging.generation,
+            install_path=facts["install_path"],
+            links=links,
+            activation=activation,
+            variables=self.tykky.variables,
+            site=self.site,
+            required_program="" if self.tykky.isolated else interpreter["path"],
+            mask=self.tykky.image_root if self.masked else "",
+            image=self._container_reference() if self.tykky.isolated else "",
+            image_root=self.root if self.tykky.image else "",
+        )
+        path = staging.directory / "env"
+        path.write_text(env, encoding="utf-8", errors="surrogateescape")
+        if (self.tree / "pyvenv.cfg").is_file():
+            shutil.copyfile(self.tree / "pyvenv.cfg", staging.directory / "pyvenv.cfg")
+
+    def _container_reference(self) -> str:
+        return "container.sif" if "container.sif" in self.linked() else str(self.tykky.container)
+
+    def _facts(self, kind: str, packages: Sequence[LockedPackage]) -> dict[str, Any]:
+        tykky = self.tykky
+        named = self.masked or not tykky.image
+        usual = f"{tykky.environment}/bin/"
+        others = [path for path in tykky.programs.values() if not path.startswith(usual)]
+        base: dict[str, Any] = {"kind": "host"}
+        if tykky.isolated:
+            path = self._container_reference()
+            owned = path == "container.sif"
+            base = {"kind": "image", "name": tykky.container.name, "path": path, "owned": owned}
+            base |= {"digest": "", "mark": "", "has_bash": True, "offers": {}}
+        return {
+            "kind": kind,
+            "adopted": "tykky",
+            "generation": 1,
+            "prefix": str(tykky.prefix),
+            # By this path a shim tells that it is inside: it must not be there outside.
+            "install_path": self.root if named else tykky.environment,
+            "image_root": self.root,
+            "base": base,
+            "runtime": {
+                "name": self.runtime.name,
+                "version": self.runtime.version,
+                "path": str(self.runtime.path),
+            },
+            "options": {
+                "compression": "default",
+                "wrapper_paths": [os.path.relpath(path, tykky.environment) for path in others],
+            },
+            "variables": tykky.variables,
+            "environ": tykky.variables,
+            "channels": _channels(packages),
+            "packages": [package.as_dict() for package in packages],
+            "programs": len(tykky.programs),
+        }
+
+
+def _channels(packages: Sequence[LockedPackage]) -> list[str]:
+    """Channels of installed conda packages, the most used first."""
+    found = [p.url.rsplit("/", 2)[0] for p in packages if p.manager == "conda" and p.url]
+    return sorted(set(found), key=lambda url: (-found.count(url), url))

@@ -1,0 +1,1 @@
+"""``wrap-container`` and ``wrap-install``: shims for what exists already."""

@@ -1,0 +1,172 @@
+"""Wrapping programs of an existing container: no image of ours, only shims into it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wrapper import process, shims
+from wrapper.console import Console
+from wrapper.errors import InputError, ToolError
+from wrapper.host_program import HOST_ROOT, host_program
+from wrapper.image.find import BaseImage
+from wrapper.installation import Staging
+from wrapper.models import Activation, Site, TreeSize
+from wrapper.process import ToolFailed
+from wrapper.record import write_record
+from wrapper.runtime import Runtime, home_of, runtime_places
+from wrapper.tree import is_plain_name
+
+
+def programs(
+    image: Path,
+    paths: Sequence[str],
+    *,
+    runtime: Runtime,
+    scratch: Path,
+    console: Console,
+) -> dict[str, str]:
+    """Programs of an image for ``-w`` paths, of whole directories where one is named.
+
+    :param paths: absolute, inside the image; the first of two programs of one name counts.
+    :returns: name -> absolute path inside. :raises InputError: a path is not in the image.
+    """
+    found: dict[str, str] = {}
+    for path, listed in _listing(image, paths, runtime, scratch, console).items():
+        if not listed:
+            raise InputError(
+                f"'{path}' is no program and no directory with programs in the image",
+                where=image,
+                hint="paths are absolute inside the container: -w /opt/venv/bin",
+            )
+        for program in listed:
+            name = program.rsplit("/", 1)[-1]
+            if not is_plain_name(name):
+                console.warning(f"no shim for a program with such a name: {name!r}")
+            elif name in found and found[name] != program:
+                console.warning(f"{name} is {found[name]}; {program} is left out")
+            else:
+                found[name] = program
+    return found
+
+
+def virtual_environment(
+    image: Path, programs: Mapping[str, str], *, runtime: Runtime, scratch: Path, console: Console
+) -> str:
+    """The virtual environment that the wrapped Python belongs to, as ``/opt/venv`` in many images;
+    empty where it is none's.
+    """
+    python = programs.get("python3") or programs.get("python")
+    if not python:
+        return ""
+    root = str(Path(python).parent.parent)
+    search = [f"{root}/pyvenv.cfg", "-maxdepth", "0", "-type", "f"]
+    return root if _find(image, search, runtime, scratch, console) else ""
+
+
+def _listing(
+    image: Path, paths: Sequence[str], runtime: Runtime, scratch: Path, console: Console
+) -> dict[str, list[str]]:
+    """Executables below each path."""
+    condition = ["-maxdepth", "1", "-type", "f", "-perm", "/111"]
+    return {path: _find(image, [path, *condition], runtime, scratch, console) for path in paths}
+
+
+def _find(
+    image: Path, search: Sequence[str], runtime: Runtime, scratch: Path, console: Console
+) -> list[str]:
+    """What find(1) finds in the image; nothing where the path is missing. It is the host's own:
+    an image may have no shell.
+    """
+    found: list[str] = []
+
+    def on_line(line: str) -> bool:
+        text = line.rstrip("\n")
+        if text.startswith("found:"):
+            found.append(text.removeprefix("found:"))
+        return text.startswith("found:")
+
+    argv = runtime.exec_argv(
+        image,
+        [f"/:{HOST_ROOT}"],
+        [*host_program("find"), "-L", *search, "-printf", "found:%p\\n"],
+        cwd=Path("/"),
+        home=home_of(os.environ),
+    )
+    try:
+        process.run(
+            argv,
+            console=console,
+            env={**process.base_environment(os.environ), **runtime_places(scratch)},
+            on_line=on_line,
+        )
+    except ToolFailed as error:
+        if found or "No such file" not in error.detail:
+            raise ToolError(
+                "the container cannot be started",
+                where=image,
+                hint="is it an image that this runtime accepts?",
+                detail=error.detail,
+            ) from None
+    return sorted(found)
+
+
+def write(
+    image: BaseImage,
+    programs: Mapping[str, str],
+    variables: Mapping[str, str],
+    *,
+    venv: str,
+    staging: Staging,
+    inside: str,
+    runtime: Runtime,
+    site: Site,
+    log: Path,
+) -> dict[str, Any]:
+    """Complete the staging directory; returns the manifest.
+
+    :param venv: see :func:`virtual_environment`: it is to be active. Its Python is called by
+        another path, so the prefix is made to look like it inside (``pyvenv.cfg``, ``lib``).
+    :param inside: the directory by which a shim sees that it runs in this container.
+    """
+    base = image.as_record()
+    staging.write_programs(programs, "", shims.shim(staging.prefix, runtime.path))
+    staging.write_links(venv or inside, own_image=False)
+    if venv:
+        (staging.root / "pyvenv.cfg").symlink_to(f"{venv}/pyvenv.cfg")
+    active = {"VIRTUAL_ENV": venv} if venv else {}
+    env = shims.environment_file(
+        generation=staging.generation,
+        install_path=inside,
+        links=(),
+        activation=Activation(assign={**active, **site.variables, **variables}),
+        variables={**site.variables, **variables},
+        site=site,
+        image=str(base["path"]),
+    )
+    (staging.directory / "env").write_text(env, encoding="utf-8", errors="surrogateescape")
+    return write_record(
+        staging.directory,
+        facts={
+            "kind": "container",
+            "generation": staging.generation,
+            "prefix": str(staging.prefix),
+            "install_path": inside,
+            "base": base,
+            "runtime": {
+                "name": runtime.name,
+                "version": runtime.version,
+                "path": str(runtime.path),
+            },
+            "variables": dict(variables),
+            "packages": [],
+            "programs": len(programs),
+        },
+        packages=(),
+        inputs=(),
+        size=TreeSize(files=0, size=0),
+        image=image.path,
+        log=log,
+    )
