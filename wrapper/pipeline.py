@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import generations, inputs, plans, prefix, process, tree, workspace
+from wrapper.base.built import Tools
 from wrapper.base.catalogue import read_catalogues
-from wrapper.base.choose import Tools, find_base
+from wrapper.base.choose import find_base
 from wrapper.build import Build
 from wrapper.conda.build import CondaBuild
 from wrapper.console import Console

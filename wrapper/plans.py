@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import changes, generations, inputs, installed, prefix, workspace
-from wrapper.base.choose import Tools, find_base
+from wrapper.base.built import Tools
+from wrapper.base.choose import find_base
 from wrapper.build import Build
 from wrapper.conda.build import UNPACKED_RATIO, CondaBuild, solve
 from wrapper.console import Console

@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from wrapper.base.choose import Tools, find_base
+from wrapper.base.built import Tools
+from wrapper.base.choose import find_base
 from wrapper.generations import Generation
 from wrapper.models import Request
 

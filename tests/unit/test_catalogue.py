@@ -80,6 +80,7 @@ def test_the_catalogues_that_come_with_it() -> None:
         ('[images.x]\nsource = "a"\nrocmm = "6"\n', "unknown key 'rocmm'"),
         ('[images.x]\nsource = "a"\nrocm = 6.2\n', "'rocm' is no text"),
         ('[images.x]\nsource = "a"\nsha256 = "12"\n', "'12' is no SHA-256"),
+        ('[images."../x"]\nsource = "a.def"\n', "'../x' cannot be the name of an image"),
         ("[images]\nx = 1\n", "an entry is no table"),
         ('[[directories]]\npattern = "*"\n', "'path' is missing"),
         ('[[directories]]\npath = "/"\npattern = "/appl/*.sif"\n', "is no pattern for names"),

@@ -17,7 +17,7 @@ from tests.unit.conftest import Program, names, without_powers
 from wrapper.base.catalogue import Entry
 from wrapper.console import Console
 from wrapper.errors import ChannelError, InputError, PackageError
-from wrapper.image.find import BaseImage, find_base, own_image
+from wrapper.image.find import BaseImage, built_image, earlier_images, find_base, own_image
 from wrapper.runtime import Runtime
 
 SIF = sif_bytes([(PRIMARY, SQUASHFS, squashfs_bytes())])
@@ -90,11 +90,44 @@ def test_names_of_the_catalogue(find: Find, image: Path, tmp_path: Path) -> None
         find("base", catalogue=entry("base", image, digest=f"sha256:{'0' * 64}"))
     with pytest.raises(InputError, match="has gone"):
         find("base", catalogue=entry("base", tmp_path / "none.sif"))
-    with pytest.raises(InputError, match="not built yet"):
+    (tmp_path / "base.def").write_text("Bootstrap: docker\n")
+    with pytest.raises(InputError, match="not built yet") as caught:
         find("base", catalogue=entry("base", tmp_path / "base.def"))
+    assert f"another CONTAINERIZE_CACHE_DIR than {tmp_path}/cache" in caught.value.hint
+    with pytest.raises(InputError, match="not built yet") as caught:
+        find("base", catalogue=entry("base", tmp_path / "base.def"), cache=None)
+    assert "found where CONTAINERIZE_CACHE_DIR is set" in caught.value.hint
     with pytest.raises(InputError, match="no such image") as caught:
         find("bsae", catalogue=entry("base", image))
     assert "did you mean base?" in caught.value.hint
+
+
+def test_each_state_of_a_definition_has_its_image(tmp_path: Path) -> None:
+    """The definition, its list of packages and the files that it copies."""
+    definition, lock, copied = (tmp_path / name for name in ("b.def", "b.lock", "version"))
+    (base,) = entry("b", definition).values()
+    (longer,) = entry("b-long", definition).values()
+
+    def image() -> Path:
+        path = built_image(base, tmp_path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return path
+
+    definition.write_text("Bootstrap: docker\n%files\nversion /etc/version\n")
+    copied.write_text("1\n")
+    seen = [image()]
+    lock.write_text(f"# a comment\n{'0' * 64}  1  pool/a.deb\n")
+    seen.append(image())
+    lock.write_text(f"{'1' * 64}  1  pool/a.deb\n")
+    seen.append(image())
+    copied.write_text("2\n")
+    seen.append(image())
+    assert len(set(seen)) == 4
+    built_image(longer, tmp_path).touch()
+    assert earlier_images(base, tmp_path) == sorted(seen[:-1])
+    lock.write_text(f"# another\n{'1' * 64}  1  pool/a.deb\n")
+    assert image() == seen[-1], "what is said about the packages is no part of the image"
 
 
 def test_a_definition_file_is_no_image(find: Find, tmp_path: Path) -> None:

@@ -33,7 +33,9 @@ LAYERS: list[set[str]] = [
     {"site"},
     {"workspace", "prefix", "runtime", "changes", "conda.channels", "host_program", "base.debian"}
     | {"pip.outer", "pip.origin", "reuse.packages"},
-    {"image.find", "image.tree"},
+    {"image.store", "image.tree"},
+    {"image.pull"},
+    {"image.find"},
     {"image.software"},
     {"image.facts"},
     {"container", "shims"},  # shims is text only: names and facts in, scripts out
@@ -41,6 +43,7 @@ LAYERS: list[set[str]] = [
     {"sif.output"},
     STEPS,
     {"build", "base.build"},
+    {"base.built"},
     {"installation", "base.commands"},
     {"conda.build", "pip.build", "wrap.install", "wrap.container", "past", "inputs", "base.choose"},
     {"sif.build", "tykky.adopt"},
@@ -52,7 +55,7 @@ LAYERS: list[set[str]] = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 COMPOSERS = {"build", "installation", "conda.build", "pip.build", "wrap.install", "wrap.container"}
 COMPOSERS |= {"tykky.adopt", "base.choose", "pipeline", "conda.command", "inputs", "plans"}
-COMPOSERS |= {"sif.build", "sif.pipeline", "base.build", "base.commands", "doctor"}
+COMPOSERS |= {"sif.build", "sif.pipeline", "base.build", "base.built", "base.commands", "doctor"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
 ONLY_IN = {

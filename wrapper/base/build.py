@@ -75,6 +75,7 @@ class BaseBuild:
             [self.runtime.path, "-s", *words],
             console=self.console,
             env={**process.base_environment(os.environ), **runtime_places(self.scratch)},
+            cwd=self.definition.path.parent,  # where relative paths of a definition start
         )
 
     # -- from packages ---------------------------------------------------------------------------

@@ -35,6 +35,7 @@ FACTS = ("os", "glibc", "rocm", "gpu", "python", "mpi", "libfabric", "conda", "v
 _KEYS = {"purpose", "source", "sha256", *FACTS}
 _IMAGE_SUFFIXES = (".sif", ".sqfs", ".simg", ".img")
 _FORMAT = 1
+_NAME = re.compile(r"\w[\w.+-]*")  # of a file in the cache, too
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.I)
 
 
@@ -118,6 +119,12 @@ def nearest(name: str, entries: Mapping[str, Entry]) -> str:
 
 
 def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"'{name}' cannot be the name of an image",
+            where=path,
+            hint="use letters, digits, '.', '_', '+' and '-'",
+        )
     source = _text(table, "source", path, required=True)
     if not URI.match(source):
         source = str(path.parent / source)

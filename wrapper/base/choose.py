@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from wrapper import prefix
-from wrapper.base.build import BaseBuild
-from wrapper.base.catalogue import Entry, read_catalogues
-from wrapper.base.commands import write_whole
-from wrapper.base.definition import read_definition
-from wrapper.console import Console
+from wrapper.base.built import Tools, ready_image
+from wrapper.base.catalogue import read_catalogues
 from wrapper.errors import InputError, PrefixError
 from wrapper.generations import Generation
 from wrapper.image import find as images
 from wrapper.image.facts import ImageFacts, inspect_image
-from wrapper.models import Base, Request, Site
-from wrapper.runtime import Runtime
-from wrapper.squash import Squasher
-from wrapper.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What finding a base and looking into it needs."""
-
-    site: Site
-    runtime: Runtime
-    squasher: Squasher
-    space: Workspace
-    console: Console
+from wrapper.models import Base, Request
 
 
 def find_base(
@@ -72,9 +54,11 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
     cache = tools.space.lasting_cache
     catalogue = read_catalogues(os.environ, tools.site.base_images)
     entry = catalogue.get(name)
-    built = entry and entry.is_definition and _built(entry, tools, staging)
+    if entry and entry.is_definition:
+        built = ready_image(entry, tools, staging)
+        name = name if cache else str(built)
     image = images.find_base(
-        str(built or name),
+        name,
         runtime=tools.runtime,
         console=tools.console,
         catalogue=catalogue,
@@ -91,7 +75,7 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
     )
     base = Base(
         image=image.path,
-        name=name,
+        name=entry.name if entry else name,
         digest=image.digest,
         mark=mark(image.path),
         has_bash=facts.bash,
@@ -100,28 +84,6 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
         environments=facts.environments,
     )
     return base, facts
-
-
-def _built(entry: Entry, tools: Tools, staging: Path) -> Path:
-    """The image of a definition: in the cache for all builds, or the installation's own."""
-    cache = tools.space.lasting_cache
-    target = images.built_image(entry, cache) if cache else staging / images.OWNED_NAME
-    if not target.exists():
-        tools.console.info(f"the base image {entry.name} is built now: {target}")
-        images.make_cache(target.parent)
-        step = BaseBuild(
-            definition=read_definition(Path(entry.source)),
-            runtime=tools.runtime,
-            squasher=tools.squasher,
-            console=tools.console,
-            root=tools.space.root / "base-system",
-            debs=tools.space.cache / "debs",
-            scratch=tools.space.scratch,
-        )
-        with prefix.locked(target):
-            if not target.exists():  # another build may have made it just now
-                write_whole(step, target)
-    return target
 
 
 def _offered(facts: ImageFacts) -> dict[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper import prefix, process, rocm, workspace
-from wrapper.base.build import BaseBuild
+from wrapper.base.built import Tools, build_image
 from wrapper.base.catalogue import Entry, nearest
 from wrapper.base.definition import read_definition
 from wrapper.console import Console
@@ -18,10 +18,10 @@ from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.image import find as images
 from wrapper.image.facts import ImageFacts, inspect_image
 from wrapper.image.find import BaseImage
-from wrapper.memo import Memo, make_directory
+from wrapper.image.store import file_digest
+from wrapper.memo import make_directory
 from wrapper.models import Site
 from wrapper.runtime import find_runtime, home_of, runtime_places
-from wrapper.sif.output import drafted
 from wrapper.squash import find_squasher
 from wrapper.workspace import Workspace
 
@@ -34,12 +34,16 @@ _HINTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """A base image and whether it can be used now: ``there``, ``not built``, ``gone``, ``pulled
-    when used``.
+    """A base image and whether it can be used now.
+
+    :ivar state: ``there`` or ``gone``; of a URI ``pulled when used``; of a definition ``built``,
+        ``not built``, ``outdated`` (it was built, and has changed since) or ``unusable``.
+    :ivar path: of the image on disk, ``None`` where there is none, or not yet.
     """
 
     entry: Entry
     state: str
+    path: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +57,31 @@ class Check:
 
 def listing(catalogue: Mapping[str, Entry], cache: Path | None) -> list[Listed]:
     """All base images, by name."""
-    return [
-        Listed(entry=catalogue[name], state=_state(catalogue[name], cache))
-        for name in sorted(catalogue)
-    ]
+    return [listed(catalogue[name], cache) for name in sorted(catalogue)]
 
 
-def _state(entry: Entry, cache: Path | None) -> str:
+def listed(entry: Entry, cache: Path | None) -> Listed:
+    """One of them."""
     if entry.is_uri:
-        return "pulled when used"
+        return Listed(entry=entry, state="pulled when used")
     if entry.is_definition:
-        return "there" if cache and images.built_image(entry, cache).exists() else "not built"
-    return "there" if Path(entry.source).exists() else "gone"
+        return _listed_definition(entry, cache)
+    path = Path(entry.source)
+    if path.exists():
+        return Listed(entry=entry, state="there", path=path)
+    return Listed(entry=entry, state="gone")
+
+
+def _listed_definition(entry: Entry, cache: Path | None) -> Listed:
+    if cache is None:
+        return Listed(entry=entry, state="not built")
+    try:
+        image, earlier = images.built_image(entry, cache), images.earlier_images(entry, cache)
+    except InputError:  # of one entry, which shall not hide the others
+        return Listed(entry=entry, state="unusable")
+    if image.exists():
+        return Listed(entry=entry, state="built", path=image)
+    return Listed(entry=entry, state="outdated" if earlier else "not built")
 
 
 @contextmanager
@@ -93,7 +110,9 @@ def show(
     :raises InputError: there is no such image. :raises PackageError: it is damaged.
     """
     entry = catalogue.get(name)
-    if entry and _state(entry, site.cache) != "there":
+    if entry and not listed(entry, site.cache).path:
+        if entry.is_definition:
+            read_definition(Path(entry.source))  # is it one?
         return None, None, entry
     with _found(name, catalogue, site, console) as (image, space):
         return image, _facts(image, space, site, console), entry
@@ -139,31 +158,14 @@ def build(
         workspace.workspace(console, site=site) as space,
         process.umask(0o022),
     ):
-        step = BaseBuild(
-            definition=definition,
-            runtime=runtime,
-            squasher=squasher,
-            console=console,
-            root=space.root / "system",
-            debs=space.cache / "debs",
-            scratch=space.scratch,
+        return build_image(
+            definition,
+            target,
+            Tools(site, runtime, squasher, space, console),
+            entry=catalogue.get(name),
             mirror=mirror,
             compression=site.compression,
         )
-        write_whole(step, target)
-        entry = catalogue.get(name)
-        image = images.describe_file(
-            target, name=name, console=console, cache=space.lasting_cache, entry=entry
-        )
-        _built(space.lasting_cache).remember(str(target), {"digest": image.digest})
-    return image
-
-
-def write_whole(step: BaseBuild, target: Path) -> None:
-    """Let the image appear complete, or not at all. The caller holds the lock of ``target``."""
-    with drafted(target) as draft:
-        step.run(draft)
-        draft.replace(target)
 
 
 def _definition(name: str, catalogue: Mapping[str, Entry]) -> Path:
@@ -202,9 +204,33 @@ def _make_parent(target: Path) -> None:
         ) from None
 
 
-def _built(cache: Path | None) -> Memo:
-    """Digests of images that were built here, by path."""
-    return Memo(directory=images.images_directory(cache) / "built" / "digests" if cache else None)
+# -- prune ---------------------------------------------------------------------------------------
+def outdated_images(catalogue: Mapping[str, Entry], site: Site) -> list[Path]:
+    """Images in the cache whose definitions have changed since.
+
+    :raises InputError: there is no cache, or a definition is missing or wrong.
+    """
+    if not site.cache:
+        raise InputError(
+            "there is no cache directory, so no images in it",
+            where="CONTAINERIZE_CACHE_DIR",
+            hint="set it to the directory where images were built",
+        )
+    definitions = [entry for entry in catalogue.values() if entry.is_definition]
+    return [path for entry in definitions for path in images.earlier_images(entry, site.cache)]
+
+
+def remove_images(paths: Sequence[Path]) -> None:
+    """:raises PrefixError: one cannot be removed."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise PrefixError(
+                f"the image cannot be removed: {error.strerror}",
+                where=path,
+                hint="remove it as its owner",
+            ) from None
 
 
 # -- check ---------------------------------------------------------------------------------------
@@ -230,11 +256,9 @@ def _unchanged(image: BaseImage, space: Workspace, console: Console) -> Check:
     """Against the catalogue's digest (which was looked at already), or that of the build."""
     if not image.digest:
         return Check(what="unchanged", good=None, detail="a directory has no digest")
-    now = images.file_digest(
-        image.path, console=console, cache=None
-    )  # all of it, whatever is known
+    now = file_digest(image.path, console=console, cache=None)  # all of it, whatever is known
     pinned = image.entry.digest if image.entry else ""
-    record = _built(space.lasting_cache).recall(str(image.path)) or {}
+    record = images.built_digests(space.lasting_cache).recall(str(image.path)) or {}
     expected = pinned or str(record.get("digest", ""))
     if not expected:
         return Check(what="unchanged", good=None, detail=f"nothing to compare with: {now}")

@@ -7,6 +7,7 @@ package with its hash; with it, an image can be built by anybody, and comes out 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,6 +56,14 @@ class Definition:
         return [(self.path.parent / pair[0], pair[-1]) for pair in pairs if pair]
 
     @property
+    def identity(self) -> str:
+        """SHA-256 of all that the image is made from, in hexadecimal."""
+        parts = [self.text.encode()]
+        parts += [f"{deb.sha256} {deb.path}".encode() for deb in self.packages]
+        parts += [source.read_bytes() for source, _ in self.files if source.is_file()]
+        return hashlib.sha256(b"".join(hashlib.sha256(p).digest() for p in parts)).hexdigest()
+
+    @property
     def labels(self) -> dict[str, str]:
         pairs = (line.split(None, 1) for line in self.sections.get("labels", "").splitlines())
         return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
@@ -68,8 +77,9 @@ def read_definition(path: Path) -> Definition:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise InputError(
-            f"the definition file cannot be read: {error}", where=path, hint="check the path"
+            f"the definition file cannot be read: {why}", where=path, hint="check the path"
         ) from None
     before, *parts = re.split(r"^%", text, flags=re.M)
     header = {

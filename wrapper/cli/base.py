@@ -34,7 +34,11 @@ def base() -> None:
 @base.command("list", short_help="List base images.")
 @apply(_JSON, common_options)
 def list_bases(as_json: bool, verbosity: int, debug: bool) -> None:
-    """List base images: name, whether it is there, what is in it and what it is for."""
+    """List base images: name, whether it is there, what is in it and what it is for.
+
+    'outdated' is an image whose definition has changed since it was built. The next build that
+    names it builds it anew.
+    """
 
     def work(console: Console) -> None:
         from wrapper.base import commands as base_commands
@@ -42,7 +46,10 @@ def list_bases(as_json: bool, verbosity: int, debug: bool) -> None:
 
         settings, catalogue = _configured(console, verbosity)
         rows = base_commands.listing(catalogue, settings.cache)
-        click.echo(base_report.list_json(rows) if as_json else base_report.list_table(rows))
+        if as_json:
+            click.echo(base_report.list_json(rows))
+        else:
+            click.echo(base_report.list_table(rows, settings.cache))
 
     run_command(work, verbosity=verbosity, debug=debug)
 
@@ -75,7 +82,8 @@ def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
         "-o",
         type=FILE,
         metavar="FILE",
-        help="The image to write; default: in CONTAINERIZE_CACHE_DIR, where builds find it.",
+        help="The image to write; default: in CONTAINERIZE_CACHE_DIR, where builds find it as "
+        "long as the definition does not change.",
     ),
     click.option(
         "--mirror",
@@ -111,6 +119,33 @@ def build_base(**options: Any) -> None:
         settings, catalogue = _configured(console, verbosity, **named)
         image = base_commands.build(options.pop("name"), catalogue, settings, console, **options)
         console.info(f"{image.path}: {human_size(image.size)}, {image.digest}")
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+@base.command("prune", short_help="Remove base images whose definitions have changed.")
+@apply(
+    click.option("--dry-run", is_flag=True, help="Only say what would be removed."), common_options
+)
+def prune_bases(dry_run: bool, verbosity: int, debug: bool) -> None:
+    """Remove images in CONTAINERIZE_CACHE_DIR that were built before their definitions changed.
+
+    Installations that stand on one need it: build them anew before, or use --copy-base for them.
+    """
+
+    def work(console: Console) -> None:
+        from wrapper.base import commands as base_commands
+        from wrapper.console import human_size
+
+        settings, catalogue = _configured(console, verbosity)
+        paths = base_commands.outdated_images(catalogue, settings)
+        for path in paths:
+            what = "would be removed" if dry_run else "removed"
+            console.info(f"{what}: {path}, {human_size(path.stat().st_size)}")
+        if not dry_run:
+            base_commands.remove_images(paths)
+        if not paths:
+            console.info("no image is outdated")
 
     run_command(work, verbosity=verbosity, debug=debug)
 

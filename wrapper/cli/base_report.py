@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from wrapper.base.catalogue import Entry
@@ -12,13 +13,14 @@ from wrapper.base.commands import Check, Listed
 from wrapper.console import human_size
 from wrapper.image.facts import ImageFacts
 from wrapper.image.find import BaseImage
+from wrapper.image.store import images_directory
 
 _WORDS = {"rocm": "ROCm", "libfabric": "libfabric", "python": "Python", "torch": "torch"}
 _MARKS = {True: "ok", False: "FAILED", None: "?"}
 
 
-def list_table(rows: Sequence[Listed]) -> str:
-    """Two lines an image: name, state and facts; what it is for."""
+def list_table(rows: Sequence[Listed], cache: Path | None) -> str:
+    """Two lines an image: name, state and facts; what it is for. Then where built ones lie."""
     width = max((len(row.entry.name) for row in rows), default=0)
     lines = []
     for row in rows:
@@ -26,7 +28,19 @@ def list_table(rows: Sequence[Listed]) -> str:
         lines.append(f"{row.entry.name:<{width}}  {row.state:<9}  {', '.join(facts)}".rstrip())
         if row.entry.purpose:
             lines.append(f"{'':<{width}}  {row.entry.purpose}")
+    if any(row.entry.is_definition for row in rows):
+        lines += ["", _where_built(cache)]
     return "\n".join(lines)
+
+
+def _where_built(cache: Path | None) -> str:
+    how = "by the first build that names one, or by 'containerize base build NAME'"
+    if cache:
+        return f"Images are built in {images_directory(cache)}, once: {how}."
+    return (
+        "CONTAINERIZE_CACHE_DIR is not set: each build that names one builds it for itself. Set it "
+        f"to a directory, and they are built there once: {how}."
+    )
 
 
 def _told(entry: Entry) -> list[tuple[str, str]]:
@@ -35,7 +49,10 @@ def _told(entry: Entry) -> list[tuple[str, str]]:
 
 
 def list_json(rows: Sequence[Listed]) -> str:
-    return json.dumps([{**_entry_data(row.entry), "state": row.state} for row in rows], indent=1)
+    data = [
+        {**_entry_data(row.entry), "state": row.state, "path": str(row.path or "")} for row in rows
+    ]
+    return json.dumps(data, indent=1)
 
 
 def _entry_data(entry: Entry) -> dict[str, Any]:

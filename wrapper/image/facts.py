@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from wrapper.console import Console
-from wrapper.image.find import BaseImage, images_directory
+from wrapper.image.find import BaseImage
 from wrapper.image.format import require_architecture
 from wrapper.image.software import find_libfabric, find_mpi, find_pythons
+from wrapper.image.store import images_directory
 from wrapper.image.tree import ImageTree, read_tree
 from wrapper.memo import Memo
 

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import re
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wrapper import memo, process
 from wrapper.base.catalogue import URI, Entry, nearest
-from wrapper.console import Console, human_size
-from wrapper.errors import BusyError, ChannelError, InputError, PackageError, SpaceError
-from wrapper.errors import means_no_space as no_space
+from wrapper.base.definition import read_definition
+from wrapper.console import Console
+from wrapper.errors import InputError, PackageError
 from wrapper.image.format import SANDBOX, ImageFormat, read_format
+from wrapper.image.pull import Store
+from wrapper.image.store import file_digest, images_directory
 from wrapper.memo import Memo
-from wrapper.prefix import locked
-from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, home_of, runtime_places
+from wrapper.runtime import Runtime
 from wrapper.workspace import require_space
 
 OWNED_NAME = "container.sif"
-_SCHEMES = ("docker", "oras", "library", "shub", "http", "https")
-_LOCAL_SCHEMES = ("docker-archive", "docker-daemon", "oci", "oci-archive")
-_CHUNK = 8 << 20
-_TOLD_SIZE = 200 << 20  # hashing less takes no time worth telling
-_POLL_SECONDS = 1.0
+_IDENTITY = 12  # digits that tell states of a definition apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +79,14 @@ def find_base(
     entry = catalogue.get(name)
     source = entry.source if entry else name
     if entry and entry.is_definition:
-        source = str(built_image(entry, cache))
+        source = str(built_image(entry, cache)) if cache else source
     owned, uri = False, ""
     if os.path.lexists(source) or not URI.match(source):
         path = Path(source).absolute()
-        _require_there(path, name, entry, catalogue)
+        _require_there(path, name, entry, catalogue, cache)
     else:
         uri = source
-        store = _Store(runtime=runtime, console=console, scratch=scratch)
+        store = Store(runtime=runtime, console=console, scratch=scratch)
         path = store.cached(uri, cache) if cache else store.pull(uri, staging / OWNED_NAME)
         owned = cache is None
     image = describe_file(path, name=name, console=console, cache=cache, entry=entry)
@@ -112,13 +105,8 @@ def describe_file(
     real = path.resolve()
     found = read_format(real)
     digest = "" if found.kind == SANDBOX else file_digest(real, console=console, cache=cache)
-    if entry and entry.digest and digest != entry.digest:
-        raise PackageError(
-            f"the base image {entry.name} is not the one that its catalogue names",
-            where=real,
-            hint=f"find out which of the two changed; the catalogue is {entry.catalogue}",
-            detail=f"{entry.digest} expected\n{digest or 'a directory'} found",
-        )
+    if entry:
+        require_digest(entry, digest, real)
     return BaseImage(
         name=name,
         path=real,
@@ -127,6 +115,17 @@ def describe_file(
         size=real.stat().st_size if digest else 0,
         entry=entry,
     )
+
+
+def require_digest(entry: Entry, digest: str, path: Path) -> None:
+    """:raises PackageError: ``path`` has not the digest that its catalogue names."""
+    if entry.digest and digest != entry.digest:
+        raise PackageError(
+            f"the base image {entry.name} is not the one that its catalogue names",
+            where=path,
+            hint=f"find out which of the two changed; the catalogue is {entry.catalogue}",
+            detail=f"{entry.digest} expected\n{digest or 'a directory'} found",
+        )
 
 
 def own_image(image: BaseImage, staging: Path, *, console: Console) -> BaseImage:
@@ -160,18 +159,43 @@ def copied(image: Path, staging: Path, *, console: Console) -> Path:
     return target
 
 
-def built_image(entry: Entry, cache: Path | None) -> Path:
-    """Where ``containerize base build`` puts the image of a definition, and builds look for it."""
-    return images_directory(cache) / "built" / f"{entry.name}.sif" if cache else Path(entry.source)
+def built_image(entry: Entry, cache: Path) -> Path:
+    """Where the image of a definition is or will be: one for each state that the definition had.
+
+    Installations go on using the image that they were built on.
+
+    :raises InputError: the definition is missing or wrong.
+    """
+    identity = read_definition(Path(entry.source)).identity
+    return _built_directory(cache) / f"{entry.name}-{identity[:_IDENTITY]}.sif"
 
 
-def images_directory(cache: Path) -> Path:
-    """The part of the user's cache that holds images and what is known of them."""
-    return cache / "images"
+def earlier_images(entry: Entry, cache: Path) -> list[Path]:
+    """Images of the definition as it was before. :raises InputError: as :func:`built_image`."""
+    now = built_image(entry, cache)
+    earlier = re.compile(rf"{re.escape(entry.name)}-[0-9a-f]{{{_IDENTITY}}}\.sif")
+    return sorted(
+        path
+        for path in now.parent.glob("*.sif")
+        if earlier.fullmatch(path.name) and path.name != now.name
+    )
+
+
+def built_digests(cache: Path | None) -> Memo:
+    """Digests of images that were built here, by path."""
+    return Memo(directory=_built_directory(cache) / "digests" if cache else None)
+
+
+def _built_directory(cache: Path) -> Path:
+    return images_directory(cache) / "built"
 
 
 def _require_there(
-    path: Path, name: str, entry: Entry | None, catalogue: Mapping[str, Entry]
+    path: Path,
+    name: str,
+    entry: Entry | None,
+    catalogue: Mapping[str, Entry],
+    cache: Path | None,
 ) -> None:
     if path.exists() and path.suffix != ".def":
         return
@@ -179,7 +203,7 @@ def _require_there(
         raise InputError(
             f"the base image {name} is not built yet",
             where=entry.source,
-            hint=f"run 'containerize base build {name}', with CONTAINERIZE_CACHE_DIR set",
+            hint=_how_to_build(name, cache),
         )
     if entry:
         raise InputError(
@@ -196,180 +220,13 @@ def _require_there(
     raise InputError(f"no such image: {name}", where=path, hint=nearest(name, catalogue))
 
 
-# -- digests -----------------------------------------------------------------------------------
-def file_digest(path: Path, *, console: Console, cache: Path | None) -> str:
-    """``sha256:…`` of a file, hashed once: remembered by path, inode, size and time."""
-    status = path.stat()
-    key = f"{path} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
-    known = Memo(directory=images_directory(cache) / "digests" if cache else None)
-    if found := known.recall(key):
-        return str(found.get("digest"))
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_CHUNK))
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(path.open("rb", buffering=0))
-        large = status.st_size > _TOLD_SIZE
-        step = stack.enter_context(console.step(f"Hashing {path.name}")) if large else None
-        while count := file.readinto(buffer):
-            digest.update(buffer[:count])
-            if step:
-                step(file.tell(), status.st_size)
-    text = f"sha256:{digest.hexdigest()}"
-    known.remember(key, {"path": str(path), "digest": text})
-    return text
-
-
-# -- pulling -----------------------------------------------------------------------------------
-@dataclass(frozen=True, kw_only=True)
-class _Store:
-    """Pulls images with the runtime."""
-
-    runtime: Runtime
-    console: Console
-    scratch: Path
-
-    def cached(self, uri: str, cache: Path) -> Path:
-        """The image of a URI in the cache, pulled if need be; two builds pull it once."""
-        folder = images_directory(cache)
-        known, key = Memo(directory=folder / "pulled"), _key(uri)
-        if path := self._known(known, key, folder):
-            return path
-        record = known.path(key)
-        assert record is not None
-        make_cache(record.parent)
-        with self._alone(record, uri):
-            if path := self._known(known, key, folder):
-                return path
-            draft = folder / f".{record.stem}.sif"
-            draft.unlink(missing_ok=True)  # of a pull that was killed
-            self.pull(uri, draft)
-            try:
-                digest = file_digest(draft, console=self.console, cache=None)
-                path = folder / f"{digest.replace(':', '-')}.sif"
-                draft.replace(path)
-            finally:
-                draft.unlink(missing_ok=True)
-            date = time.strftime("%Y-%m-%d")
-            known.remember(key, {"uri": uri, "file": path.name, "digest": digest, "date": date})
-        return path
-
-    def _known(self, known: Memo, key: str, folder: Path) -> Path | None:
-        """What was pulled before, where it is still there."""
-        found = known.recall(key)
-        if not found or not (path := folder / str(found["file"])).is_file():
-            return None
-        self.console.info(f"{found['uri']} was pulled on {found['date']}: {path}")
-        return path
-
-    @contextlib.contextmanager
-    def _alone(self, record: Path, uri: str) -> Iterator[None]:
-        """Wait for another pull of the same image to end, then hold it."""
-        told = False
-        with contextlib.ExitStack() as held:
-            while True:
-                try:
-                    held.enter_context(locked(record))
-                    break
-                except BusyError as error:
-                    if not told:
-                        self.console.info(f"waiting for {uri}: {error.what}")
-                        told = True
-                    time.sleep(_POLL_SECONDS)
-            yield
-
-    def _places(self) -> dict[str, str]:
-        """The runtime's directories: in ``scratch``, but for the one that holds the user's logins.
-
-        Where there is none in $HOME, the runtime would make it.
-        """
-        kinds = ["CACHEDIR", "TMPDIR"]
-        home = Path(home_of(os.environ))
-        if not any((home / name).is_dir() for name in (".apptainer", ".singularity")):
-            kinds.append("CONFIGDIR")
-        return {
-            name: value
-            for name, value in runtime_places(self.scratch, kinds).items()
-            if not (name.endswith("CONFIGDIR") and name in os.environ)
-        }
-
-    def pull(self, uri: str, target: Path) -> Path:
-        """Pull ``uri`` as the new file ``target``, readable for all; a failure leaves nothing."""
-        # Images of registries are pulled. Archives and directories can only be built from.
-        verb = "pull" if _scheme(uri) in _SCHEMES else "build"
-        try:
-            with self.console.step(f"Pulling {uri}"):
-                process.run(
-                    [self.runtime.path, "-s", verb, target, uri],
-                    console=self.console,
-                    env={
-                        **process.base_environment(os.environ),
-                        **self._places(),
-                    },
-                )
-            target.chmod(memo.FILE_MODE)
-        except BaseException as error:
-            target.unlink(missing_ok=True)
-            if isinstance(error, ToolFailed):
-                raise _explained(uri, error) from None
-            raise
-        self.console.info(f"{uri}: {human_size(target.stat().st_size)} in {target}")
-        return target
-
-
-def make_cache(directory: Path) -> None:
-    """Make a directory of the cache. :raises InputError: it cannot be made, or written to."""
-    try:
-        memo.make_directory(directory)
-        why = "" if os.access(directory, os.W_OK | os.X_OK) else "no permission to write"
-    except OSError as error:
-        why = str(error.strerror)
-    if why:
-        raise InputError(
-            f"the cache directory cannot be used: {why}",
-            where=directory,
-            hint="set CONTAINERIZE_CACHE_DIR to a directory of yours, or unset it",
+def _how_to_build(name: str, cache: Path | None) -> str:
+    if cache is None:
+        return (
+            "built images are found where CONTAINERIZE_CACHE_DIR is set: set it as it was then, or "
+            f"set it and run 'containerize base build {name}'"
         )
-
-
-def _scheme(uri: str) -> str:
-    return uri.partition(":")[0]
-
-
-def _key(uri: str) -> str:
-    """What tells a URI's image from others: of a local archive its state as well."""
-    scheme, _, rest = uri.partition(":")
-    path = Path(rest.split(":")[0])
-    if scheme not in _LOCAL_SCHEMES or not path.exists():
-        return uri
-    index = path / "index.json"
-    status = (index if index.is_file() else path).stat()
-    return f"{scheme}:{path.resolve()}:{rest} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
-
-
-def _explained(uri: str, error: ToolFailed) -> ChannelError | InputError | SpaceError:
-    """A failed pull as its cause: no such scheme, no room, no network, no permission, no image."""
-    text = error.detail
-    if no_space(text):
-        return SpaceError(
-            f"no room to pull {uri}",
-            where=uri,
-            hint="name a larger file system with --tmpdir or CW_BUILD_TMPDIR",
-            detail=text,
-        )
-    if _scheme(uri) not in (*_SCHEMES, *_LOCAL_SCHEMES):
-        return InputError(
-            f"no such image: {uri}",
-            where=uri,
-            hint="name a file, a name of 'containerize base list' or a URI such as docker://…",
-            detail=text,
-        )
-    hint = "check the name, your network and your access to the registry"
-    if re.search(r"unauthori[sz]ed|denied|\b40[13]\b|authentication required", text, re.I):
-        hint = "log in first: 'singularity remote login' or 'apptainer registry login'"
-    elif re.search(r"no default remote|library client", text, re.I):
-        hint = "this runtime knows no library: add one with 'apptainer remote add'"
-    elif re.search(r"manifest unknown|not found|no such file|\b404\b", text, re.I):
-        hint = "check the name and the tag"
-    elif re.search(r"no such host|refused|timeout|unreachable|deadline|resolve", text, re.I):
-        hint = "no way to the registry: pull where there is a network, and name the file"
-    return ChannelError(f"cannot pull {uri}", where=uri, hint=hint, detail=text)
+    return (
+        f"run 'containerize base build {name}'; if you did, then with another "
+        f"CONTAINERIZE_CACHE_DIR than {cache}"
+    )

@@ -12,7 +12,7 @@ from typing import Any
 from wrapper import inputs, prefix, process, workspace
 from wrapper import skeleton as bases
 from wrapper.base import choose as base_image
-from wrapper.base.choose import Tools
+from wrapper.base.built import Tools
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.generations import Generation

@@ -1,0 +1,95 @@
+"""Images of definitions: building one, and having one ready where a build wants it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wrapper.base.build import BaseBuild
+from wrapper.base.catalogue import Entry
+from wrapper.base.debian import MIRROR_VARIABLE
+from wrapper.base.definition import Definition, read_definition
+from wrapper.console import Console
+from wrapper.image import find as images
+from wrapper.image.find import BaseImage
+from wrapper.image.store import alone, make_cache
+from wrapper.models import Site
+from wrapper.runtime import Runtime
+from wrapper.sif.output import drafted
+from wrapper.squash import Squasher
+from wrapper.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What finding a base, building one and looking into it need."""
+
+    site: Site
+    runtime: Runtime
+    squasher: Squasher
+    space: Workspace
+    console: Console
+
+
+def build_image(
+    definition: Definition,
+    target: Path,
+    tools: Tools,
+    *,
+    entry: Entry | None = None,
+    mirror: str = "",
+    compression: str = "default",
+) -> BaseImage:
+    """Build the image ``target``; it appears whole and checked, or not at all.
+
+    The caller holds the lock of ``target``.
+
+    :param entry: the catalogue's, whose digest it must have.
+    :raises PackageError: it has another one. :raises ContainerizeError: see :class:`BaseBuild`.
+    """
+    step = BaseBuild(
+        definition=definition,
+        runtime=tools.runtime,
+        squasher=tools.squasher,
+        console=tools.console,
+        root=tools.space.root / "base-system",
+        debs=tools.space.cache / "debs",
+        scratch=tools.space.scratch,
+        mirror=mirror,
+        compression=compression,
+    )
+    with drafted(target) as draft:
+        step.run(draft)
+        name = entry.name if entry else str(definition.path)
+        image = images.describe_file(draft, name=name, console=tools.console, cache=None)
+        if entry:
+            images.require_digest(entry, image.digest, target)
+        draft.replace(target)
+    image = replace(image, path=target.resolve())
+    record = images.built_digests(tools.space.lasting_cache)
+    record.remember(str(image.path), {"digest": image.digest})
+    return image
+
+
+def ready_image(entry: Entry, tools: Tools, staging: Path) -> Path:
+    """The image of a catalogue's definition, built where it is not there.
+
+    It lies in the cache, for all builds; without a cache it becomes a file of ``staging``.
+
+    :raises ContainerizeError: see :func:`build_image`.
+    """
+    cache, console = tools.space.lasting_cache, tools.console
+    target = images.built_image(entry, cache) if cache else staging / images.OWNED_NAME
+    if target.exists():
+        return target
+    if cache and images.earlier_images(entry, cache):
+        console.info(f"the definition of {entry.name} has changed since it was built")
+    console.info(f"the base image {entry.name} is built now: {target}")
+    make_cache(target.parent)
+    with alone(target, f"the base image {entry.name}", console):
+        if not target.exists():  # another build may have made it just now
+            mirror = os.environ.get(MIRROR_VARIABLE, "")
+            definition = read_definition(Path(entry.source))
+            build_image(definition, target, tools, entry=entry, mirror=mirror)
+    return target
