@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import shims
-from wrapper.errors import PrefixError
-from wrapper.manifest import FILE_NAME, load_manifest
+from wrapper.manifest import FILE_NAME, load_manifest, no_installation
 from wrapper.workspace import remove_tree
 
 DIRECTORY = ".generations"
@@ -60,7 +59,7 @@ def generations(prefix: Path) -> list[Generation]:
     try:
         directories = list((prefix / DIRECTORY).iterdir())
     except (FileNotFoundError, NotADirectoryError):
-        raise _no_installation(prefix) from None
+        raise no_installation(prefix) from None
     for directory in directories:
         if directory.name.isdigit() and (directory / FILE_NAME).is_file():
             number = int(directory.name)
@@ -81,22 +80,14 @@ def current_generation(prefix: Path) -> Generation:
     for generation in generations(prefix):
         if generation.current:
             return generation
-    raise _no_installation(prefix)
+    raise no_installation(prefix)
 
 
 def _current_number(prefix: Path) -> int:
     try:
         return int((prefix / CURRENT).readlink().name)
     except (OSError, ValueError):
-        raise _no_installation(prefix) from None
-
-
-def _no_installation(prefix: Path) -> PrefixError:
-    return PrefixError(
-        f"{prefix} is no installation of containerize",
-        where=prefix,
-        hint="name a prefix that 'new' made",
-    )
+        raise no_installation(prefix) from None
 
 
 # -- switching ---------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ Format 1 is a JSON object with the keys
 - ``image_root``: where the image's root directory is inside, in a generation that was adopted
   from Tykky (absent: the image is the container's root); ``adopted``: ``tykky``;
 - ``base``: ``kind`` (``host`` or ``image``), ``name`` as the user said it, ``path`` (outside; below
-  the generation where it ``owned`` the image), ``digest``, ``mark`` (see ``base_image.mark``),
-  ``has_bash``, ``offers`` (virtual packages in which it differs from the host), and all
-  ``virtual_packages`` of the solve;
+  the generation where it ``owned`` the image), ``digest``, ``mark`` (see
+  :func:`wrapper.image.format.mark`), ``has_bash``, ``offers`` (virtual packages in which it differs
+  from the host), and all ``virtual_packages`` of the solve;
 - ``reused``: what of the base image is in use, ``null`` where none of it is: paths of its
   ``python`` and ``conda`` environment, ``python_path`` (its PYTHONPATH), the image's ``digest``,
   ``packages`` and their ``size``;
@@ -33,6 +33,7 @@ Sizes are bytes. Readers ignore keys they do not know and refuse a higher format
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,11 +77,7 @@ def parse_manifest(text: str, prefix: Path) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(text)
         version = int(data["format"])
     except (ValueError, TypeError, KeyError):
-        raise PrefixError(
-            f"{prefix.name} is no installation of containerize, or a damaged one",
-            where=prefix,
-            hint="name a prefix made by 'new', and check that you may read it",
-        ) from None
+        raise no_installation(prefix) from None
     if version > FORMAT:
         raise PrefixError(
             f"{prefix.name} was made by a newer containerize ({data.get('tool')})",
@@ -88,3 +85,20 @@ def parse_manifest(text: str, prefix: Path) -> dict[str, Any]:
             hint="update containerize",
         )
     return data
+
+
+def no_installation(prefix: Path) -> PrefixError:
+    """The error where ``prefix`` is none, with what it is instead as far as that can be seen."""
+    hint = "name a prefix made by 'new', and check that you may read it"
+    above = prefix.absolute().parent
+    if not os.path.lexists(prefix):
+        hint = "there is no such directory: check the spelling"
+    elif os.path.isfile(prefix):  # noqa: PTH113 - false, not raised, where we may not look
+        hint = f"it is a file; of an image of 'build': containerize inspect {prefix}"
+    elif os.path.isfile(prefix / "common.sh"):  # noqa: PTH113
+        hint = f"if Tykky made it: containerize adopt {prefix}"
+    elif os.path.isfile(above / "current" / FILE_NAME):  # noqa: PTH113
+        hint = f"it is a part of one: name {above}"
+    return PrefixError(
+        f"{prefix} is no installation of containerize, or a damaged one", where=prefix, hint=hint
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wrapper import changes, generations, prefix
-from wrapper.console import Console
+from wrapper.console import Console, human_size
 from wrapper.errors import PrefixError
 from wrapper.generations import Generation
 from wrapper.models import HistoryEntry, LockedPackage
@@ -51,16 +51,24 @@ def prune(target: Path, keep: int, console: Console) -> list[int]:
 
 
 def remove_old(target: Path, keep: int, console: Console) -> list[int]:
-    """The same for a caller that holds the prefix."""
+    """The same for a caller that holds the prefix. Says of each what it was before it goes."""
     gone, busy = generations.prunable(target, keep)
     if gone:
         generations.wait_for_starts(target)
+        current = generations.current_generation(target).number
     for generation in gone:
+        console.info(f"removing generation {describe(generation, current)}")
         generations.remove(generation)
-        console.info(f"removed generation {generation.number}")
     for generation in busy:
         console.warning(f"generation {generation.number} is kept: programs on this node use it")
     return [generation.number for generation in gone]
+
+
+def describe(generation: Generation, current: int) -> str:
+    """A generation in a few words; after a rollback it may be newer than the one in use."""
+    made, size = generation.manifest["created"], generation.manifest["image"]["size"]
+    newer = f", newer than {current}, which is in use" if generation.number > current else ""
+    return f"{generation.number} ({made}, {human_size(size)}{newer})"
 
 
 def history(target: Path) -> list[HistoryEntry]:

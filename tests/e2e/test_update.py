@@ -82,6 +82,22 @@ def test_rollback_and_prune(base: Installation, channel: Path) -> None:
     assert "there is no generation 9" in missing.stderr
 
 
+def test_pruning_after_a_rollback_says_that_it_removes_newer_ones(base: Installation) -> None:
+    account = base.account
+    for number in (2, 3):
+        change(base, "--environ", account.file("n.env", f"N={number}\n"))
+    account.ok(UMBRELLA, "rollback", base.prefix, "1")
+    some = account.run(UMBRELLA, "prune", base.prefix, "--keep", "2")
+    assert entries(base.prefix / ".generations") == {"1", "3"}
+    assert "removing generation 2 (20" in some.stderr and "newer than 1" in some.stderr
+    rest = account.run(UMBRELLA, "prune", base.prefix, "--keep", "1")
+    assert entries(base.prefix / ".generations") == {"1"}
+    assert "removing generation 3 (20" in rest.stderr
+    assert "newer than 1, which is in use)" in rest.stderr
+    nothing = account.run(UMBRELLA, "prune", base.prefix, "--keep", "1")
+    assert nothing.stderr == ""
+
+
 def test_an_update_keeps_what_it_does_not_name(me: Account, build: Builder) -> None:
     account = me
     account.file("kept.env", "KEPT=yes\n")

@@ -12,7 +12,7 @@ from tests.account import Account, own_account
 from tests.archive import write_archive
 from tests.channel.elf import printing
 from tests.conftest import require
-from tests.e2e.conftest import BIN, entries
+from tests.e2e.conftest import BIN, UMBRELLA, entries
 from wrapper.errors import ExitCode
 
 INSTALL = BIN / "wrap-install"
@@ -193,6 +193,21 @@ def test_an_image_that_has_gone_is_told(account: Account, image: Path) -> None:
     done = account.run(prefix / "bin/hello")
     assert done.returncode == 1
     assert "the container image has gone" in done.stderr and str(copy) in done.stderr
+
+
+def test_an_image_that_was_replaced_is_told(account: Account, image: Path) -> None:
+    copy = account.owns(Path(shutil.copy(image, account.work / "replaced.sqfs")))
+    prefix = account.work / "wrapped-replaced"
+    account.ok(CONTAINER, "-w", "/opt/tool/bin", "--prefix", prefix, copy)
+    assert account.run(prefix / "bin/hello").stderr == ""
+    copy.unlink()
+    root = image.parent / "scratch-root"
+    line = ["mksquashfs", root, copy, "-quiet", "-no-progress", "-all-root", "-mkfs-time", "1"]
+    subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
+    done = account.run(prefix / "bin/hello")
+    assert done.stdout == "hello from the container\n"
+    assert f"[ WARNING ] {copy} is not the image that this was built on" in done.stderr
+    assert "was replaced by another one" in account.run(UMBRELLA, "doctor", prefix).stdout
 
 
 def test_a_uri_that_cannot_be_pulled(me: Account, runtime: Path, tmp_path: Path) -> None:

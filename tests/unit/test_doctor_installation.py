@@ -14,10 +14,10 @@ import pytest
 from tests.unit.conftest import Program, names, without_powers
 from wrapper import prefix as prefixes
 from wrapper import shims
-from wrapper.base.choose import mark
 from wrapper.deploy import NextGeneration, Staging
 from wrapper.doctor import installation, needs, sif_image, starts
 from wrapper.doctor.finding import FAILED, OK, WARNING, Finding
+from wrapper.image.format import mark
 from wrapper.manifest import read_manifest, write_manifest
 from wrapper.models import Site
 

@@ -59,6 +59,25 @@ def test_what_is_no_prefix_is_no_installation(tmp_path: Path, name: str) -> None
         read_manifest(tmp_path / name)
 
 
+def test_what_it_is_instead_is_told(prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    write_manifest(prefix / "current/manifest.json", {})
+    other = tmp_path_factory.mktemp("other")
+    (other / "tykky").mkdir()
+    (other / "tykky/common.sh").touch()
+    (other / "my.sif").touch()
+    hints = {
+        other / "nowhere": "there is no such directory",
+        other / "my.sif": f"containerize inspect {other}/my.sif",
+        other / "tykky": f"containerize adopt {other}/tykky",
+        prefix / ".generations": f"name {prefix}",
+        other: "name a prefix made by 'new'",
+    }
+    for path, hint in hints.items():
+        with pytest.raises(PrefixError) as caught:
+            read_manifest(path)
+        assert hint in str(caught.value.hint)
+
+
 # -- the whole record ----------------------------------------------------------------------------
 def package(name: str, manager: str = "conda", build: str = "") -> LockedPackage:
     url = f"https://host/channel/linux-64/{name}-1-0.conda"

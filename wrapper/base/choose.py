@@ -12,6 +12,7 @@ from wrapper.errors import InputError, PrefixError
 from wrapper.generations import Generation
 from wrapper.image import find as images
 from wrapper.image.facts import ImageFacts, inspect_image
+from wrapper.image.format import mark
 from wrapper.models import Base, Request
 
 
@@ -121,17 +122,3 @@ def _kept_base(previous: Generation, staging: Path | None) -> Base:
     names = ("name", "digest", "mark", "owned", "has_bash")
     same = {name: known[name] for name in names}
     return Base(image=image, virtual_packages=known["offers"], **same)
-
-
-def mark(image: Path) -> str:
-    """Bytes that tell an image from others, read at each start: its UUID or its superblock.
-
-    A SIF has a UUID of 16 bytes after a launch script of 32, a magic of 10 and two fields of 3
-    (SIF specification); a SquashFS file begins with a superblock of 96 bytes that holds the time
-    and the number of inodes. A directory has none.
-    """
-    if image.is_dir():
-        return ""
-    with image.open("rb") as file:
-        head = file.read(96)
-    return (head[48:64] if b"SIF_MAGIC" in head else head).hex()

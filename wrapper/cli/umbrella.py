@@ -147,14 +147,15 @@ def rollback(prefix: Path, generation: int | None, verbosity: int, debug: bool) 
     type=click.IntRange(min=1),
     required=True,
     metavar="N",
-    help="How many generations stay: the one in use and the newest of the others.",
+    help="How many generations stay: the one in use, and of the others the most recent ones.",
 )
 @common_options
 def prune(prefix: Path, keep: int, verbosity: int, debug: bool) -> None:
     """Remove old generations of the installation DIR.
 
-    Never the one in use, nor one whose programs run on this node. Programs on other nodes cannot
-    be seen from here: make sure that no job still uses what you remove.
+    Each is named. After a rollback newer ones than the one in use may be among them. Never the one
+    in use goes, nor one whose programs run on this node. Programs on other nodes cannot be seen
+    from here: make sure that no job still uses what you remove.
     """
 
     def work(console: Console) -> None:

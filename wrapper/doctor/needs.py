@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import process, rocm
-from wrapper.base.choose import mark
 from wrapper.console import human_size
 from wrapper.doctor import hardware
 from wrapper.doctor.finding import Finding, failed, ok, warning
+from wrapper.image.format import mark
 from wrapper.process import ToolFailed
 
 Manifest = dict[str, Any]

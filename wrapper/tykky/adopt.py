@@ -21,6 +21,7 @@ from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.deploy import Adoption, finish_adoption
 from wrapper.errors import PrefixError, ToolError
+from wrapper.image.format import mark
 from wrapper.models import Activation, LockedPackage, Result, Site, TreeSize
 from wrapper.pip.origin import direct_entry
 from wrapper.record import write_record
@@ -253,6 +254,7 @@ class _Work:
             required_program="" if self.tykky.isolated else interpreter["path"],
             mask=self.tykky.image_root if self.masked else "",
             image=self._container_reference() if self.tykky.isolated else "",
+            mark=mark(self.tykky.container) if self.tykky.isolated else "",
             image_root=self.root if self.tykky.image else "",
         )
         path = staging.directory / "env"
@@ -273,7 +275,7 @@ class _Work:
             path = self._container_reference()
             owned = path == "container.sif"
             base = {"kind": "image", "name": tykky.container.name, "path": path, "owned": owned}
-            base |= {"digest": "", "mark": "", "has_bash": True, "offers": {}}
+            base |= {"digest": "", "mark": mark(tykky.container), "has_bash": True, "offers": {}}
         return {
             "kind": kind,
             "adopted": "tykky",

@@ -12,6 +12,7 @@ from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.image.find import BaseImage
+from wrapper.image.format import mark
 from wrapper.installation import Staging
 from wrapper.models import Activation, Site, TreeSize
 from wrapper.process import ToolFailed
@@ -131,7 +132,7 @@ def write(
         another path, so the prefix is made to look like it inside (``pyvenv.cfg``, ``lib``).
     :param inside: the directory by which a shim sees that it runs in this container.
     """
-    base = image.as_record()
+    base = {**image.as_record(), "mark": mark(image.path)}
     staging.write_programs(programs, "", shims.shim(staging.prefix, runtime.path))
     staging.write_links(venv or inside, own_image=False)
     if venv:
@@ -145,6 +146,7 @@ def write(
         variables={**site.variables, **variables},
         site=site,
         image=str(base["path"]),
+        mark=str(base["mark"]),
     )
     (staging.directory / "env").write_text(env, encoding="utf-8", errors="surrogateescape")
     return write_record(
