@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from tests.account import Account
+from tests.account import REPOSITORY, Account
+from tests.conftest import require
 
 BIN = Path(sys.executable).parent
 CONDA = BIN / "conda-containerize"
 UMBRELLA = BIN / "containerize"
+BASE_CACHE = REPOSITORY / ".cache" / "base"  # packages that base images are made of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,3 +128,35 @@ def current(installation: Installation) -> int:
 def has(installation: Installation, module: str) -> bool:
     code = f"import importlib.util as u; print(u.find_spec({module!r}) is not None)"
     return installation.python(code) == "True\n"
+
+
+# -- base images from Debian's packages ------------------------------------------------------------
+@pytest.fixture(scope="session")
+def mirror() -> str:
+    """The Debian archive to fetch from: named in the environment, else what this machine uses."""
+    named = os.environ.get("CONTAINERIZE_DEBIAN_MIRROR", "")
+    found = subprocess.check_output([REPOSITORY / "tools/debian-mirror"], text=True).strip()
+    require(bool(named or found), "a Debian archive")
+    return named or found
+
+
+@pytest.fixture(scope="session")
+def network(mirror: str) -> dict[str, str]:
+    """Variables for a build: mirror, downloaded packages, the way to the network."""
+    proxies = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
+    return {
+        **proxies,
+        "CONTAINERIZE_DEBIAN_MIRROR": mirror,
+        "CONTAINERIZE_CACHE_DIR": str(BASE_CACHE),
+    }
+
+
+@pytest.fixture(scope="session")
+def minimal(account: Account, runtime: Path, network: dict[str, str]) -> Path:
+    """The base image ``minimal``, built by this account; it is never written to."""
+    target = account.directory("base") / "minimal.sif"
+    shell = 'umask 0077; exec "$@"'
+    command = (UMBRELLA, "base", "build", "minimal", "--output", target)
+    with untouched(account.home):
+        account.ok("bash", "-c", shell, "-", *command, env=network)
+    return target

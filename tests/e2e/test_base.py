@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -14,33 +13,22 @@ from typing import Any
 import pytest
 
 from tests import registry
-from tests.account import REPOSITORY, Account
+from tests.account import Account
 from tests.channel.elf import printing
-from tests.conftest import require
-from tests.e2e.conftest import BIN, CONDA, UMBRELLA, entries, environment_text, untouched
+from tests.e2e.conftest import (
+    BASE_CACHE,
+    BIN,
+    CONDA,
+    UMBRELLA,
+    entries,
+    environment_text,
+)
 from tests.registry import Registry
 from wrapper.errors import ExitCode
 
-CACHE = REPOSITORY / ".cache" / "base"
 WRAP = BIN / "wrap-container"
 HELLO = {"opt/bin/hello": printing(b"hello\n")}
 PLAIN_HTTP = {"APPTAINER_NOHTTPS": "1", "SINGULARITY_NOHTTPS": "1"}
-
-
-@pytest.fixture(scope="session")
-def mirror() -> str:
-    """The Debian archive to fetch from: named in the environment, else what this machine uses."""
-    named = os.environ.get("CONTAINERIZE_DEBIAN_MIRROR", "")
-    found = subprocess.check_output([REPOSITORY / "tools/debian-mirror"], text=True).strip()
-    require(bool(named or found), "a Debian archive")
-    return named or found
-
-
-@pytest.fixture(scope="session")
-def network(mirror: str) -> dict[str, str]:
-    """Variables for a build: mirror, downloaded packages, the way to the network."""
-    proxies = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
-    return {**proxies, "CONTAINERIZE_DEBIAN_MIRROR": mirror, "CONTAINERIZE_CACHE_DIR": str(CACHE)}
 
 
 def sha256(path: Path) -> str:
@@ -48,17 +36,6 @@ def sha256(path: Path) -> str:
 
 
 # -- the images that come with containerize --------------------------------------------------------
-@pytest.fixture(scope="session")
-def minimal(account: Account, runtime: Path, network: dict[str, str]) -> Path:
-    """The base image ``minimal``, built by this account; it is never written to."""
-    target = account.directory("base") / "minimal.sif"
-    shell = 'umask 0077; exec "$@"'
-    command = (UMBRELLA, "base", "build", "minimal", "--output", target)
-    with untouched(account.home):
-        account.ok("bash", "-c", shell, "-", *command, env=network)
-    return target
-
-
 _built: dict[str, str] = {}
 
 
@@ -161,7 +138,7 @@ def test_bad_calls(
 @pytest.fixture(scope="session")
 def server(mirror: str) -> Path:
     """The registry's program."""
-    return registry.program(CACHE, mirror)
+    return registry.program(BASE_CACHE, mirror)
 
 
 @pytest.fixture(scope="session")

@@ -128,6 +128,8 @@ def test_the_work_of_maintainer_scripts(tmp_path: Path) -> None:
     assert (root / "usr/bin/awk").readlink() == Path("/usr/bin/gawk"), "the highest priority"
     assert (root / "etc/passwd").read_text().startswith("root:")
     assert (root / "etc/ssl/certs/ca-certificates.crt").read_text() == "A\nB\n"
+    listed = (root / "etc/ca-certificates.conf").read_text()
+    assert listed == "mozilla/A.crt\nmozilla/B.crt\n", "for update-ca-certificates, later"
     assert (root / "etc/resolv.conf").read_bytes() == b""
 
 

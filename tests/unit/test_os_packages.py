@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.conftest import Program, without_powers
 from wrapper.console import Console
-from wrapper.errors import InputError, ScriptError, ToolError
+from wrapper.errors import InputError, ScriptError, SpaceError, ToolError
 from wrapper.runtime import Runtime
 from wrapper.sif import os_packages
 
@@ -33,7 +33,10 @@ def test_what_is_no_name(name: str) -> None:
     ("manager", "line"),
     [
         ("zypper", "zypper --non-interactive install --no-recommends git make"),
-        ("apt-get", "apt-get install --yes --no-install-recommends git make"),
+        (
+            "apt-get",
+            "$apt install --no-install-recommends git make",
+        ),
         ("dnf", "dnf install --assumeyes --setopt=install_weak_deps=False git make"),
         ("apk", "apk add --no-cache git make"),
     ],
@@ -88,15 +91,30 @@ def add(program: Path, tmp_path: Path, console: Console) -> None:
 def test_the_runtime_builds_the_definition(
     program: Program, tmp_path: Path, console: Console
 ) -> None:
-    fake = program("singularity", 'printf "%s\\n" "$@" >"$2"; cat "$3" >>"$2"')
+    fake = program("singularity", 'printf "%s\\n" "$@" >"$3"; cat "$4" >>"$3"')
     add(fake, tmp_path, console)
     told = (tmp_path / "new.sif").read_text().splitlines()
-    assert told[:3] == ["build", f"{tmp_path}/new.sif", f"{tmp_path}/packages.def"]
+    assert told[:4] == ["-s", "build", f"{tmp_path}/new.sif", f"{tmp_path}/packages.def"]
     assert f"From: {tmp_path}/base.sif" in told
 
 
 def test_a_package_that_is_not_there(program: Program, tmp_path: Path, console: Console) -> None:
-    fake = program("singularity", "echo No provider of git found; exit 255")
+    # As the runtime does: it runs %post, whose output is its own.
+    script = 'sed -n "s/^ *\\(echo .*\\)/\\1/p" "$4" | sh; echo No provider of git found; exit 255'
+    fake = program("singularity", script)
     with pytest.raises(ScriptError, match="zypper in the base image cannot install git") as caught:
         add(fake, tmp_path, console)
     assert "No provider" in caught.value.detail
+
+
+def test_a_runtime_that_cannot_begin(program: Program, tmp_path: Path, console: Console) -> None:
+    fake = program("singularity", "echo ERROR: Requesting capability set 0x1ff; exit 255")
+    with pytest.raises(ToolError, match="cannot build from a definition file here") as caught:
+        add(fake, tmp_path, console)
+    assert "capability set" in caught.value.detail
+
+
+def test_a_full_disk(program: Program, tmp_path: Path, console: Console) -> None:
+    fake = program("singularity", "echo write error: No space left on device; exit 255")
+    with pytest.raises(SpaceError, match="no room to add packages"):
+        add(fake, tmp_path, console)

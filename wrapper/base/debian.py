@@ -317,3 +317,6 @@ def _bundle_certificates(root: Path) -> None:
         bundle = root / "etc/ssl/certs/ca-certificates.crt"
         bundle.parent.mkdir(parents=True, exist_ok=True)
         bundle.write_bytes(b"".join(file.read_bytes() for file in files))
+        # What update-ca-certificates reads, which packages that are added later call.
+        names = (f"mozilla/{file.name}\n" for file in files)
+        (root / "etc/ca-certificates.conf").write_text("".join(names), encoding="utf-8")

@@ -3,6 +3,9 @@
 The runtime builds a definition file for that. Without root it can where ``proot`` is on PATH
 (SingularityCE from 3.11 on: "Unprivileged PRoot Builds" of its user guide), and Apptainer where
 users may have namespaces. Names are checked first, and quoted.
+
+apt gives up its rights while it downloads; where the build has one user only, it cannot, and needs
+none: hence ``APT::Sandbox::User`` (measured with Apptainer's namespaces).
 """
 
 from __future__ import annotations
@@ -16,7 +19,14 @@ from pathlib import Path
 
 from wrapper import process
 from wrapper.console import Console
-from wrapper.errors import InputError, ScriptError, ToolError
+from wrapper.errors import (
+    ContainerizeError,
+    InputError,
+    ScriptError,
+    SpaceError,
+    ToolError,
+    means_no_space,
+)
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, runtime_places
 
@@ -27,8 +37,9 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     ),
     "apt-get": (
         "export DEBIAN_FRONTEND=noninteractive",
-        "apt-get update",
-        "apt-get install --yes --no-install-recommends {names}",
+        "apt='apt-get --yes -o APT::Sandbox::User=root'",
+        "$apt update",
+        "$apt install --no-install-recommends {names}",
         "apt-get clean",
         "rm -rf /var/lib/apt/lists/*",
     ),
@@ -38,6 +49,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
 }
 # What all of them allow in the name of a package, with a version or an architecture.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:=~@-]*")
+_BEGUN = "containerize: the package manager begins"
 _NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
 
 
@@ -89,7 +101,8 @@ def definition(image: Path, manager: str, names: Sequence[str]) -> str:
             hint=f"choose one with {', '.join(_COMMANDS)}",
         )
     words = shlex.join(names)
-    lines = [f"    {line.format(names=words)}" for line in ("set -e", *_COMMANDS[manager])]
+    script = ("set -e", f"echo '{_BEGUN}'", *_COMMANDS[manager])
+    lines = [f"    {line.format(names=words)}" for line in script]
     return "\n".join(["Bootstrap: localimage", f"From: {image}", "", "%post", *lines, ""])
 
 
@@ -105,21 +118,52 @@ def add_packages(
 ) -> None:
     """Build the SIF ``target``: ``image`` and the packages. Unpacks and packs all of it.
 
-    :raises ScriptError: the packages cannot be installed.
+    :raises ScriptError: the packages cannot be installed. :raises ToolError: the runtime cannot
+        build from a definition file here.
     """
     file = scratch / "packages.def"
     file.write_text(definition(image, manager, names))
+    begun = False
+
+    def is_begin(line: str) -> bool:
+        nonlocal begun
+        begun = begun or line.strip() == _BEGUN
+        return False
+
     with console.step(f"Adding {', '.join(names)} to the base image"):
         try:
             process.run(
-                [runtime.path, "build", target, file],
+                [runtime.path, "-s", "build", target, file],
                 console=console,
                 env={**process.base_environment(os.environ), **runtime_places(scratch)},
+                on_line=is_begin,
             )
         except ToolFailed as error:
-            raise ScriptError(
-                f"{manager} in the base image cannot install {', '.join(names)}",
-                where="--os-package",
-                hint="its last lines are below, all of them in the log",
-                detail=error.detail,
-            ) from None
+            raise _explained(error, f"{manager} in the base image", names, runtime, begun) from None
+
+
+def _explained(
+    error: ToolFailed, manager: str, names: Sequence[str], runtime: Runtime, begun: bool
+) -> ContainerizeError:
+    """A failed build as its cause: no room, no way to build here, the packages."""
+    if means_no_space(error.detail):
+        return SpaceError(
+            "no room to add packages to the base image",
+            where="--os-package",
+            hint="name a larger file system with --tmpdir or CW_BUILD_TMPDIR",
+            detail=error.detail,
+        )
+    if not begun:
+        return ToolError(
+            f"{runtime.name} cannot build from a definition file here",
+            where="--os-package",
+            hint="it takes root with all capabilities, proot, or user namespaces: build as another "
+            "user or on another machine, or choose a base image that has these packages",
+            detail=error.detail,
+        )
+    return ScriptError(
+        f"{manager} cannot install {', '.join(names)}",
+        where="--os-package",
+        hint="its last lines are below, all of them in the log",
+        detail=error.detail,
+    )
