@@ -158,5 +158,9 @@ def more_binds(binds: Sequence[str], environ: Mapping[str, str]) -> list[str]:
 
 
 def home_of(environ: Mapping[str, str]) -> str:
-    """The home directory that a container is to see: the user's word, else a harmless one."""
-    return environ.get("HOME") or os.sep
+    """The home directory that a container is to see: the user's word, else a harmless one.
+
+    One with a colon cannot be said: the runtime takes what follows that for the place inside.
+    """
+    home = environ.get("HOME") or os.sep
+    return os.sep if ":" in home else home

@@ -77,6 +77,14 @@ def test_a_home_with_spaces_stays_one_word(prefix: Prefix) -> None:
     assert call.argv[call.argv.index(b"--home") + 1] == b"/home/a b*"
 
 
+def test_a_home_that_the_runtime_cannot_express(prefix: Prefix) -> None:
+    """A colon would make the rest of it the home inside."""
+    call = prefix.run(env={"HOME": "/home/a:b"})
+    assert b"--home" not in call.argv and call.variable("HOME") == "/home/a:b"
+    assert "HOME has a colon" in call.stderr
+    assert b"/home/a,b" in prefix.run(env={"HOME": "/home/a,b"}).argv
+
+
 @pytest.mark.parametrize("status", [0, 1, 7, 126, 127, 255])
 def test_the_exit_status_is_the_programs(install: Install, status: int) -> None:
     prefix = install(then=f"exit {status}\n")

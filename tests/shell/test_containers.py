@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,19 @@ def test_a_home_that_the_images_system_would_hide_is_bound(wrapped: Prefix) -> N
     assert wrapped.run(env={"HOME": "/usr/share"}).binds[0] == "/usr/share"
     assert "/usr/nowhere" not in wrapped.run(env={"HOME": "/usr/nowhere"}).binds
     assert "/tmp/" not in wrapped.run(env={"HOME": "/tmp/"}).binds
+
+
+@pytest.mark.parametrize("name", ["a,b", "a:b", "a\\b"])
+def test_a_home_that_a_bind_cannot_express_is_left_out(
+    wrapped: Prefix, tmp_path: Path, name: str
+) -> None:
+    """In the system of the image it cannot be had; the program starts all the same."""
+    home = Path(tempfile.mkdtemp(dir="/var/tmp")) / name
+    home.mkdir()
+    call = wrapped.run(env={"HOME": str(home)})
+    assert call.started and not [bind for bind in call.binds if bind.startswith("/var")]
+    home.rmdir()
+    home.parent.rmdir()
 
 
 @pytest.mark.parametrize("name", ["APPTAINERENV_PREPEND_PATH", "SINGULARITYENV_PREPEND_PATH"])

@@ -240,9 +240,20 @@ def test_a_server_that_speaks_no_http(tmp_path: Path) -> None:
 
 def test_another_file_than_the_lock_names(tmp_path: Path, mirror: str) -> None:
     (tmp_path / "mirror/pool/a_1_all.deb").write_bytes(b"other")
-    with pytest.raises(PackageError, match="damaged or not the one"):
-        fetch(tmp_path / "cache", mirror, package=locked(b"content"))
-    assert names(tmp_path / "cache") == set()
+    for mirrors in ((mirror,), (mirror, f"{mirror}/gone")):
+        with pytest.raises(PackageError, match="damaged or not the one") as caught:
+            fetch(tmp_path / "cache", *mirrors, package=locked(b"content"))
+        assert len(caught.value.detail.splitlines()) == len(mirrors)
+        assert names(tmp_path / "cache") == set()
+
+
+def test_after_a_wrong_file_the_next_mirror_is_asked(tmp_path: Path, mirror: str) -> None:
+    for folder, content in (("old", b"other"), ("new", b"content")):
+        (tmp_path / "mirror" / folder / "pool").mkdir(parents=True)
+        (tmp_path / "mirror" / folder / "pool/a_1_all.deb").write_bytes(content)
+    mirrors = (f"{mirror}/old", f"{mirror}/new")
+    found = fetch(tmp_path / "cache", *mirrors, package=locked(b"content"))
+    assert found.read_bytes() == b"content"
 
 
 def test_an_interruption_does_not_wait_for_a_server(tmp_path: Path) -> None:

@@ -164,3 +164,11 @@ def test_sharing_blocks_is_asked_without_leaving_anything(base: Sif, tmp_path: P
     assert sif.shares_blocks(base.path, folder) in (True, False)
     assert not list(folder.iterdir())
     assert not sif.shares_blocks(base.path, tmp_path / "nowhere")
+
+
+def test_a_file_without_a_system(tmp_path: Path) -> None:
+    path = tmp_path / "data.sif"
+    write_sif(path, [NewObject(kind=sif.JSON, name="x.json", content=b"{}")])
+    with pytest.raises(InputError, match="holds no system to run") as caught:
+        print(read_sif(path).primary)
+    assert caught.value.where == str(path)

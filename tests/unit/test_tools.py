@@ -150,6 +150,7 @@ def test_a_path_for_inside_is_escaped_for_the_runtimes_shell() -> None:
 def test_the_home_is_the_users_or_harmless() -> None:
     assert home_of({"HOME": "/h"}) == "/h"
     assert home_of({"HOME": ""}) == home_of({}) == "/"
+    assert home_of({"HOME": "/a:b"}) == "/", "the runtime would take 'b' for the place inside"
 
 
 def test_the_hosts_directories_are_bound(tmp_path: Path) -> None:

@@ -96,38 +96,53 @@ def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path, stop: threading.Ev
     target = cache / f"{deb.sha256[:16]}-{deb.name}"
     if target.is_file() and _sha256(target) == deb.sha256:
         return target
-    refusals = []
+    refusals, wrong = [], False
+    draft = target.with_name(f"{target.name}.{os.getpid()}")
     for mirror in mirrors:
         if stop.is_set():
             break
         url = f"{mirror}/{deb.path}"
-        draft = target.with_name(f"{target.name}.{os.getpid()}")
         try:
-            with (
-                urllib.request.urlopen(url, timeout=_TIMEOUT) as answer,  # noqa: S310 - see below
-                draft.open("wb") as file,
-            ):
-                while not stop.is_set() and (block := answer.read(_CHUNK)):
-                    file.write(block)
-            if (found := _sha256(draft)) != deb.sha256:
-                raise PackageError(
-                    f"the package {deb.name} is damaged or not the one that was asked for",
-                    where=url,
-                    hint="try another mirror",
-                    detail=f"sha256 expected {deb.sha256}\nsha256 found    {found}",
-                )
-            draft.chmod(FILE_MODE)
-            draft.replace(target)
-            return target
+            _download(url, draft, stop)
+            if (found := _sha256(draft)) == deb.sha256:
+                draft.chmod(FILE_MODE)
+                draft.replace(target)
+                return target
+            wrong = True
+            refusals.append(f"{url}: sha256 {deb.sha256} expected, {found} found")
         except _REFUSALS as error:
             refusals.append(f"{url}: {error}")
         finally:
             draft.unlink(missing_ok=True)
-    raise ChannelError(
+    raise _not_fetched(deb, mirrors, refusals, wrong)
+
+
+def _download(url: str, draft: Path, stop: threading.Event) -> None:
+    with (
+        urllib.request.urlopen(url, timeout=_TIMEOUT) as answer,  # noqa: S310 - see mirrors()
+        draft.open("wb") as file,
+    ):
+        while not stop.is_set() and (block := answer.read(_CHUNK)):
+            file.write(block)
+
+
+def _not_fetched(
+    deb: Deb, mirrors: Sequence[str], refusals: Sequence[str], wrong: bool
+) -> ChannelError | PackageError:
+    """:param wrong: whether a mirror had another file under that name."""
+    where, detail = ", ".join(mirrors), "\n".join(refusals)
+    if wrong:
+        return PackageError(
+            f"the package {deb.name} is damaged or not the one that was asked for",
+            where=where,
+            hint="try another mirror",
+            detail=detail,
+        )
+    return ChannelError(
         f"the package {deb.name} cannot be fetched",
-        where=", ".join(mirrors),
+        where=where,
         hint=f"check your network and proxy, or name a mirror with --mirror or {MIRROR_VARIABLE}",
-        detail="\n".join(refusals),
+        detail=detail,
     )
 
 

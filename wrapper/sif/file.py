@@ -120,7 +120,15 @@ class Sif:
 
     @property
     def primary(self) -> SifObject:
-        return next(o for o in self.objects if o.partition[1] == PRIMARY)
+        """The partition of the system. :raises InputError: there is none."""
+        for item in self.objects:
+            if item.partition[1] == PRIMARY:
+                return item
+        raise InputError(
+            "the SIF file holds no system to run: it has no primary partition",
+            where=self.path,
+            hint="name another image, or build this one anew with the runtime",
+        )
 
     @property
     def overlays(self) -> tuple[SifObject, ...]:

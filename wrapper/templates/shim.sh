@@ -185,7 +185,8 @@ _cw_system=" /bin /boot /etc /lib /lib32 /lib64 /opt /root /run /sbin /srv /usr 
 if [[ -n $_cw_image ]]; then
     for _cw_dir in "${HOME-}" "$_cw_prefix"; do
         _cw_part=${_cw_dir#/}
-        [[ -d $_cw_dir && $_cw_system == *" /${_cw_part%%/*} "* ]] && _cw_binds+=$_cw_dir,
+        [[ -d $_cw_dir && $_cw_dir != *[:,\\]* && $_cw_system == *" /${_cw_part%%/*} "* ]] &&
+            _cw_binds+=$_cw_dir,
     done
 fi
 for _cw_dir in /*; do
@@ -301,7 +302,13 @@ for _cw_unset in "${_cw_unsets[@]}"; do
     [[ $_cw_unset != LD_* ]] || unset -v "SINGULARITYENV_$_cw_unset" "APPTAINERENV_$_cw_unset"
 done
 
-# -- Go.
+# -- Go. (After a colon the runtime expects the place inside.)
+_cw_home=(--home "${HOME:-/}")
+if [[ ${HOME-} == *:* ]]; then
+    _cw_home=()
+    printf '%s\n' "[ WARNING ] HOME has a colon, which the container runtime cannot express: $HOME" \
+        "  to do:  programs get the home directory of your account; set another HOME" >&2
+fi
 case $_cw_name in
     _debug_exec) ;;
     _debug_shell) set -- /bin/bash --norc "$@" ;;
@@ -315,5 +322,5 @@ if [[ ${#_cw_scripts[@]} -gt 0 ]]; then
 fi
 set +p # an exported SHELLOPTS would hand it to every bash inside
 # shellcheck disable=SC2086 # one word each, written by the build
-exec "$_cw_runtime" -s exec $_cw_flags --home "${HOME:-/}" -B "$_cw_binds" \
+exec "$_cw_runtime" -s exec $_cw_flags "${_cw_home[@]}" -B "$_cw_binds" \
     "$_cw_start" "$@"
