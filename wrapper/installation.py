@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from wrapper import shims, tree, workspace
 from wrapper.build import Build, Place
@@ -21,19 +21,27 @@ class Staging(Place, Protocol):
 
 @dataclass(kw_only=True)
 class Installation(Build):
-    """A build whose result is a prefix; what is particular to a kind are hooks here too."""
+    """A build whose result is a prefix; what is particular to a kind are hooks here too.
+
+    :cvar answers_for_pip: whether it has a program ``pip`` in any case.
+    """
+
+    answers_for_pip: ClassVar[bool] = True
 
     def deliver(
         self, packages: Sequence[LockedPackage], activation: Activation, links: Sequence[str]
     ) -> dict[str, Any]:
-        names = self.programs()
         managed.put_notice(self.tree, self.advice())
+        if self.answers_for_pip:
+            managed.put_pip(self.tree, self.install_path, self.advice())
+        names = self.programs()
+        venv = (self.tree / "pyvenv.cfg").is_file()
         size = tree.settle(self.space.image, fix=self.request.site.fix_permissions)
         self.squash(self.space.image, self.staging.image, "Writing the image")
         # Removed now, before the installation is synced: a file system that keeps order (ext4)
         # would write all of it out with the image.
         workspace.remove_tree(self.space.image)
-        self._write_shims(names, links, activation)
+        self._write_shims(names, links, activation, venv=venv)
 
         from wrapper.record import write_record
 
@@ -72,7 +80,12 @@ class Installation(Build):
         )
 
     def _write_shims(
-        self, names: dict[str, str], links: Sequence[str], activation: Activation
+        self,
+        names: dict[str, str],
+        links: Sequence[str],
+        activation: Activation,
+        *,
+        venv: bool,
     ) -> None:
         staging = cast(Staging, self.staging)
         text = shims.shim(staging.prefix, self.runtime.path)
@@ -91,6 +104,7 @@ class Installation(Build):
             image=self.base.reference,
             mark=self.base.mark,
             layer=bool(self.base.image),
+            venv=venv,
         )
         path = self.staging.directory / "env"
         path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets

@@ -71,6 +71,7 @@ def environment_file(
     image_root: str = "",
     mark: str = "",
     layer: bool = False,
+    venv: bool = False,
 ) -> str:
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
@@ -87,11 +88,14 @@ def environment_file(
         not the container's root itself (adopted from Tykky).
     :param mark: bytes that its first block has, in hexadecimal, so that a change is seen.
     :param layer: whether ``img.sqfs`` lies over it, at the install path.
+    :param venv: whether it is a virtual environment, where pip looks for no notice that it must
+        not install there.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
     scalars |= {"required_program": required_program, "required_library": required_library}
     scalars |= {"mask": mask, "image": image}
     scalars |= {"image_root": image_root, "layer": "1" if layer else ""}
+    scalars["venv"] = "1" if venv else ""
     scalars["image_mark"] = _without_zeros(mark)
     arrays = {
         "links": links,

@@ -96,6 +96,45 @@ def test_containerizes_own_python_is_not_built_on(me: Account, index: str, runti
     assert not done.manifest["interpreter"]["path"].startswith(str(BIN))
 
 
+def test_installing_into_the_image_is_refused_with_advice(
+    account: Account, cray_python: dict[str, str], index: str, runtime: Path
+) -> None:
+    """pip heeds no EXTERNALLY-MANAGED in a virtual environment: the shim refuses."""
+    file = account.file("pip-ro.txt", f"--index-url {index}\nalpha==1.0\n")
+    done = build(account, "pip-readonly", cray_python, file)
+    advice = f"pip-containerize update {done.prefix} -r requirements.txt"
+    python, pip = done.program("python3"), done.program("pip")
+    for argv in ([pip, "install", "beta"], [python, "-m", "pip", "install", "--user", "beta"]):
+        refused = account.run(*argv)
+        assert refused.returncode == 1 and advice in refused.stderr
+    none = account.run(pip, "list")
+    assert none.returncode == 1 and "has no pip" in none.stderr and advice in none.stderr
+    assert not (account.home / ".local").exists()
+    assert [name for name in entries(done.prefix) if name.startswith(".local")] == []
+
+
+def test_a_pip_of_the_installation_lists_and_a_venv_on_top_installs(
+    me: Account, cray_python: dict[str, str], index: str, runtime: Path, tmp_path: Path
+) -> None:
+    """The way that the user guide shows, to see the packages of the installation in it."""
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or "python3"
+    if me.run(python, "-c", "import ensurepip").returncode:
+        pytest.skip("this Python brings no pip for virtual environments")
+    file = me.file("pip-top.txt", f"--index-url {index}\nalpha==1.0\n")
+    done = build(me, "pip-top", {"PATH": f"{Path(python).parent}:{os.environ['PATH']}"}, file)
+    ve = tmp_path / "ve"
+    me.ok(done.program("python3"), "-m", "venv", ve)
+    interpreter = next(ve.glob("bin/python3.*"))
+    interpreter.unlink()
+    interpreter.symlink_to(done.program("python3"))
+    site = next(ve.glob("lib/python3*/site-packages"))
+    (site / "below.pth").write_text(f"{done.prefix}/lib/{site.parent.name}/site-packages\n")
+    me.ok(ve / "bin/pip", "install", "--index-url", index, "beta")
+    code = "import alpha, beta; print(alpha.VERSION, beta.__file__)"
+    assert me.ok(ve / "bin/python", "-c", code).split() == ["1.0", str(site / "beta/__init__.py")]
+    assert "alpha" in me.ok(ve / "bin/pip", "list")
+
+
 def test_update_rollback_and_lock(
     me: Account, cray_python: dict[str, str], index: str, runtime: Path
 ) -> None:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,7 +178,7 @@ def write_environment(
     activation: Activation | None = None,
     variables: Mapping[str, str] | None = None,
     site: Site | None = None,
-    **facts: str,
+    **facts: Any,
 ) -> None:
     """The file ``env`` of a generation, as a build writes it."""
     text = shims.environment_file(

@@ -187,6 +187,64 @@ def test_a_program_of_the_host_that_has_gone_is_named(prefix: Prefix, tmp_path: 
     assert f"has gone: {python}" in call.stderr.splitlines()[0]
 
 
+# -- pip in a virtual environment, where it looks for no notice ------------------------------------
+def link_programs(prefix: Prefix, *names: str) -> None:
+    for name in names:
+        (prefix.root / "bin" / name).hardlink_to(prefix.program())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pip install x",
+        "pip3 install --user x",
+        "pip3.11 uninstall -y x",
+        "python3 -m pip install x",
+        "uv pip install x",
+        "uv pip sync x.txt",
+    ],
+)
+def test_nothing_is_installed_into_a_virtual_environment(prefix: Prefix, line: str) -> None:
+    link_programs(prefix, "pip", "pip3", "pip3.11", "uv")
+    name, *words = line.split()
+    assert prefix.run(*words, name=name).started, "a conda environment's pip sees the notice itself"
+    write_environment(prefix.root, venv=True)
+    call = prefix.call(prefix.program(name), *words)
+    assert (call.started, call.status) == (False, 1)
+    assert "the image is read-only" in call.stderr
+    assert f"pip-containerize update {prefix.root} -r" in call.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pip list",
+        "pip --version",
+        "pip download install x",
+        "pip install --target t x",
+        "pip install --prefix=p x",
+        "pip install --help",
+        "python3 -m pip freeze",
+        "python3 -m venv install",
+        "python3 install",
+        "tool pip install x",
+    ],
+)
+def test_what_leaves_a_virtual_environment_alone_runs(prefix: Prefix, line: str) -> None:
+    link_programs(prefix, "pip")
+    write_environment(prefix.root, venv=True)
+    name, *words = line.split()
+    assert prefix.run(*words, name=name).command[1:] == tuple(map(os.fsencode, words))
+
+
+def test_a_virtual_environment_on_top_may_install(prefix: Prefix, tmp_path: Path) -> None:
+    write_environment(prefix.root, venv=True)
+    python = tmp_path / "ve/bin/python3"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(prefix.program())
+    assert prefix.call(python, "-m", "pip", "install", "x").started
+
+
 # -- images with a system of their own -------------------------------------------------------------
 SYSTEM = {"/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/opt", "/root", "/run", "/sbin"}
 SYSTEM |= {"/srv", "/usr", "/var"}

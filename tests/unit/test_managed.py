@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import configparser
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from wrapper.pip.managed import put_notice, take_notice_away
+from wrapper.pip.managed import put_notice, put_pip, take_notice_away
 
 ADVICE = "The image of /p/50% off is read-only.\n\nTo change it:\nupdate 'it' = [now]"
 
@@ -52,3 +54,47 @@ def test_one_that_a_package_brought_stays(tmp_path: Path, library: Path) -> None
 def test_a_tree_without_python_gets_none(tmp_path: Path) -> None:
     put_notice(tmp_path, ADVICE)
     assert notices(tmp_path) == []
+
+
+# -- a program of the name pip ---------------------------------------------------------------------
+@pytest.fixture
+def without_pip(tmp_path: Path) -> Path:
+    """A virtual environment that has none."""
+    line = [sys.executable, "-m", "venv", "--without-pip", tmp_path / "ve"]
+    subprocess.run(line, check=True)
+    return tmp_path / "ve"
+
+
+def call(program: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, *words], check=False, text=True, capture_output=True)
+
+
+def test_where_there_is_no_pip_that_is_said(without_pip: Path) -> None:
+    put_pip(without_pip, str(without_pip), ADVICE)
+    for name in ("pip", "pip3"):
+        done = call(without_pip / "bin" / name, "list")
+        assert done.returncode == 1
+        assert "has no pip" in done.stderr and ADVICE in done.stderr
+    take_notice_away(without_pip)
+    assert not list((without_pip / "bin").glob("pip*"))
+
+
+def test_a_pip_that_python_sees_is_called(without_pip: Path) -> None:
+    put_pip(without_pip, str(without_pip), ADVICE)
+    module = next(without_pip.glob("lib/python3*/site-packages")) / "pip/__main__.py"
+    module.parent.mkdir()
+    module.write_text("import sys; print('pip itself', sys.argv[1:])")
+    assert call(without_pip / "bin/pip", "list", "-v").stdout == "pip itself ['list', '-v']\n"
+
+
+def test_a_pip_that_is_there_stays(without_pip: Path) -> None:
+    (without_pip / "bin/pip").write_text("its own")
+    put_pip(without_pip, str(without_pip), ADVICE)
+    take_notice_away(without_pip)
+    assert (without_pip / "bin/pip").read_text() == "its own"
+
+
+def test_an_environment_without_python_gets_no_pip(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    put_pip(tmp_path, str(tmp_path), ADVICE)
+    assert not list((tmp_path / "bin").iterdir())

@@ -123,6 +123,16 @@ elif [[ -e /.containerize || -e /.singularity.d ]]; then
         "outside, before starting the other one: export CONTAINERIZE_WITH=$_cw_prefix"
 fi
 
+# pip and uv heed EXTERNALLY-MANAGED (PEP 668), but not in a virtual environment: said here.
+# A virtual environment on top calls by a path of its own.
+_cw_words="$_cw_name ${1:0:9} ${2:0:9} ${3:0:9} "
+if [[ -n $_cw_venv && ${_cw_self%/*} -ef $_cw_bin &&
+    $_cw_words == @(pip*([0-9.])|python*([0-9.])\ -m\ pip|uv\ pip)\ @(install|uninstall|sync)\ * &&
+    " $* " != *\ @(-t|--target|--prefix|--root|--dry-run|-p|--python|-h|--help)[=\ ]* ]]; then
+    _cw_fail "the image is read-only: $_cw_name can install nothing into it, and remove nothing" \
+        "pip-containerize update $_cw_prefix -r requirements.txt"
+fi
+
 if [[ -n $_cw_required_program ]] &&
     ! [[ -x $_cw_required_program && -d ${_cw_required_library:-/} ]]; then
     _cw_why="has gone: $_cw_required_program"

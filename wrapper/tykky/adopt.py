@@ -256,6 +256,7 @@ class _Work:
             image=self._container_reference() if self.tykky.isolated else "",
             mark=mark(self.tykky.container) if self.tykky.isolated else "",
             image_root=self.root if self.tykky.image else "",
+            venv=facts["kind"] == "pip",
         )
         path = staging.directory / "env"
         path.write_text(env, encoding="utf-8", errors="surrogateescape")

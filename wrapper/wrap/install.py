@@ -22,6 +22,7 @@ class CopyBuild(Installation):
     """
 
     kind = "install"
+    answers_for_pip = False
     source: Path
     mask: bool = False
 
