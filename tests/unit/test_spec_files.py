@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from conda_lock.lockfile import write_conda_lock_file
+from conda_lock.lockfile.v1.models import HashModel, LockMeta
+from conda_lock.lockfile.v2prelim.models import LockedDependency, Lockfile
+from conda_lock.models.channel import Channel
 
 from tests.unit.conftest import without_powers
 from wrapper.errors import InputError
@@ -177,6 +183,59 @@ def test_the_same_packages_give_the_same_bytes(lock: Path, tmp_path: Path) -> No
     other = tmp_path / "other.yml"
     write_lock(PACKAGES[::-1], CHANNELS, other)
     assert other.read_bytes() == lock.read_bytes()
+
+
+def as_conda_lock_writes_it(packages: Sequence[LockedPackage], path: Path) -> bytes:
+    metadata = LockMeta(
+        content_hash={"linux-64": ""},
+        channels=[Channel.from_string(channel) for channel in CHANNELS],
+        platforms=["linux-64"],
+        sources=[],
+    )
+    entries = [
+        LockedDependency(
+            name=package.name,
+            version=package.version,
+            manager=package.manager,
+            platform="linux-64",
+            dependencies={word.split()[0]: " ".join(word.split()[1:]) for word in package.depends},
+            url=package.url,
+            hash=HashModel(md5=package.md5, sha256=package.sha256),
+            build=package.build or None,
+            categories={"main"},
+        )
+        for package in packages
+    ]
+    lock = Lockfile(package=entries, metadata=metadata)
+    write_conda_lock_file(lock, path, metadata_choices=None, include_help_text=False)
+    return path.read_bytes()
+
+
+def test_the_bytes_are_those_that_conda_lock_writes(tmp_path: Path) -> None:
+    odd = LockedPackage(
+        manager="conda",
+        name="zlib",
+        version="1.10",
+        build="0",
+        url=f"{BASE}/{'long-' * 40}zlib-1.10-0.conda#md5",
+        sha256=SHA256,
+        md5=MD5,
+        depends=(
+            "b >=1,<2",
+            "b 1.* *_cpython",
+            "a 1e3",
+            "yes",
+            "no ==1.0|==1.1",
+            "c * [build=x]",
+            "d !=2",
+            "libfoo >=1.2.3,<1.3.0a0,!=1.2.4,!=1.2.5,!=1.2.6,!=1.2.7,!=1.2.8,!=1.2.9 or_so_it_was",
+        ),
+    )
+    again = dataclasses.replace(odd, name="zlib-again", version="0123", depends=odd.depends)
+    packages = [*PACKAGES, odd, again]
+    write_lock(packages, CHANNELS, tmp_path / "ours.yml")
+    theirs = as_conda_lock_writes_it(packages, tmp_path / "theirs.yml")
+    assert (tmp_path / "ours.yml").read_bytes() == theirs
 
 
 def test_other_platforms_and_categories_are_left_out(lock: Path) -> None:
