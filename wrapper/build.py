@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -18,7 +19,8 @@ from wrapper import changes, installed, spec, tree
 from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.generations import Generation
-from wrapper.models import Activation, Base, LockedPackage, Request, public_url
+from wrapper.models import Activation, Base, LockedPackage, Request
+from wrapper.packed import LENT, Packed
 from wrapper.pip import managed
 from wrapper.reuse.taken import Reuse, start_reuse
 from wrapper.runtime import Runtime, home_of, host_binds, image_binds, more_binds
@@ -66,6 +68,7 @@ class Build:
     previous: Generation | None = None
     _told: str = field(default="", init=False)
     reuse: Reuse | None = field(default=None, init=False)
+    packed: Packed | None = field(default=None, init=False)
 
     @property
     def tree(self) -> Path:
@@ -76,12 +79,7 @@ class Build:
         """All steps up to a complete staging directory; returns the manifest."""
         container = self.container()
         self.look_at_base(container)
-        with ThreadPoolExecutor(1) as pool:
-            # An update unpacks the old image while its packages are solved from a copy of their
-            # records.
-            unpacking = pool.submit(self.unpack)
-            self.prepare()
-            unpacking.result()
+        self._get_ready()
         before = self.packages_before()
         links = self.mount_points()
         self._user_scripts(container, self.request.pre_install, "pre-install")
@@ -96,8 +94,34 @@ class Build:
         visible = installed.without_replaced(packages, self.tree)
         if before is not None:
             self.tell_changes(before, visible)
-        self._compile_and_lock(container, packages)
-        return self.deliver(visible, self._activation(container), links)
+        with self.packed.lent(container) if self.packed else nullcontext(container) as whole:
+            self._compile_and_lock(whole, packages)
+            activation = self._activation(whole)
+        return self.deliver(visible, activation, links)
+
+    def _get_ready(self) -> None:
+        """Solve, and have of the old environment in the tree what the steps need."""
+        if self.may_leave_packed():
+            self.prepare()
+            with self.console.step("Unpacking what changes"):
+                self.packed = self.take_changing()
+            if self.packed:
+                managed.take_notice_away(self.tree)
+            else:
+                self.unpack()
+            return
+        with ThreadPoolExecutor(1) as pool:
+            # Packages are solved from a copy of the old records meanwhile.
+            unpacking = pool.submit(self.unpack)
+            self.prepare()
+            unpacking.result()
+
+    def unpack_rest(self) -> None:
+        """For a step that needs the old environment as a whole in the tree."""
+        if self.packed:
+            with self.console.step("Unpacking the rest of the image"):
+                self.packed.unpack_rest(self.tree)
+            self.packed = None
 
     def tell_changes(self, old: Sequence[LockedPackage], new: Sequence[LockedPackage]) -> None:
         """Say what an update changes: as soon as it is known, and again where it came otherwise."""
@@ -111,6 +135,14 @@ class Build:
 
     def prepare(self) -> None:
         """Find out what is to be installed, before (or while) the tree is there."""
+
+    def may_leave_packed(self) -> bool:
+        """Whether the steps may do with a part of the old environment in the tree."""
+        return False
+
+    def take_changing(self) -> Packed | None:
+        """Unpack that part; ``None`` where all is needed after all."""
+        return None
 
     def populate(self, container: BuildContainer) -> None:
         """Put it into the tree."""
@@ -163,8 +195,8 @@ class Build:
         return {}
 
     def can_be_locked(self, package: LockedPackage) -> bool:
-        """Whether the lock can hold it."""
-        return bool(package.sha256 or package.md5)
+        """Whether the lock can hold it: conda-lock wants these hashes."""
+        return bool(package.md5 if package.manager == "conda" else package.sha256)
 
     def write_lock(self, packages: Sequence[LockedPackage]) -> None:
         """Write the lock into the staging directory."""
@@ -198,7 +230,8 @@ class Build:
         skeleton = self.space.root / "skeleton"
         skeleton.mkdir()
         write_skeleton(skeleton)
-        (skeleton / self.install_path.lstrip("/")).mkdir(parents=True)
+        for place in (self.install_path, LENT):
+            (skeleton / place.lstrip("/")).mkdir(parents=True)
         image = skeleton.with_suffix(".sqfs")
         self.squash(skeleton, image, "Preparing the container")
         return image
@@ -237,7 +270,7 @@ class Build:
         ]
         return installed.without_replaced(packages, self.tree)
 
-    def _environ(self) -> dict[str, str]:
+    def environ(self) -> dict[str, str]:
         path = self.request.environ
         return spec.read_variables(path) if path else {}
 
@@ -297,6 +330,7 @@ class Build:
         for package in pip:
             present.pop(package.canonical, None)
         if present:
+            self.unpack_rest()
             with self.console.step("Locking pip packages"):
                 pip += self.pip_installer(container).lock(present, self.pip_lines)
         return [*installed.conda_packages(self.tree), *pip]
@@ -316,7 +350,9 @@ class Build:
             self.console.warning(f"not in the lock, no index offers them: {names}")
         with ThreadPoolExecutor(1) as pool, self.console.step("Byte-compiling") as advance:
             writing = pool.submit(self.write_lock, locked)
-            compile_modules(container, advance, image_time=IMAGE_TIME)
+            compile_modules(
+                container, advance, image_time=IMAGE_TIME, lent=LENT if self.packed else ""
+            )
             writing.result()
 
     def _activation(self, container: BuildContainer) -> Activation:
@@ -356,44 +392,3 @@ class Build:
             self.squasher.squash(
                 root, image, compression=self.compression, console=self.console, advance=advance
             )
-
-    def facts(self, packages: Sequence[LockedPackage], programs: int) -> dict[str, Any]:
-        """Keys of the manifest: what was built, of what, with what."""
-        from wrapper.conda.resolve import describe_virtual_packages
-
-        runtime = self.runtime
-        return {
-            "kind": self.kind,
-            **self.own_facts(),
-            "reused": self.reuse.as_record() if self.reuse else None,
-            "generation": self.staging.generation,
-            "prefix": str(self.staging.prefix),
-            "install_path": self.install_path,
-            "base": {
-                "kind": "image" if self.base.image else "host",
-                "name": self.base.name,
-                "path": self.base.reference,
-                "digest": self.base.digest,
-                "mark": self.base.mark,
-                "owned": self.base.owned,
-                "has_bash": self.base.has_bash,
-                "offers": dict(self.base.virtual_packages),
-                "virtual_packages": describe_virtual_packages(self.base),
-            },
-            "runtime": {
-                "name": runtime.name,
-                "version": runtime.version,
-                "path": str(runtime.path),
-            },
-            "mksquashfs": ".".join(map(str, self.squasher.version)),
-            "options": {
-                "compression": self.compression,
-                "wrapper_paths": list(self.wrapper_paths),
-                "channels": [public_url(name) for name in self.request.channels],
-            },
-            "variables": dict(self.variables),
-            "environ": {**self.old("environ", {}), **self._environ()},
-            "channels": [public_url(url) for url in self.channels()],
-            "packages": [package.as_dict() for package in packages],
-            "programs": programs,
-        }

@@ -10,7 +10,9 @@ from wrapper.container import BuildContainer
 from wrapper.process import processors
 
 
-def compile_modules(container: BuildContainer, advance: Advance, *, image_time: str) -> None:
+def compile_modules(
+    container: BuildContainer, advance: Advance, *, image_time: str, lent: str = ""
+) -> None:
     """Give every module below ``lib/python3.*`` a ``.pyc`` that needs no look at its source.
 
     A managed Python's own library, in a directory below ``python``, too.
@@ -18,7 +20,7 @@ def compile_modules(container: BuildContainer, advance: Advance, *, image_time: 
     Nothing to do where there is no Python. Modules that cannot be compiled are left as they are.
 
     :param image_time: of all files in an image, seconds since 1970: what an update left alone needs
-        no work.
+        no work. :param lent: directory inside the container; a link there is no module of the tree.
     :raises ScriptError: the interpreter itself fails.
     """
     script = str(files("wrapper") / "templates" / "compile.py")
@@ -37,6 +39,7 @@ def compile_modules(container: BuildContainer, advance: Advance, *, image_time: 
                 str(inside),
                 str(processors()),
                 image_time,
+                *([lent] if lent else []),
             ],
             what="byte-compiling",
             env={"PYTHONHASHSEED": "0"},  # sets of strings are marshalled in the order of hashes

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, cast
 
 from wrapper import shims, tree, workspace
 from wrapper.build import Build, Place
+from wrapper.facts import facts
 from wrapper.models import Activation, LockedPackage
 from wrapper.pip import managed
 
@@ -37,7 +38,9 @@ class Installation(Build):
         names = self.programs()
         venv = (self.tree / "pyvenv.cfg").is_file()
         size = tree.settle(self.space.image, fix=self.request.site.fix_permissions)
-        self.squash(self.space.image, self.staging.image, "Writing the image")
+        if self.packed:
+            size += self.packed.size_beside(self.tree)
+        self._write_image()
         # Removed now, before the installation is synced: a file system that keeps order (ext4)
         # would write all of it out with the image.
         workspace.remove_tree(self.space.image)
@@ -47,12 +50,22 @@ class Installation(Build):
 
         return write_record(
             self.staging.directory,
-            facts=self.facts(packages, len(names)),
+            facts=facts(self, packages, len(names)),
             packages=packages,
             inputs=self.request.files,
             size=size,
             log=self.space.log,
         )
+
+    def _write_image(self) -> None:
+        if self.packed:
+            fresh = self.space.root / "fresh.sqfs"
+            self.squash(self.space.image, fresh, "Packing what is new")
+            with self.console.step("Writing the image") as advance:
+                if self.packed.join(fresh, self.staging.image, advance):
+                    return
+            self.unpack_rest()
+        self.squash(self.space.image, self.staging.image, "Writing the image")
 
     def program_root(self) -> str:
         """Where the tree's programs are, inside the container."""

@@ -167,6 +167,9 @@ class TreeSize:
     files: int
     size: int
 
+    def __add__(self, other: TreeSize) -> TreeSize:
+        return TreeSize(files=self.files + other.files, size=self.size + other.size)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Site:

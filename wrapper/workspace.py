@@ -56,6 +56,11 @@ class Workspace:
         return self.root / "pkgs"
 
     @property
+    def records(self) -> Path:
+        """Records of the packages that an update starts from."""
+        return self.root / "records"
+
+    @property
     def log(self) -> Path:
         return self.root / "build.log"
 

@@ -25,8 +25,9 @@ STEPS = {
     *("squash", "record", "deploy", "tree", "skeleton"),
 }
 LAYERS: list[set[str]] = [
-    {"errors", "models", "background", "bundled", "memo", "rocm"},
-    {"console", "toml", "yaml_nodes"},
+    {"errors", "models", "background", "bundled", "memo", "rocm", "squashfs.layout"},
+    {"copying", "squashfs.reader"},
+    {"console", "toml", "yaml_nodes", "squashfs.writer"},
     {"process", "spec", "manifest", "installed", "base.catalogue", "pip.local", "pip.config"}
     | {"sif.file", "sif.content", "sif.systems"},
     {"site_keys", "image.format", "base.definition", "tykky.prefix"},
@@ -42,8 +43,9 @@ LAYERS: list[set[str]] = [
     {"generations", "sif.overlays", "sif.os_packages", "pip.interpreter", "reuse.python"},
     {"sif.output"},
     STEPS,
+    {"packed"},
     {"build", "base.build"},
-    {"base.built"},
+    {"facts", "base.built"},
     {"installation", "base.commands"},
     {"conda.build", "pip.build", "wrap.install", "wrap.container", "past", "inputs", "base.choose"},
     {"sif.build", "tykky.adopt"},
@@ -56,6 +58,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 COMPOSERS = {"build", "installation", "conda.build", "pip.build", "wrap.install", "wrap.container"}
 COMPOSERS |= {"tykky.adopt", "base.choose", "pipeline", "conda.command", "inputs", "plans"}
 COMPOSERS |= {"sif.build", "sif.pipeline", "base.build", "base.built", "base.commands", "doctor"}
+COMPOSERS |= {"facts"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
 ONLY_IN = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wrapper import installed, workspace
+from wrapper import installed, packed, workspace
 from wrapper.activate import conda_variables
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, SolveError
@@ -22,6 +22,7 @@ from wrapper.models import (
     Resolution,
     public_url,
 )
+from wrapper.packed import Packed
 from wrapper.reuse.packages import BasePackage, conflict
 from wrapper.reuse.python import connect, disconnect, make_environment, offer_programs
 from wrapper.reuse.taken import Reuse
@@ -50,6 +51,33 @@ class CondaBuild(Installation):
                 hint="choose an image of a common distribution, or pip-containerize",
             )
         self.resolution = self._solve()
+
+    def may_leave_packed(self) -> bool:
+        request = self.request
+        needs_all = request.pre_install or request.post_install or self.pip_lines
+        return bool(
+            self.asked
+            and self.previous
+            # Else it is to be packed anew.
+            and self.compression == self.old("options", {}).get("compression")
+            and not (needs_all or self.wrapper_paths or self.reuse or self.old("image_root", ""))
+        )
+
+    def take_changing(self) -> Packed | None:
+        from wrapper.conda.install import split
+
+        assert self.previous and self.resolution
+        old = installed.conda_records(self._old_records())
+        staying, fresh = split(self.resolution.records, old)
+        going = [record for record in old if record not in staying]
+        # Another Python concerns all modules.
+        new_python = any(record.name.normalized == "python" for record in (*going, *fresh))
+        if self.resolution.pip_locked or new_python:
+            return None
+        shared = {str(file) for record in staying for file in record.files}
+        gone = {str(file) for record in going for file in record.files} - shared
+        root = self.install_path.lstrip("/")
+        return packed.take(self.previous.image, root, gone, self.tree)
 
     def populate(self, container: BuildContainer) -> None:
         if self.reuse and self.previous is None:
@@ -107,10 +135,9 @@ class CondaBuild(Installation):
         from wrapper.conda.install import split
         from wrapper.conda.resolve import as_locked, sizes
 
-        records = self.space.root / "records"
         if self.previous:
-            self.unpack_previous(records, f"{self.install_path}/conda-meta")
-        present = installed.conda_records(records / self.install_path.lstrip("/"))
+            self.unpack_previous(self.space.records, f"{self.install_path}/conda-meta")
+        present = installed.conda_records(self._old_records())
         with self.console.step("Solving"):
             resolution = solve(
                 self.asked,
@@ -122,11 +149,15 @@ class CondaBuild(Installation):
             )
         if self.previous:
             self.resolution = resolution
-            before = installed.conda_packages(records / self.install_path.lstrip("/"))
+            before = installed.conda_packages(self._old_records())
             self.tell_changes(before, [*map(as_locked, resolution.records)])
         _, fresh = split(resolution.records, present)
         self._check_room(sum(sizes(fresh).values()))
         return resolution
+
+    def _old_records(self) -> Path:
+        """A directory like the tree, with the old packages' records and nothing else."""
+        return self.space.records / self.install_path.lstrip("/")
 
     def _check_room(self, download: int, *, fetched: bool = False) -> None:
         """Whether there is room for packages of so many bytes, and for what is there before."""
@@ -170,8 +201,10 @@ class CondaBuild(Installation):
         return archives
 
     def _run_post_link(self, container: BuildContainer, archives: Sequence[RepoDataRecord]) -> None:
-        from wrapper.scripts import run_post_link
+        from wrapper.scripts import post_link_jobs, run_post_link
 
+        if post_link_jobs(self.tree, self.install_path, archives):
+            self.unpack_rest()
         messages = run_post_link(container, archives)
         if messages:
             self.console.info(messages)

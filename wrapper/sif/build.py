@@ -27,6 +27,7 @@ from wrapper import tree, workspace
 from wrapper.build import Build
 from wrapper.conda.build import CondaBuild
 from wrapper.errors import PrefixError
+from wrapper.facts import facts
 from wrapper.manifest import manifest_text, parse_manifest
 from wrapper.models import Activation, LockedPackage
 from wrapper.pip import managed
@@ -135,6 +136,9 @@ class SifBuild(Build):
         self.staging.directory.mkdir()
         return []
 
+    def may_leave_packed(self) -> bool:
+        return False  # the old layer is inside another file
+
     def unpack_previous(self, target: Path, path: str) -> None:
         self.squasher.unsquash(
             self.bottom.path,
@@ -158,8 +162,8 @@ class SifBuild(Build):
         texts = self._write_content(layer, activation)
         self.squash(layer, self.staging.image, "Writing the environment's layer")
         workspace.remove_tree(layer)
-        facts = self.facts(packages, programs)
-        manifest = describe(self.staging.image, facts=facts, inputs=inputs, size=size)
+        said = facts(self, packages, programs)
+        manifest = describe(self.staging.image, facts=said, inputs=inputs, size=size)
         self._assemble(manifest, texts)
         return manifest
 

@@ -11,7 +11,6 @@ between versions, and can neither enlarge a full table nor let file systems shar
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper.console import Advance
+from wrapper.copying import copy_bytes
 from wrapper.errors import InputError, PackageError
 
 # Little-endian, without padding between the fields.
@@ -42,7 +42,6 @@ _SPARE_ENTRIES = 12  # for new objects, and signatures of whoever gets the file
 _MOST_ENTRIES = 1 << 16
 _PAGE = 4096
 _GROUP_MASK = 0xF0000000
-_CHUNK = 1 << 26
 _FICLONE = 0x40049409
 # A fixed time and an identity that follows from the content: equal parts give equal files.
 _TIME = 946684800  # 2000-01-01T00:00:00Z
@@ -257,7 +256,7 @@ class SifWriter:
             assert self._base is not None
             with self._base.path.open("rb", buffering=0) as source:
                 source.seek(item.offset)
-                self._place(item, partial(_copy, source, self._file, item.size, copied))
+                self._place(item, partial(copy_bytes, source, self._file, item.size, copied))
 
     def add(self, new: NewObject) -> None:
         """Write a new object after all others."""
@@ -280,7 +279,7 @@ class SifWriter:
             self._place(item, lambda: self._write(content))
         else:
             with content.open("rb", buffering=0) as source:
-                self._place(item, lambda: _copy(source, self._file, item.size, lambda _: None))
+                self._place(item, lambda: copy_bytes(source, self._file, item.size, lambda _: None))
 
     def _place(self, item: SifObject, write: Callable[[], object]) -> None:
         """Give an object its place and its line in the table."""
@@ -323,43 +322,6 @@ def write_sif(target: Path, add: Sequence[NewObject]) -> None:
         for new in add:
             out.add(new)
         out.finish()
-
-
-def _copy(source: FileIO, out: FileIO, size: int, copied: Callable[[int], None]) -> None:
-    """Copy ``size`` bytes from where ``source`` stands to where ``out`` stands.
-
-    copy_file_range(2) lets XFS, Btrfs and NFS share or copy blocks without moving them through
-    us; sendfile(2) works on everything else.
-    """
-    copy = _by_range
-    while size:
-        try:
-            count = copy(source, out, min(size, _CHUNK))
-        except OSError as error:
-            if copy is not _by_range or error.errno not in _CANNOT_COPY_RANGES:
-                raise
-            copy = _by_sendfile
-            continue
-        if not count and copy is _by_range:  # so some kernels say that they cannot
-            copy = _by_sendfile
-            continue
-        if not count:
-            raise PackageError(
-                "the image became shorter while it was copied", where=source.name, hint="try again"
-            )
-        size -= count
-        copied(count)
-
-
-_CANNOT_COPY_RANGES = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
-
-
-def _by_range(source: FileIO, out: FileIO, count: int) -> int:
-    return os.copy_file_range(source.fileno(), out.fileno(), count)
-
-
-def _by_sendfile(source: FileIO, out: FileIO, count: int) -> int:
-    return os.sendfile(out.fileno(), source.fileno(), None, count)
 
 
 def shares_blocks(source: Path, directory: Path) -> bool:

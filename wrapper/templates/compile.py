@@ -1,6 +1,6 @@
 """Byte-compile an environment. Run by the environment's own Python, in the container.
 
-usage: compile.py DIRECTORY PROCESSES IMAGE_TIME
+usage: compile.py DIRECTORY PROCESSES IMAGE_TIME [LENT]
 
 Every module gets a .pyc of the kind "unchecked hash" (PEP 552): importing it looks at no source
 file, and it does not depend on time stamps, which an image does not keep. A .pyc that a package
@@ -8,7 +8,8 @@ brought and that still fits its source keeps its code and only gets the new head
 again would give the same code for several times the work.
 
 Files of an image that is updated have IMAGE_TIME (seconds since 1970) as their time: a module whose
-source and .pyc both have it was compiled for that image, and nobody touched it since.
+source and .pyc both have it was compiled for that image, and nobody touched it since. Of such an
+image a part may be there as links to what is below LENT; these are left alone, too.
 
 The work is split by a fixed rule and each part done in a fresh process, so that the result does
 not depend on how many processors there are (marshal's output depends on what else was compiled
@@ -26,14 +27,19 @@ PART = 100
 UNCHECKED_HASH = 0b01
 
 
-def sources(directory):
+def sources(directory, lent):
     for folder, names, files in os.walk(directory):
         names.sort()
         if "__pycache__" in names:
             names.remove("__pycache__")
         for name in sorted(files):
-            if name.endswith(".py"):
-                yield os.path.join(folder, name)
+            path = os.path.join(folder, name)
+            if name.endswith(".py") and not (lent and is_link_into(lent, path)):
+                yield path
+
+
+def is_link_into(directory, path):
+    return os.path.islink(path) and os.readlink(path).startswith(directory + "/")
 
 
 def settled(source, image_time):
@@ -107,8 +113,9 @@ def remove_orphans(directory):
 
 def main():
     directory, processes, image_time = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    lent = sys.argv[4] if len(sys.argv) > 4 else ""
     remove_orphans(directory)
-    files = list(sources(directory))
+    files = list(sources(directory, lent))
     parts = [files[start : start + PART] for start in range(0, len(files), PART)]
     parts = [part for part in parts if not all(settled(file, image_time) for file in part)]
     total, done = sum(map(len, parts)), 0

@@ -1,0 +1,208 @@
+"""Images read, and put together of others: compared with what squashfs-tools say of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from wrapper import process
+from wrapper.console import Console
+from wrapper.models import Site
+from wrapper.squash import IMAGE_TIME, Squasher, find_squasher
+from wrapper.squashfs import layout
+from wrapper.squashfs.layout import Directory, File, Link, Unsupported
+from wrapper.squashfs.reader import read_image
+from wrapper.squashfs.writer import write_image
+
+BLOCK = 128 * 1024
+
+
+@pytest.fixture(scope="module")
+def squasher() -> Squasher:
+    return find_squasher(os.environ, Site())
+
+
+def pack(squasher: Squasher, root: Path, image: Path) -> Path:
+    squasher.squash(
+        root, image, compression="default", console=Console(-1), advance=lambda _d, _t: None
+    )
+    return image
+
+
+def unpack(squasher: Squasher, image: Path, target: Path) -> Path:
+    squasher.unsquash(image, target, console=Console(-1))
+    return target
+
+
+def seen(root: Path) -> dict[str, object]:
+    """All that a user can see of a tree: kinds, modes, links and contents."""
+    found: dict[str, object] = {}
+    for folder, names, files in os.walk(root):
+        for path in (Path(folder, name) for name in (*names, *files)):
+            status = path.lstat()
+            content: object = None
+            if path.is_symlink():
+                content = str(path.readlink())
+            elif path.is_file():
+                content = path.read_bytes()
+            found[str(path.relative_to(root))] = (stat.filemode(status.st_mode), content)
+    return found
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """A tree with all that the format treats in a way of its own."""
+    root = tmp_path / "odd"
+    root.mkdir()
+    (root / "empty").write_bytes(b"")
+    (root / "small").write_text("a fragment\n")
+    (root / "one-block").write_bytes(os.urandom(BLOCK))
+    (root / "blocks-and-tail").write_bytes(b"abc" * BLOCK + b"tail")
+    (root / "noise").write_bytes(os.urandom(3 * BLOCK + 17))  # stored as it is
+    with (root / "sparse").open("wb") as file:
+        file.truncate(5 * BLOCK)
+        file.seek(2 * BLOCK + 5)
+        file.write(b"middle")
+    shutil.copyfile(root / "noise", root / "same-as-noise")
+    (root / "hard").hardlink_to(root / "blocks-and-tail")
+    (root / "program").write_text("#!/bin/sh\n")
+    (root / "program").chmod(0o755)
+    (root / "link").symlink_to("no/where")
+    (root / "an empty directory").mkdir()
+    (root / "näme with\nline").write_text("x")
+    (root / os.fsdecode(b"not-utf8-\xff")).write_text("x")
+    deep = root / "/".join(["d"] * 40)
+    deep.mkdir(parents=True)
+    (deep / "bottom").write_text("deep\n")
+    return root
+
+
+def rewritten(image: Path, target: Path) -> Path:
+    source = read_image(image)
+    write_image(target, source.root, [source])
+    return target
+
+
+def test_what_is_written_anew_is_what_was_read(
+    odd: Path, squasher: Squasher, tmp_path: Path
+) -> None:
+    image = pack(squasher, odd, tmp_path / "odd.sqfs")
+    again = rewritten(image, tmp_path / "again.sqfs")
+    assert seen(unpack(squasher, again, tmp_path / "out")) == seen(odd)
+    assert (tmp_path / "out/hard").samefile(tmp_path / "out/blocks-and-tail")
+    assert again.stat().st_size <= image.stat().st_size + layout.METADATA
+    assert int((tmp_path / "out/small").stat().st_mtime) == int(IMAGE_TIME)
+
+
+def test_contents_are_read_without_tools(odd: Path, squasher: Squasher, tmp_path: Path) -> None:
+    image = read_image(pack(squasher, odd, tmp_path / "odd.sqfs"))
+    (tmp_path / "out").mkdir()
+    for path, node in image.root.walk():
+        image.unpack(node, tmp_path / "out" / path)
+    assert seen(tmp_path / "out") == seen(odd)
+
+
+def test_the_same_values_give_the_same_bytes(odd: Path, squasher: Squasher, tmp_path: Path) -> None:
+    image = pack(squasher, odd, tmp_path / "odd.sqfs")
+    first, second = (rewritten(image, tmp_path / name) for name in ("1", "2"))
+    assert first.read_bytes() == second.read_bytes()
+    assert rewritten(first, tmp_path / "3").read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize("count", [300, 3000])
+def test_directories_too_long_for_one_block(count: int, squasher: Squasher, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "many").mkdir(parents=True)
+    for number in range(count):
+        (root / "many" / f"{number:05}-{'long-name-' * 6}").write_text(str(number))
+    again = rewritten(pack(squasher, root, tmp_path / "a"), tmp_path / "b")
+    assert seen(unpack(squasher, again, tmp_path / "out")) == seen(root)
+    # What finds a name in a long directory: one entry for each block of it.
+    long = squasher.unsquashfs
+    name = f"many/{count - 1:05}-{'long-name-' * 6}"
+    argv = [long, "-no-progress", "-d", tmp_path / "one", again, name]
+    process.run(argv, console=Console(-1), env=dict(os.environ))
+    assert (tmp_path / "one" / name).read_text() == str(count - 1)
+
+
+def test_files_of_two_images_in_one(squasher: Squasher, tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        folder = tmp_path / name / "lib"
+        folder.mkdir(parents=True)
+        (folder / f"{name}-big").write_bytes(os.urandom(2 * BLOCK + 9))
+        (folder / f"{name}-small").write_text(name)
+    old, new = (
+        read_image(pack(squasher, tmp_path / name, tmp_path / f"{name}.sqfs"))
+        for name in ("old", "new")
+    )
+    there, here = old.root.entries["lib"], new.root.entries["lib"]
+    assert isinstance(there, Directory)
+    assert isinstance(here, Directory)
+    here.entries |= there.entries
+    told: list[tuple[int, int]] = []
+    write_image(
+        tmp_path / "both", new.root, [new, old], advance=lambda *numbers: told.append(numbers)
+    )
+    shutil.copytree(tmp_path / "old", tmp_path / "new", dirs_exist_ok=True)
+    assert seen(unpack(squasher, tmp_path / "both", tmp_path / "out")) == seen(tmp_path / "new")
+    assert told[-1][0] == told[-1][1] > 4 * BLOCK
+
+
+def test_what_is_dropped_takes_no_room(squasher: Squasher, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    for name in ("a", "b", "c"):
+        (root / name).write_bytes(os.urandom(4 * BLOCK))
+    image = read_image(pack(squasher, root, tmp_path / "image"))
+    del image.root.entries["b"]
+    write_image(tmp_path / "less", image.root, [image])
+    (root / "b").unlink()
+    assert seen(unpack(squasher, tmp_path / "less", tmp_path / "out")) == seen(root)
+    assert (tmp_path / "less").stat().st_size < 9 * BLOCK
+
+
+def test_blocks_of_different_sizes_do_not_fit(squasher: Squasher, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    images = []
+    for size in ("128K", "1M"):
+        options = Squasher(path=squasher.path, version=squasher.version, options=("-b", size))
+        images.append(read_image(pack(options, tmp_path / "root", tmp_path / size)))
+    with pytest.raises(Unsupported, match="different sizes"):
+        write_image(tmp_path / "both", images[0].root, images)
+
+
+@pytest.mark.parametrize("options", [("-comp", "gzip"), ("-comp", "xz")])
+def test_other_compressors(options: tuple[str, ...], squasher: Squasher, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    other = Squasher(path=squasher.path, version=squasher.version, options=options)
+    with pytest.raises(Unsupported, match="another compressor"):
+        read_image(pack(other, tmp_path / "root", tmp_path / "image"))
+
+
+def test_damage_is_no_crash(odd: Path, squasher: Squasher, tmp_path: Path) -> None:
+    data = pack(squasher, odd, tmp_path / "odd.sqfs").read_bytes()
+    tables = layout.Superblock.parse(data)
+    hurt = 0
+    for at in (40, 70, tables.inode_table + 1, tables.inode_table + 40, tables.directory_table + 9):
+        path = tmp_path / f"hurt-{at}"
+        path.write_bytes(data[:at] + bytes(b ^ 0x5A for b in data[at : at + 4]) + data[at + 4 :])
+        try:
+            read_image(path)
+        except Unsupported:
+            hurt += 1
+    assert hurt >= 3, "most of these positions are of use"
+    for size in (0, 50, 96, len(data) // 2):
+        (tmp_path / "short").write_bytes(data[:size])
+        with pytest.raises(Unsupported):
+            read_image(tmp_path / "short")
+
+
+def test_kinds(odd: Path, squasher: Squasher, tmp_path: Path) -> None:
+    image = read_image(pack(squasher, odd, tmp_path / "odd.sqfs"))
+    kinds = {path: type(node) for path, node in image.root.walk()}
+    assert (kinds["link"], kinds["hard"], kinds["d"]) == (Link, File, Directory)
+    assert image.root.entries["hard"] is image.root.entries["blocks-and-tail"]

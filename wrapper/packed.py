@@ -1,0 +1,204 @@
+"""What an update leaves packed: the part of the old image that goes on into the new one.
+
+To unpack an environment and pack it again is most of an update's work, for a few files that change.
+What no step of the update changes or looks at stays as it is compressed instead, see
+:mod:`wrapper.squashfs`.
+
+What is unpacked is *taken*: of these paths the tree has the word, whatever becomes of them there.
+While something runs that needs the environment whole, the tree has links to what is packed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wrapper.container import BuildContainer
+from wrapper.errors import SpaceError
+from wrapper.models import TreeSize
+from wrapper.squashfs.layout import Directory, File, Link, Node, Unsupported
+from wrapper.squashfs.reader import Image, read_image
+from wrapper.squashfs.writer import write_image
+
+LENT = "/.containerize-old"
+"""Where the old image is inside the container, while the tree has links to it."""
+
+# What the steps of a build look at: programs, records of packages, activation, and by what a
+# directory is known as Python's library.
+_LOOKED_AT = re.compile(
+    r"bin|bin/.*|conda-meta/.*|etc/conda/.*"
+    r"|lib/python3[^/]*/(os\.py|EXTERNALLY-MANAGED)"
+    r"|lib/python3[^/]*/site-packages/[^/]*\.(dist|egg)-info(/.*)?",
+    re.S,
+)
+_COMPILED = re.compile(r"(.*/|)__pycache__/([^/.]*)\.[^/]*", re.S)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """The part of an environment that stays in its image.
+
+    :ivar root: the environment in the image, without a first slash.
+    :ivar kept: what stays, by its path below that, parents first. Of a directory in which other
+        things are taken only the name counts.
+    """
+
+    image: Image
+    root: str
+    kept: Mapping[str, Node]
+
+    def size_beside(self, tree: Path) -> TreeSize:
+        """What is packed and not in ``tree``, in files and bytes."""
+        beside = [node for path, node in self.kept.items() if not os.path.lexists(tree / path)]
+        size = sum(node.size for node in beside if isinstance(node, File))
+        return TreeSize(files=len(beside), size=size)
+
+    def unpack_rest(self, tree: Path) -> None:
+        """Unpack the rest after all, around what ``tree`` has."""
+        for path, node in self.kept.items():
+            if not os.path.lexists(tree / path):
+                self.image.unpack(node, tree / path)
+
+    @contextlib.contextmanager
+    def lent(self, container: BuildContainer) -> Iterator[BuildContainer]:
+        """A container in which the environment looks whole, for the ``with`` block.
+
+        Who writes there into a directory that is packed as a whole finds it read-only.
+        """
+        links: list[Path] = []
+        try:
+            self._lend(container.tree, links)
+            bind = f"{self.image.path}:{LENT}:image-src=/{self.root}"
+            yield replace(container, binds=[*container.binds, bind])
+        finally:
+            for link in links:
+                link.unlink(missing_ok=True)
+
+    def _lend(self, tree: Path, links: list[Path]) -> None:
+        lent: set[str] = set()  # directories that are links: what is in them comes with them
+        for path, node in self.kept.items():
+            parent, _, name = path.rpartition("/")
+            if parent not in lent:
+                # Compiled modules are written beside those that are packed.
+                if name == "__pycache__" or os.path.lexists(tree / path):
+                    continue
+                links.append(tree / path)
+                (tree / path).symlink_to(f"{LENT}/{path}")
+            if isinstance(node, Directory):
+                lent.add(path)
+
+    def join(self, fresh: Path, target: Path, advance: Callable[[float, float], None]) -> bool:
+        """Write an image of what is packed and of the image ``fresh``, whose files come first.
+
+        :param fresh: of the tree. :returns: false where that is not possible; nothing is written.
+        :raises SpaceError: no room.
+        """
+        try:
+            changed = read_image(fresh)
+            self._graft(changed.root)
+            write_image(target, changed.root, [changed, self.image], advance=advance)
+        except Unsupported:
+            target.unlink(missing_ok=True)
+            return False
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            hint = "free some space or quota there, or choose another directory"
+            raise SpaceError("no room left for the image", where=target.parent, hint=hint) from None
+        return True
+
+    def _graft(self, root: Directory) -> None:
+        """Add to the tree of an image what is packed and not there."""
+        directories = {"": _at(root, self.root)}
+        for path, node in self.kept.items():
+            folder, _, name = path.rpartition("/")
+            parent = directories.get(folder)
+            if parent is None:  # the tree has something else there
+                continue
+            if isinstance(node, Directory):
+                empty = Directory(mode=node.mode, time=node.time)
+                there = parent.entries.setdefault(name, empty)
+                if isinstance(there, Directory):
+                    directories[path] = there
+            else:
+                parent.entries.setdefault(name, node)
+
+
+def take(path: Path, root: str, gone: Iterable[str], tree: Path) -> Packed | None:
+    """Unpack of an environment what the steps of an update look at; the rest stays packed.
+
+    :param path: the image, :param root: where it has the environment, without a first slash.
+    :param gone: paths of files, below ``root``, of packages that are replaced or removed: nobody
+        needs them any more.
+    :param tree: a directory that is not there yet.
+    :returns: what stays; ``None`` where the image is not of a kind that can be handled.
+    """
+    try:
+        image = read_image(path)
+        nodes = dict(_at(image.root, root).walk())
+    except Unsupported:
+        return None
+    looked_at = {name for name in nodes if _LOOKED_AT.fullmatch(name)} | _targets(nodes)
+    taken = _with_directories(nodes, _with_compiled(nodes, looked_at))
+    dropped = _with_directories(nodes, taken | _with_compiled(nodes, {*gone}))
+    tree.mkdir(parents=True)
+    for name, node in nodes.items():
+        if name in taken:
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            image.unpack(node, tree / name)
+    kept = {name: node for name, node in nodes.items() if name not in dropped}
+    return Packed(image=image, root=root, kept=kept)
+
+
+def _at(root: Directory, path: str) -> Directory:
+    """:raises Unsupported: there is no directory at ``path``."""
+    node: Node = root
+    for name in Path(path).parts:
+        found = node.entries.get(name) if isinstance(node, Directory) else None
+        if found is None:
+            raise Unsupported(f"no {path}")
+        node = found
+    if not isinstance(node, Directory):
+        raise Unsupported(f"{path} is no directory")
+    return node
+
+
+def _targets(nodes: Mapping[str, Node]) -> set[str]:
+    """Where the links among the programs lead."""
+    found: set[str] = set()
+    todo = [path for path in nodes if path.startswith("bin/")]
+    while todo:
+        path = todo.pop()
+        node = nodes[path]
+        if not isinstance(node, Link) or node.target.startswith("/"):
+            continue
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(path), node.target))
+        if target in nodes and target not in found:
+            found.add(target)
+            todo.append(target)
+    return found
+
+
+def _with_compiled(nodes: Mapping[str, Node], paths: set[str]) -> set[str]:
+    """The paths, and the compiled code of the modules among them."""
+    found = ((path, _COMPILED.fullmatch(path)) for path in nodes)
+    return paths | {path for path, it in found if it and f"{it[1]}{it[2]}.py" in paths}
+
+
+def _with_directories(nodes: Mapping[str, Node], paths: set[str]) -> set[str]:
+    """The paths, and the directories that hold nothing else."""
+    whole = set(paths)
+    keeping: set[str] = set()  # directories of which something else is kept
+    emptied: set[str] = set()
+    for path in reversed([*nodes]):  # what is in a directory comes before it
+        if isinstance(nodes[path], Directory) and path in emptied and path not in keeping:
+            whole.add(path)
+        (emptied if path in whole else keeping).add(path.rpartition("/")[0])
+    return whole

@@ -1,0 +1,307 @@
+"""An image of files whose contents lie in other images, as they are compressed there."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+
+from wrapper.copying import copy_bytes
+from wrapper.squashfs import layout
+from wrapper.squashfs.layout import Directory, File, Node, Superblock, Unsupported
+from wrapper.squashfs.reader import Image
+
+_ALIGNED = 4096  # what block devices want of a file's size
+_MOST_ENTRIES = 256  # of a run in a directory
+_MOST_BASIC = 0xFFFF  # bytes of a directory of the basic kind
+_FLAGS = layout.NO_XATTRS | layout.COMPRESSOR_OPTIONS
+
+
+def write_image(
+    target: Path,
+    root: Directory,
+    sources: Sequence[Image],
+    *,
+    advance: Callable[[int, int], None] = lambda _done, _total: None,
+) -> None:
+    """Write the new file ``target``: the tree below ``root``, whose files are in ``sources``.
+
+    The same values give the same bytes; owners are root, as in the sources.
+
+    :param advance: is told the bytes that are copied, and how many there will be.
+    :raises Unsupported: the sources do not fit each other. :raises OSError: no room, and the like.
+    """
+    first = sources[0].superblock
+    if any(image.superblock.block_size != first.block_size for image in sources):
+        raise Unsupported("blocks of different sizes")
+    with target.open("xb", buffering=0) as out:
+        options = sources[0].options
+        out.seek(layout.SUPERBLOCK.size)
+        out.write(options)
+        data = _Data(out, root, sources, advance)
+        tables = _Tables(data)
+        tables.add_all(root)
+        starts = [tables.inodes.write(out), tables.directories.write(out)]
+        # The kernel wants these in this order, the owners' as the last.
+        fragment_table = _write_list(out, [struct.pack("<Q2I", *it, 0) for it in data.fragments])
+        owner_table = _write_list(out, [struct.pack("<I", 0)])
+        used = out.tell()
+        out.truncate(-(-used // _ALIGNED) * _ALIGNED)
+        superblock = Superblock(
+            inodes=tables.count,
+            time=first.time,
+            block_size=first.block_size,
+            fragments=len(data.fragments),
+            compression=layout.ZSTD,
+            flags=first.flags & _FLAGS,
+            owners=1,
+            root=tables.references[id(root)],
+            used=used,
+            owner_table=owner_table,
+            xattr_table=layout.NOTHING,
+            inode_table=starts[0],
+            directory_table=starts[1],
+            fragment_table=fragment_table,
+            export_table=layout.NOTHING,
+        )
+        out.seek(0)
+        out.write(superblock.pack())
+
+
+class _Data:
+    """The files' blocks, copied; where they are now.
+
+    :ivar fragments: position and size of each shared block.
+    """
+
+    def __init__(
+        self,
+        out: FileIO,
+        root: Directory,
+        sources: Sequence[Image],
+        advance: Callable[[int, int], None],
+    ) -> None:
+        files = [node for _, node in root.walk() if isinstance(node, File)]
+        self.fragments: list[tuple[int, int]] = []
+        self._starts: dict[tuple[Path, int], int] = {}
+        self._numbers: dict[tuple[Path, int], int] = {}
+        pieces = {image.path: _pieces(image, files) for image in sources}
+        total = sum(size for found in pieces.values() for size in found.values())
+        done = 0
+
+        def copied(count: int) -> None:
+            nonlocal done
+            done += count
+            advance(done, total)
+
+        for image in sources:
+            wanted = {file.fragment for file in files if file.image == image.path}
+            numbers = sorted(wanted - {layout.NONE})
+            with image.path.open("rb", buffering=0) as source:
+                places = dict(_copy(source, out, pieces[image.path], copied))
+            for position, place in places.items():
+                self._starts[image.path, position] = place
+            for number in numbers:
+                position, size = image.fragments[number]
+                self._numbers[image.path, number] = len(self.fragments)
+                self.fragments.append((places[position], size))
+
+    def start(self, file: File) -> int:
+        return self._starts[file.image, file.start] if file.stored else 0
+
+    def fragment(self, file: File) -> int:
+        if file.fragment == layout.NONE:
+            return layout.NONE
+        return self._numbers[file.image, file.fragment]
+
+
+def _pieces(image: Image, files: Sequence[File]) -> dict[int, int]:
+    """What of an image's blocks is used: position -> bytes. Equal files share theirs."""
+    own = [file for file in files if file.image == image.path]
+    found = {file.start: file.stored for file in own if file.stored}
+    for number in {file.fragment for file in own} - {layout.NONE}:
+        position, size = image.fragments[number]
+        found[position] = size & ~layout.RAW
+    return found
+
+
+def _copy(
+    source: FileIO, out: FileIO, pieces: Mapping[int, int], copied: Callable[[int], None]
+) -> Iterator[tuple[int, int]]:
+    """Copy pieces of an image, neighbours at once; yields old and new positions."""
+    run: list[int] = []
+    end = -1
+    for position in [*sorted(pieces), None]:
+        if run and position != end:
+            start = out.tell()
+            source.seek(run[0])
+            copy_bytes(source, out, end - run[0], copied)
+            yield from ((old, start + old - run[0]) for old in run)
+            run = []
+        if position is not None:
+            run.append(position)
+            end = position + pieces[position]
+
+
+class _Metadata:
+    """A table in the making: bytes in compressed blocks."""
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+        self._written = 0
+        self._open = bytearray()
+        self.length = 0  # uncompressed
+
+    def position(self) -> tuple[int, int]:
+        """Where the next byte will be: its block's position, and its place in that."""
+        return self._written, len(self._open)
+
+    def add(self, data: bytes) -> None:
+        self._open += data
+        self.length += len(data)
+        while len(self._open) >= layout.METADATA:
+            self._close(bytes(self._open[: layout.METADATA]))
+            del self._open[: layout.METADATA]
+
+    def write(self, out: FileIO) -> int:
+        """Write it all; returns where it begins."""
+        if self._open:
+            self._close(bytes(self._open))
+            self._open.clear()
+        start = out.tell()
+        out.write(b"".join(self._blocks))
+        return start
+
+    def _close(self, data: bytes) -> None:
+        small = layout.compressed(data)
+        head = len(small)
+        if len(small) >= len(data):
+            small, head = data, len(data) | layout.RAW_METADATA
+        self._blocks.append(struct.pack("<H", head) + small)
+        self._written += 2 + len(small)
+
+
+def _write_list(out: FileIO, records: Sequence[bytes]) -> int:
+    """A table that is found by the positions of its blocks; returns where these are listed."""
+    positions = []
+    data = b"".join(records)
+    for at in range(0, len(data), layout.METADATA):
+        block = _Metadata()
+        block.add(data[at : at + layout.METADATA])
+        positions.append(block.write(out))
+    start = out.tell()
+    out.write(struct.pack(f"<{len(positions)}Q", *positions))
+    return start
+
+
+@dataclass
+class _Tables:
+    """Inodes and directories, which point at each other.
+
+    :ivar count: of inodes. :ivar references: where each value's inode is.
+    """
+
+    data: _Data
+    inodes: _Metadata = field(default_factory=_Metadata, init=False)
+    directories: _Metadata = field(default_factory=_Metadata, init=False)
+    references: dict[int, int] = field(default_factory=dict, init=False)
+    _numbers: dict[int, int] = field(default_factory=dict, init=False)
+    _names: Counter[int] = field(default_factory=Counter, init=False)
+
+    @property
+    def count(self) -> int:
+        return len(self._numbers)
+
+    def add_all(self, root: Directory) -> None:
+        for node in (root, *(node for _, node in root.walk())):
+            self._numbers.setdefault(id(node), len(self._numbers) + 1)
+            self._names[id(node)] += 1
+        self._add(root, parent=self.count + 1)  # no inode has this number
+
+    def _add(self, node: Node, parent: int) -> None:
+        if id(node) in self.references:
+            return
+        if isinstance(node, Directory):
+            for child in node.entries.values():
+                self._add(child, self._numbers[id(node)])
+            kind, body = self._directory(node, parent)
+        elif isinstance(node, File):
+            kind, body = self._file(node)
+        else:
+            target = os.fsencode(node.target)
+            kind, body = layout.SYMLINK, layout.LINK.pack(1, len(target)) + target
+        block, offset = self.inodes.position()
+        self.references[id(node)] = block << 16 | offset
+        number = self._numbers[id(node)]
+        self.inodes.add(layout.COMMON.pack(kind, node.mode, 0, 0, node.time, number) + body)
+
+    def _file(self, node: File) -> tuple[int, bytes]:
+        start, fragment = self.data.start(node), self.data.fragment(node)
+        names = self._names[id(node)]
+        blocks = struct.pack(f"<{len(node.blocks)}I", *node.blocks)
+        if names > 1 or node.sparse or max(start, node.size) > layout.NONE:
+            place = (names, fragment, node.offset, layout.NONE)
+            head = layout.EXTENDED_FILE.pack(start, node.size, node.sparse, *place)
+            return layout.FILE + layout.EXTENDED, head + blocks
+        return layout.FILE, layout.BASIC_FILE.pack(start, fragment, node.offset, node.size) + blocks
+
+    def _directory(self, node: Directory, parent: int) -> tuple[int, bytes]:
+        block, offset = self.directories.position()
+        begin = self.directories.length
+        index = [
+            layout.INDEX.pack(at - begin, place, len(name) - 1) + name
+            for at, place, name in self._entries(node)
+        ]
+        size = self.directories.length - begin + 3  # "." and "..", which are not stored
+        names = 2 + sum(isinstance(child, Directory) for child in node.entries.values())
+        if not index and size <= _MOST_BASIC:
+            basic = layout.BASIC_DIRECTORY.pack(block, names, size, offset, parent)
+            return layout.DIRECTORY, basic
+        place = (len(index), offset, layout.NONE)
+        head = layout.EXTENDED_DIRECTORY.pack(names, size, block, parent, *place)
+        return layout.DIRECTORY + layout.EXTENDED, head + b"".join(index)
+
+    def _entries(self, node: Directory) -> Iterator[tuple[int, int, bytes]]:
+        """Write a directory's entries; yields what finds a name in a long one: where a run begins
+        (uncompressed), the block it is in, and its first name.
+        """
+        indexed = self.directories.length
+        for run in self._runs(node):
+            first = self._numbers[id(run[0][1])]
+            parts = [layout.HEADER.pack(len(run) - 1, self.references[id(run[0][1])] >> 16, first)]
+            for name, child in run:
+                offset = self.references[id(child)] & 0xFFFF
+                delta = self._numbers[id(child)] - first
+                parts.append(layout.ENTRY.pack(offset, delta, _kind(child), len(name) - 1) + name)
+            data = b"".join(parts)
+            if self.directories.length + len(data) - indexed > layout.METADATA:
+                indexed = self.directories.length
+                yield indexed, self.directories.position()[0], run[0][0]
+            self.directories.add(data)
+
+    def _runs(self, node: Directory) -> Iterator[list[tuple[bytes, Node]]]:
+        """Entries in order of their names, as many as can have one header."""
+        run: list[tuple[bytes, Node]] = []
+        for name, child in sorted((os.fsencode(n), child) for n, child in node.entries.items()):
+            if run and not self._fits(run, child):
+                yield run
+                run = []
+            run.append((name, child))
+        if run:
+            yield run
+
+    def _fits(self, run: Sequence[tuple[bytes, Node]], child: Node) -> bool:
+        head = run[0][1]
+        delta = self._numbers[id(child)] - self._numbers[id(head)]
+        same_block = self.references[id(child)] >> 16 == self.references[id(head)] >> 16
+        return same_block and len(run) < _MOST_ENTRIES and -0x8000 <= delta < 0x8000
+
+
+def _kind(node: Node) -> int:
+    if isinstance(node, Directory):
+        return layout.DIRECTORY
+    return layout.FILE if isinstance(node, File) else layout.SYMLINK
