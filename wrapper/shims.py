@@ -104,11 +104,7 @@ def environment_file(
         "always": _pairs(variables),
         "assign": _pairs(activation.assign),
         "prepends": _pairs(activation.prepend),
-        "defaults": [
-            f"{' '.join(group.guards)}|{pair}"
-            for group in activation.default
-            for pair in _pairs(group.assign)
-        ],
+        "defaults": _defaults(activation),
         "unsets": activation.unset,
         "scripts": activation.scripts,
     }
@@ -116,6 +112,14 @@ def environment_file(
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
     lines += [f"_cw_{name}=({shlex.join(values)})" for name, values in arrays.items()]
     return "\n".join(lines) + "\n"
+
+
+def _defaults(activation: Activation) -> list[str]:
+    return [
+        f"{' '.join(group.guards)}|{pair}"
+        for group in activation.default
+        for pair in _pairs(group.assign)
+    ]
 
 
 def _without_zeros(mark: str) -> str:
