@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -88,6 +89,21 @@ def small(account: Account, build: Builder) -> Installation:
 def entries(directory: Path) -> set[str]:
     """Names in a directory, to see that nothing was left there."""
     return {path.name for path in directory.iterdir()}
+
+
+def seen(root: Path) -> dict[str, object]:
+    """All that a user can see of a tree: kinds, modes, links and contents."""
+    found: dict[str, object] = {}
+    for folder, names, files in os.walk(root):
+        for path in (Path(folder, name) for name in (*names, *files)):
+            status = path.lstat()
+            content: object = None
+            if path.is_symlink():
+                content = str(path.readlink())
+            elif path.is_file():
+                content = path.read_bytes()
+            found[str(path.relative_to(root))] = (stat.filemode(status.st_mode), content)
+    return found
 
 
 @contextlib.contextmanager

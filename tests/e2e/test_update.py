@@ -20,6 +20,7 @@ from tests.e2e.conftest import (
     entries,
     environment_text,
     has,
+    seen,
 )
 from wrapper.errors import ExitCode
 
@@ -63,6 +64,44 @@ def test_an_update_adds_removes_and_lists(everyones: Installation, channel: Path
     assert [line.startswith("*") for line in listed] == [False, False, True]
     history = json.loads(base.account.ok(UMBRELLA, "list", base.prefix, "--json"))
     assert [entry["number"] for entry in history] == [1, 2, 3]
+
+
+@pytest.fixture
+def numeric(me: Account, build: Builder, request: pytest.FixtureRequest) -> Installation:
+    name = request.node.name.rpartition("[")[2].strip("]")
+    return build(me, name, "python", "numpy=1", "demo-noarch")
+
+
+JOINED, REST, WHOLE = "Packing what is new", "Unpacking the rest", "Unpacking the image"
+
+
+@pytest.mark.parametrize(
+    ("specs", "step"),
+    [
+        (("python", "numpy=1", "demo-noarch", "demo-tool", "demo-activate"), JOINED),
+        (("python", "numpy=2", "demo-noarch"), JOINED),
+        (("python", "demo-noarch", "requests"), JOINED),
+        (("python", "numpy=1", "demo-noarch", "demo-postlink"), REST),
+    ],
+    ids=["added", "replaced", "removed", "scripts"],
+)
+def test_joined_images_hold_what_images_of_a_whole_tree_do(
+    specs: tuple[str, ...], step: str, numeric: Installation, channel: Path, tmp_path: Path
+) -> None:
+    base, me = numeric, numeric.account
+    said = change(base, env(base, channel, *specs))
+    assert [word for word in (JOINED, REST, WHOLE) if word in said] == [step]
+    joined = {name: base.manifest[name] for name in ("tree", "programs", "packages")}
+    me.ok(UMBRELLA, "rollback", base.prefix, "1")
+    said = change(base, "--compression", "fast", env(base, channel, *specs))
+    assert [word for word in (JOINED, REST, WHOLE) if word in said] == [WHOLE]
+    assert {name: base.manifest[name] for name in joined} == joined
+    trees = []
+    for number in ("2", "3"):
+        image = base.prefix / ".generations" / number / "img.sqfs"
+        me.ok("unsquashfs", "-no-progress", "-quiet", "-d", tmp_path / number, image)
+        trees.append(seen(tmp_path / number))
+    assert trees[0] == trees[1]
 
 
 def test_rollback_and_prune(base: Installation, channel: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import seen
 from wrapper import process
 from wrapper.console import Console
 from wrapper.models import Site
@@ -22,7 +22,8 @@ BLOCK = 128 * 1024
 
 
 @pytest.fixture(scope="module")
-def squasher() -> Squasher:
+def squasher(runtime: Path) -> Squasher:
+    """mksquashfs comes with the runtime."""
     return find_squasher(os.environ, Site())
 
 
@@ -36,21 +37,6 @@ def pack(squasher: Squasher, root: Path, image: Path) -> Path:
 def unpack(squasher: Squasher, image: Path, target: Path) -> Path:
     squasher.unsquash(image, target, console=Console(-1))
     return target
-
-
-def seen(root: Path) -> dict[str, object]:
-    """All that a user can see of a tree: kinds, modes, links and contents."""
-    found: dict[str, object] = {}
-    for folder, names, files in os.walk(root):
-        for path in (Path(folder, name) for name in (*names, *files)):
-            status = path.lstat()
-            content: object = None
-            if path.is_symlink():
-                content = str(path.readlink())
-            elif path.is_file():
-                content = path.read_bytes()
-            found[str(path.relative_to(root))] = (stat.filemode(status.st_mode), content)
-    return found
 
 
 @pytest.fixture
