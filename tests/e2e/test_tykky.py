@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.account import Account
+from tests.channel.elf import printing
 from tests.e2e.conftest import BIN, CONDA, UMBRELLA, Installation, environment_text
+from tests.images import system_files
 from tests.index import write_wheel
 from wrapper.errors import ExitCode
+
+PIP = BIN / "pip-containerize"
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -106,6 +110,53 @@ def test_a_directory_is_wrapped_with_a_file_and_a_script(me: Account, here: Path
     for options in (["-w", "bin"], ["--prefix", "x"]):
         lacking = me.run(BIN / "wrap-install", "tool", *options, cwd=here)
         assert lacking.returncode == ExitCode.USAGE and "Missing option" in lacking.stderr
+
+
+def test_a_virtual_environment_with_a_file(me: Account, here: Path) -> None:
+    """``pip-containerize advanced``, and the long name of the option for more requirements."""
+    for name in ("demo_one", "demo_two", "demo_three"):
+        write_wheel(here, name, "1.0")
+    indexes = f"--no-index\n--find-links {here}\n"
+    for number in ("one", "two", "three"):
+        write(here, f"{number}.txt", f"{indexes}demo_{number}\n")
+    write(
+        here,
+        "tool.yml",
+        "mode: venv\nrequirements_file: one.txt\ninstallation_prefix: ve\n"
+        "enable_site_packages: yes\nextra_envs: [{name: WORD, value: hello, type: set}]\n",
+    )
+    me.ok(PIP, "advanced", "tool.yml", cwd=here)
+    python = here / "ve/bin/python3"
+    assert me.ok(python, "-c", "import demo_one, os; print(os.environ['WORD'])") == "hello\n"
+    settings = me.ok(here / "ve/bin/_debug_exec", "sh", "-c", 'cat "$VIRTUAL_ENV/pyvenv.cfg"')
+    assert "include-system-site-packages = true" in settings
+
+    write(
+        here,
+        "more.yml",
+        "mode: venv_modify\ninstallation_prefix: ve\nrequirements_file: two.txt\n",
+    )
+    me.ok(PIP, "advanced", "more.yml", cwd=here)
+    me.ok(PIP, "update", "ve", "--requirements-file", "three.txt", cwd=here)
+    me.ok(python, "-c", "import demo_one, demo_two, demo_three")
+    assert (here / "ve/current").readlink().name == "3"
+
+
+def test_a_container_is_wrapped_with_a_file(me: Account, here: Path) -> None:
+    system = system_files(here / "system")
+    tool = system / "opt/tool/bin/hello"
+    tool.parent.mkdir(parents=True)
+    tool.write_bytes(printing(b"hello from the container\n"))
+    tool.chmod(0o755)
+    write(
+        here,
+        "wrap.yml",
+        "mode: wrapcont\ninstallation_prefix: wrapped\nwrapper_paths: [/opt/tool/bin]\n",
+    )
+    me.ok(BIN / "wrap-container", "-y", "wrap.yml", system, cwd=here)
+    assert me.ok(here / "wrapped/bin/hello") == "hello from the container\n"
+    me.ok(BIN / "wrap-container", "-y", "wrap.yml", "--prefix", "other", system, cwd=here)
+    assert (here / "other/bin/hello").exists(), "the command line wins over the file"
 
 
 # -- variables and a site's files ------------------------------------------------------------------
