@@ -89,7 +89,7 @@ class Superblock:
         )
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class Directory:
     """:ivar mode: permissions. :ivar time: of change, seconds since 1970."""
 
@@ -105,7 +105,7 @@ class Directory:
                 yield from node.walk(f"{path}{name}/")
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class File:
     """A regular file; one with several names is one value.
 
@@ -132,7 +132,7 @@ class File:
         return sum(size & ~RAW for size in self.blocks)
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class Link:
     """A symbolic link."""
 

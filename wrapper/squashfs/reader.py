@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -35,7 +36,8 @@ class Image:
     def unpack(self, node: Node, target: Path) -> None:
         """Write one file, link or empty directory as ``target``, which is not there yet."""
         if isinstance(node, Directory):
-            target.mkdir(mode=node.mode | 0o700)
+            target.mkdir()
+            target.chmod(node.mode | stat.S_IRWXU)  # more is to be written there
             return
         if isinstance(node, Link):
             target.symlink_to(node.target)
