@@ -16,6 +16,7 @@ from pathlib import Path
 import rattler
 
 from benchmarks.measure import Row, command, side_by_side
+from tests.channel.elf import printing
 from tests.images import system_files
 from wrapper.conda.resolve import resolve
 from wrapper.console import Console
@@ -27,6 +28,7 @@ from wrapper.spec import read_spec
 from wrapper.squash import find_squasher
 
 CONTAINERIZE = Path(sys.executable).with_name("containerize")
+_PROGRAM = "/bin/nothing"  # of the base
 _BIG, _BIG_SIZE = 40, 70 << 20  # libraries and models: hardly to be compressed
 _SMALL, _SMALL_SIZE = 40_000, 6_000  # Python modules, headers
 
@@ -60,7 +62,7 @@ def rows(work: Path, file: Path, rounds: int) -> Iterator[Row]:
     )
     runtime = find_runtime(os.environ, Site()).path
     starts = {
-        name: command([str(runtime), "exec", str(path), "true"], os.environ)
+        name: command([str(runtime), "exec", str(path), _PROGRAM], os.environ)
         for name, path in (("image", image), ("base", base))
     }
     medians = {name: run.median() for name, run in side_by_side(starts, rounds).items()}
@@ -76,6 +78,10 @@ def rows(work: Path, file: Path, rounds: int) -> Iterator[Row]:
 def synthetic_base(root: Path) -> Path:
     """A base image: a small system, 2.9 GB of noise in large files, text in small ones."""
     sandbox = system_files(root)
+    program = root / _PROGRAM.lstrip("/")
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_bytes(printing(b""))
+    program.chmod(0o755)
     noise = random.Random(0)  # noqa: S311 - noise
     for number in range(_BIG):
         (root / f"opt/big/{number}").parent.mkdir(parents=True, exist_ok=True)

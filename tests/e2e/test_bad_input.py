@@ -97,7 +97,11 @@ def test_unknown_keys_are_a_warning(place: Place, channel: Path) -> None:
     [
         (("no-such-package",), ("no channel has", "No candidates were found for no-such-package")),
         (("python", "nunpy>=1"), ("no channel has a package 'nunpy'", "line 5", "mean numpy")),
-        (("numpy=99",), ("installed together", "No candidates were found for numpy")),
+        (
+            ("python", "numpy=9.9"),
+            ("a package that fits 'numpy=9.9'", "line 5", "there are numpy 2.2.1, 1.26.4"),
+        ),
+        (("numpy=99",), ("fits 'numpy=99'", "line 4", "No candidates were found for numpy")),
         (
             ("demo-needs-base1", "demo-needs-base2"),
             ("cannot be installed together", "demo-base", "demo-needs-base2"),

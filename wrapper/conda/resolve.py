@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -37,6 +37,7 @@ from wrapper.errors import ChannelError, InputError, SolveError
 from wrapper.models import Base, EnvironmentSpec, LockedPackage, Resolution, Site, public_url
 
 _PLATFORMS: tuple[str, str] = ("linux-64", "noarch")
+_LISTED = 6  # versions in a message
 _OFFLINE_HINT = "check the name, your network and proxy settings, or use a mirror with --channel"
 
 
@@ -99,28 +100,48 @@ def _explained(
     urls: Sequence[str],
     gateway: Gateway,
 ) -> SolveError:
-    """The error for a solver's ``reason``: a name that no channel has is most often mistyped."""
+    """The error for a solver's ``reason``: a name or a version that no channel has comes first."""
     sources, platforms = [Channel(url) for url in urls], list(_PLATFORMS)
-    known = {
-        name.normalized
-        for name in run_async(gateway.names(sources, platforms)).names  # type: ignore[arg-type]
-    }
+    asked = [match.name.normalized for match in specs if match.name]
+    found = run_async(gateway.query(sources, platforms, asked, recursive=False))  # type: ignore[arg-type]
+    offered = [record for records in found for record in records]
     for text, match in zip(spec.specs, specs, strict=True):
         name = match.name.normalized if match.name else ""
-        if name and name not in known and not name.startswith("__"):
-            near = difflib.get_close_matches(name, known, 3)
-            question = f"did you mean {' or '.join(near)}? Else " if near else ""
-            return SolveError(
-                f"no channel has a package '{name}'",
-                where=f"{spec.source}, line {text.line}",
-                hint=f"{question}add the channel that has it",
-                detail=reason,
-            )
+        same = [record for record in offered if record.name.normalized == name]
+        if not name or name.startswith("__") or any(match.matches(record) for record in same):
+            continue
+        known: set[str] = set()
+        if not same:
+            names = run_async(gateway.names(sources, platforms)).names  # type: ignore[arg-type]
+            known = {name.normalized for name in names}
+        what, hint = _not_offered(text.text, name, same, known)
+        where = f"{spec.source}, line {text.line}"
+        return SolveError(what, where=where, hint=hint, detail=reason)
     return SolveError(
         "the packages cannot be installed together",
         where=spec.source,
         hint="loosen a version, remove a package, or add the channel that has it",
         detail=reason,
+    )
+
+
+def _not_offered(
+    text: str, name: str, same: Sequence[RepoDataRecord], known: Iterable[str]
+) -> tuple[str, str]:
+    """What to say of a spec that no package fits, and what to do.
+
+    :param same: the packages of that name. :param known: names of all, where there are none.
+    """
+    if not same:
+        near = difflib.get_close_matches(name, known, 3)
+        question = f"did you mean {' or '.join(near)}? Else " if near else ""
+        return f"no channel has a package '{name}'", f"{question}add the channel that has it"
+    versions = sorted({record.version for record in same}, reverse=True)
+    latest = ", ".join(str(version) for version in versions[:_LISTED])
+    more = f" and {len(versions) - _LISTED} older ones" if len(versions) > _LISTED else ""
+    return (
+        f"no channel has a package that fits '{text}'",
+        f"there are {name} {latest}{more}: name one, or add a channel",
     )
 
 
