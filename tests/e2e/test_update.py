@@ -68,7 +68,7 @@ def test_an_update_adds_removes_and_lists(everyones: Installation, channel: Path
 
 @pytest.fixture
 def numeric(me: Account, build: Builder, request: pytest.FixtureRequest) -> Installation:
-    name = request.node.name.rpartition("[")[2].strip("]")
+    name = "joined-" + request.node.name.rpartition("[")[2].strip("]")
     return build(me, name, "python", "numpy=1", "demo-noarch")
 
 
