@@ -341,7 +341,7 @@ class Build:
         container: BuildContainer,
         packages: Sequence[LockedPackage],
     ) -> None:
-        """At once: conda-lock's library takes a second to import, compiling is other processes."""
+        """At once: compiling is other processes."""
         from wrapper.bytecode import compile_modules
 
         locked = [package for package in packages if self.can_be_locked(package)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def compile_modules(
         # its interpreter behind. (A link may lead to a path that exists only in the container.)
         if library.is_symlink() or not (program.exists() or program.is_symlink()):
             continue
+        # A container costs more than a look at the few files that are not packed.
+        if lent and not _has_fresh_modules(library, float(image_time), lent):
+            continue
         inside = Path(container.install_path, library.relative_to(container.tree))
         container.run(
             [
@@ -45,6 +49,16 @@ def compile_modules(
             env={"PYTHONHASHSEED": "0"},  # sets of strings are marshalled in the order of hashes
             on_line=lambda line: _progress(line, advance),
         )
+
+
+def _has_fresh_modules(library: Path, image_time: float, lent: str) -> bool:
+    """Whether a module is there that is not of the image before, nor a link to what is packed."""
+    return any(
+        not os.readlink(path).startswith(f"{lent}/")
+        if path.is_symlink()
+        else path.stat().st_mtime != image_time
+        for path in library.rglob("*.py")
+    )
 
 
 def _progress(line: str, advance: Advance) -> bool:

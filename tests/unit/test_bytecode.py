@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from wrapper.bytecode import _has_fresh_modules
 from wrapper.squash import IMAGE_TIME
 
 SCRIPT = str(files("wrapper") / "templates/compile.py")
@@ -91,6 +92,17 @@ def test_a_pyc_that_is_a_link_into_a_cache_is_replaced_not_written_to(tree: Path
     assert not (tree / "cached").samefile(pyc(tree / "package/linked.py"))
 
 
+def test_a_pyc_of_one_name_is_written_to_in_place(tmp_path: Path) -> None:
+    """Thousands of new files would cost more than the compiling they save."""
+    source = tmp_path / "module.py"
+    source.write_text("NAME = 1\n")
+    py_compile.compile(str(source), invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP)
+    before = pyc(source).stat().st_ino
+    compile_tree(tmp_path)
+    assert pyc(source).stat().st_ino == before
+    assert pyc(source).read_bytes()[4] == 1, "unchecked hash"
+
+
 def test_the_result_depends_on_nothing_but_the_sources(tree: Path) -> None:
     before = {path: path.read_bytes() for path in tree.rglob("*.pyc")}
     for path in before:
@@ -117,3 +129,27 @@ def test_what_an_update_left_alone_is_not_looked_at(tmp_path: Path) -> None:
     for path in (*sources, *map(pyc, sources)):
         os.utime(path, (0, float(IMAGE_TIME)))
     assert compile_tree(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "time", "fresh"),
+    [
+        ("old.py", None, float(IMAGE_TIME), False),
+        ("new.py", None, 1e9, True),
+        ("data.txt", None, 1e9, False),
+        ("packed.py", "/old/packed.py", 1e9, False),
+        ("packed", "/old/package", 1e9, False),
+        ("linked.py", "other.py", 1e9, True),
+    ],
+)
+def test_only_modules_an_update_brought_are_fresh(
+    name: str, target: str | None, time: float, fresh: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "package" / name
+    path.parent.mkdir()
+    if target:
+        path.symlink_to(target)
+    else:
+        path.touch()
+        os.utime(path, (0, time))
+    assert _has_fresh_modules(tmp_path, float(IMAGE_TIME), "/old") == fresh

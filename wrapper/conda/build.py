@@ -198,6 +198,8 @@ class CondaBuild(Installation):
                 advance=advance,
                 base=self.reuse.python.records if self.reuse else None,
             )
+            # The tree's files then have one name each, and a .pyc is changed in place.
+            workspace.remove_tree(self.space.unpacked)
         return archives
 
     def _run_post_link(self, container: BuildContainer, archives: Sequence[RepoDataRecord]) -> None:

@@ -63,6 +63,7 @@ def rehead(source, target):
         with open(source, "rb") as file:
             digest = source_hash(file.read())
         status = os.stat(source)
+        names = os.stat(target).st_nlink
     except OSError:
         return False
     if data[:16] == MAGIC_NUMBER + struct.pack("<L", UNCHECKED_HASH) + digest:
@@ -70,10 +71,14 @@ def rehead(source, target):
     stamp = struct.pack("<LL", int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
     if data[:16] != MAGIC_NUMBER + struct.pack("<L", 0) + stamp:
         return False
-    # Beside it and renamed: the old one may be a hard link into a cache.
-    with open(target + ".new", "wb") as file:
-        file.write(MAGIC_NUMBER + struct.pack("<L", UNCHECKED_HASH) + digest + data[16:])
-    os.replace(target + ".new", target)
+    header = MAGIC_NUMBER + struct.pack("<L", UNCHECKED_HASH) + digest
+    if names == 1:
+        with open(target, "r+b") as file:
+            file.write(header)
+    else:  # beside it and renamed: the old one may be a hard link into a cache
+        with open(target + ".new", "wb") as file:
+            file.write(header + data[16:])
+        os.replace(target + ".new", target)
     return True
 
 
