@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def compile_modules(
 def _has_fresh_modules(library: Path, image_time: float, lent: str) -> bool:
     """Whether a module is there that is not of the image before, nor a link to what is packed."""
     return any(
-        not os.readlink(path).startswith(f"{lent}/")
+        not str(path.readlink()).startswith(f"{lent}/")
         if path.is_symlink()
         else path.stat().st_mtime != image_time
         for path in library.rglob("*.py")
