@@ -71,27 +71,37 @@ class Packed:
 
         Who writes there into a directory that is packed as a whole finds it read-only.
         """
-        links: list[Path] = []
+        made: list[Path] = []
         try:
-            self._lend(container.tree, links)
+            self._lend(container.tree, made)
             bind = f"{self.image.path}:{LENT}:image-src=/{self.root}"
             yield replace(container, binds=[*container.binds, bind])
         finally:
-            for link in links:
-                link.unlink(missing_ok=True)
+            self._take_back(made)
 
-    def _lend(self, tree: Path, links: list[Path]) -> None:
+    def _lend(self, tree: Path, made: list[Path]) -> None:
         lent: set[str] = set()  # directories that are links: what is in them comes with them
         for path, node in self.kept.items():
             parent, _, name = path.rpartition("/")
             if parent not in lent:
-                # Compiled modules are written beside those that are packed.
-                if name == "__pycache__" or os.path.lexists(tree / path):
+                if os.path.lexists(tree / path):
                     continue
-                links.append(tree / path)
+                made.append(tree / path)
+                # Compiled modules are written beside those that are packed.
+                if name == "__pycache__":
+                    (tree / path).mkdir()
+                    continue
                 (tree / path).symlink_to(f"{LENT}/{path}")
             if isinstance(node, Directory):
                 lent.add(path)
+
+    def _take_back(self, made: list[Path]) -> None:
+        for path in reversed(made):  # what is in a directory comes before it
+            if path.is_symlink():
+                path.unlink()
+                continue
+            with contextlib.suppress(OSError):  # something was compiled there meanwhile
+                path.rmdir()
 
     def join(self, fresh: Path, target: Path, advance: Callable[[float, float], None]) -> bool:
         """Write an image of what is packed and of the image ``fresh``, whose files come first.

@@ -22,6 +22,7 @@ from tests.e2e.conftest import (
     has,
     seen,
 )
+from tests.index import write_project
 from wrapper.errors import ExitCode
 
 
@@ -69,7 +70,10 @@ def test_an_update_adds_removes_and_lists(everyones: Installation, channel: Path
 @pytest.fixture
 def numeric(me: Account, build: Builder, request: pytest.FixtureRequest) -> Installation:
     name = "joined-" + request.node.name.rpartition("[")[2].strip("]")
-    return build(me, name, "python", "numpy=1", "demo-noarch")
+    # One module, no directory: what is compiled of it is the only thing in its __pycache__.
+    project = write_project(me.work / f"{name}-project", "single", "1.0")
+    pip = f"  - pip:\n    - {project}\n"
+    return build(me, name, "python", "numpy=1", "demo-noarch", more=pip)
 
 
 JOINED, REST, WHOLE = "Packing what is new", "Unpacking the rest", "Unpacking the image"
