@@ -49,8 +49,11 @@ class Registry:
 
     address: str
 
-    def push(self, name: str, tag: str, files: Mapping[str, bytes], **config: object) -> str:
-        """Put an image of one layer there; returns the URI for ``docker://``."""
+    def push(self, name: str, tag: str, files: Mapping[str, bytes] | Path, **config: object) -> str:
+        """Put an image of one layer there; returns the URI for ``docker://``.
+
+        :param files: contents by path, or a directory that holds them.
+        """
         layer = _layer(files)
         configuration = {
             "architecture": "amd64",
@@ -88,13 +91,16 @@ def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _layer(files: Mapping[str, bytes]) -> bytes:
+def _layer(files: Mapping[str, bytes] | Path) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(content), 0o755 if "bin/" in name else 0o644
-            archive.addfile(info, io.BytesIO(content))
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
+        if isinstance(files, Path):
+            archive.add(files, ".")
+        else:
+            for name, content in files.items():
+                info = tarfile.TarInfo(name)
+                info.size, info.mode = len(content), 0o755 if "bin/" in name else 0o644
+                archive.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -23,9 +24,13 @@ from tests.e2e.conftest import (
     entries,
     environment_text,
 )
+from tests.images import system_files
+from tests.index import write_wheel
 from tests.registry import Registry
 from wrapper.errors import ExitCode
+from wrapper.sif.build import LOCKS, RECORD
 
+PIP = BIN / "pip-containerize"
 WRAP = BIN / "wrap-container"
 HELLO = {"opt/bin/hello": printing(b"hello\n")}
 PLAIN_HTTP = {"APPTAINER_NOHTTPS": "1", "SINGULARITY_NOHTTPS": "1"}
@@ -78,6 +83,46 @@ def test_an_environment_on_it(account: Account, minimal: Path, channel: Path) ->
     base = json.loads((prefix / "current/manifest.json").read_text())["base"]
     assert base["path"] == str(minimal) and base["digest"] == f"sha256:{sha256(minimal)}"
     assert base["virtual_packages"]["__glibc"] == "2.41"
+
+
+@pytest.fixture(scope="session")
+def alpha(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A requirements file for a package of a directory."""
+    wheels = account.directory("slim-wheels")
+    for version in ("1.0", "2.0"):
+        account.owns(write_wheel(wheels, "alpha", version))
+    return account.file("slim.txt", f"--no-index\n--find-links {wheels}\nalpha==1.0\n")
+
+
+def test_slim_is_a_small_debian_with_python_and_nothing_of_the_host(
+    account: Account, runtime: Path, network: dict[str, str], alpha: Path
+) -> None:
+    prefix = account.work / "slim"
+    account.ok(PIP, "new", "--slim", "--prefix", prefix, alpha, env=network)
+    code = (
+        "import alpha, shutil, sys; "
+        "print(alpha.VERSION, sys.base_prefix, shutil.which('make', path='/usr/bin:/bin'), "
+        "open('/etc/os-release').read())"
+    )
+    assert shutil.which("make", path="/usr/bin:/bin"), "the host has one"
+    told = account.ok(prefix / "bin/python3", "-c", code)
+    assert told.startswith("1.0 /usr None ") and "Debian GNU/Linux 13" in told
+    more = account.file("slim2.txt", alpha.read_text().replace("1.0", "2.0"))
+    account.ok(PIP, "update", prefix, "-r", more, env=network)
+    assert account.ok(prefix / "bin/alpha-run") == "alpha 2.0\n"
+
+
+def test_a_portable_image_of_pip_packages_alone(
+    account: Account, runtime: Path, network: dict[str, str], alpha: Path
+) -> None:
+    image = account.work / "pip-only.sif"
+    words = ("build", image, "--base-image", "python", "--requirements", alpha)
+    account.ok(UMBRELLA, *words, env=network)
+    code = "import alpha, sys; print(alpha.VERSION, sys.prefix, sys.base_prefix)"
+    told = account.ok(runtime, "exec", image, "python3", "-c", code)
+    assert told == "1.0 /containerize /usr\n"
+    assert account.ok(runtime, "run", image, "alpha-run") == "alpha 1.0\n"
+    assert "alpha==1.0" in account.ok(runtime, "exec", image, "cat", f"/{RECORD}/{LOCKS[1]}")
 
 
 def test_a_catalogue_pins_an_image(me: Account, runtime: Path, minimal: Path) -> None:
@@ -198,6 +243,43 @@ def test_a_sif_file_of_a_registry(me: Account, runtime: Path, hub: Registry) -> 
     data = json.loads(me.ok(UMBRELLA, "base", "show", "--json", uri, env=env))
     assert data["digest"] == f"sha256:{sha256(file)}", "the very file that was pushed"
     assert data["found"]["environment"] == {"PATH": "/opt/bin", "COLOUR": "blue"}
+
+
+def test_environments_on_an_image_of_a_registry(
+    account: Account,
+    runtime: Path,
+    server: Path,
+    channel: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """An installation and a SIF of one image, pulled once; neither needs the registry again."""
+    place = tmp_path_factory.mktemp("system")
+    root = system_files(place / "system")
+    cache = account.directory("system-cache")
+    env = {**PLAIN_HTTP, "CONTAINERIZE_CACHE_DIR": str(cache)}
+    file = account.file("on-docker.yml", environment_text(channel, "python", "demo-tool"))
+    with registry.running(server, place / "registry") as hub:
+        uri = hub.push("system", "1", root, Env=["PATH=/usr/bin", "FROM_DOCKER=yes"])
+        prefix, image = account.work / "on-docker", account.work / "on-docker.sif"
+        told = account.run(CONDA, "new", "--prefix", prefix, "--base-image", uri, file, env=env)
+        assert told.returncode == 0 and "Pulling docker://" in told.stderr, told.stderr
+    told = account.run(UMBRELLA, "build", image, "--base-image", uri, "--conda-env", file, env=env)
+    assert told.returncode == 0 and "was pulled on" in told.stderr, told.stderr
+    code = "import os, sys; print(os.environ['FROM_DOCKER'], sys.prefix)"
+    installed = account.ok(prefix / "bin/python3", "-c", code)
+    assert installed.startswith("yes /containerize-")
+    assert account.ok(runtime, "exec", image, "python3", "-c", code) == "yes /containerize\n"
+    (pulled,) = (cache / "images").glob("*.sif")
+    base = json.loads((prefix / "current/manifest.json").read_text())["base"]
+    assert (base["path"], base["digest"]) == (str(pulled), f"sha256:{sha256(pulled)}")
+    # It is the cache's; an installation with a copy of its own does without.
+    own = account.work / "own-docker"
+    copied = ("--copy-base", "--prefix", own, "--base-image", uri, file)
+    account.ok(CONDA, "new", *copied, env=env)
+    pulled.unlink()
+    assert account.ok(own / "bin/python3", "-c", code).startswith("yes /containerize-")
+    gone = account.run(prefix / "bin/python3", "-c", code)
+    assert gone.returncode == 1 and str(pulled) in gone.stderr and "Traceback" not in gone.stderr
 
 
 def test_pulls_that_fail(
