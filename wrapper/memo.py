@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DIRECTORY_MODE, FILE_MODE = 0o755, 0o644  # whatever the umask: colleagues read what we cached
+from wrapper.cache import FILE_MODE, draft, make_directory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +45,9 @@ class Memo:
         path = self.path(key)
         if path is None:
             return
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        fresh = draft(path)
         with contextlib.suppress(OSError):
             make_directory(path.parent)
-            draft.write_text(json.dumps({"key": key, "data": dict(data)}, indent=1))
-            draft.chmod(FILE_MODE)
-            draft.replace(path)
-
-
-def make_directory(path: Path) -> None:
-    """Make a directory of the cache, and those above it that are missing."""
-    if path.is_dir():
-        return
-    make_directory(path.parent)
-    path.mkdir(exist_ok=True)
-    path.chmod(DIRECTORY_MODE)
+            fresh.write_text(json.dumps({"key": key, "data": dict(data)}, indent=1))
+            fresh.chmod(FILE_MODE)
+            fresh.replace(path)

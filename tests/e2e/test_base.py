@@ -94,11 +94,22 @@ def alpha(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return account.file("slim.txt", f"--no-index\n--find-links {wheels}\nalpha==1.0\n")
 
 
+@pytest.fixture(scope="session")
+def slim(account: Account, network: dict[str, str]) -> dict[str, str]:
+    """Variables for builds on an image that is built with a cache of this account's."""
+    if account.uid is None:
+        return network
+    cache = account.directory("slim-cache")
+    if (BASE_CACHE / "debs").exists():
+        account.owns(Path(shutil.copytree(BASE_CACHE / "debs", cache / "debs")))
+    return {**network, "CONTAINERIZE_CACHE_DIR": str(cache)}
+
+
 def test_slim_is_a_small_debian_with_python_and_nothing_of_the_host(
-    account: Account, runtime: Path, network: dict[str, str], alpha: Path
+    account: Account, runtime: Path, slim: dict[str, str], alpha: Path
 ) -> None:
-    prefix = account.work / "slim"
-    account.ok(PIP, "new", "--slim", "--prefix", prefix, alpha, env=network)
+    prefix = account.work / "on-slim"
+    account.ok(PIP, "new", "--slim", "--prefix", prefix, alpha, env=slim)
     code = (
         "import alpha, shutil, sys; "
         "print(alpha.VERSION, sys.base_prefix, shutil.which('make', path='/usr/bin:/bin'), "
@@ -108,16 +119,16 @@ def test_slim_is_a_small_debian_with_python_and_nothing_of_the_host(
     told = account.ok(prefix / "bin/python3", "-c", code)
     assert told.startswith("1.0 /usr None ") and "Debian GNU/Linux 13" in told
     more = account.file("slim2.txt", alpha.read_text().replace("1.0", "2.0"))
-    account.ok(PIP, "update", prefix, "-r", more, env=network)
+    account.ok(PIP, "update", prefix, "-r", more, env=slim)
     assert account.ok(prefix / "bin/alpha-run") == "alpha 2.0\n"
 
 
 def test_a_portable_image_of_pip_packages_alone(
-    account: Account, runtime: Path, network: dict[str, str], alpha: Path
+    account: Account, runtime: Path, slim: dict[str, str], alpha: Path
 ) -> None:
     image = account.work / "pip-only.sif"
     words = ("build", image, "--base-image", "python", "--requirements", alpha)
-    account.ok(UMBRELLA, *words, env=network)
+    account.ok(UMBRELLA, *words, env=slim)
     code = "import alpha, sys; print(alpha.VERSION, sys.prefix, sys.base_prefix)"
     told = account.ok(runtime, "exec", image, "python3", "-c", code)
     assert told == "1.0 /containerize /usr\n"

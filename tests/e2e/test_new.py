@@ -266,6 +266,36 @@ def test_builds_may_share_a_cache_at_the_same_time(
     assert [child.returncode for child in children] == [0, 0, 0], said
 
 
+@pytest.fixture(scope="session")
+def project_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for the members of a project."""
+    root = tmp_path_factory.mktemp("project")
+    for path in (root, *root.parents[:2]):
+        path.chmod(0o755)
+    (root / "cache").mkdir()
+    (root / "cache").chmod(0o2770)
+    return root / "cache"
+
+
+def test_members_of_a_project_share_a_cache(
+    account: Account, channel: Path, runtime: Path, project_cache: Path
+) -> None:
+    """The second account finds what the first one left, and adds to it."""
+    if account.uid is not None:
+        for path in (project_cache, *project_cache.rglob("*")):
+            os.chown(path, -1, account.uid)
+    env = {"CONTAINERIZE_CACHE_DIR": str(project_cache)}
+    before = entries(project_cache / "archives") if (project_cache / "archives").exists() else set()
+    more = "  - demo-noarch\n" if before else ""
+    with serve(channel) as url:
+        text = f"channels: ['{url}']\ndependencies:\n  - python\n  - pip\n{more}"
+        text += "  - pip:\n    - iniconfig\n"
+        file = account.file("member.yml", text)
+        account.ok(CONDA, "new", "--prefix", account.work / "member", file, env=env)
+    after = entries(project_cache / "archives")
+    assert after > before and len(after - before) == (1 if before else len(after))
+
+
 def test_a_build_sees_what_a_program_will_see(me: Account, build: Builder) -> None:
     site = me.home / ".local/lib/python3.11/site-packages"
     site.mkdir(parents=True, exist_ok=True)

@@ -25,9 +25,9 @@ STEPS = {
     *("squash", "record", "deploy", "tree", "skeleton"),
 }
 LAYERS: list[set[str]] = [
-    {"errors", "models", "background", "bundled", "memo", "rocm", "squashfs.layout"},
-    {"copying", "squashfs.reader"},
-    {"console", "toml", "yaml_nodes", "squashfs.writer"},
+    {"errors", "models", "background", "bundled", "rocm", "squashfs.layout"},
+    {"cache", "copying", "squashfs.reader"},
+    {"console", "memo", "toml", "yaml_nodes", "squashfs.writer"},
     {"process", "spec", "manifest", "installed", "base.catalogue", "pip.local", "pip.config"}
     | {"sif.file", "sif.content", "sif.systems"},
     {"site_keys", "image.format", "base.definition", "tykky.prefix"},

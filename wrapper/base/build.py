@@ -12,9 +12,9 @@ from pathlib import Path
 from wrapper import process, tree
 from wrapper.base import debian
 from wrapper.base.definition import Definition
+from wrapper.cache import FILE_MODE
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
-from wrapper.memo import FILE_MODE
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, home_of, runtime_places
 from wrapper.sif import file as sif

@@ -10,10 +10,11 @@ from wrapper.base.build import BaseBuild
 from wrapper.base.catalogue import Entry
 from wrapper.base.debian import MIRROR_VARIABLE
 from wrapper.base.definition import Definition, read_definition
+from wrapper.cache import make_cache
 from wrapper.console import Console
 from wrapper.image import find as images
 from wrapper.image.find import BaseImage
-from wrapper.image.store import alone, make_cache
+from wrapper.image.store import alone
 from wrapper.models import Site
 from wrapper.runtime import Runtime
 from wrapper.sif.output import drafted

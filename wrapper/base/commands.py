@@ -12,6 +12,7 @@ from wrapper import prefix, process, rocm, workspace
 from wrapper.base.built import Tools, build_image
 from wrapper.base.catalogue import Entry, nearest
 from wrapper.base.definition import read_definition
+from wrapper.cache import make_directory
 from wrapper.console import Console
 from wrapper.errors import InputError, PackageError, PrefixError, ToolError
 from wrapper.host_program import HOST_ROOT, host_program
@@ -19,7 +20,6 @@ from wrapper.image import find as images
 from wrapper.image.facts import ImageFacts, inspect_image
 from wrapper.image.find import BaseImage
 from wrapper.image.store import file_digest
-from wrapper.memo import make_directory
 from wrapper.models import Site
 from wrapper.runtime import find_runtime, home_of, runtime_places
 from wrapper.squash import find_squasher

@@ -24,9 +24,9 @@ from pathlib import Path
 
 from wrapper import process
 from wrapper.base.definition import Deb
+from wrapper.cache import FILE_MODE, draft, make_directory
 from wrapper.console import Advance
 from wrapper.errors import ChannelError, InputError, PackageError
-from wrapper.memo import FILE_MODE, make_directory
 
 MIRROR_VARIABLE = "CONTAINERIZE_DEBIAN_MIRROR"
 _MERGED = ("bin", "sbin", "lib", "lib64")
@@ -97,30 +97,30 @@ def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path, stop: threading.Ev
     if target.is_file() and _sha256(target) == deb.sha256:
         return target
     refusals, wrong = [], False
-    draft = target.with_name(f"{target.name}.{os.getpid()}")
+    fresh = draft(target)
     for mirror in mirrors:
         if stop.is_set():
             break
         url = f"{mirror}/{deb.path}"
         try:
-            _download(url, draft, stop)
-            if (found := _sha256(draft)) == deb.sha256:
-                draft.chmod(FILE_MODE)
-                draft.replace(target)
+            _download(url, fresh, stop)
+            if (found := _sha256(fresh)) == deb.sha256:
+                fresh.chmod(FILE_MODE)
+                fresh.replace(target)
                 return target
             wrong = True
             refusals.append(f"{url}: sha256 {deb.sha256} expected, {found} found")
         except _REFUSALS as error:
             refusals.append(f"{url}: {error}")
         finally:
-            draft.unlink(missing_ok=True)
+            fresh.unlink(missing_ok=True)
     raise _not_fetched(deb, mirrors, refusals, wrong)
 
 
-def _download(url: str, draft: Path, stop: threading.Event) -> None:
+def _download(url: str, target: Path, stop: threading.Event) -> None:
     with (
         urllib.request.urlopen(url, timeout=_TIMEOUT) as answer,  # noqa: S310 - see mirrors()
-        draft.open("wb") as file,
+        target.open("wb") as file,
     ):
         while not stop.is_set() and (block := answer.read(_CHUNK)):
             file.write(block)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,6 +16,7 @@ from rattler import Client, RepoDataRecord
 from rattler.package_streaming import download_to_path
 
 from wrapper.background import run_async
+from wrapper.cache import draft, make_cache
 from wrapper.console import Advance
 from wrapper.errors import ChannelError, PackageError, SpaceError, means_no_space
 from wrapper.models import public_url
@@ -84,9 +84,9 @@ async def _fetch_one(record: RepoDataRecord, store: Path, client: Client) -> tup
             return path, await asyncio.to_thread(check_hash, path, record)
         except PackageError:
             path.unlink(missing_ok=True)  # a cached archive went bad: fetch it again
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_cache(path.parent)
     # Builds may share the cache: each writes a file of its own, and the last rename counts.
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = draft(path)
     try:
         await download_to_path(client, record.url, partial)
     except Exception as error:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wrapper import memo, process
+from wrapper import process
 from wrapper.base.catalogue import URI, Entry, nearest
 from wrapper.base.definition import read_definition
+from wrapper.cache import FILE_MODE
 from wrapper.console import Console
 from wrapper.errors import InputError, PackageError
 from wrapper.image.format import SANDBOX, ImageFormat, read_format
@@ -155,7 +156,7 @@ def copied(image: Path, staging: Path, *, console: Console) -> Path:
             console=console,
             env=process.base_environment(os.environ),
         )
-    target.chmod(memo.FILE_MODE)
+    target.chmod(FILE_MODE)
     return target
 
 

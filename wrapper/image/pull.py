@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import memo, process
+from wrapper import process
+from wrapper.cache import FILE_MODE, make_cache
 from wrapper.console import Console, human_size
 from wrapper.errors import ChannelError, InputError, SpaceError, means_no_space
-from wrapper.image.store import alone, file_digest, images_directory, make_cache
+from wrapper.image.store import alone, file_digest, images_directory
 from wrapper.memo import Memo
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, home_of, runtime_places
@@ -90,7 +91,7 @@ class Store:
                         **self._places(),
                     },
                 )
-            target.chmod(memo.FILE_MODE)
+            target.chmod(FILE_MODE)
         except BaseException as error:
             target.unlink(missing_ok=True)
             if isinstance(error, ToolFailed):

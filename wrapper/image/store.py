@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from wrapper import memo
 from wrapper.console import Console
-from wrapper.errors import BusyError, InputError
+from wrapper.errors import BusyError
 from wrapper.memo import Memo
 from wrapper.prefix import locked
 
@@ -23,21 +21,6 @@ _POLL_SECONDS = 1.0
 def images_directory(cache: Path) -> Path:
     """The part of the user's cache that holds images and what is known of them."""
     return cache / "images"
-
-
-def make_cache(directory: Path) -> None:
-    """Make a directory of the cache. :raises InputError: it cannot be made, or written to."""
-    try:
-        memo.make_directory(directory)
-        why = "" if os.access(directory, os.W_OK | os.X_OK) else "no permission to write"
-    except OSError as error:
-        why = str(error.strerror)
-    if why:
-        raise InputError(
-            f"the cache directory cannot be used: {why}",
-            where=directory,
-            hint="set CONTAINERIZE_CACHE_DIR to a directory of yours, or unset it",
-        )
 
 
 def file_digest(path: Path, *, console: Console, cache: Path | None) -> str:

@@ -20,6 +20,7 @@ import uv
 from packaging.utils import canonicalize_name
 
 from wrapper import installed
+from wrapper.cache import uv_options
 from wrapper.container import BuildContainer
 from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError, ToolError
 from wrapper.models import LockedPackage
@@ -274,7 +275,7 @@ class PipInstaller:
             # pip looks at all indexes and takes the best version; uv's default stops at the first
             # index that has the name, which breaks the usual --extra-index-url of ROCm wheels.
             *("--index-strategy", "unsafe-best-match", "--no-progress", "--no-config"),
-            *(["--no-cache"] if self.cache is None else ["--cache-dir", str(self.cache / "uv")]),
+            *uv_options(self.cache),
             *map(str, words),
         ]
         if command == "install":

@@ -16,6 +16,7 @@ from typing import Any
 import uv
 
 from wrapper import process
+from wrapper.cache import uv_options
 from wrapper.container import BuildContainer
 from wrapper.errors import ChannelError, InputError, PackageError, ScriptError, ToolError
 from wrapper.pip.outer import OuterPackages
@@ -211,7 +212,7 @@ def bring_interpreter(container: BuildContainer, version: str, cache: Path | Non
     """
     inside = f"{container.install_path}/{_MANAGED}"
     options = ["--install-dir", inside, "--no-bin", "--no-progress", "--no-config"]
-    options += ["--no-cache"] if cache is None else ["--cache-dir", str(cache / "uv")]
+    options += uv_options(cache)
     try:
         container.run(
             [

@@ -1,0 +1,63 @@
+"""The cache directory: one user's, or a project's."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from wrapper.cache import draft, make_cache, make_directory, users_own
+from wrapper.errors import InputError
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("above", "expected"),
+    [
+        (0o700, 0o755),
+        (0o755, 0o755),
+        (0o775, 0o755),  # the group may be everybody's
+        (0o2750, 0o755),
+        (0o2770, 0o2775),
+        (0o1777, 0o755),
+    ],
+)
+def test_members_of_a_project_may_write_and_nobody_else(
+    above: int, expected: int, tmp_path: Path
+) -> None:
+    root = tmp_path / "cache"
+    root.mkdir()
+    root.chmod(above)
+    mask = os.umask(0o077)
+    try:
+        make_directory(root / "archives/1234")
+    finally:
+        os.umask(mask)
+    assert mode(root / "archives") & ~stat.S_ISGID == expected & ~stat.S_ISGID
+    assert mode(root / "archives/1234") & stat.S_IWGRP == expected & stat.S_IWGRP
+    assert mode(root) == above, "what was there stays as it is"
+
+
+def test_what_other_programs_keep_is_each_users_own(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2770)
+    own = users_own(tmp_path, "uv")
+    assert own == tmp_path / "users" / str(os.geteuid()) / "uv"
+    assert mode(own.parent) == 0o700
+    assert mode(own.parents[1]) & stat.S_IWGRP, "colleagues make theirs beside it"
+    assert users_own(tmp_path, "uv") == own
+
+
+def test_a_cache_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cache directory cannot be used"):
+        make_cache(tmp_path / "file/cache")
+
+
+def test_no_two_builds_write_to_one_draft(tmp_path: Path) -> None:
+    assert draft(tmp_path / "a") != draft(tmp_path / "a")
+    assert draft(tmp_path / "a").parent == tmp_path
