@@ -92,8 +92,11 @@ class Console:
 
     # -- steps -----------------------------------------------------------------------------
     @contextmanager
-    def step(self, title: str) -> Iterator[Advance]:
-        """Show ``title`` while the body runs; the yielded function moves the bar."""
+    def step(self, title: str, *, least: float = 0.0) -> Iterator[Advance]:
+        """Show ``title`` while the body runs; the yielded function moves the bar.
+
+        :param least: seconds from which on it is worth a line.
+        """
         self.log(f"begin: {title}")
         start = time.monotonic()
         if self._terminal and self.verbosity >= 0:
@@ -101,7 +104,8 @@ class Console:
                 yield advance
         else:
             yield lambda done, total: None
-        self.info(f"{title}: {time.monotonic() - start:.1f} s")
+        if (seconds := time.monotonic() - start) >= least:
+            self.info(f"{title}: {seconds:.1f} s")
 
     @contextmanager
     def _bar(self, title: str) -> Iterator[Advance]:

@@ -48,6 +48,9 @@ class Memo:
         fresh = draft(path)
         with contextlib.suppress(OSError):
             make_directory(path.parent)
-            fresh.write_text(json.dumps({"key": key, "data": dict(data)}, indent=1))
-            fresh.chmod(FILE_MODE)
-            fresh.replace(path)
+            try:
+                fresh.write_text(json.dumps({"key": key, "data": dict(data)}, indent=1))
+                fresh.chmod(FILE_MODE)
+                fresh.replace(path)
+            finally:
+                fresh.unlink(missing_ok=True)

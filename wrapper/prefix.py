@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 import stat
 import threading
 import time
@@ -19,9 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper.cache import draft
 from wrapper.errors import BusyError, PrefixError, SpaceError, means_no_space
 from wrapper.models import Site
-from wrapper.process import process_exists, process_start
+from wrapper.owner import has_ended, identity
 
 # Inside a prefix whose parent directory is not ours to write to; elsewhere they are beside it.
 LOCK_NAME = ".lock"
@@ -201,18 +201,13 @@ def locked(prefix: Path) -> Iterator[None]:
 
 def _try_create(path: Path) -> bytes | None:
     """Make the lock; returns its content, or ``None`` where there is one already."""
-    record = {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": process_start(os.getpid()),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
+    record = {**identity(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     content = json.dumps(record).encode()
     # Written beside and linked: a lock is never there without its content.
-    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    fresh = draft(path)
     try:
-        draft.write_bytes(content)
-        path.hardlink_to(draft)
+        fresh.write_bytes(content)
+        path.hardlink_to(fresh)
     except FileExistsError:
         return None
     except OSError as error:
@@ -224,7 +219,7 @@ def _try_create(path: Path) -> bytes | None:
         ) from None
     finally:
         with contextlib.suppress(OSError):
-            draft.unlink()
+            fresh.unlink()
     return content
 
 
@@ -251,7 +246,7 @@ def _take_away(path: Path, content: bytes) -> bool:
     Of two that find it, the second may come when the first already holds a new one. So it is
     renamed, looked at again, and a living one put back.
     """
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    aside = draft(path)
     try:
         path.rename(aside)
         try:
@@ -276,18 +271,8 @@ def _record(content: bytes) -> dict[str, object]:
 
 
 def _is_dead(path: Path, record: dict[str, object]) -> bool:
-    gone = _holder_is_gone(record)
-    return _age(path) > _DEAD_SECONDS if gone is None else gone
-
-
-def _holder_is_gone(record: dict[str, object]) -> bool | None:
-    """Whether a lock's process has ended, ``None`` where that cannot be seen from this host."""
-    pid = record.get("pid")
-    if record.get("host") == socket.gethostname() and isinstance(pid, int):
-        started = process_start(pid)
-        if started or not process_exists(pid):
-            return started != record.get("started")
-    return None
+    ended = has_ended(record)
+    return _age(path) > _DEAD_SECONDS if ended is None else ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,8 +294,8 @@ def holder(prefix: Path) -> Holder | None:
         record, touched = _record(path.read_bytes()), path.stat().st_mtime
     except FileNotFoundError:
         return None
-    gone = _holder_is_gone(record)
-    dead = time.time() - touched > _DEAD_SECONDS if gone is None else gone
+    ended = has_ended(record)
+    dead = time.time() - touched > _DEAD_SECONDS if ended is None else ended
     return Holder(lock=path, text=_told(record), dead=dead)
 
 
@@ -321,7 +306,7 @@ def _told(record: dict[str, object]) -> str:
 
 def _age(path: Path) -> float:
     """Seconds since a file was touched, by the clock of its own file system."""
-    probe = path.with_name(f"{path.name}.{os.getpid()}.now")
+    probe = draft(path)
     try:
         probe.touch()
         age = probe.stat().st_mtime - path.stat().st_mtime

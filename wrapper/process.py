@@ -110,6 +110,7 @@ def run(
         raise ToolFailed(
             f"{Path(words[0]).name} ended with status {status}",
             status=status,
+            hint="its last lines are below, all of them in the log" if output.last else "",
             detail="\n".join(output.last),
         )
 
@@ -225,8 +226,8 @@ def end_all() -> None:
 class ToolFailed(ToolError):
     """A program ended with a status other than 0, which is ``status``."""
 
-    def __init__(self, what: str, *, status: int, detail: str = "") -> None:
-        super().__init__(what, detail=detail)
+    def __init__(self, what: str, *, status: int, hint: str = "", detail: str = "") -> None:
+        super().__init__(what, hint=hint, detail=detail)
         self.status = status
 
 
@@ -237,24 +238,3 @@ def _end(child: subprocess.Popen[Any]) -> None:
             os.killpg(child.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=_GRACE_SECONDS)
-
-
-def process_start(pid: int) -> str | None:
-    """Boot and start time of a process, which tell it from a later one of the same number."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-    return f"{boot} {fields[19]}"  # field 22 of proc(5) stat: starttime, in clock ticks
-
-
-def process_exists(pid: int) -> bool:
-    """Whether there is such a process, also where /proc hides those of other users."""
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True

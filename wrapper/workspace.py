@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import stat
 import tempfile
 import time
@@ -15,15 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import process
 from wrapper.console import Console
 from wrapper.errors import InputError, Interrupted, SpaceError
 from wrapper.models import Site
+from wrapper.owner import has_ended, identity
 
 TMPDIR_VARIABLE = "CW_BUILD_TMPDIR"
 _NAME = "containerize-"
 _OWNER = "owner.json"
 _REMOVE_SECONDS = 5.0
+_TOLD_SECONDS = 1.0  # a removal that takes longer is told
 _LOOKS, _LOOK_SECONDS = 5, 0.1
 
 
@@ -107,8 +107,8 @@ def workspace(
     Removed when the block ends; after a failure its ``build.log`` stays, unless it is empty, and
     everything stays where the files are to be kept.
     """
+    remove_abandoned(parent_directory(site))
     root = private_directory(site)
-    _remove_abandoned(root.parent)
     cache = site.cache if use_cache else None
     space = Workspace(root=root, cache=cache.absolute() if cache else root / "cache")
     keep = site.keep_files
@@ -137,12 +137,21 @@ def private_directory(site: Site) -> Path:
     """
     parent = parent_directory(site)
     try:
-        root = Path(tempfile.mkdtemp(prefix=_NAME, dir=parent))
-        (root / _OWNER).write_text(json.dumps(_identity()))
+        return marked_directory(parent)
     except OSError as error:
         raise SpaceError(
             f"cannot make a build directory: {error.strerror}", where=parent, hint="use --tmpdir"
         ) from None
+
+
+def marked_directory(parent: Path, stem: str = _NAME) -> Path:
+    """The same in a directory of any name. :raises OSError: it cannot be made."""
+    root = Path(tempfile.mkdtemp(prefix=stem, dir=parent))
+    try:
+        (root / _OWNER).write_text(json.dumps(identity()))
+    except OSError:
+        remove_tree(root)
+        raise
     return root
 
 
@@ -158,28 +167,22 @@ def _finish(console: Console, space: Workspace, *, keep_all: bool, keep_log: boo
                 remove_tree(entry)
     else:
         console.log_path = None
-        with console.step("Removing the build directory"):  # which may take a while
+        with console.step("Removing the build directory", least=_TOLD_SECONDS):
             remove_tree(space.root)
 
 
-def _identity() -> dict[str, object]:
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": process.process_start(os.getpid()),
-    }
+def remove_abandoned(parent: Path, stem: str = _NAME) -> None:
+    """Remove our temporary directories whose process was killed on this host.
 
-
-def _remove_abandoned(parent: Path) -> None:
-    """Remove our build directories whose builder was killed on this host."""
-    for root in parent.glob(f"{_NAME}*"):
+    :param stem: with which their names begin.
+    """
+    for root in parent.glob(f"{stem}*"):
         try:
             if root.stat().st_uid != os.getuid():
                 continue
             owner = json.loads((root / _OWNER).read_text())
-            here = owner["host"] == socket.gethostname()
-            abandoned = here and not process.process_exists(int(owner["pid"]))
-        except (OSError, ValueError, TypeError, KeyError):
+            abandoned = isinstance(owner, dict) and has_ended(owner)
+        except (OSError, ValueError):
             continue
         if abandoned:
             with contextlib.suppress(OSError):

@@ -17,7 +17,7 @@ from tests.account import REPOSITORY, Account
 from tests.channel.elf import printing
 from tests.e2e.conftest import CONDA, UMBRELLA, Installation, environment_text
 from wrapper.errors import ExitCode
-from wrapper.process import process_start
+from wrapper.owner import process_start
 from wrapper.skeleton import write_skeleton
 
 

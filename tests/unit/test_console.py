@@ -84,6 +84,12 @@ def test_a_step_that_fails_is_not_said_to_be_done(console: Console, screen: io.S
     assert screen.getvalue() == ""
 
 
+def test_a_step_that_takes_no_time_may_be_untold(console: Console, screen: io.StringIO) -> None:
+    with console.step("A step", least=60.0):
+        pass
+    assert screen.getvalue() == ""
+
+
 def test_progress_needs_no_terminal(console: Console) -> None:
     with console.step("A step") as advance:
         advance(1, 2)

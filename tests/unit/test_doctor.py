@@ -33,6 +33,7 @@ from wrapper.doctor.finding import (
     warning,
 )
 from wrapper.errors import ExitCode, InputError
+from wrapper.owner import process_exists
 from wrapper.process import ToolFailed
 
 
@@ -106,7 +107,7 @@ def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
     )
     (found,) = examine([hung])
     assert found.state == FAILED
-    assert not process.process_exists(int(mark.read_text()))
+    assert not process_exists(int(mark.read_text()))
 
 
 # -- the command ---------------------------------------------------------------------------------

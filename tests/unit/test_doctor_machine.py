@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.unit.conftest import Program
+from tests.unit.conftest import Program, names
 from wrapper import shims
 from wrapper.doctor import hardware, machine, places, variables
 from wrapper.doctor.finding import FAILED, OK, WARNING, Finding
 from wrapper.doctor.places import FileSystem, build_directory, cache_directory, file_system
 from wrapper.models import Site
+from wrapper.workspace import remove_tree
 
 NO_SITE = Site()
 
@@ -172,8 +175,22 @@ def test_temporary_directories_that_cannot_be_bound_are_left_out(tmp_path: Path)
     odd.mkdir()
     made = places.temporary_directory(Site(tmpdir=odd))
     assert made is not None
-    made.rmdir()
+    remove_tree(made)
     assert made.parent != odd
+
+
+def test_a_killed_doctors_directory_goes(tmp_path: Path) -> None:
+    site = Site(tmpdir=tmp_path)
+    made = places.temporary_directory(site)
+    assert made is not None and made.parent == tmp_path
+    (tmp_path / "containerize-build").mkdir()
+    with subprocess.Popen(["/bin/true"]) as ended:
+        ended.wait()
+    record = json.loads((made / "owner.json").read_text())
+    (made / "owner.json").write_text(json.dumps({**record, "pid": ended.pid}))
+    later = places.temporary_directory(site)
+    assert later is not None
+    assert names(tmp_path) == {later.name, "containerize-build"}
 
 
 # -- variables -----------------------------------------------------------------------------------

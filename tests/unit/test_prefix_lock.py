@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from wrapper import owner as whose
 from wrapper import prefix as module
 from wrapper.errors import BusyError, PrefixError
+from wrapper.owner import process_start
 from wrapper.prefix import lock_path, locked
-from wrapper.process import process_start
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_a_process_that_proc_hides_counts_as_living(
     def hidden(pid: int) -> str | None:
         return None if pid == living_process else process_start(pid)
 
-    monkeypatch.setattr(module, "process_start", hidden)
+    monkeypatch.setattr(whose, "process_start", hidden)
     assert_busy(prefix)
     write_lock(prefix, age=301, pid=living_process, started="boot 1")
     assert_free(prefix)

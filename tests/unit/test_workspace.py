@@ -18,6 +18,7 @@ from wrapper import workspace as module
 from wrapper.console import Console
 from wrapper.errors import ContainerizeError, InputError, Interrupted, SpaceError
 from wrapper.models import Site
+from wrapper.owner import identity
 from wrapper.workspace import parent_directory, remove_tree, require_space, workspace
 
 
@@ -142,8 +143,11 @@ def build_in(console: Console, parent: Path) -> None:
         pass
 
 
-def test_a_killed_builders_directory_goes(console: Console, tmp_path: Path) -> None:
-    abandoned(tmp_path, owner())
+@pytest.mark.parametrize("later", [{}, {"pid": os.getpid()}], ids=["gone", "another's number"])
+def test_a_killed_builders_directory_goes(
+    console: Console, tmp_path: Path, later: dict[str, object]
+) -> None:
+    abandoned(tmp_path, owner(**later))
     build_in(console, tmp_path)
     assert names(tmp_path) == set()
 
@@ -153,7 +157,7 @@ def test_a_killed_builders_directory_goes(console: Console, tmp_path: Path) -> N
     [
         (None, "containerize-log"),
         ({"host": "elsewhere"}, "containerize-old"),
-        ({"pid": os.getpid()}, "containerize-old"),
+        (identity(), "containerize-old"),
         ({}, "something-else"),
         ([], "containerize-old"),
         ({"host": None}, "containerize-old"),

@@ -88,13 +88,22 @@ async def _fetch_one(record: RepoDataRecord, store: Path, client: Client) -> tup
     # Builds may share the cache: each writes a file of its own, and the last rename counts.
     partial = draft(path)
     try:
-        await download_to_path(client, record.url, partial)
-    except Exception as error:
+        await _download(record, client, partial)
+        md5 = await asyncio.to_thread(check_hash, partial, record)
+        partial.rename(path)
+    finally:
         partial.unlink(missing_ok=True)
+    return path, md5
+
+
+async def _download(record: RepoDataRecord, client: Client, target: Path) -> None:
+    try:
+        await download_to_path(client, record.url, target)
+    except Exception as error:
         if means_no_space(str(error)):
             raise SpaceError(
                 f"no room left for {record.file_name}",
-                where=path.parent,
+                where=target.parent,
                 hint="free some space there, or name a larger file system with --tmpdir",
                 detail=str(error),
             ) from None
@@ -104,13 +113,6 @@ async def _fetch_one(record: RepoDataRecord, store: Path, client: Client) -> tup
             hint="try again; if it stays, the channel's index and its packages do not agree",
             detail=str(error),
         ) from None
-    try:
-        md5 = await asyncio.to_thread(check_hash, partial, record)
-    except PackageError:
-        partial.unlink()
-        raise
-    partial.rename(path)
-    return path, md5
 
 
 async def _read(record: RepoDataRecord, path: Path) -> RepoDataRecord:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from wrapper.console import human_size
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.models import Site
-from wrapper.workspace import free_space, parent_directory
+from wrapper.workspace import free_space, marked_directory, parent_directory, remove_abandoned
 
 MOUNTS = Path("/proc/self/mountinfo")
 # Names as /proc/self/mountinfo has them. On parallel and network file systems the thousands of
@@ -23,6 +22,7 @@ _SHARED = re.compile(
 _MEMORY = ("tmpfs", "ramfs", "devtmpfs")
 _LITTLE_ROOM = 5_000_000_000  # a build of NumPy and SciPy takes 0.5 GB, of PyTorch 20 GB and more
 _NO_ROOM = 500_000_000
+_TEMPORARY = "containerize-doctor-"  # begins as the names of build directories, which clean up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,8 @@ def temporary_directory(site: Site) -> Path | None:
         if re.search(r"[:,\\\n]", place):
             continue  # cannot be bound
         try:
-            return Path(tempfile.mkdtemp(prefix="containerize-doctor-", dir=place))
+            remove_abandoned(Path(place), _TEMPORARY)
+            return marked_directory(Path(place), _TEMPORARY)
         except OSError:
             continue
     return None
