@@ -84,12 +84,12 @@ def ready(request: Any, tool: ToolFile) -> Iterator[Any]:
         for name in ("environment", "environ"):
             path = added.get(name, getattr(request, name, None))
             if path and copies.needed(path):
-                added[name] = copies.add(name, path.read_bytes())
+                added[name] = copies.add(name, spec.read_bytes(path))
         for name in ("requirements", "pre_install", "post_install"):
             paths = added.get(name, getattr(request, name, ()))
             if any(map(copies.needed, paths)):
                 added[name] = tuple(
-                    copies.add(name, path.read_bytes()) if copies.needed(path) else path
+                    copies.add(name, spec.read_bytes(path)) if copies.needed(path) else path
                     for path in paths
                 )
         if isinstance(request, Request):

@@ -96,6 +96,13 @@ def test_wrong_catalogues(tmp_path: Path, text: str, message: str) -> None:
     assert caught.value.where == str(path)
 
 
+def test_a_catalogue_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_bytes(b"format = 1\n# \xe9\n")
+    with pytest.raises(InputError, match="is not valid TOML"):
+        read_catalogue(path)
+
+
 def test_a_catalogue_of_another_format(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text("format = 2\n")

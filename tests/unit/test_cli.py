@@ -340,6 +340,13 @@ def test_a_path_that_can_be_none_is_the_users_mistake(monkeypatch: pytest.Monkey
     assert failing(monkeypatch, OSError(errno.EIO, "Input/output error")).exit_code == ExitCode.BUG
 
 
+def test_an_output_that_cannot_be_looked_at(tmp_path: Path) -> None:
+    output = tmp_path / ("x" * 300)
+    result = invoke(containerize, "build", str(output), "--base-image", "b.sif")
+    assert result.exit_code == ExitCode.INPUT
+    assert "File name too long" in result.stderr
+
+
 @each_command
 def test_what_cannot_be_read_is_no_wrong_command_line(
     program: click.Command, words: list[str], command: click.Command

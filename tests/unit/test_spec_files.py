@@ -44,6 +44,17 @@ def test_a_file_below_a_file(tmp_path: Path) -> None:
         read_spec(tmp_path / "file/env.yml")
 
 
+def test_what_has_no_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(InputError, match="zero is longer than 100 MB"):
+        read_text(Path("/dev/zero"))
+
+
+def test_lines_may_end_as_anywhere(tmp_path: Path) -> None:
+    path = tmp_path / "env.yml"
+    path.write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
+    assert read_text(path) == "a\nb\nc\n"
+
+
 def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "env.yml"
     path.write_bytes(b"name: caf\xe9\n")

@@ -110,7 +110,7 @@ def read_definition(path: Path) -> Definition:
 
 def _read_lock(path: Path) -> tuple[tuple[Deb, ...], str]:
     packages, snapshot = [], ""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
         if line.startswith("# snapshot "):
             snapshot = line.split()[-1]
         if not line.strip() or line.startswith("#"):

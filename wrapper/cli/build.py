@@ -187,7 +187,8 @@ def _check_base(options: dict[str, Any]) -> None:
 
 def _may_replace(options: dict[str, Any]) -> bool:
     """Whether OUT may be replaced: the user said so, or says so now, on a terminal."""
-    if options["force"] or options["update"] or not options["prefix"].is_file():
+    there = os.path.isfile(options["prefix"])  # noqa: PTH113 - false, not raised, if forbidden
+    if options["force"] or options["update"] or not there:
         return bool(options["force"])
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False

@@ -12,7 +12,9 @@ from wrapper.spec.kinds import refuse_pips
 from wrapper.spec.lockfile import is_lock, parse_lock
 from wrapper.spec.variables import parse_variables
 
-__all__ = ["read_spec", "read_text", "read_variables"]
+__all__ = ["read_bytes", "read_spec", "read_text", "read_variables"]
+
+_MOST = 100_000_000  # bytes: no file of a user's is so long, and a device has no end
 
 
 def read_spec(path: Path) -> EnvironmentSpec:
@@ -37,21 +39,32 @@ def read_variables(path: Path) -> dict[str, str]:
 def read_text(path: Path) -> str:
     """The content of a user's file.
 
-    :raises InputError: it is missing, a directory, not readable or not UTF-8.
+    :raises InputError: it is not UTF-8, or as :func:`read_bytes` says.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")  # editors on Windows begin with a mark
-    except FileNotFoundError:
-        raise InputError("no such file", where=path, hint="check the path") from None
-    except IsADirectoryError:
-        raise InputError(
-            f"{path.name} is a directory, not a file", where=path, hint="name a file"
-        ) from None
+        text = read_bytes(path).decode("utf-8-sig")  # editors on Windows begin with a mark
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path.name} is not UTF-8 text (byte {error.start})",
             where=path,
             hint="save it as UTF-8",
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The same as bytes; of a pipe it can be read once.
+
+    :raises InputError: it is missing, a directory, not readable, or longer than 100 MB.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST + 1)
+    except FileNotFoundError:
+        raise InputError("no such file", where=path, hint="check the path") from None
+    except IsADirectoryError:
+        raise InputError(
+            f"{path.name} is a directory, not a file", where=path, hint="name a file"
         ) from None
     except OSError as error:
         raise InputError(
@@ -59,3 +72,10 @@ def read_text(path: Path) -> str:
             where=path,
             hint="check its permissions",
         ) from None
+    if len(content) > _MOST:
+        raise InputError(
+            f"{path.name} is longer than {_MOST // 1_000_000} MB",
+            where=path,
+            hint="name the file that lists what to install, not what it is installed from",
+        )
+    return content
