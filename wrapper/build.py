@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from wrapper import changes, installed, spec, tree
-from wrapper.console import Console
+from wrapper.console import Advance, Console
 from wrapper.container import BuildContainer
 from wrapper.generations import Generation
 from wrapper.models import Activation, Base, LockedPackage, Request
@@ -132,6 +132,7 @@ class Build:
 
     # -- what a kind of build is about -----------------------------------------------------------
     kind: ClassVar[str]
+    has_lock: ClassVar[bool] = True
 
     def prepare(self) -> None:
         """Find out what is to be installed, before (or while) the tree is there."""
@@ -329,31 +330,34 @@ class Build:
         pip = [package for package in known if package.canonical not in came]
         for package in pip:
             present.pop(package.canonical, None)
-        if present:
+        if present and self.has_lock:
             self.unpack_rest()
             with self.console.step("Locking pip packages"):
                 pip += self.pip_installer(container).lock(present, self.pip_lines)
+        elif present:
+            pip += map(installed.of_no_index, present.values())
         return [*installed.conda_packages(self.tree), *pip]
 
     # -- finishing -------------------------------------------------------------------------------
     def _compile_and_lock(
-        self,
-        container: BuildContainer,
-        packages: Sequence[LockedPackage],
+        self, container: BuildContainer, packages: Sequence[LockedPackage]
     ) -> None:
         """At once: compiling is other processes."""
-        from wrapper.bytecode import compile_modules
-
         locked = [package for package in packages if self.can_be_locked(package)]
-        if left := [package for package in packages if package not in locked]:
+        left = [package for package in packages if package not in locked]
+        if left and self.has_lock:
             names = ", ".join(sorted(package.name for package in left))
             self.console.warning(f"not in the lock, no index offers them: {names}")
         with ThreadPoolExecutor(1) as pool, self.console.step("Byte-compiling") as advance:
             writing = pool.submit(self.write_lock, locked)
-            compile_modules(
-                container, advance, image_time=IMAGE_TIME, lent=LENT if self.packed else ""
-            )
+            self.compile(container, advance)
             writing.result()
+
+    def compile(self, container: BuildContainer, advance: Advance) -> None:
+        """Byte-compile the tree's Python modules. :raises ScriptError: its Python fails."""
+        from wrapper.bytecode import compile_modules
+
+        compile_modules(container, advance, image_time=IMAGE_TIME, lent=LENT if self.packed else "")
 
     def _activation(self, container: BuildContainer) -> Activation:
         from wrapper.activate import record_activation

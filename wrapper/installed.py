@@ -71,6 +71,13 @@ def pip_distributions(tree: Path) -> dict[str, Distribution]:
     return found
 
 
+def of_no_index(distribution: Distribution) -> LockedPackage:
+    """The entry of a distribution of which only name and version are known."""
+    return LockedPackage(
+        manager="pip", name=distribution.name, version=distribution.version, url=""
+    )
+
+
 def without_replaced(packages: Sequence[LockedPackage], tree: Path) -> list[LockedPackage]:
     """The packages but for conda's that pip has replaced: their own metadata has gone.
 

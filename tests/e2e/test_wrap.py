@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.archive import write_archive
 from tests.channel.elf import printing
 from tests.conftest import require
 from tests.e2e.conftest import BIN, UMBRELLA, entries
+from tests.index import write_wheel
 from wrapper.errors import ExitCode
 
 INSTALL = BIN / "wrap-install"
@@ -63,6 +65,37 @@ def test_masking_covers_the_original(account: Account, source: Path) -> None:
     assert gone.returncode == 1 and f"mkdir -p {source}" in gone.stderr
     source.mkdir()
     assert account.ok(prefix / "bin/tool") == "data\n\n"
+
+
+def test_a_python_that_nobody_uses_may_be_broken(me: Account, runtime: Path) -> None:
+    """Nothing has to be compiled, and there is no lock for which an index would be asked."""
+    root = me.directory("with-python")
+    me.ok("python3", "-m", "venv", "--without-pip", root)
+    (library,) = root.glob("lib/python3*")
+    wheel = write_wheel(root, "alpha", "1.0")
+    me.ok("python3", "-m", "zipfile", "-e", wheel, library / "site-packages")
+    for path in (root / "bin").glob("python*"):
+        path.unlink()
+        path.symlink_to(f"/nowhere/{library.name}")
+    (root / "bin" / library.name).unlink(missing_ok=True)
+    (root / "bin" / library.name).symlink_to(f"/nowhere/{library.name}")
+    shutil.copy("/bin/true", root / "bin/tool")
+    done = me.run(INSTALL, "-w", "bin/tool", "--prefix", me.work / "wrapped-python", root)
+    assert done.returncode == 0, done.stderr
+    assert "modules are left as they are" in done.stderr and "lock" not in done.stderr
+    me.ok(me.work / "wrapped-python/bin/tool")
+    manifest = json.loads((me.work / "wrapped-python/current/manifest.json").read_text())
+    assert [package["name"] for package in manifest["packages"]] == ["alpha"]
+
+
+def test_a_source_that_cannot_be_read_whole(account: Account, source: Path) -> None:
+    if account.name == "root":
+        pytest.skip("root may read everything; the ordinary user's turn tests it")
+    (source / "lib/secret").chmod(0)
+    done = account.run(INSTALL, "-w", "bin", "--prefix", f"{source}-none", source)
+    assert done.returncode == ExitCode.INPUT
+    assert f"{source} cannot be copied" in done.stderr and "lib/secret" in done.stderr
+    assert not Path(f"{source}-none").exists()
 
 
 def test_a_source_behind_a_link(me: Account, runtime: Path, tmp_path: Path) -> None:

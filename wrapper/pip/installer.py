@@ -239,10 +239,7 @@ class PipInstaller:
         for entry in locked_files(lock.read_text(), present, lock.parent) if lock else ():
             entries[canonicalize_name(entry.name)] = entry
         for name, distribution in present.items():
-            unknown = LockedPackage(
-                manager="pip", name=distribution.name, version=distribution.version, url=""
-            )
-            entries.setdefault(name, direct[name] or unknown)
+            entries.setdefault(name, direct[name] or installed.of_no_index(distribution))
         for info in self._metadata():
             forget_origin(info)
         return [

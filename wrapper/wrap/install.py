@@ -9,9 +9,13 @@ from typing import Any
 
 from wrapper import process, tree, workspace
 from wrapper.activate import conda_variables
+from wrapper.console import Advance
 from wrapper.container import BuildContainer
-from wrapper.errors import InputError
+from wrapper.errors import InputError, ScriptError, SpaceError, means_no_space
 from wrapper.installation import Installation
+from wrapper.process import ToolFailed
+
+_HINT = f"name a larger file system with --tmpdir or {workspace.TMPDIR_VARIABLE}"
 
 
 @dataclass(kw_only=True)
@@ -22,6 +26,7 @@ class CopyBuild(Installation):
     """
 
     kind = "install"
+    has_lock = False  # it would be built anew from the source
     answers_for_pip = False
     source: Path
     mask: bool = False
@@ -36,19 +41,43 @@ class CopyBuild(Installation):
             for folder, _, names in os.walk(self.source)
             for name in names
         )
-        hint = f"name a larger file system with --tmpdir or {workspace.TMPDIR_VARIABLE}"
-        workspace.require_space(self.space.root, size, "a copy of the installation", hint)
+        workspace.require_space(self.space.root, size, "a copy of the installation", _HINT)
 
     def populate(self, container: BuildContainer) -> None:
         with self.console.step(f"Copying {self.source}"):
-            # cp keeps hard links, links, times and permissions.
+            self._copy()
+            if not self.mask:
+                self._move_links()
+
+    def _copy(self) -> None:
+        """With cp, which keeps hard links, links, times and permissions."""
+        try:
             process.run(
                 ["cp", "-a", "--", f"{self.source}/.", str(self.tree)],
                 console=self.console,
-                env=process.base_environment(container.environ),
+                env=process.base_environment(os.environ),
             )
-            if not self.mask:
-                self._move_links()
+        except ToolFailed as error:
+            if means_no_space(error.detail):
+                raise SpaceError(
+                    "no room left for a copy of the installation",
+                    where=self.space.root,
+                    hint=_HINT,
+                    detail=error.detail,
+                ) from None
+            raise InputError(
+                f"{self.source} cannot be copied",
+                where=self.source,
+                hint="check that you may read all of it",
+                detail=error.detail,
+            ) from None
+
+    def compile(self, container: BuildContainer, advance: Advance) -> None:
+        """Its Python may be a part that nobody uses: where that fails, modules stay as they are."""
+        try:
+            super().compile(container, advance)
+        except ScriptError as error:
+            self.console.warning(f"Python modules are left as they are: {error.what}")
 
     def _move_links(self) -> None:
         """Let absolute links into the source lead into the copy."""
