@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -39,6 +40,7 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
         if not done.done():
             loop, task = running.result()
             assert task is not None
-            loop.call_soon_threadsafe(task.cancel)
+            with contextlib.suppress(RuntimeError):  # it ended just now
+                loop.call_soon_threadsafe(task.cancel)
             thread.join(_CANCEL_SECONDS)
         raise

@@ -6,6 +6,7 @@ synced in a staging directory beside the prefix before anything appears under it
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -218,13 +219,17 @@ def _settle(root: Path, mode: int, group: int | None) -> None:
     """Permissions below (and of) ``root``: directories ``mode``, files as it allows."""
     for directory, names, leaves in os.walk(root):
         for path in (Path(directory, name) for name in (*names, *leaves)):
-            if group is not None:
-                os.chown(path, -1, group, follow_symlinks=False)
+            _give(path, group)
             if not path.is_symlink():
                 path.chmod(mode if path.is_dir() else _file_mode(path, mode))
-    if group is not None:
-        os.chown(root, -1, group)
+    _give(root, group)
     root.chmod(mode)
+
+
+def _give(path: Path, group: int | None) -> None:
+    if group is not None:
+        with contextlib.suppress(PermissionError):  # not a member of the prefix's group
+            os.chown(path, -1, group, follow_symlinks=False)
 
 
 def _file_mode(path: Path, mode: int) -> int:

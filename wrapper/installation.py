@@ -43,7 +43,8 @@ class Installation(Build):
         self._write_image()
         # Removed now, before the installation is synced: a file system that keeps order (ext4)
         # would write all of it out with the image.
-        workspace.remove_tree(self.space.image)
+        if not self.request.site.keep_files:
+            workspace.remove_tree(self.space.image)
         self._write_shims(names, links, activation, venv=venv)
 
         from wrapper.record import write_record

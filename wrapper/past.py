@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wrapper import changes, generations, prefix
+from wrapper import changes, generations, prefix, process
 from wrapper.console import Console, human_size
 from wrapper.errors import PrefixError
 from wrapper.generations import Generation
@@ -22,6 +22,7 @@ def rollback(target: Path, number: int | None, console: Console) -> Generation:
     with prefix.locked(target):
         generations.repair(target)
         chosen = _choose(generations.generations(target), number, target)
+        process.ignore_signals()  # "interrupted" shall mean that nothing was changed
         generations.switch(target, chosen.number)
     console.info(f"{target} uses generation {chosen.number} now")
     return chosen
@@ -34,7 +35,9 @@ def _choose(every: list[Generation], number: int | None, target: Path) -> Genera
             return generation
     existing = ", ".join(str(generation.number) for generation in every)
     raise PrefixError(
-        f"there is no generation {number}" if number else "there is no generation before this one",
+        "there is no generation before this one"
+        if number is None
+        else f"there is no generation {number}",
         where=target,
         hint=f"choose one of {existing} (in use: {current}); see 'containerize list'",
     )
@@ -55,6 +58,7 @@ def remove_old(target: Path, keep: int, console: Console) -> list[int]:
     gone, busy = generations.prunable(target, keep)
     if gone:
         generations.wait_for_starts(target)
+        process.ignore_signals()
         current = generations.current_generation(target).number
     for generation in gone:
         console.info(f"removing generation {describe(generation, current)}")

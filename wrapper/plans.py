@@ -134,7 +134,9 @@ def _plan(
     if previous:
         inside = previous.within_image(previous.manifest["install_path"])
         unpacked = space.root / "before"
-        squasher.unsquash(previous.image, unpacked, console=console, paths=[f"{inside}/conda-meta"])
+        squasher.unsquash(
+            previous.image, unpacked, console=console, paths=[str(inside / "conda-meta")]
+        )
         before = installed.conda_packages(unpacked / inside)
     packages, sizes = before, {}
     if request.environment:

@@ -162,13 +162,20 @@ def test_post_install_scripts_may_call_package_managers(base: Installation, chan
         "mamba remove -y demo-noarch\n"
         "conda list | grep demo-tool\n"
         "! conda frobnicate\n"
+        "echo 'dependencies: [demo-needs-base2, {pip: [x]}]' >more.yml\n"
+        "! conda env update --file more.yml 2>told\n"
+        "grep 'has more than' told\n"
+        "sed -i 's/, {pip.*/]/' more.yml\n"
+        f"conda env update --file more.yml --channel {channel.as_uri()}\n"
+        "! conda install --file missing 2>told\n"
+        "grep 'no such file' told\n"
         "command -v pip uv\n",
     )
     change(base, "--post-install", "managers.sh")
     assert base.account.ok(base.program("demo-tool")).startswith("/containerize-")
     assert not has(base, "demo_noarch")
     listed = base.account.ok(base.program("list-packages"))
-    assert "demo-tool" in listed and "demo-noarch" not in listed
+    assert "demo-tool" in listed and "demo-needs-base2" in listed and "demo-noarch" not in listed
     assert "demo-tool" in (base.prefix / "current/conda-lock.yml").read_text()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.conftest import names, without_powers
+from tests.unit.conftest import NOBODY, names, without_powers
 from wrapper import shims
 from wrapper.deploy import Staging
 from wrapper.errors import PrefixError, SpaceError
@@ -129,6 +129,16 @@ def test_an_existing_prefixs_group_is_kept(prefix: Path) -> None:
     publish(prefix, 0o2770)
     groups = {path.lstat().st_gid for path in (prefix, *prefix.rglob("*"))}
     assert groups == {12345}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory to any group")
+def test_a_group_that_we_are_not_in_is_no_failure(open_place: Path) -> None:
+    prefix = open_place / "env"
+    prefix.mkdir()
+    os.chown(prefix, NOBODY, 12345)
+    with without_powers():
+        publish(prefix, 0o750)
+    assert (prefix / "current/env").stat().st_gid == NOBODY
 
 
 # -- appearing -----------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.conftest import without_powers
+from wrapper.errors import InputError
 from wrapper.pip.local import content_digest, copy_project, origin_of
 
 
@@ -52,3 +54,14 @@ def test_every_change_counts(project: Path) -> None:
     (project / "link").symlink_to("src/b.py")
     digests.add(content_digest(project))
     assert len(digests) == 6
+
+
+def test_a_project_that_cannot_be_read_whole(open_place: Path) -> None:
+    (open_place / "project").mkdir()
+    secret = open_place / "project/secret"
+    secret.touch()
+    secret.chmod(0)
+    with without_powers(), pytest.raises(InputError, match="cannot be copied") as caught:
+        copy_project(open_place / "project", open_place / "places")
+    assert caught.value.where == str(open_place / "project")
+    assert str(secret) in caught.value.detail

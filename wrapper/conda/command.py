@@ -26,7 +26,7 @@ from wrapper.errors import ContainerizeError, InputError
 from wrapper.models import Base, EnvironmentSpec, Located, public_url
 from wrapper.reuse.taken import PINNED_VARIABLE
 from wrapper.scripts import CACHE_VARIABLE, CHANNELS_VARIABLE, post_link_jobs
-from wrapper.spec import read_spec
+from wrapper.spec import read_spec, read_text
 
 PREFIX_VARIABLE = "CONDA_PREFIX"
 _SUPPORTED = (
@@ -82,10 +82,7 @@ def _run(words: Sequence[str]) -> None:
     elif options.command == "install":
         _install(tree, present, options)
     elif options.command == "env":
-        asked = read_spec(options.file)
-        names = [spec.text for spec in asked.specs]
-        kept = [] if options.prune else [r.name.normalized for r in present]
-        _change(tree, present, [*names, *_others(kept, names)], [*options.channel, *asked.channels])
+        _update(tree, present, options)
     else:
         _remove(tree, present, options)
 
@@ -98,12 +95,25 @@ def _list(tree: Path) -> None:
 def _install(tree: Path, present: Sequence[PrefixRecord], options: argparse.Namespace) -> None:
     wanted = list(options.packages)
     for file in options.file:
-        lines = (line.strip() for line in file.read_text().splitlines())
+        lines = (line.strip() for line in read_text(file).splitlines())
         wanted += [line for line in lines if line and not line.startswith("#")]
     if not wanted:
         raise InputError("no packages named", hint=_SUPPORTED)
     kept = [record.name.normalized for record in present]
     _change(tree, present, [*wanted, *_others(kept, wanted)], _channels(options))
+
+
+def _update(tree: Path, present: Sequence[PrefixRecord], options: argparse.Namespace) -> None:
+    asked = read_spec(options.file)
+    if asked.pip_lines or asked.variables or asked.locked is not None:
+        raise InputError(
+            f"{options.file} has more than 'channels:' and conda packages in 'dependencies:'",
+            hint="here only these can be changed: give the file to conda-containerize itself, or "
+            "install the rest with 'pip install' in the script",
+        )
+    names = [spec.text for spec in asked.specs]
+    kept = [] if options.prune else [record.name.normalized for record in present]
+    _change(tree, present, [*names, *_others(kept, names)], [*options.channel, *asked.channels])
 
 
 def _remove(tree: Path, present: Sequence[PrefixRecord], options: argparse.Namespace) -> None:

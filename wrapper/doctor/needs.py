@@ -140,7 +140,8 @@ def node(data: Manifest, root: Path = Path("/")) -> list[Finding]:
         hint = f"build anew, here or with CONDA_OVERRIDE_GLIBC={libc}"
         found.append(warning(what, detail, hint))
     built = offered.get("__archspec", "")
-    return found or [ok(what, f"built on {built or 'another machine'}, runs here")]
+    detail = f"built on {built}, runs here" if built else "runs here, as far as is known"
+    return found or [ok(what, detail)]
 
 
 def _level_needed(data: Manifest) -> int:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wrapper import process
 from wrapper.base.catalogue import URI, Entry, nearest
 from wrapper.base.definition import read_definition
 from wrapper.cache import FILE_MODE
 from wrapper.console import Console
+from wrapper.copying import copy_bytes
 from wrapper.errors import InputError, PackageError
 from wrapper.image.format import SANDBOX, ImageFormat, read_format
 from wrapper.image.pull import Store
@@ -150,12 +150,19 @@ def copied(image: Path, staging: Path, *, console: Console) -> Path:
     size = image.stat().st_size
     require_space(staging, size, "a copy of the base image", "choose another --prefix")
     target = staging / OWNED_NAME
-    with console.step(f"Copying {image.name}"):
-        process.run(
-            ["cp", "--reflink=auto", "--no-preserve=all", image, target],
-            console=console,
-            env=process.base_environment(os.environ),
-        )
+    done = 0
+
+    def advanced(count: int) -> None:
+        nonlocal done
+        done += count
+        advance(done, size)
+
+    with (
+        console.step(f"Copying {image.name}") as advance,
+        image.open("rb", buffering=0) as source,
+        target.open("xb", buffering=0) as out,
+    ):
+        copy_bytes(source, out, size, advanced)
     target.chmod(FILE_MODE)
     return target
 

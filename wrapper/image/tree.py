@@ -24,6 +24,7 @@ from wrapper.workspace import remove_tree
 
 _LINE = re.compile(r"([-dlbcps])([-rwxsStT]{9}) .*? \d{4}-\d\d-\d\d \d\d:\d\d (/.*)", re.S)
 _MOST_LINKS = 40
+_LISTING_SECONDS = 600.0  # of millions of files on a busy file system
 _UNLISTED = ("/proc", "/sys", "/dev")
 
 
@@ -142,7 +143,8 @@ def _list_squashfs(
     # With an empty name for the directory to unpack into, paths come as they are in the image.
     argv: list[str | Path] = [unsquashfs, "-o", str(offset), "-d", "", "-ll", path]
     try:
-        listing = process.capture(argv, env={**process.base_environment(os.environ), "LC_ALL": "C"})
+        env = {**process.base_environment(os.environ), "LC_ALL": "C"}
+        listing = process.capture(argv, env=env, timeout=_LISTING_SECONDS)
     except ToolFailed as error:
         raise _unreadable(path, error) from None
     for line in listing.splitlines():

@@ -12,6 +12,8 @@ import os
 import shutil
 from pathlib import Path
 
+from wrapper.errors import InputError, means_no_space
+
 _ORIGIN = "origin.json"
 # What builds and tools leave in a project; not part of it.
 _LITTER = ("__pycache__", ".tox", ".nox", ".mypy_cache", ".pytest_cache", "node_modules")
@@ -19,10 +21,23 @@ _VERSION_CONTROL = (".git", ".hg", ".svn")
 
 
 def copy_project(project: Path, places: Path) -> Path:
-    """Copy the project into a new directory below ``places``; returns the copy."""
+    """Copy the project into a new directory below ``places``; returns the copy.
+
+    :raises InputError: a part of it cannot be read.
+    """
     place = places / str(len(list(places.iterdir())) if places.is_dir() else 0)
     copy = place / project.name
-    shutil.copytree(project, copy, symlinks=True, ignore=_ignored)
+    try:
+        shutil.copytree(project, copy, symlinks=True, ignore=_ignored)
+    except OSError as error:
+        if means_no_space(error):
+            raise
+        raise InputError(
+            "the project cannot be copied, from which its package is built",
+            where=project,
+            hint="check that you may read all of it",
+            detail=str(error),
+        ) from None
     origin = {"path": str(project), "content": content_digest(copy)}
     (place / _ORIGIN).write_text(json.dumps(origin))
     return copy
