@@ -46,11 +46,12 @@ class Staging:
         self.prefix = prefix
         self.generation = generation
         self._mode = mode
-        # A mount point can neither be replaced nor filled from outside.
-        beside = os.access(prefix.parent, os.W_OK | os.X_OK) and not prefix.is_mount()
-        self._stem = f".{prefix.name}.new-" if beside else STAGING_NAME
-        folder = prefix.parent if beside else prefix
-        self.root = folder / (f"{self._stem}{os.getpid()}" if beside else self._stem)
+        # A directory that is there is filled, not replaced: shells may stand in it ('--prefix .'),
+        # and its access lists, quota and striping are the user's.
+        self._fills = prefix.is_dir()
+        self._stem = f".{prefix.name}.new-"
+        beside = prefix.with_name(f"{self._stem}{os.getpid()}")
+        self.root = prefix / STAGING_NAME if self._fills else beside
 
     def __enter__(self) -> Staging:
         try:
@@ -70,13 +71,15 @@ class Staging:
 
     def _remove_abandoned(self) -> None:
         """What builds left that were killed: we hold the lock, so it is nobody's."""
-        for abandoned in self.root.parent.iterdir():
-            if re.fullmatch(rf"{re.escape(self._stem)}\d*", abandoned.name):
-                remove_tree(abandoned)
-        if self.root.parent == self.prefix:
-            for entry in self.prefix.iterdir():  # half moved in
-                if entry.name in OWN_NAMES:
-                    remove_tree(entry)
+        left: list[Path] = []
+        if os.access(self.prefix.parent, os.R_OK | os.W_OK | os.X_OK):
+            named = re.compile(rf"{re.escape(self._stem)}\d+")
+            left += [path for path in self.prefix.parent.iterdir() if named.fullmatch(path.name)]
+        if self._fills:
+            own = {STAGING_NAME, *OWN_NAMES}  # half moved in
+            left += [path for path in self.prefix.iterdir() if path.name in own]
+        for path in left:
+            remove_tree(path)
 
     @property
     def directory(self) -> Path:
@@ -121,7 +124,8 @@ class Staging:
                 (self.root / name).symlink_to(target)
 
     def publish(self) -> None:
-        """Set permissions, sync, and let the installation appear by one rename.
+        """Set permissions, sync, and let the installation appear by one rename: its own, or that
+        of ``current``.
 
         :raises PrefixError: something appeared at the prefix meanwhile.
         """
@@ -130,7 +134,7 @@ class Staging:
             group = self.prefix.stat().st_gid if self.prefix.is_dir() else None
             _settle(self.root, self._mode, group)
             _sync(self.root)
-            if self.root.parent == self.prefix:
+            if self._fills:
                 self._move_into()
             else:
                 self.root.rename(self.prefix)
@@ -139,14 +143,15 @@ class Staging:
             raise _writing_failed(error, self.prefix) from None
 
     def _move_into(self) -> None:
-        """Into a prefix that cannot be replaced (a mount point, a parent we may not write to).
-
-        ``current`` comes last: without it the rest is no installation.
+        """Into a prefix that is there. ``current`` comes last: without it the rest is no
+        installation.
         """
         moved: list[Path] = []
         try:
             for entry in sorted(self.root.iterdir(), key=lambda path: path.name == "current"):
                 moved.append(entry.rename(self.prefix / entry.name))
+            with contextlib.suppress(PermissionError):  # of another owner
+                self.prefix.chmod(self._mode)
         except BaseException:
             for path in moved:
                 remove_tree(path)

@@ -16,6 +16,7 @@ from typing import Any
 
 from wrapper import shims
 from wrapper.manifest import FILE_NAME, load_manifest, no_installation
+from wrapper.prefix import STAGING_NAME
 from wrapper.workspace import remove_tree
 
 DIRECTORY = ".generations"
@@ -131,6 +132,7 @@ def repair(prefix: Path) -> None:
             remove_tree(directory)
     wanted = {entry.name for entry in (prefix / DIRECTORY / str(current) / "_bin").iterdir()}
     (prefix / f".{CURRENT}.new").unlink(missing_ok=True)
+    remove_tree(prefix / STAGING_NAME)  # of 'new', killed right after its switch
     _add_shims(prefix / "bin", wanted, None)
     _remove_shims(prefix, wanted)
 

@@ -23,9 +23,8 @@ from wrapper.errors import BusyError, PrefixError, SpaceError, means_no_space
 from wrapper.models import Site
 from wrapper.owner import has_ended, identity
 
-# Inside a prefix whose parent directory is not ours to write to; elsewhere they are beside it.
-LOCK_NAME = ".lock"
-STAGING_NAME = ".staging"
+LOCK_NAME = ".lock"  # inside a prefix whose parent is not ours to write to; elsewhere beside it
+STAGING_NAME = ".staging"  # inside a prefix that is there already; elsewhere beside it
 # What an installation consists of, besides "current", which makes it one.
 OWN_NAMES = frozenset(
     {"bin", "lib", "pyvenv.cfg", ".generations"}

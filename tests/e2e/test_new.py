@@ -41,6 +41,16 @@ def test_the_layout_is_the_documented_one(scientific: Installation) -> None:
     assert len({p.stat().st_ino for p in files}) < 15, "shims are one file with many names"
 
 
+def test_the_directory_that_a_shell_stands_in(me: Account, channel: Path, tmp_path: Path) -> None:
+    """``mkdir env; cd env; conda-containerize new --prefix .``: it stays that directory."""
+    me.owns(tmp_path)
+    (tmp_path / "env.yml").write_text(environment_text(channel, "demo-sh-only"))
+    script = 'mkdir env && cd env && "$0" new -q --prefix . ../env.yml && ls bin && pwd -P'
+    said = me.ok("bash", "-c", script, CONDA, cwd=tmp_path).split()
+    assert "demo-hello" in said and said[-1] == str(tmp_path / "env")
+    assert entries(tmp_path) == {"env.yml", "env"}
+
+
 def test_packages_are_listed(scientific: Installation) -> None:
     out = scientific.account.ok(scientific.program("list-packages"))
     assert {"numpy", "scipy", "demo-activate"} <= {line.split()[0] for line in out.splitlines()}

@@ -150,12 +150,7 @@ def test_nothing_appears_before_it_is_published(prefix: Path) -> None:
     assert names(prefix.parent) == set()
 
 
-@pytest.mark.parametrize("existing", [False, True])
-def test_it_appears_by_one_rename(
-    prefix: Path, monkeypatch: pytest.MonkeyPatch, existing: bool
-) -> None:
-    if existing:
-        prefix.mkdir()
+def test_it_appears_by_one_rename(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     renames: list[tuple[Path, Path]] = []
     rename = Path.rename
 
@@ -220,20 +215,36 @@ def test_something_that_appeared_meanwhile_is_not_touched(prefix: Path) -> None:
     assert names(prefix) == {"theirs"} and names(prefix.parent) == {prefix.name}
 
 
-# -- a prefix that can only be filled --------------------------------------------------------------
-@pytest.fixture(params=["mount point", "directory of another"])
+# -- a prefix that is there ------------------------------------------------------------------------
+@pytest.fixture(params=["", "directory of another"])
 def fixed(
     request: pytest.FixtureRequest, prefix: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """An empty prefix that cannot be replaced."""
+    """An empty directory, which is filled and not replaced: somebody may stand in it."""
     prefix.mkdir()
-    if request.param == "mount point":
-        monkeypatch.setattr(Path, "is_mount", lambda self: self == prefix)
-    else:
+    before = prefix.stat().st_ino
+    if request.param:
         access = os.access
         monkeypatch.setattr(os, "access", lambda p, m: Path(p) != prefix.parent and access(p, m))
     yield prefix
     assert names(prefix.parent) == {prefix.name}
+    assert prefix.stat().st_ino == before
+
+
+def test_what_killed_builds_left_beside_and_inside_is_removed(prefix: Path) -> None:
+    for left in (prefix.parent / f".{prefix.name}.new-12345/sub", prefix / ".staging/sub"):
+        left.mkdir(parents=True)
+    (prefix / "bin").mkdir()
+    publish(prefix)
+    assert names(prefix.parent) == {prefix.name} and ".staging" not in names(prefix)
+    assert stat.S_IMODE(prefix.stat().st_mode) == 0o755
+
+
+def test_a_directory_that_all_may_write_to_is_closed_to_them(prefix: Path) -> None:
+    prefix.mkdir()
+    prefix.chmod(0o777)
+    publish(prefix)
+    assert stat.S_IMODE(prefix.stat().st_mode) == 0o755
 
 
 def test_a_fixed_prefix_is_filled_current_last(

@@ -250,5 +250,7 @@ def test_a_killed_removal_is_finished_later(four: Path, monkeypatch: pytest.Monk
         remove(generations(four)[0])
     monkeypatch.undo()
     assert numbers(four) == [2, 3, 4]
+    (four / ".staging").mkdir()  # of a 'new' that was killed after its switch
     repair(four)
     assert names(four / ".generations") == {"2", "3", "4"}
+    assert ".staging" not in names(four)
