@@ -304,6 +304,7 @@ class Build:
             container=container,
             cache=self.space.cache if self.request.use_cache else None,
             directory=self.directory,
+            source=str(self.request.environment or "the requirements"),
             reuse=self.reuse,
         )
 

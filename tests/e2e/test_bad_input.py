@@ -203,7 +203,8 @@ def test_a_failing_script_of_the_user(
 def test_a_failing_pip_step(place: Place, channel: Path, runtime: Path) -> None:
     more = "  - pip:\n    - --no-index\n    - no-such-distribution\n"
     place.file.write_text(environment_text(channel, "python", more=more))
-    check(place, place.new(), ExitCode.SCRIPT, "uv pip install failed", "no-such-distribution")
+    told = "no index has a package 'no-such-distribution'", f"where:  {place.file}"
+    check(place, place.new(), ExitCode.SOLVE, *told)
 
 
 def test_pip_packages_without_python(place: Place, channel: Path, runtime: Path) -> None:

@@ -197,7 +197,8 @@ def test_a_python_that_has_gone_is_told_at_the_start(
 def test_bad_requirements(me: Account, runtime: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_text("--no-index\nno-such-distribution\n")
     done = me.run(PIP, "new", "--prefix", tmp_path / "p", tmp_path / "bad.txt", cwd=tmp_path)
-    assert done.returncode == ExitCode.SCRIPT and "no-such-distribution" in done.stderr
+    assert done.returncode == ExitCode.SOLVE and "no-such-distribution" in done.stderr
+    assert f"where:  {tmp_path}/bad.txt, line 2" in done.stderr
     missing = me.run(PIP, "new", "--prefix", tmp_path / "p", "none.txt", cwd=tmp_path)
     assert missing.returncode == ExitCode.INPUT and "no such file" in missing.stderr
     assert entries(tmp_path) == {"bad.txt"}

@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
     {"site_keys", "image.format", "base.definition", "tykky.prefix"},
     {"site"},
     {"workspace", "prefix", "runtime", "changes", "conda.channels", "host_program", "base.debian"}
-    | {"pip.outer", "pip.origin", "reuse.packages"},
+    | {"pip.failure", "pip.outer", "pip.origin", "reuse.packages"},
     {"image.store", "image.tree"},
     {"image.pull"},
     {"image.find"},

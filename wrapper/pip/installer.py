@@ -22,9 +22,10 @@ from packaging.utils import canonicalize_name
 from wrapper import installed
 from wrapper.cache import uv_options
 from wrapper.container import BuildContainer
-from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError, ToolError
+from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError
 from wrapper.models import LockedPackage
 from wrapper.pip.config import uv_settings
+from wrapper.pip.failure import explained
 from wrapper.pip.local import content_digest, copy_project
 from wrapper.pip.origin import (
     CACHE_TRACE,
@@ -41,13 +42,6 @@ from wrapper.spec.requirements import Requirements, Wanted, read_requirements
 
 _PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from .*\))?\s*")
 _ALL = ":all:"
-# What build tools say where there is no compiler: setuptools, meson, CMake, and make.
-_NO_COMPILER = re.compile(
-    r"command '([^']+)' failed: No such file or directory"
-    r"|Unknown compiler\(s\): \[\[?'?([^',\]]+)"
-    r"|No CMAKE_C(?:XX)?_COMPILER could be found"
-    r"|(?:No such file or directory: |unable to execute )'([^']*(?:gcc|g\+\+|cc|c\+\+|clang)[^']*)'"
-)
 
 
 class Reused(Protocol):
@@ -65,6 +59,7 @@ class PipInstaller:
 
     :ivar cache: uv's cache, outside; ``None`` for none.
     :ivar directory: where relative paths in requirements start (outside and inside).
+    :ivar source: what requirements are part of that come from no file of their own.
     :ivar outer: packages that the environment sees besides its own.
     :ivar reuse: the base image's, which cannot be changed, where they are reused.
     """
@@ -72,6 +67,7 @@ class PipInstaller:
     container: BuildContainer
     cache: Path | None
     directory: Path
+    source: str
     outer: OuterPackages = field(default_factory=OuterPackages)
     reuse: Reused | None = None
     _copies: dict[Path, Path] = field(default_factory=dict, init=False)
@@ -79,7 +75,8 @@ class PipInstaller:
     def install(self, requirements: Sequence[str]) -> None:
         """Install the requirements, lines of a requirements file.
 
-        :raises InputError: the environment has no Python. :raises ScriptError: uv fails.
+        :raises InputError: the environment has no Python. :raises SolveError: there is no solution.
+        :raises ScriptError: uv fails otherwise.
         """
         self._require_python()
         wanted = self._read(requirements)
@@ -90,7 +87,7 @@ class PipInstaller:
             excluded = self.outer.fitting(packages)
             while True:
                 asked = [lines[one] for one in packages]
-                self._uv("install", *self._files(wanted, asked, excluded))
+                self._uv("install", *self._files(wanted, asked, excluded), wanted=packages)
                 unfit = self._unfit() & excluded
                 if not unfit:
                     break
@@ -144,7 +141,7 @@ class PipInstaller:
         return str(path)
 
     def _read(self, lines: Sequence[str]) -> Requirements:
-        return read_requirements(lines, self.directory, "the requirements")
+        return read_requirements(lines, self.directory, self.source)
 
     def install_locked(self, packages: Sequence[LockedPackage]) -> None:
         """Install exactly these, every file checked against its hash.
@@ -211,7 +208,7 @@ class PipInstaller:
                     )
             return False
 
-        self._uv("install", "--dry-run", *files, on_line=on_line)
+        self._uv("install", "--dry-run", *files, wanted=packages, on_line=on_line)
         pins = [f"{p.name}=={p.version}" for p in added.values() if not p.url]
         lock = self._compile(pins, wanted) if pins else None
         for entry in planned_files(lock.read_text(), lock.parent) if lock else ():
@@ -264,7 +261,11 @@ class PipInstaller:
         return lock
 
     def _uv(
-        self, command: str, *words: str | Path, on_line: Callable[[str], bool] | None = None
+        self,
+        command: str,
+        *words: str | Path,
+        wanted: Sequence[Wanted] = (),
+        on_line: Callable[[str], bool] | None = None,
     ) -> None:
         argv = [
             *self.container.own_program(uv.find_uv_bin()),
@@ -298,7 +299,7 @@ class PipInstaller:
             unfit = self.reuse.python.named_in(error.detail) if self.reuse else []
             if unfit and "No solution found" in error.detail:
                 raise conflict(unfit, error.detail) from None
-            raise _explained(error) from None
+            raise explained(error, wanted) from None
 
     @property
     def _python(self) -> str:
@@ -352,17 +353,3 @@ def local_places(environ: Mapping[str, str], lines: Sequence[str], directory: Pa
     found = [path for path in paths if "://" not in str(path) and path.exists()]
     entries = [entry for path in found if path.is_dir() for entry in path.iterdir()]
     return [*found, *(entry.resolve().parent for entry in entries if entry.is_symlink())]
-
-
-def _explained(error: ScriptError) -> ContainerizeError:
-    """The error, where its cause is a missing compiler with that as its message."""
-    match = _NO_COMPILER.search(error.detail)
-    if not match:
-        return error
-    named = next((group for group in match.groups() if group), "")
-    return ToolError(
-        f"a package must be compiled, and there is no compiler {named}".rstrip(),
-        hint="load the module that has it, or ask for a version that has a wheel "
-        "(--only-binary NAME)",
-        detail=error.detail,
-    )

@@ -1,0 +1,90 @@
+"""What uv says of a failure, as its cause. The texts are uv 0.13's."""
+
+from __future__ import annotations
+
+import pytest
+
+from wrapper.errors import ScriptError, SolveError, ToolError
+from wrapper.pip.failure import explained
+from wrapper.spec.requirements import Wanted
+
+WANTED = [
+    Wanted(text="six", where="r.txt, line 1", name="six"),
+    Wanted(text="Num-Py >=99", where="r.txt, line 2", name="num-py"),
+]
+
+
+def no_solution(cause: str) -> ScriptError:
+    detail = f"Using Python 3.11.7 environment at: v\nerror: No solution found\n  cause: {cause}"
+    return ScriptError("uv pip install failed with status 1", detail=detail)
+
+
+@pytest.mark.parametrize(
+    ("cause", "what", "where"),
+    [
+        (
+            "Because num-py was not found in the package registry and you require num-py, we can",
+            "no index has a package 'num-py'",
+            "r.txt, line 2",
+        ),
+        (
+            "Because six was not found in the provided package locations and you require six, we",
+            "no index has a package 'six'",
+            "r.txt, line 1",
+        ),
+        (
+            "Because there is no version of num-py==99 and you require num-py==99, we can",
+            "no index has a package that fits 'Num-Py >=99'",
+            "r.txt, line 2",
+        ),
+        (
+            "Because only num-py<=2.5.5 is available and you require num-py>=99,<100, we can",
+            "no index has a package that fits 'Num-Py >=99'",
+            "r.txt, line 2",
+        ),
+        (
+            "Because only the following versions of num-py are available:\n      num-py==1\n"
+            "      num-py==2\n  and you require num-py>=99, we can",
+            "no index has a package that fits 'Num-Py >=99'",
+            "r.txt, line 2",
+        ),
+        (
+            "Because other was not found in the package registry and six==1 depends on other, we",
+            "the pip packages cannot be installed together",
+            None,
+        ),
+        (
+            "Because you require six<1.15 and six>1.16, we can conclude that your requirements",
+            "the pip packages cannot be installed together",
+            None,
+        ),
+    ],
+)
+def test_what_no_index_has_is_told_with_its_place(cause: str, what: str, where: str | None) -> None:
+    error = explained(no_solution(cause), WANTED)
+    assert isinstance(error, SolveError)
+    assert (error.what, error.where) == (what, where)
+    assert cause in error.detail and error.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("error: command 'gcc' failed: No such file or directory", "gcc"),
+        ("ERROR: Unknown compiler(s): [['cc'], ['gcc']]", "cc"),
+        ("CMake Error: No CMAKE_CXX_COMPILER could be found.", ""),
+        (
+            "error: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'",
+            "x86_64-linux-gnu-gcc",
+        ),
+    ],
+)
+def test_a_missing_compiler(line: str, named: str) -> None:
+    error = explained(ScriptError("uv failed", detail=f"building\n{line}\n"), WANTED)
+    assert isinstance(error, ToolError)
+    assert error.what == f"a package must be compiled, and there is no compiler {named}".strip()
+
+
+def test_what_is_not_known_stays_as_it_is() -> None:
+    error = ScriptError("uv pip install failed with status 2", detail="error: connection refused")
+    assert explained(error, WANTED) is error

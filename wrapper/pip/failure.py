@@ -1,0 +1,76 @@
+"""What uv says of a failure, as its cause: a name or a version that is not there, no compiler."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from packaging.utils import canonicalize_name
+
+from wrapper.errors import ContainerizeError, ScriptError, SolveError, ToolError
+from wrapper.spec.requirements import Wanted
+
+_ANOTHER = "add the index that has it: a line '--extra-index-url URL'"
+_NO_SOLUTION = "No solution found"
+# Of requirements themselves, not of what they need (with uv 0.13).
+_NO_PACKAGE = re.compile(r"Because (\S+) was not found in .*? and you require ")
+_NO_VERSION = re.compile(
+    r"Because (?:there (?:is|are) no versions? of|only(?: the following versions of)?) "
+    r"([\w.-]*\w).*? and you require ",
+    re.S,
+)
+# What build tools say where there is no compiler: setuptools, meson, CMake, and make.
+_NO_COMPILER = re.compile(
+    r"command '([^']+)' failed: No such file or directory"
+    r"|Unknown compiler\(s\): \[\[?'?([^',\]]+)"
+    r"|No CMAKE_C(?:XX)?_COMPILER could be found"
+    r"|(?:No such file or directory: |unable to execute )'([^']*(?:gcc|g\+\+|cc|c\+\+|clang)[^']*)'"
+)
+
+
+def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError:
+    """The error of uv with its cause as its message, where that is told.
+
+    :param wanted: the requirements, each with its place.
+    """
+    if _NO_SOLUTION in error.detail:
+        return _unsolved(error.detail, wanted)
+    match = _NO_COMPILER.search(error.detail)
+    if not match:
+        return error
+    named = next((group for group in match.groups() if group), "")
+    return ToolError(
+        f"a package must be compiled, and there is no compiler {named}".rstrip(),
+        hint="load the module that has it, or ask for a version that has a wheel "
+        "(--only-binary NAME)",
+        detail=error.detail,
+    )
+
+
+def _unsolved(detail: str, wanted: Sequence[Wanted]) -> SolveError:
+    if match := _NO_PACKAGE.search(detail):
+        return SolveError(
+            f"no index has a package '{match[1]}'",
+            where=_place(match[1], wanted),
+            hint=f"check the spelling, or {_ANOTHER}",
+            detail=detail,
+        )
+    if match := _NO_VERSION.search(detail):
+        asked = [one for one in wanted if one.name == canonicalize_name(match[1])]
+        return SolveError(
+            f"no index has a package that fits '{asked[0].text if asked else match[1]}'",
+            where=_place(match[1], wanted),
+            hint=f"ask for a version that there is, or {_ANOTHER}",
+            detail=detail,
+        )
+    return SolveError(
+        "the pip packages cannot be installed together",
+        hint="loosen a version or remove a package; what stands in the way is told below",
+        detail=detail,
+    )
+
+
+def _place(name: str, wanted: Sequence[Wanted]) -> str | None:
+    """Where a package is asked for, ``None`` where it comes by way of others."""
+    wheres = [one.where for one in wanted if one.name == canonicalize_name(name)]
+    return wheres[0] if wheres else None
