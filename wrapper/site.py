@@ -169,7 +169,8 @@ def _site_layer(path: Path) -> Layer:
         value = yaml_nodes.plain(node, path)
         where = yaml_nodes.place(node, path)
         if name == "force" and isinstance(value, dict):
-            known = {n: (v, f"{where}: {n}") for n, v in value.items() if n in KEYS}
+            places = yaml_nodes.places(node, path)
+            known = {n: (v, f"{places.get(n, where)}: {n}") for n, v in value.items() if n in KEYS}
             forced |= known
             unknown = set(value) - set(known)
         else:

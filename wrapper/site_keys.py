@@ -128,7 +128,10 @@ def _squashfs(value: Any) -> tuple[str, ...]:
     rest = iter(words)
     for word in rest:
         if word in MKSQUASHFS_OPTIONS:
-            kept += [word, next(rest, "")]
+            given = next(rest, "-")
+            if given.startswith("-"):
+                raise ValueError(f"has {word} without a value")
+            kept += [word, given]
         elif word != "-noappend":  # always given
             raise ValueError(
                 f"has {word!r}: of mksquashfs's options {', '.join(MKSQUASHFS_OPTIONS)} count"

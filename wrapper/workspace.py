@@ -70,19 +70,25 @@ class Workspace:
 
 
 def parent_directory(site: Site) -> Path:
-    """Where build directories go.
+    """Where build directories go; what is missing of it is made with the first of them.
 
     :raises InputError: it is no directory that we can write to.
     """
     parent = site.tmpdir.absolute()
     check_bindable(parent, "the directory for temporary files")
-    if not (os.path.isdir(parent) and os.access(parent, os.W_OK | os.X_OK)):  # noqa: PTH112
+    above = _existing(parent)
+    if not (os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)):  # noqa: PTH112
         raise InputError(
             "the directory for temporary files cannot be used",
             where=parent,
             hint=f"name a writable directory with --tmpdir or {TMPDIR_VARIABLE}",
         )
     return parent
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the one above it that is there: Tykky's sites build in ``/tmp/$USER``."""
+    return next(p for p in (path, *path.parents) if os.path.lexists(p))
 
 
 def check_bindable(path: Path, what: str) -> None:
@@ -107,8 +113,8 @@ def workspace(
     Removed when the block ends; after a failure its ``build.log`` stays, unless it is empty, and
     everything stays where the files are to be kept.
     """
-    remove_abandoned(parent_directory(site))
     root = private_directory(site)
+    remove_abandoned(root.parent)
     cache = site.cache if use_cache else None
     space = Workspace(root=root, cache=cache.absolute() if cache else root / "cache")
     keep = site.keep_files
@@ -137,6 +143,7 @@ def private_directory(site: Site) -> Path:
     """
     parent = parent_directory(site)
     try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return marked_directory(parent)
     except OSError as error:
         raise SpaceError(
@@ -227,7 +234,7 @@ def _make_removable(root: Path) -> None:
 
 def free_space(path: Path) -> int:
     """Bytes that an ordinary user can still write on the file system of ``path``."""
-    status = os.statvfs(path)
+    status = os.statvfs(_existing(path))
     return status.f_bavail * status.f_frsize
 
 

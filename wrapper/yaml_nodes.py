@@ -117,6 +117,12 @@ def place(node: Node, path: Path) -> str:
     return f"{path}, line {line(node)}, column {node.start_mark.column + 1}"
 
 
+def places(node: Node, path: Path) -> dict[str, str]:
+    """Where each key of a mapping stands; nothing of another node, or of keys merged into it."""
+    pairs = node.value if isinstance(node, MappingNode) else ()
+    return {str(key.value): place(key, path) for key, _ in pairs}
+
+
 def line(node: Node) -> int:
     """The line that a node begins in, counted from 1."""
     return int(node.start_mark.line) + 1

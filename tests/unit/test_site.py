@@ -265,10 +265,33 @@ strange: {{}}
     found = load(tykky_file(place, text))
     (warning,) = found.warnings
     assert warning.startswith(f"{place}/tykky.yaml: without effect: strange")
-    for name in ("container_src (the host's", "isolate (", "tykky_abuse (unknown here)"):
+    for name in ("isolate (", "tykky_abuse (unknown here)"):
         assert name in warning
+    assert "container_src" not in warning, "'isolate' says it"
     assert "installation_path (it must be" in warning and "sqfs_options -root-mode" in warning
     assert not evil.exists()
+
+
+def test_a_place_to_build_that_tykkys_site_forces_gives_way(place: Path) -> None:
+    """All of Tykky's own sites force one, and its users set CW_BUILD_TMPDIR all the same."""
+    environ = tykky_file(place, f"force:\n  build_tmpdir_base: {place}/forced\n")
+    assert load(environ).tmpdir == place / "forced"
+    assert load({**environ, "CW_BUILD_TMPDIR": str(place)}).tmpdir == place
+    found = load(environ, {"tmpdir": place / "option"})
+    assert found.tmpdir == place / "option" and found.warnings == ()
+
+
+def test_options_of_mksquashfs_may_be_a_list(place: Path) -> None:
+    environ = tykky_file(place, "defaults:\n  sqfs_options: [-noappend, -b, 1M]\n")
+    assert load(environ).squashfs_options == ("-b", "1M")
+
+
+@pytest.mark.parametrize("section", ["defaults", "force"])
+def test_a_mistake_is_told_with_its_own_line(place: Path, section: str) -> None:
+    text = f"{section}:\n  add_ld: yes\n  env_name: env1\n  log_level: loud\n"
+    with pytest.raises(InputError) as caught:
+        load(tykky_file(place, text))
+    assert f"{place}/tykky.yaml, line 4, column 3: log_level" == str(caught.value.where)
 
 
 @pytest.mark.parametrize("text", ["defaults:\n\nforce:\n", "defaults:\n"])
@@ -285,6 +308,8 @@ def test_empty_sections_are_nothing(place: Path, text: str) -> None:
         ("defaults:\n  extra_envs: [{value: x}]\n", "neither 'file:' nor 'name:'"),
         ("defaults:\n  extra_envs: [{name: A, value: x, type: append}]\n", "to be appended to"),
         ("defaults:\n  sqfs_options: -comp 'zstd\n", "No closing quotation"),
+        ("defaults:\n  sqfs_options: -b 1M -comp\n", "has -comp without a value"),
+        ("defaults:\n  sqfs_options: -comp -b 1M\n", "has -comp without a value"),
         ("prepends:\n  log_level: 3\n", "nothing can be added"),
         ("appends:\n  build_tmpdir_base: $NOT_SET_HERE\n", "nothing can be added"),
     ],

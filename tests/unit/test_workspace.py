@@ -19,7 +19,13 @@ from wrapper.console import Console
 from wrapper.errors import ContainerizeError, InputError, Interrupted, SpaceError
 from wrapper.models import Site
 from wrapper.owner import identity
-from wrapper.workspace import parent_directory, remove_tree, require_space, workspace
+from wrapper.workspace import (
+    free_space,
+    parent_directory,
+    remove_tree,
+    require_space,
+    workspace,
+)
 
 
 # -- where ---------------------------------------------------------------------------------------
@@ -28,7 +34,7 @@ def test_a_relative_place_begins_here(tmp_path: Path, monkeypatch: pytest.Monkey
     assert parent_directory(Site(tmpdir=Path())) == tmp_path
 
 
-@pytest.mark.parametrize("name", ["missing", "file", "closed"])
+@pytest.mark.parametrize("name", ["closed/missing", "file", "closed"])
 def test_a_place_that_cannot_be_used(open_place: Path, name: str) -> None:
     (open_place / "file").touch()
     (open_place / "closed").mkdir()
@@ -37,6 +43,16 @@ def test_a_place_that_cannot_be_used(open_place: Path, name: str) -> None:
         parent_directory(Site(tmpdir=open_place / name))
     assert caught.value.where == str(open_place / name)
     assert "--tmpdir" in caught.value.hint
+
+
+def test_a_missing_place_is_made_with_the_first_build(console: Console, tmp_path: Path) -> None:
+    """Tykky's sites build in /tmp/$USER, which need not be there."""
+    site = Site(tmpdir=tmp_path / "user/builds")
+    assert parent_directory(site) == site.tmpdir and free_space(site.tmpdir) > 0
+    assert not site.tmpdir.exists()
+    with workspace(console, site=site) as space:
+        assert space.root.parent == site.tmpdir
+    assert site.tmpdir.stat().st_mode & 0o777 == 0o700
 
 
 # -- life ----------------------------------------------------------------------------------------

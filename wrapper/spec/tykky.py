@@ -58,7 +58,7 @@ _NOTHING_TO_SAY: Mapping[str, Sequence[Any] | None] = {
     "conda_arch": None,
     "conda_version": None,
     "container_image": None,
-    "container_src": ("auto",),
+    "container_src": None,  # without 'isolate' it only carries the host's directories
     "create_wrappers": (True, "yes"),
     "env_name": None,
     "installation_file_paths": None,
@@ -73,9 +73,8 @@ _NOTHING_TO_SAY: Mapping[str, Sequence[Any] | None] = {
 }
 _INSTEAD = {
     "composable": "install paths are always different",
-    "container_src": "the host's own system is the base",
     "create_wrappers": "there are always shims",
-    "isolate": "the whole host is bound",
+    "isolate": "the whole host is bound; --base-image stands on another system",
     "share_container": "there is no container to share",
     "wrap_all": "only executable files get shims",
 }
@@ -99,13 +98,17 @@ def parse_global(text: str, path: Path) -> Layer:
             raise InputError(
                 f"'{name}:' must be a mapping", where=yaml_nodes.place(node, path), hint=_HINT
             )
-        where = yaml_nodes.place(node, path)
-        sections[name] = dict(_translated(entries, where, without))
+        places = {key: yaml_nodes.place(node, path) for key in entries}
+        places |= yaml_nodes.places(node, path)
+        sections[name] = dict(_translated(entries, places, without))
+    forced = sections.get("force", {})
+    if "tmpdir" in forced:  # all of Tykky's sites force it, and CW_BUILD_TMPDIR wins nevertheless
+        sections.setdefault("defaults", {})["tmpdir"] = forced.pop("tmpdir")
     warning = f"{path}: without effect: {', '.join(dict.fromkeys(without))}"
     return Layer(
         path=path,
         values=sections.get("defaults", {}),
-        force=sections.get("force", {}),
+        force=forced,
         prepends=sections.get("prepends", {}),
         appends=sections.get("appends", {}),
         warnings=(warning,) if without else (),
@@ -113,13 +116,13 @@ def parse_global(text: str, path: Path) -> Layer:
 
 
 def _translated(
-    entries: Mapping[str, Any], where: str, without: list[str]
+    entries: Mapping[str, Any], places: Mapping[str, str], without: list[str]
 ) -> Iterator[tuple[str, tuple[Any, str]]]:
     """Our keys and values for Tykky's; what has no effect goes into ``without``."""
     most = [entries[key] for key in ("num_cpus", "max_num_cpus") if key in entries]
     for key, given in entries.items():
         value, ours = given, _SITE_KEYS.get(key)
-        place = f"{where}: {key}"
+        place = f"{places[key]}: {key}"
         if value is None or value == "":
             continue
         if ours is None:
@@ -133,7 +136,7 @@ def _translated(
             without.append(f"{key} (it must be a directory of the root, such as /SITE)")
             continue
         elif key == "sqfs_options":
-            value = _squashfs(str(value), place, without)
+            value = _squashfs(value, place, without)
         yield ours, (value, place)
 
 
@@ -144,10 +147,10 @@ def _without_effect(key: str, value: Any) -> list[str]:
     return [f"{key} ({_INSTEAD.get(key, 'unknown here')})"]
 
 
-def _squashfs(text: str, where: str, without: list[str]) -> list[str]:
+def _squashfs(value: Any, where: str, without: list[str]) -> list[str]:
     """Options of mksquashfs that may be chosen; the others are ours to say."""
     try:
-        words = shlex.split(text)
+        words = [str(w) for w in value] if isinstance(value, list) else shlex.split(str(value))
     except ValueError as error:
         raise InputError(
             f"options of mksquashfs cannot be read: {error}", where=where, hint="check the quotes"
