@@ -23,7 +23,7 @@ from wrapper.models import Activation, Base, LockedPackage, Request
 from wrapper.packed import LENT, Packed
 from wrapper.pip import managed
 from wrapper.reuse.taken import Reuse, start_reuse
-from wrapper.runtime import Runtime, home_of, host_binds, image_binds, more_binds
+from wrapper.runtime import Runtime, home_of, host_binds, image_binds, with_more
 from wrapper.skeleton import write_skeleton
 from wrapper.squash import IMAGE_TIME, Squasher
 from wrapper.workspace import Workspace
@@ -210,11 +210,12 @@ class Build:
         )
 
     def container(self) -> BuildContainer:
+        needed = self._needed()
         if self.base.image:
-            image, binds = self.base.image, image_binds(self._needed())
+            image, binds = self.base.image, image_binds(needed)
         else:
             image, binds = self._skeleton(), host_binds()
-        binds = [*binds, *more_binds(self.request.site.binds, os.environ)]
+        binds = with_more(binds, self.request.site.binds, os.environ, needed)
         return BuildContainer(
             runtime=self.runtime,
             image=image,

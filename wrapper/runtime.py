@@ -34,6 +34,10 @@ EXEC_FLAGS = (
     "--no-home",
     "--no-mount=tmp,cwd",
 )
+_USERS = (
+    *("SINGULARITY_BIND", "SINGULARITY_BINDPATH", "APPTAINER_BIND", "APPTAINER_BINDPATH"),
+    "CW_EXTRA_BIND_MOUNTS",
+)
 NEVER_BOUND = ("/dev", "/proc", "/sys", "/lost+found")
 """Top-level directories that the runtime provides itself, or that nobody needs."""
 
@@ -150,11 +154,22 @@ def image_binds(needed: Sequence[Path], root: Path = Path("/")) -> list[str]:
     return binds
 
 
-def more_binds(binds: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """The site's and the user's own, as in a shim; one of the site's without source is left out."""
-    users = environ.get("CW_EXTRA_BIND_MOUNTS", "").split(",")
-    existing = [bind for bind in binds if os.path.exists(bind.partition(":")[0])]  # noqa: PTH110
-    return [*existing, *filter(None, users)]
+def with_more(
+    binds: Sequence[str], more: Sequence[str], environ: Mapping[str, str], needed: Sequence[Path]
+) -> list[str]:
+    """A build's own binds with the user's and the site's, as in a shim.
+
+    Of two binds to one place the runtime drops the later. So a directory of the host gives way,
+    unless something that the build needs is below it.
+
+    :param more: the site's; one without a source is left out. :param needed: paths outside.
+    """
+    users = [bind for name in _USERS for bind in environ.get(name, "").split(",") if bind]
+    sites = [bind for bind in more if os.path.exists(bind.partition(":")[0])]  # noqa: PTH110
+    added = list(dict.fromkeys([*users, *sites]))
+    taken = {(bind.split(":")[1:2] or [bind])[0].rstrip("/") for bind in added}
+    taken -= {str(above) for path in needed for above in (path, *path.parents)}
+    return [*(bind for bind in binds if bind not in taken), *added]
 
 
 def home_of(environ: Mapping[str, str]) -> str:

@@ -258,6 +258,22 @@ def test_an_update_knows_the_channel_and_wants_something_to_do(
     assert "no channels" not in done.stderr
 
 
+@pytest.mark.parametrize("variable", ["CW_EXTRA_BIND_MOUNTS", "SINGULARITY_BIND"])
+def test_binds_are_there_in_builds_and_programs(
+    me: Account, here: Path, channel: Path, variable: str
+) -> None:
+    """Also over a directory that the host has."""
+    (here / "data").mkdir()
+    write(here / "data", "file", "seen\n")
+    write(here, "env.yml", environment_text(channel, "demo-sh-only"))
+    write(here, "post.sh", 'cp /mnt/file "$env_root/got"\n')
+    bind = {variable: f"{here}/data:/mnt"}
+    options = ("--prefix", "env", "--post-install", "post.sh")
+    me.ok(CONDA, "new", *options, "env.yml", cwd=here, env=bind)
+    debug = here / "env/bin/_debug_exec"
+    assert me.ok(debug, "sh", "-c", 'cat "$CONDA_PREFIX/got" /mnt/file', env=bind) == "seen\nseen\n"
+
+
 def test_tykkys_variables_of_running_programs(small: Installation) -> None:
     """The shim's side of them is tested in tests/shell; here in a real container."""
     code = "import os; print('CONDA_PREFIX' in os.environ)"

@@ -149,6 +149,39 @@ def test_wrong_usage_is_clicks_to_tell(words: list[str]) -> None:
     assert "Usage:" in result.stderr and "Traceback" not in result.stderr
 
 
+# -- options that are shortened --------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["--post", "x"], ["--post-install", "x"]),
+        (["--wrap=a,b"], ["--wrapper-paths=a,b"]),
+        (["--requirement", "x"], ["--requirement", "x"]),
+        (["--prefix=--post"], ["--prefix=--post"]),
+        (["--pre", "x"], ["--pre", "x"]),  # --prefix, --pre-install
+        (["--p"], ["--p"]),
+        (["--", "--post"], ["--", "--post"]),
+        (["-r", "x"], ["-r", "x"]),
+    ],
+)
+def test_options_may_be_shortened(
+    given: list[str], meant: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(click.Command, "parse_args", lambda self, ctx, args: seen.append(args))
+    command = conda_containerize.commands["new"]
+    command.parse_args(click.Context(command), given)
+    assert seen == [meant]
+
+
+def test_one_option_may_have_two_names_that_begin_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--requirement`` and ``--requirements-file`` of pip-containerize."""
+    seen: list[list[str]] = []
+    monkeypatch.setattr(click.Command, "parse_args", lambda self, ctx, args: seen.append(args))
+    command = pip_containerize.commands["update"]
+    command.parse_args(click.Context(command), ["--req", "x"])
+    assert seen[0][0] in ("--requirement", "--requirements-file")
+
+
 # -- shells --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_functions_of_a_shell_are_a_file(shell: str) -> None:

@@ -13,7 +13,7 @@ from tests.unit.conftest import Program
 from wrapper import runtime, site, squash
 from wrapper.errors import ToolError
 from wrapper.models import Site
-from wrapper.runtime import Runtime, home_of, host_binds
+from wrapper.runtime import Runtime, home_of, host_binds, with_more
 from wrapper.squash import Squasher
 
 
@@ -176,6 +176,20 @@ def test_a_directory_that_cannot_be_looked_at_is_not_bound(
 
     monkeypatch.setattr(os, "stat", stale)
     assert host_binds(tmp_path) == ["/good"]
+
+
+def test_binds_of_the_user_come_instead_of_the_hosts(tmp_path: Path) -> None:
+    """Of two to one place the runtime drops the later; what a build needs stays."""
+    environ = {
+        "SINGULARITY_BIND": "/a:/mnt,/b:/scratch/deep",
+        "APPTAINER_BIND": "/c:/tmp",
+        "CW_EXTRA_BIND_MOUNTS": "/a:/mnt,/d:/data/:ro,/home",
+    }
+    own, needed = ["/data", "/home", "/mnt", "/scratch", "/tmp"], [Path("/tmp/build/tree")]
+    users = ["/a:/mnt", "/b:/scratch/deep", "/c:/tmp", "/d:/data/:ro", "/home"]
+    sites = [f"{tmp_path}:/site", "/no/such:/site"]
+    found = with_more(own, sites, environ, needed)
+    assert found == ["/scratch", "/tmp", *users, f"{tmp_path}:/site"]
 
 
 # -- mksquashfs ----------------------------------------------------------------------------------

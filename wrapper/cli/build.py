@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.cli.common import CONTEXT, Command, common_options, run_command
 from wrapper.cli.options import (
     COMPRESSION,
     ENVIRON,
@@ -124,7 +124,7 @@ _HOW: list[Decorator] = [
 ]
 
 
-@click.command("build", context_settings=CONTEXT, short_help="Build one portable SIF.")
+@click.command("build", cls=Command, context_settings=CONTEXT, short_help="Build one portable SIF.")
 @click.argument("prefix", type=FILE, metavar="OUT.sif")
 @apply(*_BASE, *_CONTENT, *_HOW, common_options)
 def build(**options: Any) -> None:

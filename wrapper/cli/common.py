@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -30,6 +30,40 @@ from wrapper.process import SIGNALS
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 # What a system call says of paths that can be nothing: only the user can have named them.
 _WRONG_PATHS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
+
+
+class Command(click.Command):
+    """A command whose long options may be shortened, ``--post`` for ``--post-install``.
+
+    Those of Tykky and cotainr may, and their users and documentation do so.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options = {
+            name: option
+            for option in self.get_params(ctx)
+            for name in option.opts
+            if name.startswith("--")
+        }
+        end = args.index("--") if "--" in args else len(args)
+        whole = [_whole(word, options) for word in args[:end]]
+        return super().parse_args(ctx, [*whole, *args[end:]])
+
+
+class Group(click.Group):
+    """A command with sub-commands, whose options may be shortened."""
+
+    command_class = Command
+
+
+def _whole(word: str, options: Mapping[str, click.Parameter]) -> str:
+    """``word`` with the whole name, where it begins that of one option and of no other."""
+    name, equals, value = word.partition("=")
+    meant = {o.name: whole for whole, o in options.items() if whole.startswith(name)}
+    if len(name) < len("--x") or name in options or len(meant) != 1:
+        return word
+    (whole,) = meant.values()
+    return whole + equals + value
 
 
 def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool) -> NoReturn:

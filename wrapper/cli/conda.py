@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from wrapper.cli.common import CONTEXT, run_command
+from wrapper.cli.common import CONTEXT, Group, run_command
 from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply, request_fields, require
 from wrapper.console import Console
 
@@ -36,7 +36,7 @@ _CONDA: list[Decorator] = [
 ]
 
 
-@click.group("conda-containerize", context_settings=CONTEXT)
+@click.group("conda-containerize", cls=Group, context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="conda-containerize")
 def conda_containerize() -> None:
     """Put a conda environment into one SquashFS image, with a bin/ of transparent programs.

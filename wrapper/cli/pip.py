@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from wrapper.cli.common import CONTEXT, run_command
+from wrapper.cli.common import CONTEXT, Group, run_command
 from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply, request_fields, require
 from wrapper.console import Console
 
@@ -40,7 +40,7 @@ _PIP: list[Decorator] = [
 ]
 
 
-@click.group("pip-containerize", context_settings=CONTEXT)
+@click.group("pip-containerize", cls=Group, context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="pip-containerize")
 def pip_containerize() -> None:
     """Put pip packages into one SquashFS image, for the Python on PATH.

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.cli.common import CONTEXT, Command, common_options, run_command
 from wrapper.cli.options import (
     COMPRESSION,
     ENVIRON,
@@ -23,7 +23,7 @@ from wrapper.cli.options import (
 from wrapper.console import Console
 
 
-@click.command("wrap-container", context_settings=CONTEXT)
+@click.command("wrap-container", cls=Command, context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="wrap-container")
 @click.argument("image", metavar="IMAGE")
 @apply(PREFIX, WRAPPER_PATHS, ENVIRON, TOOL_FILE, TMPDIR, common_options)
@@ -40,7 +40,7 @@ def wrap_container(**options: Any) -> None:
     _run(options, "container")
 
 
-@click.command("wrap-install", context_settings=CONTEXT)
+@click.command("wrap-install", cls=Command, context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="wrap-install")
 @click.argument("source", type=FILE, metavar="SRC")
 @apply(PREFIX, WRAPPER_PATHS)
