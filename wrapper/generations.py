@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import shims
-from wrapper.manifest import FILE_NAME, load_manifest, no_installation
+from wrapper.manifest import FILE_NAME, NoInstallation, load_manifest, no_installation
 from wrapper.prefix import STAGING_NAME
 from wrapper.workspace import remove_tree
 
@@ -51,29 +51,37 @@ class Generation:
 
 
 def generations(prefix: Path) -> list[Generation]:
-    """All complete generations, oldest first.
+    """All complete generations, oldest first; one whose manifest is damaged is none.
 
-    :raises PrefixError: ``prefix`` is no installation.
+    :raises PrefixError: ``prefix`` is no installation, or one is of a newer format.
     """
-    current = _current_number(prefix)
+    current = current_number(prefix)
     found = []
-    try:
-        directories = list((prefix / DIRECTORY).iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        raise no_installation(prefix) from None
-    for directory in directories:
-        if directory.name.isdigit() and (directory / FILE_NAME).is_file():
-            number = int(directory.name)
-            manifest = load_manifest(directory / FILE_NAME, prefix)
+    for number, directory in _numbered(prefix):
+        with contextlib.suppress(NoInstallation):
             found.append(
                 Generation(
                     number=number,
                     directory=directory,
-                    manifest=manifest,
+                    manifest=load_manifest(directory / FILE_NAME, prefix),
                     current=number == current,
                 )
             )
-    return sorted(found, key=lambda generation: generation.number)
+    return found
+
+
+def _numbered(prefix: Path) -> list[tuple[int, Path]]:
+    """The directories of generations, whatever is in them, oldest first."""
+    try:
+        directories = list((prefix / DIRECTORY).iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        raise no_installation(prefix) from None
+    return sorted((int(path.name), path) for path in directories if path.name.isdecimal())
+
+
+def next_number(prefix: Path) -> int:
+    """A number that no generation has, also none that is damaged."""
+    return max(number for number, _ in _numbered(prefix)) + 1
 
 
 def current_generation(prefix: Path) -> Generation:
@@ -84,7 +92,11 @@ def current_generation(prefix: Path) -> Generation:
     raise no_installation(prefix)
 
 
-def _current_number(prefix: Path) -> int:
+def current_number(prefix: Path) -> int:
+    """The number of the generation in use, also of one that is damaged.
+
+    :raises PrefixError: there is none.
+    """
     try:
         return int((prefix / CURRENT).readlink().name)
     except (OSError, ValueError):
@@ -123,18 +135,20 @@ def mark_used(prefix: Path, number: int) -> None:
 
 def repair(prefix: Path) -> None:
     """Clean up after a build that was killed: unfinished generations, shims of no generation."""
-    current = _current_number(prefix)
+    current = current_number(prefix)
     mark_used(prefix, current)
     for directory in (prefix / DIRECTORY).iterdir():
         unfinished = directory.name.startswith(UNFINISHED)
         never_used = not (directory / USED_MARK).exists() and directory.name != str(current)
         if unfinished or never_used:
             remove_tree(directory)
-    wanted = {entry.name for entry in (prefix / DIRECTORY / str(current) / "_bin").iterdir()}
     (prefix / f".{CURRENT}.new").unlink(missing_ok=True)
     remove_tree(prefix / STAGING_NAME)  # of 'new', killed right after its switch
-    _add_shims(prefix / "bin", wanted, None)
-    _remove_shims(prefix, wanted)
+    programs = prefix / DIRECTORY / str(current) / "_bin"
+    if programs.is_dir():  # else one can only go back to another generation
+        wanted = {entry.name for entry in programs.iterdir()}
+        _add_shims(prefix / "bin", wanted, None)
+        _remove_shims(prefix, wanted)
 
 
 def _add_shims(folder: Path, names: set[str], text: str | None) -> None:

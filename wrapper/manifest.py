@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,10 @@ from wrapper.errors import PrefixError
 
 FORMAT = 1
 FILE_NAME = "manifest.json"
+
+
+class NoInstallation(PrefixError):
+    """There is no manifest, or it cannot be read."""
 
 
 def write_manifest(path: Path, data: Mapping[str, Any]) -> None:
@@ -57,7 +62,7 @@ def manifest_text(data: Mapping[str, Any]) -> str:
 def read_manifest(prefix: Path) -> dict[str, Any]:
     """The manifest of the generation in use.
 
-    :raises PrefixError: ``prefix`` is no installation, or of a newer format.
+    :raises NoInstallation: ``prefix`` is none. :raises PrefixError: it is of a newer format.
     """
     return load_manifest(prefix / "current" / FILE_NAME, prefix)
 
@@ -87,18 +92,20 @@ def parse_manifest(text: str, prefix: Path) -> dict[str, Any]:
     return data
 
 
-def no_installation(prefix: Path) -> PrefixError:
+def no_installation(prefix: Path) -> NoInstallation:
     """The error where ``prefix`` is none, with what it is instead as far as that can be seen."""
     hint = "name a prefix made by 'new', and check that you may read it"
-    above = prefix.absolute().parent
+    above, name = prefix.absolute().parent, shlex.quote(str(prefix))
     if not os.path.lexists(prefix):
         hint = "there is no such directory: check the spelling"
     elif os.path.isfile(prefix):  # noqa: PTH113 - false, not raised, where we may not look
-        hint = f"it is a file; of an image of 'build': containerize inspect {prefix}"
+        hint = f"it is a file; of an image of 'build': containerize inspect {name}"
+    elif os.path.islink(prefix / "current"):  # noqa: PTH114
+        hint = f"see what is wrong: containerize doctor {name}"
     elif os.path.isfile(prefix / "common.sh"):  # noqa: PTH113
-        hint = f"if Tykky made it: containerize adopt {prefix}"
+        hint = f"if Tykky made it: containerize adopt {name}"
     elif os.path.isfile(above / "current" / FILE_NAME):  # noqa: PTH113
         hint = f"it is a part of one: name {above}"
-    return PrefixError(
+    return NoInstallation(
         f"{prefix} is no installation of containerize, or a damaged one", where=prefix, hint=hint
     )

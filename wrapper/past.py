@@ -17,7 +17,7 @@ def rollback(target: Path, number: int | None, console: Console) -> Generation:
     :raises PrefixError: there is no such generation. :raises BusyError: a build holds the prefix.
     """
     target = prefix.absolute_prefix(target)
-    generations.current_generation(target)
+    generations.current_number(target)
     prefix.check_update(target)
     with prefix.locked(target):
         generations.repair(target)
@@ -29,11 +29,11 @@ def rollback(target: Path, number: int | None, console: Console) -> Generation:
 
 
 def _choose(every: list[Generation], number: int | None, target: Path) -> Generation:
-    current = next(g.number for g in every if g.current)
+    current = generations.current_number(target)
     for generation in reversed(every):
         if generation.number == number or (number is None and generation.number < current):
             return generation
-    existing = ", ".join(str(generation.number) for generation in every)
+    existing = ", ".join(str(generation.number) for generation in every) or "none"
     raise PrefixError(
         "there is no generation before this one"
         if number is None

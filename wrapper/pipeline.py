@@ -218,10 +218,8 @@ def _update(
             workspace.workspace(console, site=request.site, use_cache=request.use_cache)
         )
         generations.repair(target)
-        every = generations.generations(target)
-        staging = stack.enter_context(
-            NextGeneration(target, every[-1].number + 1, prefix.directory_mode(target))
-        )
+        number = generations.next_number(target)
+        staging = stack.enter_context(NextGeneration(target, number, prefix.directory_mode(target)))
         stack.enter_context(process.umask(0o022))
         previous = generations.current_generation(target)
         old = previous.manifest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -114,6 +115,14 @@ def test_damage_to_the_generation_in_use(prefix: Path) -> None:
     (prefix / ".generations/2").rename(prefix / ".generations/3")
     found = installation.generation_in_use(prefix)
     assert told(found) == [("installation", FAILED)] and "there (1, 3)" in text(found)
+
+
+def test_commands_to_type_have_quotes(tmp_path: Path) -> None:
+    odd = tmp_path / "it's $HOME"
+    odd.mkdir()
+    odd.chmod(0o777)
+    found = installation.permissions(odd)
+    assert found[0].hint == f"chmod -R o-w {shlex.quote(str(odd))}"
     (prefix / "current").unlink()
     assert "no link 'current'" in text(installation.generation_in_use(prefix))
     assert "is not there" in text(installation.generation_in_use(prefix / "x"))

@@ -10,19 +10,23 @@ import pytest
 
 from tests.unit.conftest import names
 from wrapper import generations as module
-from wrapper import shims
+from wrapper import process, shims
+from wrapper.console import Console
 from wrapper.deploy import NextGeneration, Staging
 from wrapper.errors import PrefixError
 from wrapper.generations import (
     current_generation,
     generations,
     images_in_use,
+    next_number,
     prunable,
     remove,
     repair,
     switch,
 )
 from wrapper.manifest import write_manifest
+from wrapper.past import rollback
+from wrapper.workspace import remove_tree
 
 INSIDE = "/containerize-1"
 OLD, NEW = ({"python3", "old"}, {"python3", "new"})
@@ -78,6 +82,32 @@ def test_generations_are_listed_oldest_first(prefix: Path) -> None:
 def test_what_is_incomplete_is_none(prefix: Path, name: str) -> None:
     (prefix / ".generations" / name).mkdir()
     assert numbers(prefix) == [1]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_damaged_one_leaves_the_others_usable(prefix: Path, text: str) -> None:
+    add(prefix, 2)
+    add(prefix, 3)
+    (prefix / ".generations/2/manifest.json").write_text(text)
+    assert numbers(prefix) == [1, 3]
+    (prefix / ".generations/3/manifest.json").write_text(text)
+    assert next_number(prefix) == 4
+    with pytest.raises(PrefixError) as caught:
+        current_generation(prefix)
+    assert f"containerize doctor {prefix}" in caught.value.hint
+
+
+@pytest.mark.parametrize("what", ["manifest.json", "_bin", "."])
+def test_one_goes_back_from_a_damaged_one(
+    prefix: Path, what: str, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "ignore_signals", lambda: None)
+    add(prefix, 2)
+    remove_tree(prefix / ".generations/2" / what)
+    with pytest.raises(PrefixError, match="no generation 5"):
+        rollback(prefix, 5, console)
+    assert rollback(prefix, None, console).number == 1
+    assert names(prefix / "bin") == OLD | OURS
 
 
 def test_a_link_to_a_generation_without_any_is_no_installation(tmp_path: Path) -> None:

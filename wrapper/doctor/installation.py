@@ -23,7 +23,7 @@ from wrapper.manifest import FILE_NAME, load_manifest, read_manifest
 
 Manifest = dict[str, Any]
 
-ANEW = "build it anew from the lock and inputs in {0}/current, or: containerize rollback {0}"
+_ANEW = "build it anew from the lock and inputs in current, or: containerize rollback {}"
 _LITTER = (f".{CURRENT}.new", prefix.STAGING_NAME, ADOPTING)
 _OUR_NAMES = {*shims.DEBUG_NAMES, shims.LIST_PACKAGES}
 _TYKKY_LINKS = ("img.sqfs", "container.sif", "common.sh", "_bin", "share")
@@ -51,7 +51,8 @@ def generation_in_use(target: Path) -> list[Finding]:
     goal = link.readlink()
     if not link.is_dir():
         others = sorted(entry.name for entry in (target / DIRECTORY).glob("[0-9]*"))
-        hint = f"link current to one that is there ({', '.join(others) or 'none'}), or build anew"
+        there = ", ".join(others) or "none"
+        hint = f"containerize rollback {_word(target)} N, to one that is there ({there})"
         return [failed("installation", f"current leads to {goal}, which has gone", hint)]
     found = [ok("installation", f"{target}, generation {goal.name} in use")]
     if not os.access(link / "env", os.R_OK):
@@ -63,7 +64,16 @@ def generation_in_use(target: Path) -> list[Finding]:
 def _again(target: Path, state: str) -> str:
     if state == "cannot be read":
         return "ask its owner for read permission"
-    return ANEW.format(target)
+    return _anew(target)
+
+
+def _anew(target: Path) -> str:
+    return _ANEW.format(_word(target))
+
+
+def _word(path: Path) -> str:
+    """A path as one can type it."""
+    return shlex.quote(str(path))
 
 
 def manifest(target: Path) -> list[Finding]:
@@ -81,12 +91,12 @@ def image(target: Path, data: Manifest) -> list[Finding]:
         return []
     path = target / CURRENT / "img.sqfs"
     if not path.exists():
-        return [failed("image", f"{path} has gone", ANEW.format(target))]
+        return [failed("image", f"{path} has gone", _anew(target))]
     found = read_format(path)
     size = path.stat().st_size
     if size != data["image"]["size"]:
         detail = f"{path} has {size} bytes, the manifest says {data['image']['size']}"
-        return [failed("image", detail, ANEW.format(target))]
+        return [failed("image", detail, _anew(target))]
     return [ok("image", f"{found.kind}, {human_size(size)}")]
 
 
@@ -100,7 +110,7 @@ def generations(target: Path) -> list[Finding]:
         try:
             load_manifest(directory / FILE_NAME, target)
         except ContainerizeError:
-            hint = f"no rollback leads there; free its room: rm -r {directory}"
+            hint = f"no rollback leads there; free its room: rm -r {_word(directory)}"
             found.append(warning("generations", f"{directory.name} is damaged", hint))
             continue
         picture = directory / "img.sqfs"
@@ -119,7 +129,7 @@ def lock(target: Path) -> list[Finding]:
     if holder is None:
         return [ok("lock", "nobody holds it")]
     if holder.dead:
-        hint = f"nothing: the next build takes it over; or remove {holder.lock}"
+        hint = f"nothing: the next build takes it over; or: rm {_word(holder.lock)}"
         return [warning("lock", f"of a build that died: {holder.text}", hint)]
     return [warning("lock", f"a build is at work: {holder.text}", "wait for it to end")]
 
@@ -136,7 +146,7 @@ def leftovers(target: Path) -> list[Finding]:
         return [ok("left-overs", "none")]
     names = shlex.join(map(str, found))
     if target / ADOPTING in found:
-        hint = f"its owner: containerize adopt {target}"
+        hint = f"its owner: containerize adopt {_word(target)}"
     else:
         hint = f"its owner: rm -r {names}"
     return [warning("left-overs", f"of a build that was killed: {names}", hint)]
@@ -168,14 +178,16 @@ def permissions(target: Path) -> list[Finding]:
     found = []
     if open_to_all:
         detail = f"everybody can write to {_few(open_to_all)}: and so run code as its users"
-        found.append(failed("permissions", detail, f"chmod -R o-w {target}"))
+        found.append(failed("permissions", detail, f"chmod -R o-w {_word(target)}"))
     if lacking:
         detail = f"{_few(lacking)} cannot be read by those who may use the prefix"
-        hint = f"its owner: chmod -R u+rX,g=u,g-w,o-w {target}" if top.st_mode & 0o040 else ""
-        found.append(failed("permissions", detail, hint or f"its owner: chmod -R u+rX {target}"))
+        modes = "u+rX,g=u,g-w,o-w" if top.st_mode & stat.S_IRGRP else "u+rX"
+        hint = f"its owner: chmod -R {modes} {_word(target)}"
+        found.append(failed("permissions", detail, hint))
     elif strange and top.st_mode & stat.S_IRGRP:
         detail = f"{_few(strange)} is not of the prefix's group {top.st_gid}"
-        found.append(warning("permissions", detail, f"its owner: chgrp -R {top.st_gid} {target}"))
+        hint = f"its owner: chgrp -R {top.st_gid} {_word(target)}"
+        found.append(warning("permissions", detail, hint))
     return found or [ok("permissions", f"as the prefix's own ({stat.filemode(top.st_mode)})")]
 
 
@@ -201,7 +213,8 @@ def shims_agree(target: Path) -> list[Finding]:
     what, folder = "shims", target / "bin"
     wanted = {entry.name for entry in (target / CURRENT / "_bin").iterdir()}
     present = {entry.name for entry in folder.iterdir()}
-    hint = f"its owner: containerize rollback {target} {(target / CURRENT).readlink().name}"
+    number = (target / CURRENT).readlink().name
+    hint = f"its owner: containerize rollback {_word(target)} {number}"
     if missing := sorted((wanted | set(shims.DEBUG_NAMES)) - present):
         return [failed(what, f"{_few(missing)} is missing in {folder}", hint)]
     stale = [name for name in sorted(present - wanted - _OUR_NAMES) if _is_shim(folder / name)]
