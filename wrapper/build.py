@@ -211,10 +211,8 @@ class Build:
 
     def container(self) -> BuildContainer:
         needed = self._needed()
-        if self.base.image:
-            image, binds = self.base.image, image_binds(needed)
-        else:
-            image, binds = self._skeleton(), host_binds()
+        image = self.base.image or self._skeleton()
+        binds = image_binds(needed) if self.base.image else host_binds()
         binds = with_more(binds, self.request.site.binds, os.environ, needed)
         return BuildContainer(
             runtime=self.runtime,
