@@ -115,6 +115,9 @@ def test_damage_to_the_generation_in_use(prefix: Path) -> None:
     (prefix / ".generations/2").rename(prefix / ".generations/3")
     found = installation.generation_in_use(prefix)
     assert told(found) == [("installation", FAILED)] and "there (1, 3)" in text(found)
+    (prefix / "current").unlink()
+    assert "no link 'current'" in text(installation.generation_in_use(prefix))
+    assert "is not there" in text(installation.generation_in_use(prefix / "x"))
 
 
 def test_commands_to_type_have_quotes(tmp_path: Path) -> None:
@@ -123,9 +126,6 @@ def test_commands_to_type_have_quotes(tmp_path: Path) -> None:
     odd.chmod(0o777)
     found = installation.permissions(odd)
     assert found[0].hint == f"chmod -R o-w {shlex.quote(str(odd))}"
-    (prefix / "current").unlink()
-    assert "no link 'current'" in text(installation.generation_in_use(prefix))
-    assert "is not there" in text(installation.generation_in_use(prefix / "x"))
 
 
 def test_images(prefix: Path) -> None:
