@@ -22,9 +22,8 @@ def compare(
     for manager, name in sorted({*before, *after}, key=lambda key: (key[1], key[0])):
         was, now = before.get((manager, name)), after.get((manager, name))
         if was is None or now is None or not _same(was, now):
-            size = now.size if now is not None else 0
-            if now is not None and manager == "conda":
-                size = (sizes or {}).get(name, 0)
+            known = (sizes or {}).get(name, 0) if manager == "conda" else 0
+            size = known or now.size if now is not None else 0
             changes.append(Change(name=name, manager=manager, old=was, new=now, size=size))
     return changes
 

@@ -27,6 +27,7 @@ def conda_packages(tree: Path) -> list[LockedPackage]:
             url=data["url"],
             sha256=data.get("sha256"),
             md5=data.get("md5"),
+            size=data.get("size") or 0,
             depends=tuple(data.get("depends", ())),
         )
         for data in _metadata(tree)

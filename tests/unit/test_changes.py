@@ -47,6 +47,12 @@ def test_two_packages_are_the_same_by_hash_or_by_version_and_build(
     assert (compare([one], [other]) == []) == same
 
 
+def test_the_size_of_what_a_script_installed_is_the_records() -> None:
+    record = LockedPackage(manager="conda", name="a", version="1", url="u", size=7)
+    assert [c.size for c in compare([], [record], {})] == [7]
+    assert [c.size for c in compare([], [record], {"a": 9})] == [9]
+
+
 def test_changes_as_text() -> None:
     lines = describe(compare(OLD, NEW, {"b": 1_000_000, "d": 500_000})).splitlines()
     assert [line.split() for line in lines[:3]] == [

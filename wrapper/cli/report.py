@@ -65,8 +65,10 @@ def plan_json(plan: Plan) -> str:
 def plan_table(plan: Plan) -> str:
     """The plan for ``--dry-run``, a line a package."""
     if plan.changes is not None:
-        pip = [f"pip: {line}" for line in plan.pip_lines]
-        return "\n".join([*pip, describe_changes(plan.changes)])
+        pip = [f"pip: {line}" for line in plan.pip_lines]  # only installing tells what they change
+        none = bool(pip) and not plan.changes
+        conda = "no changes of conda packages" if none else describe_changes(plan.changes)
+        return "\n".join([*pip, conda])
     lines = []
     for package in plan.packages:
         size = plan.sizes.get(package.name, 0) if package.manager == "conda" else package.size

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from rattler import MatchSpec, PrefixRecord
 from rattler.exceptions import InvalidMatchSpecError
@@ -43,21 +44,30 @@ def main() -> None:
         _run(sys.argv[1:])
         code = 0
     except ContainerizeError as error:
-        print(f"conda: {error.what}", error.detail, error.hint, sep="\n  ", file=sys.stderr)
+        more = (error.where, *error.detail.splitlines(), error.hint)
+        print(f"conda: {error.what}", *filter(None, more), sep="\n  ", file=sys.stderr)
         code = error.code
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # rattler's threads outlive its calls, see wrapper.cli.common
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that says what is supported where it meets anything else."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message, hint=_SUPPORTED)
+
+
 def _run(words: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="conda", description=_SUPPORTED)
+    parser = _Parser(prog="conda", description=_SUPPORTED)
     parser.add_argument("--version", action="version", version="conda (containerize)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("-y", "--yes", action="store_true")
     common.add_argument("-q", "--quiet", action="store_true")
     common.add_argument("-p", "--prefix", help=argparse.SUPPRESS)
+    common.add_argument("-n", "--name", help=argparse.SUPPRESS)  # there is one environment
     common.add_argument("-c", "--channel", action="append", default=[])
     common.add_argument("--override-channels", action="store_true")
     install = commands.add_parser("install", parents=[common])
@@ -69,13 +79,18 @@ def _run(words: Sequence[str]) -> None:
     env = commands.add_parser("env", parents=[common])
     env.add_argument("action", choices=["update"])
     env.add_argument("-f", "--file", required=True, type=Path)
-    env.add_argument("-n", "--name", help=argparse.SUPPRESS)
     env.add_argument("--prune", action="store_true")
 
     options = parser.parse_args(words)
     tree = Path(os.environ[PREFIX_VARIABLE])
     if options.prefix and Path(options.prefix) != tree:
         raise InputError(f"only {tree} can be changed here", hint=_SUPPORTED)
+    if (tree / "pyvenv.cfg").exists() and PINNED_VARIABLE not in os.environ:
+        raise InputError(
+            "this is no conda environment but a virtual one of pip's",
+            where=tree,
+            hint="use 'pip install', or build with conda-containerize",
+        )
     present = installed.conda_records(tree)
     if options.command == "list":
         _list(tree)
@@ -186,7 +201,7 @@ def _change(
     )
     for job in post_link_jobs(tree, str(tree), archives):
         job.run_here()
-    print(describe(compare(before, installed.conda_packages(tree), {})))
+    print(describe(compare(before, installed.conda_packages(tree))))
 
 
 if __name__ == "__main__":
