@@ -83,13 +83,13 @@ class _Sheet:
 
     def read(self, values: Mapping[str, tuple[Any, str]], layer: Layer) -> None:
         for name, (value, where) in values.items():
-            self.put(name, _checked(KEYS[name], value, where), str(layer.path))
+            self.put(name, _checked(KEYS[name], value, where, layer.path), str(layer.path))
         self.warnings += layer.warnings
 
     def extend(self, values: Mapping[str, tuple[Any, str]], layer: Layer, *, first: bool) -> None:
         """Put more entries before or after those of a list or a mapping."""
         for name, (value, where) in values.items():
-            more = _checked(KEYS[name], value, where)
+            more = _checked(KEYS[name], value, where, layer.path)
             if not isinstance(more, dict | tuple):
                 raise InputError(
                     "a setting has one value, to which nothing can be added",
@@ -106,7 +106,7 @@ class _Sheet:
 
     def force(self, layer: Layer, options: Mapping[str, Any]) -> None:
         for name, (value, where) in layer.force.items():
-            checked = _checked(KEYS[name], value, where)
+            checked = _checked(KEYS[name], value, where, layer.path)
             if checked is None:  # a path with a variable that is not set
                 continue
             self.put(name, checked, f"{layer.path} (forced)")
@@ -129,11 +129,13 @@ class _Sheet:
         self.warnings += condarc.warnings
 
 
-def _checked(key: Key, value: Any, where: str) -> Any:
+def _checked(key: Key, value: Any, where: str, file: Path = Path()) -> Any:
+    """A setting's value. :param file: which has it, where one does."""
     try:
-        return key.read(value)
+        read = key.read(value)
     except ValueError as error:
         raise InputError(f"a setting {error}", where=where, hint=_HINT) from None
+    return tuple(file.absolute().parent / path for path in read) if key.beside else read
 
 
 def _site_files(environ: Mapping[str, str]) -> list[Path]:

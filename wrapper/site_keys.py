@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wrapper import bundled
 from wrapper.spec.names import why_not
 from wrapper.spec.tykky import MKSQUASHFS_OPTIONS
 
@@ -25,7 +24,8 @@ class Key:
     :ivar help: for the documentation and ``containerize info``. :ivar read: a value of YAML, or
         a variable's text, into a field of :class:`Site`; raises ``ValueError`` with the reason.
     :ivar variable: an environment variable. :ivar flag: whether it counts by being set at all, as
-        Tykky's do. :ivar option: of the command line.
+        Tykky's do. :ivar option: of the command line. :ivar beside: paths, of which relative ones
+        start at the directory of the file that has them.
     """
 
     help: str
@@ -33,6 +33,7 @@ class Key:
     variable: str = ""
     flag: bool = False
     option: str = ""
+    beside: bool = False
 
 
 def _text(value: Any) -> str:
@@ -53,9 +54,8 @@ def _path(value: Any) -> Path | None:
 
 
 def _catalogues(value: Any) -> tuple[Path, ...]:
-    """Paths; relative ones name the catalogues that come with containerize, in ``sites/``."""
     texts = map(_expanded, value if isinstance(value, list) else [value])
-    return tuple(bundled.directory("sites") / text for text in texts if text)
+    return tuple(Path(text) for text in texts if text)
 
 
 def _first_directory(value: Any) -> Path | None:
@@ -180,7 +180,9 @@ KEYS: Mapping[str, Key] = {
         read=_expanded,
         option="--base-image",
     ),
-    "base_images": Key(help="catalogues and directories of base images", read=_catalogues),
+    "base_images": Key(
+        help="catalogues and directories of base images", read=_catalogues, beside=True
+    ),
     "binds": Key(help="more binds, SOURCE[:DESTINATION[:OPTIONS]]", read=_bind_list),
     "exclude_binds": Key(help="top-level directories of the host to leave out", read=_bind_list),
     "variables": Key(help="variables to set for programs at run time", read=_variables),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -351,6 +353,37 @@ def test_outputs_that_cannot_be(place: Place, base: Path, tmp_path: Path) -> Non
     assert "is a directory" in place.fails(ExitCode.PREFIX, "folder", "--base-image", base)
     assert "no directory for" in place.fails(ExitCode.PREFIX, "no/out.sif", "--base-image", base)
     assert "is no SIF file" in place.fails(ExitCode.INPUT, "old.sif", "--update")
+
+
+def on_a_terminal(argv: list[str], answer: str, cwd: Path) -> tuple[int, str]:
+    """Status and output of a command that asks a question on its terminal."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(argv, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    told = b""
+    with (
+        os.fdopen(ours, "r+b", buffering=0) as terminal,
+        contextlib.suppress(OSError),
+    ):  # at its end
+        while more := terminal.read(4096):
+            told += more
+            if told.endswith(b"[y/N]: "):
+                terminal.write(answer.encode())
+    return child.wait(60), told.decode()
+
+
+def test_on_a_terminal_it_asks(place: Place, base: Path) -> None:
+    image = place.root / "out.sif"
+    image.write_text("old\n")
+    argv = place.argv("out.sif", "--base-image", base)
+    for answer in ("n\n", "\n", "\x04"):  # the last one is the end of the input
+        status, told = on_a_terminal(argv, answer, place.root)
+        assert status == ExitCode.PREFIX, told
+        assert "Replace it?" in told and "the output exists already" in told
+        assert image.read_text() == "old\n"
+    status, told = on_a_terminal(argv, "y\n", place.root)
+    assert status == 0, told
+    assert sif.read_sif(image).overlays
 
 
 def test_a_full_file_system(me: Account, base: Path, tmp_path: Path) -> None:

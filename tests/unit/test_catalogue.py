@@ -111,8 +111,12 @@ def test_a_catalogue_of_another_format(tmp_path: Path) -> None:
 
 
 def test_a_missing_catalogue(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such catalogue"):
+    with pytest.raises(InputError, match="no such catalogue") as caught:
         read_catalogues({"CONTAINERIZE_BASE_IMAGES": str(tmp_path / "none")})
+    assert caught.value.hint == "CONTAINERIZE_BASE_IMAGES names it"
+    with pytest.raises(InputError, match="no such catalogue") as caught:
+        read_catalogues({}, [tmp_path / "none"])
+    assert "the site's file" in caught.value.hint
 
 
 @pytest.mark.parametrize(

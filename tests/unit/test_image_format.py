@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,12 @@ def test_a_sif_file_and_its_overlays(tmp_path: Path) -> None:
     first = 128 + 4 * 585
     assert found.offsets == (first + 4096, first, first + 8192), "the system is the lowest layer"
     assert (found.kind, found.architecture) == ("SIF", "x86_64")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe is neither a file nor a directory"):
+        read_format(tmp_path / "pipe")
 
 
 def test_a_sandbox(tmp_path: Path) -> None:

@@ -177,6 +177,20 @@ def test_a_local_archive_that_changed_is_read_again(find: Find, tmp_path: Path) 
     assert (tmp_path / "pulls").read_text() == "build\nbuild\n"
 
 
+def test_a_local_archive_by_its_other_names(
+    find: Find, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtimes drop two slashes at the beginning: both are the same file."""
+    archive = tmp_path / "a.tar"
+    monkeypatch.chdir(tmp_path)
+    for text in ("1", "12"):
+        archive.write_text(text)
+        for name in (archive, "a.tar", "//a.tar", f"//{archive}"):
+            find(f"docker-archive:{name}")
+    find("docker-archive:a.tar:x:1")
+    assert (tmp_path / "pulls").read_text() == "build\n" * 3
+
+
 def test_a_directory_that_is_no_oci_image(find: Find, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "fail").write_text("no such file")
@@ -216,6 +230,7 @@ def test_a_copy_for_the_installation(
         ("connect: connection refused", "no way to the registry"),
         ("reading manifest 1 in hub/x: manifest unknown", "check the name and the tag"),
         ("FATAL: no default remote with library client in use", "knows no library"),
+        ("http: server gave HTTP response to HTTPS client", "APPTAINER_NOHTTPS=1"),
         ("something else", "check the name, your network"),
     ],
 )

@@ -108,7 +108,7 @@ mirrors:
 compression: small
 squashfs_options: -comp gzip -noappend -mem 1G
 processors: 4
-base_images: [/appl/images, $NO_SUCH_VARIABLE]
+base_images: [/appl/images, $NO_SUCH_VARIABLE, beside.toml]
 binds: ['/data:/mnt:ro']
 exclude_binds: [/tmp]
 variables:
@@ -133,7 +133,7 @@ message: Read the manual.
         compression="small",
         squashfs_options=("-comp", "gzip", "-mem", "1G"),
         processors=4,
-        base_images=(Path("/appl/images"),),
+        base_images=(Path("/appl/images"), place / "beside.toml"),
         binds=("/data:/mnt:ro",),
         exclude_binds=("/tmp",),
         variables={"A": "$(touch /tmp/evil)"},

@@ -74,23 +74,22 @@ def read_catalogues(environ: Mapping[str, str], site: Sequence[Path] = ()) -> di
     own = bundled.directory("base_images") / "catalogue.toml"
     entries: dict[str, Entry] = {}
     for path in (*named, *site, own):
-        for entry in read_catalogue(path):
+        origin = "'base_images' of the site's file" if path in site else CATALOGUES_VARIABLE
+        for entry in read_catalogue(path, origin):
             entries.setdefault(entry.name, entry)
     return entries
 
 
-def read_catalogue(path: Path) -> list[Entry]:
+def read_catalogue(path: Path, origin: str = CATALOGUES_VARIABLE) -> list[Entry]:
     """The entries of one catalogue, a file or a directory of images.
 
-    :raises InputError: it is missing or wrong.
+    :param origin: what names it, for errors. :raises InputError: it is missing or wrong.
     """
     path = path.absolute()
     if path.is_dir():
         return list(_images_in(path, "*", {}, path))
     if not path.is_file():
-        raise InputError(
-            "no such catalogue of base images", where=path, hint=f"see {CATALOGUES_VARIABLE}"
-        )
+        raise InputError("no such catalogue of base images", where=path, hint=f"{origin} names it")
     data = toml.load(path)
     if data.get("format") != _FORMAT:
         raise InputError(

@@ -12,7 +12,7 @@ from wrapper import prefix, process, rocm, workspace
 from wrapper.base.built import Tools, build_image
 from wrapper.base.catalogue import Entry, nearest
 from wrapper.base.definition import read_definition
-from wrapper.cache import make_directory
+from wrapper.cache import make_cache, make_directory
 from wrapper.console import Console
 from wrapper.errors import InputError, PackageError, PrefixError, ToolError
 from wrapper.host_program import HOST_ROOT, host_program
@@ -152,7 +152,10 @@ def build(
     if target.exists() and not force:
         raise PrefixError("the image exists", where=target, hint="use --force to build it anew")
     runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
-    _make_parent(target)
+    if output:
+        _make_parent(target)
+    else:
+        make_cache(target.parent)
     with (
         prefix.locked(target),
         workspace.workspace(console, site=site) as space,

@@ -116,7 +116,7 @@ def build_base(**options: Any) -> None:
         from wrapper.base import commands as base_commands
         from wrapper.console import human_size
 
-        settings, catalogue = _configured(console, verbosity, **named)
+        settings, catalogue = _configured(console, verbosity, building=True, **named)
         image = base_commands.build(options.pop("name"), catalogue, settings, console, **options)
         console.info(f"{image.path}: {human_size(image.size)}, {image.digest}")
 
@@ -171,10 +171,10 @@ def check_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
 
 
 def _configured(
-    console: Console, verbosity: int, **options: Any
+    console: Console, verbosity: int, *, building: bool = False, **options: Any
 ) -> tuple[Site, Mapping[str, Entry]]:
     """All configuration, and the base images that it names."""
     from wrapper.base.catalogue import read_catalogues
 
-    settings = configured(console, verbosity, **options)
+    settings = configured(console, verbosity, building=building, **options)
     return settings, read_catalogues(os.environ, settings.base_images)

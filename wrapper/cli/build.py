@@ -145,7 +145,6 @@ def build(**options: Any) -> None:
     log_to_file, as_json = options.pop("log_to_file"), options.pop("as_json")
     options.pop("accept_licenses")
     options["use_cache"] = not options.pop("nocache")
-    options["force"] = _may_replace(options)
 
     def work(console: Console) -> None:
         from wrapper import inputs, models
@@ -155,7 +154,8 @@ def build(**options: Any) -> None:
         from wrapper.sif.systems import base_of, find_systems
         from wrapper.spec.tykky import ToolFile
 
-        named = {name: options.get(name) for name in ("tmpdir", "compression")}
+        options["force"] = _may_replace(options)
+        named: dict[str, Any] = {name: options.get(name) for name in ("tmpdir", "compression")}
         settings = configured(console, verbosity, **named)
         del options["tmpdir"]
         if "compression" in settings.chosen:
@@ -193,6 +193,7 @@ def _may_replace(options: dict[str, Any]) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     question = f"{options['prefix']} exists already. Replace it?"
-    if not click.confirm(question, err=True):
-        raise click.Abort
-    return True
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:  # the end of the input
+        return False

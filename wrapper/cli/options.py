@@ -138,9 +138,10 @@ def split_paths(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(path for word in words for path in word.split(",") if path)
 
 
-def configured(console: Console, verbosity: int, **options: Any) -> Site:
+def configured(console: Console, verbosity: int, *, building: bool = True, **options: Any) -> Site:
     """All configuration, with what it has to say told.
 
+    :param building: whether the site's message concerns the command.
     :param options: of the command line, by key of :mod:`wrapper.site_keys`.
     :raises ContainerizeError: a site's file or a variable is not what it should be.
     """
@@ -151,7 +152,7 @@ def configured(console: Console, verbosity: int, **options: Any) -> Site:
     console.verbosity = settings.log_level - 2
     for warning in settings.warnings:
         console.warning(warning)
-    if settings.message:
+    if building and settings.message:
         console.info(settings.message)
     return settings
 
@@ -163,7 +164,7 @@ def request_fields(options: Mapping[str, Any], console: Console) -> dict[str, An
     """
     from wrapper.conda import channels
 
-    named = {name: options.get(name) for name in ("tmpdir", "compression")}
+    named: dict[str, Any] = {name: options.get(name) for name in ("tmpdir", "compression")}
     settings = configured(console, options["verbosity"], **named)
     fields = {
         name: value

@@ -46,6 +46,10 @@ def read_format(path: Path) -> ImageFormat:
     try:
         if path.is_dir():
             return _sandbox(path)
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise InputError(
+                f"{path.name} is neither a file nor a directory", where=path, hint=_HINT
+            )
         with path.open("rb") as file:
             found = _recognise(file, path)
     except OSError as error:

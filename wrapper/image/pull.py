@@ -106,14 +106,15 @@ def _scheme(uri: str) -> str:
 
 
 def _key(uri: str) -> str:
-    """What tells a URI's image from others: of a local archive its state as well."""
+    """What tells a URI's image from others: of a local archive its place and its state."""
     scheme, _, rest = uri.partition(":")
-    path = Path(rest.split(":")[0])
+    name, _, tag = rest.removeprefix("//").partition(":")  # the runtimes drop these slashes
+    path = Path(name)
     if scheme not in _LOCAL_SCHEMES or not path.exists():
         return uri
     index = path / "index.json"
     status = (index if index.is_file() else path).stat()
-    return f"{scheme}:{path.resolve()}:{rest} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
+    return f"{scheme}:{path.resolve()}:{tag} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
 
 
 def _explained(uri: str, error: ToolFailed) -> ChannelError | InputError | SpaceError:
@@ -134,7 +135,11 @@ def _explained(uri: str, error: ToolFailed) -> ChannelError | InputError | Space
             detail=text,
         )
     hint = "check the name, your network and your access to the registry"
-    if re.search(r"unauthori[sz]ed|denied|\b40[13]\b|authentication required", text, re.I):
+    if "server gave HTTP response" in text:
+        hint = (
+            "the registry has no encryption: APPTAINER_NOHTTPS=1 or SINGULARITY_NOHTTPS=1 allows it"
+        )
+    elif re.search(r"unauthori[sz]ed|denied|\b40[13]\b|authentication required", text, re.I):
         hint = "log in first: 'singularity remote login' or 'apptainer registry login'"
     elif re.search(r"no default remote|library client", text, re.I):
         hint = "this runtime knows no library: add one with 'apptainer remote add'"
