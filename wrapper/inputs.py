@@ -34,14 +34,6 @@ from wrapper.spec.requirements import NO_ISOLATION, read_requirements, repositor
 from wrapper.spec.tykky import ToolFile, parse_tool
 
 _HEAD = 500  # characters of a lock in which it is said what it is
-_COMMANDS = {
-    "conda": "use conda-containerize advanced",
-    "conda_modify": "use conda-containerize advanced",
-    "venv": "use pip-containerize advanced",
-    "venv_modify": "use pip-containerize advanced",
-    "wrapcont": "use wrap-container --yaml",
-    "wrapdisk": "use wrap-install --yaml",
-}
 _COPY_NAMES = {
     "environment": "env.yml",
     "environ": "environ",
@@ -58,13 +50,7 @@ def read_tool(path: Path | None, modes: Sequence[str], console: Console) -> Tool
     """
     if path is None:
         return ToolFile()
-    tool = parse_tool(spec.read_text(path), path)
-    if tool.mode and tool.mode not in modes:
-        raise InputError(
-            f"'mode: {tool.mode}' is not one of this command's ({', '.join(modes)})",
-            where=path,
-            hint=_COMMANDS.get(tool.mode, "see docs/tykky.md"),
-        )
+    tool = parse_tool(spec.read_text(path), path, modes)
     for warning in tool.warnings:
         console.warning(warning)
     return tool
@@ -151,11 +137,9 @@ def _scripts(what: str, entries: Sequence[Path | str], copies: _Copies) -> list[
     return found
 
 
-def nothing_to_install(tool_file: Path | None, line: str) -> InputError:
-    """The error where a tool's file (``advanced``) lacks the ``line`` that says what to install."""
-    return InputError(
-        "the file does not say what to install", where=tool_file, hint=f"add '{line}'"
-    )
+def incomplete(tool_file: Path | None, what: str, line: str) -> InputError:
+    """The error where a tool's file (``advanced``) lacks the ``line`` that says ``what``."""
+    return InputError(f"the file does not say {what}", where=tool_file, hint=f"add '{line}'")
 
 
 def require_something(request: UpdateRequest | UpdatePipRequest) -> None:

@@ -82,8 +82,11 @@ def test_a_tools_file_in_tykkys_format(me: Account, here: Path, channel: Path) -
     [
         ("mode: venv\n", "use pip-containerize advanced"),
         ("mode: conda\ninstallation_prefix: x\n", "add 'env_file: ENV_FILE'"),
+        ("mode: conda\nenv_file: x.yml\n", "add 'installation_prefix: DIR'"),
+        ("mode: conda_modify\n", "add 'installation_prefix: DIR'"),
+        ('env_file: "a\\0b"\ninstallation_prefix: x\n', "'env_file:' must be a text"),
         ("a: [\n", "not valid YAML"),
-        ("post_install: [{x: y}]\n", "an entry has no 'file:'"),
+        ("post_install: [{x: y}]\n", "an entry that has no 'file:'"),
     ],
 )
 def test_tools_files_that_are_wrong(me: Account, here: Path, text: str, message: str) -> None:

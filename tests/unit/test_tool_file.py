@@ -26,6 +26,44 @@ def test_a_single_value_is_a_list_of_one(tmp_path: Path) -> None:
     assert tool.post_install == ("make",)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mode: [conda]", "'mode:' must be a text, found ['conda']"),
+        ("mode: foo", "'mode:' must be conda or conda_modify here, found 'foo'"),
+        ("mode: venv", "'mode:' must be conda or conda_modify here, found 'venv'"),
+        ("env_file: {a: b}", "'env_file:' must be a text"),
+        ('installation_prefix: "a\\0b"', "'installation_prefix:' must be a text"),
+        ("wrapper_paths: {a: b}", "'wrapper_paths:' must be a text"),
+        ("wrapper_paths: [[a, b]]", "'wrapper_paths:' must be a text"),
+        ("post_install: [[a]]", "'post_install:' must be a text"),
+        ("post_install: [null]", "'post_install:' must be a text"),
+        ("post_install: {file: {a: b}}", "'post_install:' must be a text"),
+        ("pre_install: [{x: y}]", "'pre_install:' has an entry that has no 'file:'"),
+        ("extra_envs: [{name: A, value: [1]}]", "'A' must have one value"),
+        ("extra_envs: [{name: A, value: 1, type: [set]}]", "'A' has the type '['set']'"),
+        ("enable_site_packages: maybe", "must be yes or no, found 'maybe'"),
+    ],
+)
+def test_values_that_mean_nothing_are_told_with_their_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "tool.yml"
+    with pytest.raises(InputError) as caught:
+        parse_tool(f"# a tool\n{text}\n", file, ("conda", "conda_modify"))
+    assert message in caught.value.what
+    assert str(caught.value.where).startswith(f"{file}, line 2, column ")
+
+
+def test_what_has_no_effect_says_why(tmp_path: Path) -> None:
+    text = "num_cpus: 3\nisolate: yes\nwrap_src: x\ncontainer_src: docker://x\ncolour: blue\n"
+    (warning,) = parse_tool(text, tmp_path / "tool.yml").warnings
+    for said in ("num_cpus (only of a site's file)", "isolate (the whole host is bound; --base-"):
+        assert said in warning
+    assert "wrap_src (it is named" in warning and "colour (unknown here)" in warning
+    assert "container_src" not in warning
+
+
 @pytest.mark.parametrize("text", ["a: " + "[" * 5000, "a: " + "{b: " * 5000])
 def test_endless_nesting_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match="nested too deeply"):

@@ -146,9 +146,12 @@ def _build(options: dict[str, Any], *, new: bool | None) -> None:
             **request_fields({"prefix": None, **options}, console)
         )
         with inputs.ready(request, tool) as request:
+            if tool_file and not request.prefix:
+                line = "installation_prefix: DIR"
+                raise inputs.incomplete(tool_file, "where to install", line)
             require(request.prefix, "--prefix")
             if fresh and not request.requirements:
-                raise inputs.nothing_to_install(tool_file, "requirements_file: REQ_FILE")
+                raise inputs.incomplete(tool_file, "what to install", "requirements_file: REQ_FILE")
             if dry_run:
                 plan = plans.plan_pip(request, console)
                 click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))

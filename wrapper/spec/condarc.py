@@ -46,7 +46,9 @@ def parse_condarc(text: str, path: Path) -> Condarc:
     for name, base in _mapping(values, "custom_channels", path).items():
         mirrors[str(name)] = (f"{str(base).rstrip('/')}/{name}",)
     if alias := values.get("channel_alias"):
-        mirrors["*"] = (str(alias).rstrip("/"),)
+        if not isinstance(alias, str):
+            raise InputError("'channel_alias:' must be a URL", where=path, hint=_HINT)
+        mirrors["*"] = (alias.rstrip("/"),)
     if defaults := values.get("default_channels"):
         mirrors["defaults"] = _texts(defaults)
     ignored = [f"{key} ({_ELSEWHERE[key]})" for key in values if key in _ELSEWHERE]

@@ -76,6 +76,7 @@ _INSTEAD = {
     "create_wrappers": "there are always shims",
     "isolate": "the whole host is bound; --base-image stands on another system",
     "share_container": "there is no container to share",
+    "wrap_src": "it is named on the command line",
     "wrap_all": "only executable files get shims",
 }
 
@@ -144,7 +145,8 @@ def _without_effect(key: str, value: Any) -> list[str]:
     silent = _NOTHING_TO_SAY.get(key, ())
     if silent is None or value in silent:
         return []
-    return [f"{key} ({_INSTEAD.get(key, 'unknown here')})"]
+    known = "only of a site's file" if key in _SITE_KEYS else "unknown here"
+    return [f"{key} ({_INSTEAD.get(key, known)})"]
 
 
 def _squashfs(value: Any, where: str, without: list[str]) -> list[str]:
@@ -175,26 +177,30 @@ def _variables(entries: Any, where: str) -> dict[str, str]:
                 "an entry has neither 'file:' nor 'name:' and 'value:'", where=where, hint=_HINT
             )
         for name in _files_of(entry):
-            found |= read_variables(Path(name))
+            found |= read_variables(Path(str(name)))
         if "name" not in entry:
             continue
+        value = entry.get("value", "")
+        if isinstance(value, list | dict):
+            raise InputError(
+                f"'{entry['name']}' must have one value, found {value!r}", where=where, hint=_HINT
+            )
         if reason := why_not(str(entry["name"])):
             raise InputError(
                 f"'{entry['name']}' cannot be the name of a variable", where=where, hint=reason
             )
         if entry.get("type", "set") != "set":
             raise InputError(
-                f"'{entry['name']}' is to be {entry['type']}ed to, which cannot be done",
+                f"'{entry['name']}' has the type '{entry['type']}', which cannot be done",
                 where=where,
                 hint="use 'type: set', or a script in etc/conda/activate.d of the environment",
             )
-        found[str(entry["name"])] = _text(entry.get("value", ""))
+        found[str(entry["name"])] = "" if value is None else _text(value)
     return found
 
 
-def _files_of(entry: Mapping[str, Any]) -> list[str]:
-    one = [entry["file"]] if "file" in entry else []
-    return [str(name) for name in (*_listed(entry.get("filenames")), *one)]
+def _files_of(entry: Mapping[str, Any]) -> list[Any]:
+    return [*_listed(entry.get("filenames")), *_listed(entry.get("file"))]
 
 
 def _listed(value: Any) -> list[Any]:
@@ -223,75 +229,108 @@ class ToolFile:
     post_install: tuple[Path | str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     wrapper_paths: tuple[str, ...] = ()
-    source: str = ""
     system_site: bool = False
     warnings: tuple[str, ...] = ()
 
 
+_COMMANDS = {
+    "conda": "use conda-containerize advanced",
+    "conda_modify": "use conda-containerize advanced",
+    "venv": "use pip-containerize advanced",
+    "venv_modify": "use pip-containerize advanced",
+    "wrapcont": "use wrap-container --yaml",
+    "wrapdisk": "use wrap-install --yaml",
+}
 _TOOL_KEYS = frozenset(
     (
         *("env_file", "extra_env", "extra_envs", "installation_path", "installation_prefix"),
         *("mode", "post_install", "pre_install", "requirements_file", "wrapper_paths"),
-        *("container_src", "wrap_src", "enable_site_packages", "system_site_packages"),
+        *("enable_site_packages", "system_site_packages"),
     )
 )
 
 
-def parse_tool(text: str, path: Path) -> ToolFile:
-    """Parse a tool's file. :raises InputError: it is not what Tykky would take."""
-    keys = yaml_nodes.top_level(text, path, _HINT)
-    values = {name: yaml_nodes.plain(node, path) for name, (_, node) in keys.items()}
-    without = [
-        reason
-        for name, value in values.items()
-        if name not in _TOOL_KEYS
-        for reason in _without_effect(name, value)
-    ]
-    inside = str(values.get("installation_path") or "")
-    wrapped = values.get("wrapper_paths")
-    wrapped = wrapped.split(",") if isinstance(wrapped, str) else _listed(wrapped)
-    place = {name: yaml_nodes.place(node, path) for name, (_, node) in keys.items()}
-    variables = {
-        name: value
-        for key in ("extra_env", "extra_envs")
-        if values.get(key)
-        for name, value in _variables(values[key], place[key]).items()
-    }
+def parse_tool(text: str, path: Path, modes: Sequence[str] = ()) -> ToolFile:
+    """Parse a tool's file.
 
-    def a_path(key: str) -> Path | None:
-        return Path(_one_text(values[key], key, place[key])) if values.get(key) else None
-
+    :param modes: those that the command can do. :raises InputError: it is for another command, or
+        not what Tykky would take.
+    """
+    file = _ToolKeys(text, path)
+    inside = file.text("installation_path")
+    wrapped = (part for name in file.texts("wrapper_paths") for part in name.split(","))
+    without = [reason for key in file.others() for reason in _without_effect(key, file.values[key])]
     return ToolFile(
-        mode=str(values.get("mode") or ""),
-        prefix=a_path("installation_prefix"),
-        environment=a_path("env_file"),
-        requirements=a_path("requirements_file"),
-        pre_install=tuple(_scripts(values.get("pre_install"), place.get("pre_install", ""))),
-        post_install=tuple(_scripts(values.get("post_install"), place.get("post_install", ""))),
-        variables=variables,
+        mode=file.mode(modes),
+        prefix=file.path("installation_prefix"),
+        environment=file.path("env_file"),
+        requirements=file.path("requirements_file"),
+        pre_install=file.scripts("pre_install"),
+        post_install=file.scripts("post_install"),
+        variables={**file.variables("extra_env"), **file.variables("extra_envs")},
         wrapper_paths=tuple(
-            str(name).removeprefix(inside).strip("/") if inside else str(name) for name in wrapped
+            name.removeprefix(inside).strip("/") if inside else name for name in wrapped if name
         ),
-        source=str(values.get("container_src") or values.get("wrap_src") or ""),
-        system_site=values.get("enable_site_packages") in (True, "yes")
-        or values.get("system_site_packages") in (True, "yes"),
+        system_site=file.yes("enable_site_packages") or file.yes("system_site_packages"),
         warnings=(f"{path}: without effect: {', '.join(without)}",) if without else (),
     )
 
 
-def _one_text(value: Any, key: str, where: str) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"'{key}:' must be one path, found {value!r}", where=where, hint=_HINT)
-    return value
+class _ToolKeys:
+    """The keys of a tool's file; every mistake is told with its place."""
 
+    def __init__(self, text: str, path: Path) -> None:
+        nodes = yaml_nodes.top_level(text, path, _HINT)
+        self.values = {name: yaml_nodes.plain(node, path) for name, (_, node) in nodes.items()}
+        self._places = {name: yaml_nodes.place(node, path) for name, (_, node) in nodes.items()}
 
-def _scripts(entries: Any, where: str) -> Iterator[Path | str]:
-    """``pre_install`` and ``post_install``: lines of a script, and entries with a ``file``."""
-    for entry in _listed(entries):
-        if isinstance(entry, dict):
-            names = _files_of(entry)
-            if not names:
-                raise InputError("an entry has no 'file:'", where=where, hint=_HINT)
-            yield from map(Path, names)
-        else:
-            yield _text(entry)
+    def others(self) -> list[str]:
+        return [key for key in self.values if key not in _TOOL_KEYS]
+
+    def text(self, key: str) -> str:
+        value = self.values.get(key)
+        return "" if value is None else self._one(key, value)
+
+    def path(self, key: str) -> Path | None:
+        return Path(text) if (text := self.text(key)) else None
+
+    def texts(self, key: str) -> list[str]:
+        return [self._one(key, value) for value in _listed(self.values.get(key))]
+
+    def yes(self, key: str) -> bool:
+        text = self.text(key) or "no"
+        if text not in ("yes", "no"):
+            raise self._wrong(key, f"must be yes or no, found {text!r}")
+        return text == "yes"
+
+    def mode(self, modes: Sequence[str]) -> str:
+        mode = self.text("mode")
+        if mode and modes and mode not in modes:
+            hint = _COMMANDS.get(mode, _HINT)
+            raise self._wrong("mode", f"must be {' or '.join(modes)} here, found '{mode}'", hint)
+        return mode
+
+    def variables(self, key: str) -> dict[str, str]:
+        return _variables(self.values[key], self._places[key]) if self.values.get(key) else {}
+
+    def scripts(self, key: str) -> tuple[Path | str, ...]:
+        """Lines of a script, and entries with a ``file``."""
+        found: list[Path | str] = []
+        for entry in _listed(self.values.get(key)):
+            if isinstance(entry, dict):
+                names = _files_of(entry)
+                if not names:
+                    raise self._wrong(key, "has an entry that has no 'file:'")
+                found += [Path(self._one(key, name)) for name in names]
+            else:
+                found.append(self._one(key, entry))
+        return tuple(found)
+
+    def _one(self, key: str, value: Any) -> str:
+        """A single value as it was written. No file's name and no script has a zero byte."""
+        if value is None or isinstance(value, list | dict) or "\0" in str(value):
+            raise self._wrong(key, f"must be a text, found {value!r}")
+        return _text(value)
+
+    def _wrong(self, key: str, what: str, hint: str = _HINT) -> InputError:
+        return InputError(f"'{key}:' {what}", where=self._places[key], hint=hint)
