@@ -203,6 +203,31 @@ def test_tykkys_own_command_works_where_there_is_no_tykky(shell: str, envs: Path
     assert ok(shell, own, cwd=envs) == ["own"]
 
 
+def test_tykkys_variable_names_the_first(shell: str, envs: Path) -> None:
+    """Scripts look at TYKKY_PREFIX to see whether something is active."""
+    show = 'echo "${TYKKY_PREFIX-none}"\n'
+    script = f"{show}containerize activate one\n{show}containerize activate two one\n{show}"
+    script += f"containerize deactivate\n{show}"
+    env = {"CONTAINERIZE_PATH": str(envs)}
+    assert ok(shell, script, cwd=envs, env=env) == [
+        *("none", f"{envs}/one", f"{envs}/two", "none"),
+    ]
+    theirs = ok(shell, script, cwd=envs, env={**env, "TYKKY_PREFIX": "/theirs"})
+    assert theirs == ["/theirs"] * 4, "of Tykky's own function, which takes it away again"
+
+
+def test_both_names_are_completed(envs: Path) -> None:
+    script = "complete -p containerize tykky"
+    lines = ok("bash", script, cwd=envs)
+    assert [line.split()[-1] for line in lines] == ["containerize", "tykky"]
+    assert len({line.rsplit(" ", 1)[0] for line in lines}) == 1
+    own = f"tykky() {{ :; }}\n. {shlex.quote(str(POSIX))}\ncomplete -p | grep -c tykky || true"
+    fresh = subprocess.run(
+        [*SHELLS["bash"], "-c", own], env={"PATH": PATH}, capture_output=True, text=True, check=True
+    )
+    assert fresh.stdout == "0\n"
+
+
 def test_sourcing_starts_no_program(envs: Path) -> None:
     """Nothing to start on PATH: users have it in their ~/.bashrc."""
     done = subprocess.run(
@@ -253,7 +278,8 @@ def test_fish_does_the_same(envs: Path, with_before: str | None) -> None:
         f"containerize activate nope; echo $status\n{state}"
         f"containerize deactivate\n{state}"
         f"set -x CONTAINERIZE_CHANGE_PS1 0; tykky activate one; {state}"
-        "_containerize_names | sort"
+        "_containerize_names | sort; echo $TYKKY_PREFIX\n"
+        "complete -C 'tykky activate o'; containerize deactivate; set -q TYKKY_PREFIX; echo $status"
     )
     env = {"PATH": "/usr/bin:/bin", "HOME": str(envs), "CONTAINERIZE_PATH": str(envs)}
     env |= {"CONTAINERIZE_WITH": with_before} if with_before else {}
@@ -277,4 +303,6 @@ def test_fish_does_the_same(envs: Path, with_before: str | None) -> None:
     assert lines[3:5] == ["1", lines[2]] and "nope is no installation" in done.stderr
     assert lines[5] == lines[0]
     assert lines[6] == f"{envs}/one/bin:/usr/bin:/bin|> |{envs}/one|{mine}"
-    assert lines[7:] == sorted(["one", "two", "julia", "odd $(x)`y`", "tykkys"])
+    assert lines[7:12] == sorted(["one", "two", "julia", "odd $(x)`y`", "tykkys"])
+    assert lines[12] == str(envs / "one") and lines[-1] == "1"
+    assert {"one", "odd $(x)`y`"} <= {line.replace("\\", "") for line in lines[13:-1]}

@@ -38,6 +38,8 @@ function _containerize_activate
     _containerize_deactivate
     set -gx CONTAINERIZE_PREFIX (string join : -- $prefixes)
     set -gx PATH $prefixes/bin $PATH
+    set -q TYKKY_PREFIX
+    or set -gx TYKKY_PREFIX $prefixes[1]
     if test (count $prefixes) -gt 1; and test (count $with) -gt 0
         set -q CONTAINERIZE_WITH
         and set -a with $CONTAINERIZE_WITH
@@ -65,6 +67,9 @@ end
 function _containerize_deactivate
     set -l prefixes (string split -n : -- "$CONTAINERIZE_PREFIX")
     set -l with (string split -n : -- "$CONTAINERIZE_WITH")
+    if set -q prefixes[1]; and test "$TYKKY_PREFIX" = "$prefixes[1]"
+        set -e TYKKY_PREFIX
+    end
     for one in $prefixes
         set -l place (contains -i -- $one/bin $PATH)
         and set -e PATH[$place]
@@ -113,7 +118,7 @@ function _containerize_is_one # ours, or Tykky's
 end
 
 if not type -q tykky
-    function tykky
+    function tykky --wraps containerize
         containerize $argv
     end
 end

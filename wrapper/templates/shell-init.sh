@@ -3,7 +3,7 @@
 # can change its PATH. To be sourced, which starts no program.
 #
 # Looked up in: CONTAINERIZE_PATH, TYKKY_PATH. Prompt left alone: CONTAINERIZE_CHANGE_PS1=0,
-# TYKKY_CHANGE_PS1=0. Active: CONTAINERIZE_PREFIX.
+# TYKKY_CHANGE_PS1=0. Active: CONTAINERIZE_PREFIX, and the first in TYKKY_PREFIX as Tykky has it.
 
 containerize() {
     case ${1-} in
@@ -40,6 +40,7 @@ _containerize_activate() {
     done
     _containerize_deactivate
     export CONTAINERIZE_PREFIX="$prefixes" PATH="$bins${PATH:+:$PATH}"
+    if [ -z "${TYKKY_PREFIX-}" ]; then export TYKKY_PREFIX="${prefixes%%:*}"; fi
     if [ $# -gt 1 ] && [ -n "$with" ]; then
         export CONTAINERIZE_WITH="$with${CONTAINERIZE_WITH:+:$CONTAINERIZE_WITH}"
     fi
@@ -53,6 +54,7 @@ _containerize_activate() {
 _containerize_deactivate() {
     local rest=${CONTAINERIZE_PREFIX:+$CONTAINERIZE_PREFIX:} one left
     local several=${rest#*:}
+    if [ -n "$rest" ] && [ "${TYKKY_PREFIX-}" = "${rest%%:*}" ]; then unset TYKKY_PREFIX; fi
     while [ -n "$rest" ]; do
         one=${rest%%:*}
         rest=${rest#*:}
@@ -121,6 +123,7 @@ _containerize_can_join() {
 # "module load tykky" and its function gave way to this.
 if ! command -v tykky >/dev/null 2>&1; then
     tykky() { containerize "$@"; }
+    _containerize_tykky=tykky
 fi
 
 # -- Completion: names of installations here, all else from the program itself.
@@ -149,5 +152,7 @@ if [ -n "${ZSH_VERSION-}" ] && command -v compdef >/dev/null 2>&1; then
     autoload -U +X bashcompinit && bashcompinit
 fi
 if command -v complete >/dev/null 2>&1; then
-    complete -o default -o filenames -F _containerize_complete containerize
+    complete -o default -o filenames -F _containerize_complete containerize \
+        ${_containerize_tykky:+"$_containerize_tykky"}
 fi
+unset _containerize_tykky
