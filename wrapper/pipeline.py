@@ -17,6 +17,7 @@ from wrapper.conda.build import CondaBuild
 from wrapper.console import Console
 from wrapper.deploy import NextGeneration, Staging
 from wrapper.errors import InputError
+from wrapper.generations import Generation
 from wrapper.image import find as images
 from wrapper.models import (
     NewPipRequest,
@@ -157,19 +158,16 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
     ):
         prefix.check_new(target)  # again, now that nobody else builds there
         tools = Tools(request.site, runtime, squasher, space, console)
-        manifest = kind(
-            request=request,
+        manifest = _run(
+            kind,
+            request,
+            tools,
+            staging,
             wrapper_paths=request.wrapper_paths,
             compression=request.compression or request.site.compression,
             install_path=install_path(target, request.site),
-            base=find_base(request, tools, staging.directory),
-            runtime=runtime,
-            squasher=squasher,
-            space=space,
-            staging=staging,
-            console=console,
             **specific,
-        ).run()
+        )
         _publish(staging, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
@@ -181,15 +179,14 @@ def update(request: UpdateRequest, console: Console) -> Result:
     """
     request = plans.with_channels(request)
     asked = inputs.read_inputs(request, console)
-    conda = {"asked": asked if request.environment else None}
     return _update(
         request,
         console,
         CondaBuild,
+        asked=asked if request.environment else None,
         directory=asked.directory.absolute(),
         pip_lines=asked.pip_lines,
         variables=asked.variables,
-        **conda,
     )
 
 
@@ -227,26 +224,44 @@ def _update(
             specific |= recorded(old)
         specific["variables"] = inputs.merged_variables(request, specific["variables"], old)
         tools = Tools(request.site, runtime, squasher, space, console)
-        base = find_base(request, tools, staging.directory, previous)
         paths = [*old["options"]["wrapper_paths"], *request.wrapper_paths]
-        manifest = kind(
-            request=request,
+        manifest = _run(
+            kind,
+            request,
+            tools,
+            staging,
+            previous,
             wrapper_paths=tuple(dict.fromkeys(paths)),
             compression=request.compression or old["options"]["compression"],
             install_path=old["install_path"],
-            previous=previous,
-            base=base,
-            runtime=runtime,
-            squasher=squasher,
-            space=space,
-            staging=staging,
-            console=console,
             **specific,
-        ).run()
+        )
         _publish(staging, console)
         if request.keep is not None:
             remove_old(target, request.keep, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+
+
+def _run(
+    kind: type[Build],
+    request: Request,
+    tools: Tools,
+    staging: Staging | NextGeneration,
+    previous: Generation | None = None,
+    **fields: Any,
+) -> dict[str, Any]:
+    """Find the base and do the steps of a build, whose other ``fields`` are given; its manifest."""
+    return kind(
+        request=request,
+        base=find_base(request, tools, staging.directory, previous),
+        runtime=tools.runtime,
+        squasher=tools.squasher,
+        space=tools.space,
+        staging=staging,
+        console=tools.console,
+        previous=previous,
+        **fields,
+    ).run()
 
 
 def _publish(staging: Staging | NextGeneration, console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from wrapper.base.definition import Definition, read_definition
 from wrapper.cache import make_cache
 from wrapper.console import Console
 from wrapper.image import find as images
+from wrapper.image.facts import ImageFacts, inspect_image
 from wrapper.image.find import BaseImage
 from wrapper.image.store import alone
 from wrapper.models import Site
@@ -31,6 +33,33 @@ class Tools:
     squasher: Squasher
     space: Workspace
     console: Console
+
+
+def find_image(name: str, catalogue: Mapping[str, Entry], tools: Tools, staging: Path) -> BaseImage:
+    """The image of a name; see :func:`wrapper.image.find.find_base`.
+
+    :param staging: for an image that is pulled, where there is no cache.
+    """
+    return images.find_base(
+        name,
+        runtime=tools.runtime,
+        console=tools.console,
+        catalogue=catalogue,
+        cache=tools.space.lasting_cache,
+        staging=staging,
+        scratch=tools.space.scratch,
+    )
+
+
+def look_into(image: BaseImage, tools: Tools) -> ImageFacts:
+    """What is in an image; raises as :func:`wrapper.image.facts.inspect_image`."""
+    return inspect_image(
+        image,
+        unsquashfs=tools.squasher.unsquashfs,
+        scratch=tools.space.scratch,
+        cache=tools.space.lasting_cache,
+        console=tools.console,
+    )
 
 
 def build_image(

@@ -6,12 +6,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from wrapper.base.built import Tools, ready_image
+from wrapper.base.built import Tools, find_image, look_into, ready_image
 from wrapper.base.catalogue import read_catalogues
 from wrapper.errors import InputError, PrefixError
 from wrapper.generations import Generation
 from wrapper.image import find as images
-from wrapper.image.facts import ImageFacts, inspect_image
+from wrapper.image.facts import ImageFacts
 from wrapper.image.format import mark
 from wrapper.models import Base, Request
 
@@ -52,28 +52,13 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
 
     One of a catalogue's definitions is built where it is not there yet.
     """
-    cache = tools.space.lasting_cache
     catalogue = read_catalogues(os.environ, tools.site.base_images)
     entry = catalogue.get(name)
     if entry and entry.is_definition:
         built = ready_image(entry, tools, staging)
-        name = name if cache else str(built)
-    image = images.find_base(
-        name,
-        runtime=tools.runtime,
-        console=tools.console,
-        catalogue=catalogue,
-        cache=cache,
-        staging=staging,
-        scratch=tools.space.scratch,
-    )
-    facts = inspect_image(
-        image,
-        unsquashfs=tools.squasher.unsquashfs,
-        scratch=tools.space.scratch,
-        cache=cache,
-        console=tools.console,
-    )
+        name = name if tools.space.lasting_cache else str(built)
+    image = find_image(name, catalogue, tools, staging)
+    facts = look_into(image, tools)
     base = Base(
         image=image.path,
         name=entry.name if entry else name,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper import prefix, process, rocm, workspace
-from wrapper.base.built import Tools, build_image
+from wrapper.base.built import Tools, build_image, find_image, look_into
 from wrapper.base.catalogue import Entry, nearest
 from wrapper.base.definition import read_definition
 from wrapper.cache import make_cache, make_directory
@@ -17,13 +17,12 @@ from wrapper.console import Console
 from wrapper.errors import InputError, PackageError, PrefixError, ToolError
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.image import find as images
-from wrapper.image.facts import ImageFacts, inspect_image
+from wrapper.image.facts import ImageFacts
 from wrapper.image.find import BaseImage
 from wrapper.image.store import file_digest
 from wrapper.models import Site
 from wrapper.runtime import find_runtime, home_of, runtime_places
 from wrapper.squash import find_squasher
-from wrapper.workspace import Workspace
 
 _HINTS = {
     "unchanged": "find out what changed it; build or get it anew",
@@ -85,21 +84,11 @@ def _listed_definition(entry: Entry, cache: Path | None) -> Listed:
 
 
 @contextmanager
-def _found(
-    name: str, catalogue: Mapping[str, Entry], site: Site, console: Console
-) -> Iterator[tuple[BaseImage, Workspace]]:
-    """The image of a name, and a directory to work in."""
+def _tools(site: Site, console: Console) -> Iterator[Tools]:
+    """What it takes to look into images and to build them, for the ``with`` block."""
+    runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
     with workspace.workspace(console, site=site) as space, process.umask(0o022):
-        image = images.find_base(
-            name,
-            runtime=find_runtime(os.environ, site),
-            console=console,
-            catalogue=catalogue,
-            cache=space.lasting_cache,
-            staging=space.root,
-            scratch=space.scratch,
-        )
-        yield image, space
+        yield Tools(site, runtime, squasher, space, console)
 
 
 def show(
@@ -114,18 +103,9 @@ def show(
         if entry.is_definition:
             read_definition(Path(entry.source))  # is it one?
         return None, None, entry
-    with _found(name, catalogue, site, console) as (image, space):
-        return image, _facts(image, space, site, console), entry
-
-
-def _facts(image: BaseImage, space: Workspace, site: Site, console: Console) -> ImageFacts:
-    return inspect_image(
-        image,
-        unsquashfs=find_squasher(os.environ, site).unsquashfs,
-        scratch=space.scratch,
-        cache=space.lasting_cache,
-        console=console,
-    )
+    with _tools(site, console) as tools:
+        image = find_image(name, catalogue, tools, tools.space.root)
+        return image, look_into(image, tools), entry
 
 
 # -- build ---------------------------------------------------------------------------------------
@@ -151,24 +131,20 @@ def build(
     target = (output or _cached_output(name, catalogue, site)).absolute()
     if target.exists() and not force:
         raise PrefixError("the image exists", where=target, hint="use --force to build it anew")
-    runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
-    if output:
-        _make_parent(target)
-    else:
-        make_cache(target.parent)
-    with (
-        prefix.locked(target),
-        workspace.workspace(console, site=site) as space,
-        process.umask(0o022),
-    ):
-        return build_image(
-            definition,
-            target,
-            Tools(site, runtime, squasher, space, console),
-            entry=catalogue.get(name),
-            mirror=mirror,
-            compression=site.compression,
-        )
+    with _tools(site, console) as tools:
+        if output:
+            _make_parent(target)
+        else:
+            make_cache(target.parent)
+        with prefix.locked(target):
+            return build_image(
+                definition,
+                target,
+                tools,
+                entry=catalogue.get(name),
+                mirror=mirror,
+                compression=site.compression,
+            )
 
 
 def _definition(name: str, catalogue: Mapping[str, Entry]) -> Path:
@@ -242,26 +218,27 @@ def check(name: str, catalogue: Mapping[str, Entry], site: Site, console: Consol
 
     :raises ContainerizeError: it is not there, damaged, changed, or for other machines.
     """
-    with _found(name, catalogue, site, console) as (image, space):
+    with _tools(site, console) as tools:
+        image = find_image(name, catalogue, tools, tools.space.root)
         checks = [Check(what="there", good=True, detail=str(image.path))]
-        checks.append(_unchanged(image, space, console))
-        facts = _facts(image, space, site, console)
+        checks.append(_unchanged(image, tools))
+        facts = look_into(image, tools)
         machine = facts.architecture or "an unknown architecture"
         checks.append(
             Check(what="architecture", good=bool(facts.architecture) or None, detail=machine)
         )
-        checks.append(_starts(image, space, site, console))
+        checks.append(_starts(image, tools))
         checks.append(_rocm(facts))
     return checks
 
 
-def _unchanged(image: BaseImage, space: Workspace, console: Console) -> Check:
+def _unchanged(image: BaseImage, tools: Tools) -> Check:
     """Against the catalogue's digest (which was looked at already), or that of the build."""
     if not image.digest:
         return Check(what="unchanged", good=None, detail="a directory has no digest")
-    now = file_digest(image.path, console=console, cache=None)  # all of it, whatever is known
+    now = file_digest(image.path, console=tools.console, cache=None)  # all of it, whatever is known
     pinned = image.entry.digest if image.entry else ""
-    record = images.built_digests(space.lasting_cache).recall(str(image.path)) or {}
+    record = images.built_digests(tools.space.lasting_cache).recall(str(image.path)) or {}
     expected = pinned or str(record.get("digest", ""))
     if not expected:
         return Check(what="unchanged", good=None, detail=f"nothing to compare with: {now}")
@@ -269,8 +246,8 @@ def _unchanged(image: BaseImage, space: Workspace, console: Console) -> Check:
     return Check(what="unchanged", good=now == expected, detail=detail)
 
 
-def _starts(image: BaseImage, space: Workspace, site: Site, console: Console) -> Check:
-    runtime = find_runtime(os.environ, site)
+def _starts(image: BaseImage, tools: Tools) -> Check:
+    runtime = tools.runtime
     argv = runtime.exec_argv(
         image.path,
         [f"/:{HOST_ROOT}"],
@@ -278,9 +255,9 @@ def _starts(image: BaseImage, space: Workspace, site: Site, console: Console) ->
         cwd=Path("/"),
         home=home_of(os.environ),
     )
-    environment = {**process.base_environment(os.environ), **runtime_places(space.scratch)}
+    environment = {**process.base_environment(os.environ), **runtime_places(tools.space.scratch)}
     try:
-        process.run(argv, console=console, env=environment)
+        process.run(argv, console=tools.console, env=environment)
     except ToolError as error:
         return Check(what="starts", good=False, detail=error.detail or error.what)
     return Check(what="starts", good=True, detail=f"{runtime.name} {runtime.version}")

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from wrapper.cli.common import CONTEXT, Group, run_command
-from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply, request_fields, require
-from wrapper.console import Console
+from wrapper.cli.building import Kind, Steps, run_build
+from wrapper.cli.common import CONTEXT, Group
+from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply
 
 _CONDA: list[Decorator] = [
     click.option(
@@ -87,39 +87,19 @@ def advanced(**options: Any) -> None:
     Its keys are listed in docs/tykky.md: mode (conda or conda_modify), env_file,
     requirements_file, installation_prefix, pre_install, post_install, extra_envs, wrapper_paths.
     """
-    _build({**options, "mamba": False, "uv": False, "dry_run": False}, new=None)
+    _build(options, new=None)
 
 
 def _build(options: dict[str, Any], *, new: bool | None) -> None:
-    """Run ``new`` or ``update`` of the pipeline; ``None``: which of them, the tool's file says."""
-    if options.pop("mamba") | options.pop("uv"):
+    if options.pop("mamba", False) | options.pop("uv", False):
         click.echo("[ INFO ] --mamba and --uv change nothing: both are always in use", err=True)
-    dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
-    tool_file = options.pop("tool_file", None)
+    needed = ("environment", "env_file: ENV_FILE")
+    run_build(options, Kind(modes=("conda", "conda_modify"), steps=_steps, needed=needed), new=new)
 
-    def work(console: Console) -> None:
-        from wrapper import inputs, models, pipeline, plans
-        from wrapper.cli import report
 
-        tool = inputs.read_tool(tool_file, ("conda", "conda_modify"), console)
-        fresh = new if new is not None else tool.mode != "conda_modify"
-        request: Any = (models.NewRequest if fresh else models.UpdateRequest)(
-            **request_fields({"prefix": None, **options}, console)
-        )
-        with inputs.ready(request, tool) as request:
-            if tool_file and not request.prefix:
-                line = "installation_prefix: DIR"
-                raise inputs.incomplete(tool_file, "where to install", line)
-            require(request.prefix, "--prefix")
-            if fresh and not request.environment:
-                raise inputs.incomplete(tool_file, "what to install", "env_file: ENV_FILE")
-            if dry_run:
-                plan = (plans.plan_new if fresh else plans.plan_update)(request, console)
-                click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))
-                return
-            result = (pipeline.new if fresh else pipeline.update)(request, console)
-        console.info(report.describe(result))
-        if as_json:
-            click.echo(report.result_json(result))
+def _steps(new: bool) -> Steps:
+    from wrapper import models, pipeline, plans
 
-    run_command(work, verbosity=options["verbosity"], debug=options["debug"])
+    if new:
+        return Steps(request=models.NewRequest, plan=plans.plan_new, build=pipeline.new)
+    return Steps(request=models.UpdateRequest, plan=plans.plan_update, build=pipeline.update)

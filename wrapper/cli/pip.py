@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from wrapper.cli.common import CONTEXT, Group, run_command
-from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply, request_fields, require
-from wrapper.console import Console
+from wrapper.cli.building import Kind, Steps, run_build
+from wrapper.cli.common import CONTEXT, Group
+from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply
 
 SLIM = "python"  # of base_images/catalogue.toml
 
@@ -128,37 +128,17 @@ def advanced(**options: Any) -> None:
 
 
 def _build(options: dict[str, Any], *, new: bool | None) -> None:
-    """Run ``new`` or ``update`` of the pipeline; ``None``: which of them, the tool's file says."""
     if options.pop("slim", False):
         if options["base_image"]:
             raise click.UsageError("--slim stands for --base-image python: give one of them")
         options["base_image"] = SLIM
-    dry_run, as_json = options.pop("dry_run", False), options.pop("as_json")
-    tool_file = options.pop("tool_file", None)
+    needed = ("requirements", "requirements_file: REQ_FILE")
+    run_build(options, Kind(modes=("venv", "venv_modify"), steps=_steps, needed=needed), new=new)
 
-    def work(console: Console) -> None:
-        from wrapper import inputs, models, pipeline, plans
-        from wrapper.cli import report
 
-        tool = inputs.read_tool(tool_file, ("venv", "venv_modify"), console)
-        fresh = new if new is not None else tool.mode != "venv_modify"
-        request: Any = (models.NewPipRequest if fresh else models.UpdatePipRequest)(
-            **request_fields({"prefix": None, **options}, console)
-        )
-        with inputs.ready(request, tool) as request:
-            if tool_file and not request.prefix:
-                line = "installation_prefix: DIR"
-                raise inputs.incomplete(tool_file, "where to install", line)
-            require(request.prefix, "--prefix")
-            if fresh and not request.requirements:
-                raise inputs.incomplete(tool_file, "what to install", "requirements_file: REQ_FILE")
-            if dry_run:
-                plan = plans.plan_pip(request, console)
-                click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))
-                return
-            result = (pipeline.new_pip if fresh else pipeline.update_pip)(request, console)
-        console.info(report.describe(result))
-        if as_json:
-            click.echo(report.result_json(result))
+def _steps(new: bool) -> Steps:
+    from wrapper import models, pipeline, plans
 
-    run_command(work, verbosity=options["verbosity"], debug=options["debug"])
+    if new:
+        return Steps(request=models.NewPipRequest, plan=plans.plan_pip, build=pipeline.new_pip)
+    return Steps(request=models.UpdatePipRequest, plan=plans.plan_pip, build=pipeline.update_pip)
