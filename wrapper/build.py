@@ -88,8 +88,7 @@ class Build:
         if self.reuse:
             self.reuse.clean(self.tree)
             self.console.info(changes.describe_reused(list(self.reuse.taken.values())))
-        # A mistake in -w is told before the long steps.
-        tree.wrapped(self.tree, self.install_path, self.wrapper_paths)
+        tree.wrapped(self.tree, self.install_path, self.wrapper_paths)  # mistakes are told early
         packages = self._packages(container)
         visible = installed.without_replaced(packages, self.tree)
         if before is not None:
@@ -133,6 +132,7 @@ class Build:
     # -- what a kind of build is about -----------------------------------------------------------
     kind: ClassVar[str]
     has_lock: ClassVar[bool] = True
+    offers_bin: ClassVar[bool] = True
 
     def prepare(self) -> None:
         """Find out what is to be installed, before (or while) the tree is there."""
@@ -384,11 +384,12 @@ class Build:
 
     def programs(self) -> dict[str, str]:
         """Programs to get shims: name -> path below the tree."""
-        found, skipped = tree.programs(self.tree)
-        if skipped:
-            names = ", ".join(repr(name) for name in skipped)
-            self.console.warning(f"no shims for programs with such names: {names}")
-        return {**found, **tree.wrapped(self.tree, self.install_path, self.wrapper_paths)}
+        found, warnings = tree.wrapped(
+            self.tree, self.install_path, self.wrapper_paths, own=self.offers_bin
+        )
+        for warning in warnings:
+            self.console.warning(warning)
+        return found
 
     def squash(self, root: Path, image: Path, title: str) -> None:
         """A tree into an image, told as the step ``title``."""

@@ -84,6 +84,8 @@ def history(target: Path) -> list[HistoryEntry]:
         manifest = generation.manifest
         packages = [LockedPackage.from_dict(entry) for entry in manifest.get("packages", ())]
         what = f"{len(packages)} packages"
+        if not packages:  # of a container or an installation that was wrapped
+            what = f"{manifest.get('programs', 0)} programs"
         if before is not None:
             what = changes.summary(changes.compare(before, packages))
         before = packages

@@ -23,7 +23,8 @@ def settle(root: Path, *, fix: bool = True) -> TreeSize:
     The image is read-only and owned by root in the end: who may use it is decided by the
     permissions of the image file.
 
-    :param fix: false leaves the modes as they are, and only measures.
+    :param fix: false leaves the modes as they are, but that the owner may read all: what cannot
+        be read would not be in the image.
     :returns: number of files, directories and links below it, and bytes of the files.
     """
     root.chmod(0o755)
@@ -35,7 +36,7 @@ def settle(root: Path, *, fix: bool = True) -> TreeSize:
             files += 1
             if stat.S_ISLNK(status.st_mode):
                 continue
-            mode = _settled(status.st_mode) if fix else stat.S_IMODE(status.st_mode)
+            mode = _settled(status.st_mode) if fix else _owners(status.st_mode)
             if mode != stat.S_IMODE(status.st_mode):
                 os.chmod(path, mode)  # noqa: PTH101
             if stat.S_ISREG(status.st_mode):
@@ -49,9 +50,13 @@ def make_readable(root: Path) -> None:
         for name in (*names, *leaves):
             path = os.path.join(directory, name)  # noqa: PTH118 - tens of thousands of them
             status = os.lstat(path)
-            wanted = stat.S_IRWXU if stat.S_ISDIR(status.st_mode) else stat.S_IRUSR
-            if not stat.S_ISLNK(status.st_mode) and status.st_mode & wanted != wanted:
-                os.chmod(path, stat.S_IMODE(status.st_mode) | wanted)  # noqa: PTH101
+            mode = _owners(status.st_mode)
+            if not stat.S_ISLNK(status.st_mode) and mode != stat.S_IMODE(status.st_mode):
+                os.chmod(path, mode)  # noqa: PTH101
+
+
+def _owners(mode: int) -> int:
+    return stat.S_IMODE(mode) | (stat.S_IRWXU if stat.S_ISDIR(mode) else stat.S_IRUSR)
 
 
 def _settled(mode: int) -> int:
@@ -99,31 +104,41 @@ def check_wrapper_paths(paths: Iterable[str]) -> None:
             )
 
 
-def wrapped(tree: Path, install_path: str, paths: Sequence[str]) -> dict[str, str]:
-    """Programs for ``-w`` paths: of the whole directory where one is named.
+def wrapped(
+    tree: Path, install_path: str, paths: Sequence[str], *, own: bool = False
+) -> tuple[dict[str, str], list[str]]:
+    """Programs for ``-w`` paths: of the whole directory where one is named. Of two of one name the
+    later counts.
 
     :param paths: relative to the environment, or absolute inside the container.
-    :returns: name -> path below the tree.
+    :param own: first those of ``bin``, whether or not a path names it.
+    :returns: name -> path below the tree, and what the user is to be warned of.
     :raises InputError: a path does not exist, or holds no program.
     """
-    found: dict[str, str] = {}
+    found, unnamed = programs(tree) if own else ({}, [])
+    warnings: list[str] = []
     for path in paths:
         relative = path.removeprefix(install_path).strip("/")
         target = tree / relative
         if target.is_dir():
-            inside, _ = programs(tree, relative)
-        elif _is_program(target):
-            inside = {target.name: relative}
+            inside, skipped = programs(tree, relative)
         else:
-            inside = {}
+            inside, skipped = {target.name: relative} if _is_program(target) else {}, []
         if not inside:
             raise InputError(
                 f"'{path}' is no program and no directory with programs in the environment",
                 where="--wrapper-paths",
                 hint=f"paths are relative to the environment ({install_path} in the container)",
             )
-        found.update(inside)
-    return found
+        unnamed += skipped
+        for name, program in inside.items():
+            if found.get(name, program) != program:
+                warnings.append(f"{name} is {program}; {found[name]} is left out")
+            found[name] = program
+    if unnamed:
+        names = ", ".join(map(repr, dict.fromkeys(unnamed)))
+        warnings.append(f"no shims for programs with such names: {names}")
+    return found, warnings
 
 
 def _is_program(path: Path) -> bool:

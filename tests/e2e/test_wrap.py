@@ -177,6 +177,7 @@ def test_programs_of_a_container_are_wrapped(account: Account, image: Path) -> N
     assert account.ok(prefix / "bin/bye") == "bye\n"
     assert not (prefix / "bin/readme").exists()
     assert not (prefix / "current/img.sqfs").exists(), "the image is referenced, not copied"
+    assert account.ok(UMBRELLA, "list", prefix).endswith("  2 programs\n")
 
 
 def test_a_virtual_environment_of_a_container_is_active(

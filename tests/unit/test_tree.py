@@ -67,6 +67,16 @@ def test_links_are_counted_and_not_followed(tmp_path: Path) -> None:
     assert mode(outside) == 0o600
 
 
+def test_what_stays_as_it_is_can_be_read_by_the_owner(tmp_path: Path) -> None:
+    """What cannot be read would be missing in the image, without a word."""
+    tree = tmp_path / "tree"
+    put(tree / "program", permissions=0o4711)
+    put(tree / "closed/file", permissions=0o020)
+    (tree / "closed").chmod(0o000)
+    assert settle(tree, fix=False).files == 3
+    assert [mode(tree / n) for n in ("program", "closed", "closed/file")] == [0o4711, 0o700, 0o420]
+
+
 # -- names ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "name", ["python3.11", "x86_64-conda-linux-gnu-gcc", "2to3", "[", "c++", "git-lfs", "a~", "_x"]
@@ -148,14 +158,30 @@ def test_wrapped_paths_are_programs_or_directories_of_them(tmp_path: Path) -> No
     for name in ("libexec/one", "libexec/two", "tools/three", "tools/data"):
         put(tmp_path / name)
     (tmp_path / "tools/data").chmod(0o644)
-    found = wrapped(tmp_path, "/containerize-1", ["libexec/", "/containerize-1/tools/three"])
+    found, warnings = wrapped(
+        tmp_path, "/containerize-1", ["libexec/", "/containerize-1/tools/three"]
+    )
+    assert warnings == []
     assert found == {"one": "libexec/one", "two": "libexec/two", "three": "tools/three"}
 
 
 def test_the_later_of_two_programs_of_one_name_counts(tmp_path: Path) -> None:
     put(tmp_path / "a/x")
     put(tmp_path / "b/x")
-    assert wrapped(tmp_path, "/i", ["a", "b/x"]) == {"x": "b/x"}
+    told = "x is b/x; a/x is left out"
+    assert wrapped(tmp_path, "/i", ["a", "b/x"]) == ({"x": "b/x"}, [told])
+    put(tmp_path / "bin/x")
+    told = "x is b/x; bin/x is left out"
+    assert wrapped(tmp_path, "/i", ["b"], own=True) == ({"x": "b/x"}, [told])
+    assert wrapped(tmp_path, "/i", ["bin", "bin/x"], own=True) == ({"x": "bin/x"}, [])
+
+
+def test_names_that_nobody_could_type_are_told(tmp_path: Path) -> None:
+    for name in ("a b", "-x", "good"):
+        put(tmp_path / "tools" / name)
+    found, (warning,) = wrapped(tmp_path, "/i", ["tools"])
+    assert found == {"good": "tools/good"}
+    assert warning == "no shims for programs with such names: '-x', 'a b'"
 
 
 @pytest.mark.parametrize("path", ["nothing", "empty", "data", "/other/bin", "../outside"])

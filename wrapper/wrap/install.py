@@ -28,6 +28,7 @@ class CopyBuild(Installation):
     kind = "install"
     has_lock = False  # it would be built anew from the source
     answers_for_pip = False
+    offers_bin = False
     source: Path
     mask: bool = False
 
@@ -100,9 +101,6 @@ class CopyBuild(Installation):
         if (self.tree / "conda-meta").is_dir():
             return conda_variables(self.program_root())
         return {}
-
-    def programs(self) -> dict[str, str]:
-        return tree.wrapped(self.tree, self.install_path, self.wrapper_paths)
 
     def program_root(self) -> str:
         return str(self.source.resolve()) if self.mask else self.install_path
