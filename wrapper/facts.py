@@ -24,6 +24,7 @@ def facts(build: Build, packages: Sequence[LockedPackage], programs: int) -> dic
         "base": {
             "kind": "image" if build.base.image else "host",
             "name": build.base.name,
+            "source": build.base.source,
             "path": build.base.reference,
             "digest": build.base.digest,
             "mark": build.base.mark,

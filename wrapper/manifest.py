@@ -8,7 +8,8 @@ Format 1 is a JSON object with the keys
 - ``install_path``: path inside the container;
 - ``image_root``: where the image's root directory is inside, in a generation that was adopted
   from Tykky (absent: the image is the container's root); ``adopted``: ``tykky``;
-- ``base``: ``kind`` (``host`` or ``image``), ``name`` as the user said it, ``path`` (outside; below
+- ``base``: ``kind`` (``host`` or ``image``), ``name`` as the user said it, ``source`` (an absolute
+  path whose links are not resolved, or a URI; empty for the host), ``path`` (outside; below
   the generation where it ``owned`` the image), ``digest``, ``mark`` (see
   :func:`wrapper.image.format.mark`), ``has_bash``, ``offers`` (virtual packages in which it differs
   from the host), and all ``virtual_packages`` of the solve;

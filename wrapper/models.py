@@ -136,8 +136,9 @@ class Guarded:
 class Base:
     """What an environment stands on: the host (all defaults), or an image with its own system.
 
-    ``image`` is outside, links resolved; ``digest`` is that of its file, ``sha256:…``, or empty
-    for a directory. ``virtual_packages`` are those in which it differs from the host, name ->
+    ``image`` is outside, links resolved; ``source`` is where it was found before that: an absolute
+    path, which may be a link that moves, or a URI. ``digest`` is that of its file, ``sha256:…``, or
+    empty for a directory. ``virtual_packages`` are those in which it differs from the host, name ->
     version, empty where it has none. ``mark`` are bytes at its beginning that another image has
     not, in hexadecimal. ``owned``: it is a file of the generation, next to its image.
     ``environments`` are the roots of its conda environments, where it was looked into just now.
@@ -145,6 +146,7 @@ class Base:
 
     image: Path | None = None
     name: str = "host"
+    source: str = ""
     digest: str = ""
     mark: str = ""
     has_bash: bool = True

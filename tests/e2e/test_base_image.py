@@ -18,6 +18,7 @@ from wrapper.errors import ExitCode
 # What a base image's own environment must not do to ours.
 HOSTILE = """\
 export PYTHONPATH="/opt/base/python"
+export VIRTUAL_ENV="/opt/base/venv"
 export CONDA_PREFIX="/opt/base/conda"
 export FROM_BASE="yes"
 """
@@ -64,6 +65,7 @@ def test_programs_run_in_the_base_image(based: Installation) -> None:
     assert "/opt/base/python" not in seen["path"], "the image's PYTHONPATH would come first"
     environ = seen["environ"]
     assert environ["FROM_BASE"] == "yes"
+    assert environ["VIRTUAL_ENV"] == "", "uv and others would take it for the active environment"
     assert environ["CONDA_PREFIX"] == based.manifest["install_path"]
     assert environ["DEMO_ACTIVATE_HOME"].startswith(based.manifest["install_path"])
     assert environ["PATH"].startswith(f"{based.prefix}/bin:")
@@ -105,13 +107,16 @@ def test_the_base_is_recorded_and_a_changed_or_vanished_one_is_told(
     assert (
         told.returncode == 0 and f"{image} is not the image that this was built on" in told.stderr
     )
+    account.file("again.sh", "true\n")
+    told_by_update = change(done, "--post-install", "again.sh")
+    assert f"say so: --base-image {image}" in told_by_update
+    assert "accept it: conda-containerize update" in account.ok(UMBRELLA, "doctor", done.prefix)
     change(done, "--copy-base", "--base-image", str(image))
     image.unlink()
     told = account.run(hello)
     assert (told.returncode, told.stderr) == (0, ""), "it has its own now"
-    account.file("again.sh", "true\n")
     change(done, "--post-install", "again.sh")
-    copies = [done.prefix / ".generations" / n / "container.sif" for n in ("2", "3")]
+    copies = [done.prefix / ".generations" / n / "container.sif" for n in ("3", "4")]
     assert copies[0].samefile(copies[1]), "one copy for all generations"
     account.ok(UMBRELLA, "rollback", done.prefix, "1")
     told = account.run(hello)

@@ -117,3 +117,14 @@ def test_a_package_that_does_not_exist(account: Account, runtime: Path, with_arc
         assert "Unable to locate package tiny-toool" in done.stderr
     else:
         assert done.returncode == ExitCode.TOOL
+
+
+def test_an_image_that_names_no_archive(account: Account, runtime: Path, minimal: Path) -> None:
+    """As our own: the archive is the one that is named, or this machine's."""
+    if not can_build(account):
+        pytest.skip("this account can build from no definition file")
+    words = ("--base-image", minimal, "--os-package", "less")
+    env = {"CONTAINERIZE_DEBIAN_MIRROR": "http://127.0.0.1:1/debian"}
+    done = account.run(UMBRELLA, "build", account.work / "none.sif", *words, env=env)
+    assert done.returncode == ExitCode.SCRIPT, done.stderr
+    assert "http://127.0.0.1:1/debian/dists/trixie/InRelease" in done.stderr

@@ -255,7 +255,7 @@ def test_a_moved_prefix(prefix: Path) -> None:
 def on_base(image: Path, **more: Any) -> Manifest:
     digest = f"sha256:{needs.sha256(image)}"
     known = {"path": str(image), "digest": digest, "mark": mark(image)}
-    return {"base": {"kind": "image", "name": "base", **known, **more}}
+    return {"kind": "conda", "base": {"kind": "image", "name": "base", **known, **more}}
 
 
 def test_base_images(tmp_path: Path) -> None:
@@ -269,7 +269,11 @@ def test_base_images(tmp_path: Path) -> None:
     assert told(found) == [("base image", WARNING)] and "digest" in text(found)
     assert "size" in text(needs.base_image(tmp_path, on_base(image, size=5), deep=False))
     image.write_bytes(squashfs(8192))
-    assert "replaced" in text(needs.base_image(tmp_path, data, deep=False))
+    found = needs.base_image(tmp_path, data, deep=False)
+    assert "replaced" in text(found)
+    assert f"conda-containerize update DIR --base-image {image}" in text(found)
+    wrapped = needs.base_image(tmp_path, {**data, "kind": "container"}, deep=False)
+    assert "update" not in text(wrapped)
     image.unlink()
     assert told(needs.base_image(tmp_path, data, deep=False)) == [("base image", FAILED)]
 
@@ -279,7 +283,7 @@ def test_a_link_to_a_base_image_that_moved(tmp_path: Path) -> None:
     old.write_bytes(squashfs())
     new.write_bytes(squashfs(8192))
     link.symlink_to(old)
-    data = on_base(old, name=str(link))
+    data = on_base(old, name="latest", source=str(link))
     assert told(needs.base_image(tmp_path, data, deep=False)) == [("base image", OK)]
     link.unlink()
     link.symlink_to(new)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Program, without_powers
+from wrapper.base.debian import MIRROR_VARIABLE, current_archive
 from wrapper.console import Console
 from wrapper.errors import InputError, ScriptError, SpaceError, ToolError
 from wrapper.runtime import Runtime
@@ -47,6 +48,23 @@ def test_the_definition_uses_the_bases_own_manager(manager: str, line: str) -> N
     assert head == "Bootstrap: localimage\nFrom: /b/base.sif\n\n"
     lines = [row.strip() for row in script.splitlines()]
     assert lines[0] == "set -e" and line in lines
+
+
+def test_an_image_that_names_no_archive_gets_one() -> None:
+    """Ours do not: which one is near is known where they are used."""
+    text = os_packages.definition(Path("/b.sif"), "apt-get", ["git"], "http://x/de bian")
+    assert """echo deb 'http://x/de bian' "$VERSION_CODENAME" main >/etc/apt/sources""" in text
+    assert "rm -rf /var/lib/apt/lists/* /etc/apt/sources.list.d/containerize.list" in text
+    assert "[ -z '' ]" in os_packages.definition(Path("/b.sif"), "apt-get", ["git"])
+
+
+def test_the_archive_is_one_of_today(program: Program) -> None:
+    said = "http://near/debian-security\nhttp://near/debian/\n"
+    environ = {"PATH": str(program("apt-get", f"printf '{said}'").parent)}
+    assert current_archive(environ) == "http://near/debian"
+    environ[MIRROR_VARIABLE] = "http://old/{snapshot} http://mine/debian"
+    assert current_archive(environ) == "http://mine/debian"
+    assert current_archive({"PATH": "/nowhere"}) == ""
 
 
 def test_a_base_without_a_known_manager() -> None:

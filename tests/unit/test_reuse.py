@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -123,6 +124,18 @@ def test_of_a_lock_only_what_is_missing_is_installed(tmp_path: Path) -> None:
     assert set(taken.taken) == {("pip", "torch"), ("pip", "numpy")}, "and what torch needs"
     with pytest.raises(SolveError, match=r"what the base image has: numpy 1\.26\.4"):
         taken.missing([locked("numpy", "2.0")])
+
+
+def test_what_conda_has_brought_counts_once(tmp_path: Path) -> None:
+    """Its Python packages have metadata as pip's have."""
+    python = replace(PYTHON, records=tmp_path)
+    paths = {"paths": [{"size_in_bytes": 100}]}
+    record = {"name": "numpy", "version": "1.26.4", "build": "0", "paths_data": paths}
+    (tmp_path / "numpy.json").write_text(json.dumps(record))
+    taken = reuse(tmp_path, python)
+    taken.take_conda(["numpy"])
+    taken.take_pip(["torch"])
+    assert set(taken.taken) == {("conda", "numpy"), ("pip", "torch")}
 
 
 def test_an_update_goes_on_from_the_record(tmp_path: Path) -> None:

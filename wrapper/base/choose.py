@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,11 @@ def find_base(
         base = named_base(request.base_image, tools, staging)[0]
     else:
         base = _kept_base(previous, None if trial else staging) if previous else Base()
+        if base.image and base.mark and mark(base.image) != base.mark:
+            tools.console.warning(
+                f"{base.image} is not the image that this was built on; where it shall be from now "
+                f"on, say so: --base-image {shlex.quote(str(base.image))}"
+            )
     if request.copy_base:
         if base.image is None:
             raise InputError(
@@ -62,6 +68,7 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
     base = Base(
         image=image.path,
         name=entry.name if entry else name,
+        source=image.source,
         digest=image.digest,
         mark=mark(image.path),
         has_bash=facts.bash,
@@ -106,4 +113,5 @@ def _kept_base(previous: Generation, staging: Path | None) -> Base:
         image = link
     names = ("name", "digest", "mark", "owned", "has_bash")
     same = {name: known[name] for name in names}
-    return Base(image=image, virtual_packages=known["offers"], **same)
+    source = known.get("source", "")  # not in early manifests
+    return Base(image=image, source=source, virtual_packages=known["offers"], **same)

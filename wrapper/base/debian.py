@@ -81,6 +81,12 @@ def mirrors(named: str, snapshot: str, environ: Mapping[str, str] = os.environ) 
     return [url.replace("{snapshot}", snapshot).rstrip("/") for url in urls]
 
 
+def current_archive(environ: Mapping[str, str]) -> str:
+    """Root of an archive of today's packages: the one that is named, else apt's, else empty."""
+    urls = environ.get(MIRROR_VARIABLE, "").split() or _archive_of_apt(environ)
+    return next((url.rstrip("/") for url in urls if "{snapshot}" not in url), "")
+
+
 def _archive_of_apt(environ: Mapping[str, str]) -> list[str]:
     """Debian's own archive among those that apt knows (others are for security, of vendors)."""
     apt = shutil.which("apt-get", path=environ.get("PATH"))

@@ -9,6 +9,7 @@ import hashlib
 import os
 import platform
 import re
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ Manifest = dict[str, Any]
 
 _CHUNK = 8 << 20
 _SECONDS = 15.0
+_UPDATES = {"conda": "conda-containerize", "pip": "pip-containerize"}
 _QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
 
 
@@ -44,6 +46,9 @@ def base_image(directory: Path, data: Manifest, *, deep: bool) -> list[Finding]:
     if not os.access(path, os.R_OK):
         return [failed(what, f"{path} cannot be read by you", "ask its owner")]
     changed = "if programs fail, build anew: it is not the image that this was built on"
+    if command := _UPDATES.get(data["kind"]):
+        accept = f"{command} update DIR --base-image {shlex.quote(str(path))}"
+        changed = f"if programs fail, build anew; if they do not, accept it: {accept}"
     if base.get("mark") and mark(path) != base["mark"]:
         return [warning(what, f"{path} was replaced by another one", changed)]
     if base.get("size") and path.stat().st_size != base["size"]:
@@ -51,7 +56,7 @@ def base_image(directory: Path, data: Manifest, *, deep: bool) -> list[Finding]:
     if deep and base["digest"] and (now := f"sha256:{sha256(path)}") != base["digest"]:
         return [warning(what, f"{path} has the digest {now}, not {base['digest']}", changed)]
     found = [ok(what, f"{path}{', same digest' if deep and base['digest'] else ''}")]
-    named = Path(base["name"])
+    named = Path(base.get("source") or base["name"])  # early manifests have the name only
     if named.is_absolute() and named.exists() and named.resolve() != path.resolve():
         detail = f"{named} leads to {named.resolve()} now; this stays on {path.resolve()}"
         hint = "build anew to use the newer one; the old one may be removed some day"

@@ -32,6 +32,7 @@ class BaseImage:
     :ivar name: what the user said. :ivar path: the file or directory, links resolved.
     :ivar digest: ``sha256:…`` of the file, empty for a sandbox. :ivar size: bytes of the file.
     :ivar owned: it lies in the staging directory and becomes part of the installation.
+    :ivar source: where it was found: a path whose links are not resolved, or a URI.
     :ivar uri: where it was pulled from, empty for a file. :ivar entry: the catalogue's, if any.
     """
 
@@ -41,6 +42,7 @@ class BaseImage:
     digest: str
     size: int
     owned: bool = False
+    source: str = ""
     uri: str = ""
     entry: Entry | None = None
 
@@ -49,6 +51,7 @@ class BaseImage:
         return {
             "kind": "image",
             "name": self.name,
+            "source": self.source,
             "path": self.path.name if self.owned else str(self.path),
             "digest": self.digest,
             "size": self.size,
@@ -93,7 +96,7 @@ def find_base(
     image = describe_file(path, name=name, console=console, cache=cache, entry=entry)
     if path.is_symlink():
         console.info(f"{path} leads to {image.path}, which is used from now on")
-    return replace(image, uri=uri, owned=owned)
+    return replace(image, source=uri or str(path), uri=uri, owned=owned)
 
 
 def describe_file(

@@ -76,12 +76,21 @@ class Reuse:
         return found
 
     def take_pip(self, names: Iterable[str]) -> None:
-        """Remember that Python packages of the base, and what they need, are in use."""
+        """Remember that Python packages of the base, and what they need, are in use.
+
+        What a conda package has brought counts once, as that.
+        """
+        conda = {(p.canonical, p.version) for p in self.taken.values() if p.manager == "conda"}
         for name in self.python.needed_by(names):
             package = self.python.packages[name]
-            self.taken["pip", name] = LockedPackage(
-                manager="pip", name=package.name, version=package.version, url="", size=package.size
-            )
+            if (name, package.version) not in conda:
+                self.taken["pip", name] = LockedPackage(
+                    manager="pip",
+                    name=package.name,
+                    version=package.version,
+                    url="",
+                    size=package.size,
+                )
 
     def take_conda(self, names: Iterable[str]) -> None:
         """The same of conda packages."""

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wrapper import process
+from wrapper.base.debian import MIRROR_VARIABLE, current_archive
 from wrapper.console import Console
 from wrapper.errors import (
     ContainerizeError,
@@ -30,18 +31,27 @@ from wrapper.errors import (
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, runtime_places
 
+_OUR_LIST = "/etc/apt/sources.list.d/containerize.list"  # in images that name no archive: ours
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "zypper": (
         "zypper --non-interactive install --no-recommends {names}",
         "zypper clean --all",
     ),
     "apt-get": (
+        "if ! grep -qs '^[^#]' /etc/apt/sources.list /etc/apt/sources.list.d/*; then",
+        "    . /etc/os-release",
+        '    if [ "$ID" != debian ] || [ -z {archive} ]; then',
+        f"        echo 'The image names no archive. {MIRROR_VARIABLE} can, for Debian.'",
+        "        exit 1",
+        "    fi",
+        f'    echo deb {{archive}} "$VERSION_CODENAME" main >{_OUR_LIST}',
+        "fi",
         "export DEBIAN_FRONTEND=noninteractive",
         "apt='apt-get --yes -o APT::Sandbox::User=root'",
         "$apt update",
         "$apt install --no-install-recommends {names}",
         "apt-get clean",
-        "rm -rf /var/lib/apt/lists/*",
+        f"rm -rf /var/lib/apt/lists/* {_OUR_LIST}",
     ),
     "dnf": ("dnf install --assumeyes --setopt=install_weak_deps=False {names}", "dnf clean all"),
     "microdnf": ("microdnf install -y --setopt=install_weak_deps=0 {names}", "microdnf clean all"),
@@ -88,10 +98,11 @@ def _namespaces_allowed() -> bool:
         return False
 
 
-def definition(image: Path, manager: str, names: Sequence[str]) -> str:
+def definition(image: Path, manager: str, names: Sequence[str], archive: str = "") -> str:
     """The definition file that adds packages to ``image``.
 
     :param manager: the program of the image, as :mod:`wrapper.image.facts` finds it.
+    :param archive: Debian's, for an image that names none.
     :raises InputError: there is none that we know.
     """
     if manager not in _COMMANDS:
@@ -100,9 +111,9 @@ def definition(image: Path, manager: str, names: Sequence[str]) -> str:
             where=image,
             hint=f"choose one with {', '.join(_COMMANDS)}",
         )
-    words = shlex.join(names)
+    words = {"names": shlex.join(names), "archive": shlex.quote(archive)}
     script = ("set -e", f"echo '{_BEGUN}'", *_COMMANDS[manager])
-    lines = [f"    {line.format(names=words)}" for line in script]
+    lines = [f"    {line.format(**words)}" for line in script]
     return "\n".join(["Bootstrap: localimage", f"From: {image}", "", "%post", *lines, ""])
 
 
@@ -122,7 +133,7 @@ def add_packages(
         build from a definition file here.
     """
     file = scratch / "packages.def"
-    file.write_text(definition(image, manager, names))
+    file.write_text(definition(image, manager, names, current_archive(os.environ)))
     begun = False
 
     def is_begin(line: str) -> bool:

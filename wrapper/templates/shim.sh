@@ -253,6 +253,10 @@ _cw_force() { # NAME VALUE: inside, whatever the image sets
     _cw_escape "$2"
     export "SINGULARITYENV_$1=$_cw_value" "APPTAINERENV_$1=$_cw_value"
 }
+_cw_users_own() { # NAME: inside, what the user set, whatever the image sets
+    local apptainer=APPTAINERENV_$1 singularity=SINGULARITYENV_$1
+    _cw_force "$1" "${!apptainer-${!singularity-${!1-}}}"
+}
 _cw_set() { # NAME VALUE: the runtime itself must not see what is for the loader inside
     case ${_cw_image:+IMAGE_}$1 in
         PATH | LD_* | PS1 | IMAGE_*) _cw_force "$1" "$2" ;;
@@ -271,8 +275,10 @@ if [[ -n $_cw_image ]]; then
     _cw_old=${APPTAINERENV_PREPEND_PATH-${SINGULARITYENV_PREPEND_PATH-}}
     _cw_value+=${_cw_old:+:$_cw_old}
     export "SINGULARITYENV_PREPEND_PATH=$_cw_value" "APPTAINERENV_PREPEND_PATH=$_cw_value"
-    # An image's PYTHONPATH would come before the environment's packages; the user's own may.
-    [[ -z $_cw_layer ]] || _cw_force PYTHONPATH "${APPTAINERENV_PYTHONPATH-${SINGULARITYENV_PYTHONPATH-${PYTHONPATH-}}}"
+    # An image's own would lead programs of the environment to another Python; the user's may.
+    if [[ -n $_cw_layer ]]; then
+        for _cw_name_of in PYTHONPATH PYTHONHOME VIRTUAL_ENV; do _cw_users_own "$_cw_name_of"; done
+    fi
 else
     _cw_hand_on LD_LIBRARY_PATH ""
     _cw_hand_on PATH "$_cw_prefix/bin"
