@@ -14,16 +14,32 @@ def write_wheel(
 ) -> Path:
     """A pure wheel with the module ``name``, whose ``VERSION`` and ``main`` can be called."""
     module = f"VERSION = {version!r}\n\n\ndef main():\n    print({name!r}, VERSION)\n"
-    info = f"{name}-{version}.dist-info"
+    files = {f"{name}/__init__.py": module}
+    points = f"[console_scripts]\n{name}-run = {name}:main\n"
+    return write_files_wheel(directory, name, version, files, requires=requires, points=points)
+
+
+def write_files_wheel(
+    directory: Path,
+    name: str,
+    version: str,
+    content: Mapping[str, str],
+    *,
+    requires: tuple[str, ...] = (),
+    points: str = "",
+) -> Path:
+    """A pure wheel of these files. :param points: text of its ``entry_points.txt``."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    info = f"{stem}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     metadata += "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
     files = {
-        f"{name}/__init__.py": module,
+        **content,
         f"{info}/METADATA": metadata,
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\n{name}-run = {name}:main\n",
+        **({f"{info}/entry_points.txt": points} if points else {}),
     }
-    path = directory / f"{name}-{version}-py3-none-any.whl"
+    path = directory / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for file, text in files.items():
             archive.writestr(zipfile.ZipInfo(file), text)

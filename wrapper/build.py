@@ -1,8 +1,8 @@
 """The steps of building one generation, in order, as far as all kinds of build share them.
 
-Only this module and :mod:`wrapper.pipeline` import the steps; steps do not import each other.
-Those that need rattler or conda-lock are imported where they are used: an error in an input file
-is told without them.
+Only composers (this module, :mod:`wrapper.start`, the kinds of build) import the steps, which know
+nothing of each other. Those that need rattler or conda-lock are imported where they are used: an
+error in an input file is told without them.
 """
 
 from __future__ import annotations
@@ -10,23 +10,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from wrapper import changes, installed, spec, tree
-from wrapper.console import Advance, Console
+from wrapper.console import Advance
 from wrapper.container import BuildContainer
-from wrapper.generations import Generation
-from wrapper.models import Activation, Base, LockedPackage, Request
-from wrapper.packed import LENT, Packed
-from wrapper.pip import managed
-from wrapper.reuse.taken import Reuse, start_reuse
+from wrapper.models import Activation, Base, LockedPackage
+from wrapper.packed import LENT, PackedError
+from wrapper.reuse.taken import start_reuse
 from wrapper.runtime import Runtime, home_of, host_binds, image_binds, with_more
 from wrapper.skeleton import write_skeleton
-from wrapper.squash import IMAGE_TIME, Squasher
-from wrapper.workspace import Workspace
+from wrapper.squash import IMAGE_TIME
+from wrapper.start import Start
 
 
 class Place(Protocol):
@@ -44,46 +41,31 @@ class Place(Protocol):
 
 
 @dataclass(kw_only=True)
-class Build:
+class Build(Start):
     """The steps of one build and what they share; a kind of build fills in the hooks.
 
-    :ivar pip_lines: lines of a requirements file, with relative paths from ``directory``.
-    :ivar variables: to be set at run time. :ivar previous: the generation that is updated,
-        ``None`` for a new one.
+    :ivar variables: to be set at run time.
     """
 
-    request: Request
-    directory: Path
-    pip_lines: tuple[str, ...]
     variables: Mapping[str, str]
-    wrapper_paths: tuple[str, ...]
-    compression: str
-    install_path: str
     base: Base
     runtime: Runtime
-    squasher: Squasher
-    space: Workspace
     staging: Place
-    console: Console
-    previous: Generation | None = None
     _told: str = field(default="", init=False)
-    reuse: Reuse | None = field(default=None, init=False)
-    packed: Packed | None = field(default=None, init=False)
-
-    @property
-    def tree(self) -> Path:
-        """The environment while it is built, outside the container."""
-        return self.space.image / self.install_path.lstrip("/")
 
     def run(self) -> dict[str, Any]:
         """All steps up to a complete staging directory; returns the manifest."""
         container = self.container()
         self.look_at_base(container)
-        self._get_ready()
+        self.get_ready()
         before = self.packages_before()
         links = self.mount_points()
         self._user_scripts(container, self.request.pre_install, "pre-install")
-        self.populate(container)
+        try:
+            self.populate(container)
+        except PackedError:
+            self.start_over()
+            self.populate(container)
         self._user_scripts(container, self.request.post_install, "post-install")
         if self.reuse:
             self.reuse.clean(self.tree)
@@ -93,34 +75,10 @@ class Build:
         visible = installed.without_replaced(packages, self.tree)
         if before is not None:
             self.tell_changes(before, visible)
-        with self.packed.lent(container) if self.packed else nullcontext(container) as whole:
+        with self.whole(container) as whole:
             self._compile_and_lock(whole, packages)
             activation = self._activation(whole)
         return self.deliver(visible, activation, links)
-
-    def _get_ready(self) -> None:
-        """Solve, and have of the old environment in the tree what the steps need."""
-        if self.may_leave_packed():
-            self.prepare()
-            with self.console.step("Unpacking what changes"):
-                self.packed = self.take_changing()
-            if self.packed:
-                managed.take_notice_away(self.tree)
-            else:
-                self.unpack()
-            return
-        with ThreadPoolExecutor(1) as pool:
-            # Packages are solved from a copy of the old records meanwhile.
-            unpacking = pool.submit(self.unpack)
-            self.prepare()
-            unpacking.result()
-
-    def unpack_rest(self) -> None:
-        """For a step that needs the old environment as a whole in the tree."""
-        if self.packed:
-            with self.console.step("Unpacking the rest of the image"):
-                self.packed.unpack_rest(self.tree)
-            self.packed = None
 
     def tell_changes(self, old: Sequence[LockedPackage], new: Sequence[LockedPackage]) -> None:
         """Say what an update changes: as soon as it is known, and again where it came otherwise."""
@@ -134,17 +92,6 @@ class Build:
     has_lock: ClassVar[bool] = True
     offers_bin: ClassVar[bool] = True
 
-    def prepare(self) -> None:
-        """Find out what is to be installed, before (or while) the tree is there."""
-
-    def may_leave_packed(self) -> bool:
-        """Whether the steps may do with a part of the old environment in the tree."""
-        return False
-
-    def take_changing(self) -> Packed | None:
-        """Unpack that part; ``None`` where all is needed after all."""
-        return None
-
     def populate(self, container: BuildContainer) -> None:
         """Put it into the tree."""
 
@@ -154,7 +101,7 @@ class Build:
 
     def known_pip(self) -> list[LockedPackage]:
         """Lock entries of pip packages that are known already."""
-        return self._old_pip()
+        return self.old_pip()
 
     def channels(self) -> Sequence[str]:
         """Where conda packages come from, for the lock and for conda in scripts."""
@@ -163,24 +110,6 @@ class Build:
     def own_variables(self) -> dict[str, str]:
         """What activating the environment sets, besides the user's variables."""
         return {}
-
-    def mount_points(self) -> list[str]:
-        """Put beside the tree what the image's root has; returns the links among it."""
-        return write_skeleton(self.space.image)
-
-    def unpack_previous(self, target: Path, path: str) -> None:
-        """Unpack what the container before had at ``path``, to the same path below ``target``."""
-        assert self.previous is not None
-        root = self.old("image_root", "")  # an adopted image belongs there as a whole
-        place = target / root.lstrip("/")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        inside = str(self.previous.within_image(path))
-        self.squasher.unsquash(
-            self.previous.image,
-            place,
-            console=self.console,
-            paths=[] if inside == "." else [inside],
-        )
 
     def deliver(
         self, packages: Sequence[LockedPackage], activation: Activation, links: Sequence[str]
@@ -248,39 +177,9 @@ class Build:
         users = [self.directory, Path.cwd(), Path(home_of(os.environ))]
         return [*own, *files, *places, *(path for path in users if path != Path("/"))]
 
-    def unpack(self) -> None:
-        """The environment as it was, or an empty directory for a new one."""
-        if self.previous is None:
-            self.tree.mkdir()
-            return
-        self.space.image.rmdir()  # unsquashfs makes it
-        with self.console.step("Unpacking the image"):
-            # Without its mount points: this host's may be others.
-            own = self.old("image_root", "") or f"/{Path(self.install_path).parts[1]}"
-            self.unpack_previous(self.space.image, own)
-        managed.take_notice_away(self.tree)
-
-    def packages_before(self) -> list[LockedPackage] | None:
-        if self.previous is None:
-            return None
-        present = installed.pip_distributions(self.tree)
-        packages = [
-            *installed.conda_packages(self.tree),
-            *installed.still_installed(self._old_pip(), present),
-        ]
-        return installed.without_replaced(packages, self.tree)
-
     def environ(self) -> dict[str, str]:
         path = self.request.environ
         return spec.read_variables(path) if path else {}
-
-    def _old_pip(self) -> list[LockedPackage]:
-        packages = [LockedPackage.from_dict(entry) for entry in self.old("packages", ())]
-        return [package for package in packages if package.manager == "pip"]
-
-    def old(self, key: str, default: Any) -> Any:
-        """A key of the previous generation's manifest."""
-        return self.previous.manifest.get(key, default) if self.previous else default
 
     # -- packages --------------------------------------------------------------------------------
     def install_pip(self, container: BuildContainer, locked: Sequence[LockedPackage] = ()) -> None:
@@ -289,8 +188,8 @@ class Build:
             locked = self.reuse.missing(locked)
         if not (self.pip_lines or locked):
             return
-        pip = self.pip_installer(container)
-        with self.console.step("Installing pip packages"):
+        with self.console.step("Installing pip packages"), self.whole(container) as whole:
+            pip = self.pip_installer(whole)
             if locked:
                 pip.install_locked(locked)
             if self.pip_lines:
@@ -331,9 +230,8 @@ class Build:
         for package in pip:
             present.pop(package.canonical, None)
         if present and self.has_lock:
-            self.unpack_rest()
-            with self.console.step("Locking pip packages"):
-                pip += self.pip_installer(container).lock(present, self.pip_lines)
+            with self.console.step("Locking pip packages"), self.whole(container) as whole:
+                pip += self.pip_installer(whole).lock(present, self.pip_lines)
         elif present:
             pip += map(installed.of_no_index, present.values())
         return [*installed.conda_packages(self.tree), *pip]

@@ -5,7 +5,9 @@ What no step of the update changes or looks at stays as it is compressed instead
 :mod:`wrapper.squashfs`.
 
 What is unpacked is *taken*: of these paths the tree has the word, whatever becomes of them there.
-While something runs that needs the environment whole, the tree has links to what is packed.
+While something runs that needs the environment whole, the tree has links to what is packed. Who
+replaces or removes a link has changed that path. Who would change what is behind one finds it
+read-only.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wrapper.container import BuildContainer
-from wrapper.errors import SpaceError
+from wrapper.errors import ScriptError, SpaceError
 from wrapper.models import TreeSize
 from wrapper.squashfs.layout import Directory, File, Link, Node, Unsupported
 from wrapper.squashfs.reader import Image, read_image
@@ -32,7 +34,7 @@ LENT = "/.containerize-old"
 # What the steps of a build look at: programs, records of packages, activation, and by what a
 # directory is known as Python's library.
 _LOOKED_AT = re.compile(
-    r"bin|bin/.*|conda-meta/.*|etc/conda/.*"
+    r"bin|bin/.*|conda-meta/.*|etc/conda/.*|pyvenv\.cfg"
     r"|lib/python3[^/]*/(os\.py|EXTERNALLY-MANAGED)"
     r"|lib/python3[^/]*/site-packages/[^/]*\.(dist|egg)-info(/.*)?",
     re.S,
@@ -40,18 +42,22 @@ _LOOKED_AT = re.compile(
 _COMPILED = re.compile(r"(.*/|)__pycache__/([^/.]*)\.[^/]*", re.S)
 
 
+class PackedError(ScriptError):
+    """A step would change what is packed: it needs the old environment as a whole in the tree."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Packed:
     """The part of an environment that stays in its image.
 
     :ivar root: the environment in the image, without a first slash.
-    :ivar kept: what stays, by its path below that, parents first. Of a directory in which other
-        things are taken only the name counts.
+    :ivar kept: what stays, by its path below that, parents first; less where a step changes it. Of
+        a directory in which other things are taken only the name counts.
     """
 
     image: Image
     root: str
-    kept: Mapping[str, Node]
+    kept: dict[str, Node]
 
     def size_beside(self, tree: Path) -> TreeSize:
         """What is packed and not in ``tree``, in files and bytes."""
@@ -69,24 +75,28 @@ class Packed:
     def lent(self, container: BuildContainer) -> Iterator[BuildContainer]:
         """A container in which the environment looks whole, for the ``with`` block.
 
-        Who writes there into a directory that is packed as a whole finds it read-only.
+        :raises PackedError: what runs there would change what is packed.
         """
-        made: list[Path] = []
+        made: list[str] = []
         try:
             self._lend(container.tree, made)
             bind = f"{self.image.path}:{LENT}:image-src=/{self.root}"
             yield replace(container, binds=[*container.binds, bind])
+        except ScriptError as error:
+            if os.strerror(errno.EROFS) not in error.detail:
+                raise
+            raise PackedError(error.what, hint=error.hint, detail=error.detail) from None
         finally:
-            self._take_back(made)
+            self._take_back(container.tree, made)
 
-    def _lend(self, tree: Path, made: list[Path]) -> None:
+    def _lend(self, tree: Path, made: list[str]) -> None:
         lent: set[str] = set()  # directories that are links: what is in them comes with them
         for path, node in self.kept.items():
             parent, _, name = path.rpartition("/")
             if parent not in lent:
                 if os.path.lexists(tree / path):
                     continue
-                made.append(tree / path)
+                made.append(path)
                 # Compiled modules are written beside those that are packed.
                 if name == "__pycache__":
                     (tree / path).mkdir()
@@ -95,13 +105,27 @@ class Packed:
             if isinstance(node, Directory):
                 lent.add(path)
 
-    def _take_back(self, made: list[Path]) -> None:
+    def _take_back(self, tree: Path, made: list[str]) -> None:
+        changed = set()
         for path in reversed(made):  # what is in a directory comes before it
-            if path.is_symlink():
-                path.unlink()
-                continue
-            with contextlib.suppress(OSError):  # something was compiled there meanwhile
-                path.rmdir()
+            if self._is_lent(tree, path):
+                (tree / path).unlink()
+            elif path.endswith("/__pycache__"):
+                with contextlib.suppress(OSError):  # something was compiled there meanwhile
+                    (tree / path).rmdir()
+            else:
+                changed.add(path)
+        below = tuple(f"{path}/" for path in changed)
+        changed |= {path for path in self.kept if path.startswith(below)}
+        gone = _with_directories(self.kept, _with_compiled(self.kept, changed))
+        for path in gone & self.kept.keys():
+            del self.kept[path]
+
+    def _is_lent(self, tree: Path, path: str) -> bool:
+        try:
+            return (tree / path).readlink() == Path(LENT, path)
+        except OSError:
+            return False
 
     def join(self, fresh: Path, target: Path, advance: Callable[[float, float], None]) -> bool:
         """Write an image of what is packed and of the image ``fresh``, whose files come first.

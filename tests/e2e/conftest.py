@@ -20,6 +20,7 @@ from tests.conftest import require
 
 BIN = Path(sys.executable).parent
 CONDA = BIN / "conda-containerize"
+PIP = BIN / "pip-containerize"
 UMBRELLA = BIN / "containerize"
 BASE_CACHE = REPOSITORY / ".cache" / "base"  # packages that base images are made of
 

@@ -20,6 +20,7 @@ from tests.e2e.conftest import (
     BASE_CACHE,
     BIN,
     CONDA,
+    PIP,
     UMBRELLA,
     entries,
     environment_text,
@@ -30,7 +31,6 @@ from tests.registry import Registry
 from wrapper.errors import ExitCode
 from wrapper.sif.build import LOCKS, RECORD
 
-PIP = BIN / "pip-containerize"
 WRAP = BIN / "wrap-container"
 HELLO = {"opt/bin/hello": printing(b"hello\n")}
 PLAIN_HTTP = {"APPTAINER_NOHTTPS": "1", "SINGULARITY_NOHTTPS": "1"}

@@ -12,6 +12,7 @@ import pytest
 from tests.account import Account
 from tests.e2e.conftest import (
     CONDA,
+    PIP,
     UMBRELLA,
     Builder,
     Installation,
@@ -22,7 +23,7 @@ from tests.e2e.conftest import (
     has,
     seen,
 )
-from tests.index import write_project
+from tests.index import write_files_wheel, write_project, write_wheel
 from wrapper.errors import ExitCode
 
 
@@ -79,6 +80,16 @@ def numeric(me: Account, build: Builder, request: pytest.FixtureRequest) -> Inst
 JOINED, REST, WHOLE = "Packing what is new", "Unpacking the rest", "Unpacking the image"
 
 
+def different(base: Installation, place: Path, *numbers: str) -> set[str]:
+    """Paths that are not the same in the images of these generations."""
+    trees = []
+    for number in numbers:
+        image = base.prefix / ".generations" / number / "img.sqfs"
+        base.account.ok("unsquashfs", "-no-progress", "-quiet", "-d", place / number, image)
+        trees.append(seen(place / number))
+    return {path for path in trees[0] | trees[1] if trees[0].get(path) != trees[1].get(path)}
+
+
 @pytest.mark.parametrize(
     ("specs", "step"),
     [
@@ -100,12 +111,74 @@ def test_joined_images_hold_what_images_of_a_whole_tree_do(
     said = change(base, "--compression", "fast", env(base, channel, *specs))
     assert [word for word in (JOINED, REST, WHOLE) if word in said] == [WHOLE]
     assert {name: base.manifest[name] for name in joined} == joined
-    trees = []
-    for number in ("2", "3"):
-        image = base.prefix / ".generations" / number / "img.sqfs"
-        me.ok("unsquashfs", "-no-progress", "-quiet", "-d", tmp_path / number, image)
-        trees.append(seen(tmp_path / number))
-    assert trees[0] == trees[1]
+    assert different(base, tmp_path, "2", "3") == set()
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of packages, two of them of one namespace, one that was a module before."""
+    root = tmp_path_factory.mktemp("update-wheels")
+    for name, version in (("alpha", "1.0"), ("alpha", "2.0"), ("beta", "1.0"), ("lone", "2.0")):
+        write_wheel(root, name, version)
+    write_files_wheel(root, "lone", "1.0", {"lone.py": "VERSION = '1.0'\n"})
+    for name in ("one", "two"):
+        write_files_wheel(root, f"space-{name}", "1.0", {f"space/{name}.py": ""})
+    return root
+
+
+def pip_file(me: Account, wheels: Path, *lines: str) -> Path:
+    text = "".join(f"{line}\n" for line in ("--no-index", f"--find-links {wheels}", *lines))
+    return me.file(f"pip-{'-'.join(lines)}.txt", text)
+
+
+HAD = ("alpha==1.0", "lone==1.0", "space-one")
+
+
+@pytest.fixture(scope="session", params=["conda", "pip"])
+def with_pip(
+    request: pytest.FixtureRequest, me: Account, wheels: Path, build: Builder
+) -> Installation:
+    """An installation with pip packages."""
+    file, prefix = pip_file(me, wheels, *HAD), me.work / f"pip-{request.param}"
+    if request.param == "pip":
+        me.ok(PIP, "new", "--prefix", prefix, file)
+        return Installation(prefix=prefix, account=me)
+    specs = ("python", "numpy=1", "demo-activate")
+    return build(me, prefix.name, *specs, options=("-r", str(file)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps"),
+    [
+        ("beta", [JOINED]),
+        ("lone==2.0", [JOINED]),  # a link that was replaced
+        ("alpha==2.0", [WHOLE]),
+        ("space-two", [WHOLE]),
+    ],
+    ids=["added", "module", "replaced", "namespace"],
+)
+def test_joined_images_with_pip_packages(
+    with_pip: Installation, asked: str, steps: list[str], wheels: Path, tmp_path: Path
+) -> None:
+    base, me = with_pip, with_pip.account
+    command = CONDA if base.manifest["kind"] == "conda" else PIP
+    file = pip_file(me, wheels, asked)
+    name, _, version = asked.partition("==")
+    code = f"import alpha, space.one; import {name.replace('-', '.')} as m; "
+    code += "print(getattr(m, 'VERSION', ''))"
+    manifests = []
+    for options in ((), ("--compression", "fast")):
+        done = me.run(command, "update", base.prefix, "-r", file, *options)
+        assert done.returncode == 0, done.stderr
+        found = [word for word in (JOINED, REST, WHOLE) if word in done.stderr]
+        assert found == ([WHOLE] if options else steps), done.stderr
+        manifests.append(base.manifest)
+        assert base.python(code).strip() in (version, "1.0")
+        me.ok(UMBRELLA, "rollback", base.prefix, "1")
+    numbers = [str(manifest["generation"]) for manifest in manifests]
+    assert different(base, tmp_path, *numbers) == set()
+    for key in ("tree", "programs", "packages"):
+        assert manifests[0][key] == manifests[1][key]
 
 
 def test_rollback_and_prune(base: Installation, channel: Path) -> None:

@@ -44,6 +44,7 @@ LAYERS: list[set[str]] = [
     {"sif.output"},
     STEPS,
     {"packed"},
+    {"start"},
     {"build", "base.build"},
     {"facts", "base.built"},
     {"installation", "base.commands"},
@@ -55,7 +56,15 @@ LAYERS: list[set[str]] = [
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-COMPOSERS = {"build", "installation", "conda.build", "pip.build", "wrap.install", "wrap.container"}
+COMPOSERS = {
+    "start",
+    "build",
+    "installation",
+    "conda.build",
+    "pip.build",
+    "wrap.install",
+    "wrap.container",
+}
 COMPOSERS |= {"tykky.adopt", "base.choose", "pipeline", "conda.command", "inputs", "plans"}
 COMPOSERS |= {"sif.build", "sif.pipeline", "base.build", "base.built", "base.commands", "doctor"}
 COMPOSERS |= {"facts"}

@@ -7,7 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from wrapper.packed import LENT, Packed
+import pytest
+
+from wrapper.errors import ScriptError
+from wrapper.packed import LENT, Packed, PackedError
 from wrapper.squashfs.layout import Directory, Link, Node
 
 
@@ -64,3 +67,41 @@ def test_what_was_compiled_meanwhile_stays(tmp_path: Path) -> None:
     (tmp_path / "site/__pycache__/two.pyc").touch()
     lent(tmp_path, kept)
     assert names(tmp_path) == {"site", "site/__pycache__", "site/__pycache__/two.pyc"}
+
+
+def test_what_a_step_replaced_or_removed_is_not_packed_any_more(tmp_path: Path) -> None:
+    kept: dict[str, Node] = {
+        "site": directory(),
+        **{f"site/{name}": leaf() for name in ("one.py", "two.py", "same.py")},
+        "site/__pycache__": directory(),
+        "site/__pycache__/one.cpython-311.pyc": leaf(),
+        "site/package": directory(),
+        "site/package/inner.py": leaf(),
+    }
+    (tmp_path / "site").mkdir()
+    image: Any = SimpleNamespace(path=Path("/img.sqfs"))
+    container: Any = Container(tree=tmp_path)
+    packed = Packed(image=image, root="env", kept=kept)
+    with packed.lent(container):
+        (tmp_path / "site/one.py").unlink()
+        (tmp_path / "site/two.py").unlink()
+        (tmp_path / "site/two.py").write_text("new")
+        (tmp_path / "site/package").unlink()
+    assert kept.keys() == {"site", "site/same.py"}
+    assert names(tmp_path) == {"site", "site/two.py"}
+
+
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [("cannot write: Read-only file system (os error 30)", PackedError), ("other", ScriptError)],
+)
+def test_only_who_would_change_what_is_packed_needs_the_whole(
+    detail: str, expected: type[Exception], tmp_path: Path
+) -> None:
+    image: Any = SimpleNamespace(path=Path("/img.sqfs"))
+    container: Any = Container(tree=tmp_path)
+    packed = Packed(image=image, root="env", kept={"a": leaf()})
+    with pytest.raises(ScriptError) as told, packed.lent(container):
+        raise ScriptError("it failed", detail=detail)
+    assert type(told.value) is expected
+    assert names(tmp_path) == set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wrapper import installed, packed, workspace
+from wrapper import installed, workspace
 from wrapper.activate import conda_variables
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, SolveError
@@ -52,32 +52,21 @@ class CondaBuild(Installation):
             )
         self.resolution = self._solve()
 
-    def may_leave_packed(self) -> bool:
-        request = self.request
-        needs_all = request.pre_install or request.post_install or self.pip_lines
-        return bool(
-            self.asked
-            and self.previous
-            # Else it is to be packed anew.
-            and self.compression == self.old("options", {}).get("compression")
-            and not (needs_all or self.wrapper_paths or self.reuse or self.old("image_root", ""))
-        )
-
     def take_changing(self) -> Packed | None:
         from wrapper.conda.install import split
 
-        assert self.previous and self.resolution
+        if self.resolution is None:
+            return super().take_changing()
         old = installed.conda_records(self._old_records())
         staying, fresh = split(self.resolution.records, old)
         going = [record for record in old if record not in staying]
         # Another Python concerns all modules.
         new_python = any(record.name.normalized == "python" for record in (*going, *fresh))
-        if self.resolution.pip_locked or new_python:
+        if new_python:
             return None
         shared = {str(file) for record in staying for file in record.files}
         gone = {str(file) for record in going for file in record.files} - shared
-        root = self.install_path.lstrip("/")
-        return packed.take(self.previous.image, root, gone, self.tree)
+        return self.take(gone)
 
     def populate(self, container: BuildContainer) -> None:
         if self.reuse and self.previous is None:

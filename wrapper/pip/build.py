@@ -50,6 +50,14 @@ class PipBuild(Installation):
     system_site: bool = False
     outer: OuterPackages = field(default_factory=OuterPackages, init=False)
 
+    def may_leave_packed(self) -> bool:
+        # The programs of a Python of uv's are links to other places of the tree.
+        managed = self.interpreter is not None and self.interpreter.managed
+        return super().may_leave_packed() and not managed
+
+    def builds_inside(self) -> bool:
+        return super().builds_inside() or not all(package.isolated for package in self.locked)
+
     def populate(self, container: BuildContainer) -> None:
         self.make_environment(container)
         self.install_pip(container, self.locked)
