@@ -115,6 +115,47 @@ def test_a_directory_is_wrapped_with_a_file_and_a_script(me: Account, here: Path
         assert lacking.returncode == ExitCode.USAGE and "Missing option" in lacking.stderr
 
 
+def test_scripts_and_variables_of_wrapping(me: Account, here: Path) -> None:
+    """The options of ``wrap-install`` and ``wrap-container`` by their long names."""
+    (here / "tool/bin").mkdir(parents=True)
+    write(here / "tool/bin", "say", '#!/bin/sh\necho "$WORD"\n').chmod(0o755)
+    write(here, "pre.sh", 'test ! -e "$env_root/bin"; echo early >"$env_root/early"\n')
+    write(here, "post.sh", 'test -e "$env_root/bin/say"; cat "$env_root/early"\n')
+    write(here, "vars.sh", "export WORD='a b'\n")
+    write(here, "wrap.yml", "mode: wrapdisk\ninstallation_prefix: wrapped\n")
+    options = ["--pre-install", "pre.sh", "--post-install", "post.sh", "--environ", "vars.sh"]
+    options += ["--wrapper-paths", "bin", "--yaml", "wrap.yml"]
+    me.ok(BIN / "wrap-install", "tool", *options, cwd=here)
+    assert me.ok(here / "wrapped/bin/say") == "a b\n"
+    debug = here / "wrapped/bin/_debug_exec"
+    assert me.ok(debug, "sh", "-c", "cat /containerize-*/early") == "early\n"
+
+    system = system_files(here / "system")
+    options = ["--environ", "vars.sh", "--wrapper-paths", "/bin/cat", "--prefix", "cat"]
+    me.ok(BIN / "wrap-container", *options, system, cwd=here)
+    said = me.ok(here / "cat/bin/_debug_exec", "/bin/sh", "-c", "echo $WORD")
+    assert said == "a b\n"
+
+
+def test_options_that_are_on_anyway_and_the_cache(me: Account, here: Path, channel: Path) -> None:
+    """``--mamba`` and ``--uv`` change nothing; ``--nocache`` neither uses nor fills the cache."""
+    write_wheel(here, "demo_pip", "1.0")
+    write(here, "env.yml", environment_text(channel, "python", "demo-noarch"))
+    write(here, "req.txt", f"--no-index\n--find-links {here}\ndemo_pip\n")
+    cache = {"CONTAINERIZE_CACHE_DIR": str(here / "cache")}
+    options = ["--mamba", "--uv", "--requirement", "req.txt", "env.yml"]
+    new = (CONDA, "new", "--prefix")
+    done = me.run(*new, "one", "--nocache", *options, cwd=here, env=cache)
+    assert done.returncode == 0, done.stderr
+    assert "--mamba and --uv change nothing" in done.stderr
+    assert not (here / "cache").exists()
+    me.ok(here / "one/bin/python3", "-c", "import demo_pip, demo_noarch")
+    me.ok(*new, "two", *options, cwd=here, env=cache)
+    assert any(path.is_file() for path in (here / "cache").rglob("*"))
+    packages = [(here / name / "current/packages.txt").read_text() for name in ("one", "two")]
+    assert packages[0] == packages[1]
+
+
 def test_a_virtual_environment_with_a_file(me: Account, here: Path) -> None:
     """``pip-containerize advanced``, and the long name of the option for more requirements."""
     for name in ("demo_one", "demo_two", "demo_three"):

@@ -74,6 +74,13 @@ TOOL_FILE = click.option(
     metavar="FILE",
     help="Also what this file in Tykky's format says; options win.",
 )
+PRE_INSTALL = click.option(
+    "--pre-install",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Bash script to run in the container before anything is installed; repeatable.",
+)
 POST_INSTALL = click.option(
     "--post-install",
     type=FILE,
@@ -90,13 +97,7 @@ WRAPPER_PATHS = click.option(
     "repeatable. Required.",
 )
 BUILD: list[Decorator] = [
-    click.option(
-        "--pre-install",
-        type=FILE,
-        multiple=True,
-        metavar="FILE",
-        help="Bash script to run in the container before packages are installed; repeatable.",
-    ),
+    PRE_INSTALL,
     POST_INSTALL,
     ENVIRON,
     click.option(

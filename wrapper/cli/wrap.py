@@ -12,6 +12,7 @@ from wrapper.cli.options import (
     ENVIRON,
     FILE,
     POST_INSTALL,
+    PRE_INSTALL,
     PREFIX,
     TMPDIR,
     TOOL_FILE,
@@ -50,7 +51,7 @@ def wrap_container(**options: Any) -> None:
     help="Let programs see the image at the path SRC itself: for installations that have stored "
     "their own path. SRC must stay, but may be emptied.",
 )
-@apply(POST_INSTALL, ENVIRON, TOOL_FILE, TMPDIR, COMPRESSION, common_options)
+@apply(PRE_INSTALL, POST_INSTALL, ENVIRON, TOOL_FILE, TMPDIR, COMPRESSION, common_options)
 def wrap_install(**options: Any) -> None:
     """Put the installation in the directory SRC into one image, with shims for its programs.
 
