@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wrapper.console import human_size
+from wrapper.console import counted, human_size
 from wrapper.models import Change, LockedPackage
 
 _FEW = 4
@@ -70,8 +70,7 @@ def describe_reused(packages: Sequence[LockedPackage]) -> str:
     names = [package.name for package in largest[:_FEW]]
     names += ["…"] * (len(packages) > _FEW)
     size = human_size(sum(package.size for package in packages))
-    word = "package" if len(packages) == 1 else "packages"
     return (
-        f"reused from the base: {len(packages)} {word} ({', '.join(names)}), "
+        f"reused from the base: {counted(len(packages), 'package')} ({', '.join(names)}), "
         f"{size} that need not be installed"
     )

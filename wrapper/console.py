@@ -123,6 +123,11 @@ class Console:
                 self._progress = None
 
 
+def counted(number: int, word: str) -> str:
+    """A number with its word: ``counted(2, "package") == "2 packages"``."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def human_size(size: float) -> str:
     """Bytes as a short text in powers of 1000: ``human_size(95_800_000) == '95.8 MB'``."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wrapper import changes, generations, prefix, process
-from wrapper.console import Console, human_size
+from wrapper.console import Console, counted, human_size
 from wrapper.errors import PrefixError
 from wrapper.generations import Generation
 from wrapper.models import HistoryEntry, LockedPackage
@@ -83,9 +83,9 @@ def history(target: Path) -> list[HistoryEntry]:
     for generation in generations.generations(prefix.absolute_prefix(target)):
         manifest = generation.manifest
         packages = [LockedPackage.from_dict(entry) for entry in manifest.get("packages", ())]
-        what = f"{len(packages)} packages"
+        what = counted(len(packages), "package")
         if not packages:  # of a container or an installation that was wrapped
-            what = f"{manifest.get('programs', 0)} programs"
+            what = counted(manifest.get("programs", 0), "program")
         if before is not None:
             what = changes.summary(changes.compare(before, packages))
         before = packages

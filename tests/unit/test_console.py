@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.console import Console, human_size
+from wrapper.console import Console, counted, human_size
 
 
 class Terminal(io.StringIO):
@@ -138,3 +138,7 @@ def test_messages_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> No
 )
 def test_sizes_for_people(size: float, text: str) -> None:
     assert human_size(size) == text
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(n, "package") for n in (0, 1, 2)] == ["0 packages", "1 package", "2 packages"]

@@ -99,7 +99,7 @@ def test_one_that_is_well(prefix: Path) -> None:
         *needs.base_image(prefix / "current", data, deep=True),
     ]
     assert {state for _, state in told(found)} == {OK}
-    assert "generation 2 in use" in text(found) and "1 others, 4.1 kB" in text(found)
+    assert "generation 2 in use" in text(found) and "1 other, 4.1 kB" in text(found)
 
 
 def test_damage_to_the_generation_in_use(prefix: Path) -> None:

@@ -13,7 +13,7 @@ from wrapper import process, tree
 from wrapper.base import debian
 from wrapper.base.definition import Definition
 from wrapper.cache import FILE_MODE
-from wrapper.console import Console
+from wrapper.console import Console, counted
 from wrapper.errors import InputError, ToolError
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, home_of, runtime_places
@@ -84,7 +84,7 @@ class BaseBuild:
         needed = _GROWTH * sum(deb.size for deb in packages)
         require_space(self.root.parent, needed, "the build", "use --tmpdir")
         named = self.mirror or self.definition.header.get("mirrorurl", "")
-        with self.console.step(f"Fetching {len(packages)} packages") as advance:
+        with self.console.step(f"Fetching {counted(len(packages), 'package')}") as advance:
             files = debian.fetch(
                 packages,
                 mirrors=debian.mirrors(named, self.definition.snapshot),

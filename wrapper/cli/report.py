@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from wrapper.changes import describe as describe_changes
-from wrapper.console import human_size
+from wrapper.console import counted, human_size
 from wrapper.models import HistoryEntry, Plan, Result
 
 
@@ -19,7 +19,7 @@ def result_json(result: Result) -> str:
 
 def describe(result: Result) -> str:
     """The result in one line for a person."""
-    programs = f"{result.manifest['programs']} programs in {result.prefix / 'bin'}"
+    programs = f"{counted(result.manifest['programs'], 'program')} in {result.prefix / 'bin'}"
     if result.manifest["kind"] == "container":
         return f"{programs}, in {result.seconds:.1f} s"
     tree, image = result.manifest["tree"], result.manifest["image"]
@@ -75,11 +75,12 @@ def plan_table(plan: Plan) -> str:
         shown = human_size(size) if size else ""
         lines.append(f"{package.name:<28} {package.version:<14} {package.build:<22} {shown:>10}")
     lines += [f"pip: {line}" for line in plan.pip_lines]
+    number = counted(len(plan.packages), "package")
     lines.append(
-        f"{len(plan.packages)} packages, {human_size(plan.download_size)} to download, about "
+        f"{number}, {human_size(plan.download_size)} to download, about "
         f"{human_size(plan.installed_size)} unpacked"
         if plan.download_size
-        else f"{len(plan.packages)} packages"
+        else number
     )
     return "\n".join(lines)
 

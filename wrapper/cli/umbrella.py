@@ -14,7 +14,7 @@ from wrapper.cli.common import CONTEXT, common_options, run_command
 from wrapper.cli.doctor import doctor
 from wrapper.cli.options import FILE, TMPDIR, configured
 from wrapper.cli.shell import activate, deactivate, shell_init
-from wrapper.console import Console, human_size
+from wrapper.console import Console, counted, human_size
 
 
 @click.group("containerize", context_settings=CONTEXT)
@@ -183,6 +183,7 @@ def adopt(prefix: Path, tmpdir: Path | None, verbosity: int, debug: bool) -> Non
 
         settings = configured(console, verbosity, tmpdir=tmpdir)
         manifest = adoption.adopt(prefix, settings, console).manifest
-        console.info(f"{manifest['programs']} programs in {prefix / 'bin'} ({manifest['kind']})")
+        programs = counted(manifest["programs"], "program")
+        console.info(f"{programs} in {prefix / 'bin'} ({manifest['kind']})")
 
     run_command(work, verbosity=verbosity, debug=debug)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wrapper import installed, workspace
 from wrapper.activate import conda_variables
+from wrapper.console import counted
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, SolveError
 from wrapper.installation import Installation
@@ -172,7 +173,8 @@ class CondaBuild(Installation):
 
         present = installed.conda_records(self.tree)
         staying, fresh = split(resolution.records, present)
-        with self.console.step(f"Fetching and checking {len(fresh)} packages") as advance:
+        number = counted(len(fresh), "package")
+        with self.console.step(f"Fetching and checking {number}") as advance:
             archives = fetch(fresh, cache=self.space.cache, advance=advance)
         # A lock tells no sizes: now they are known.
         self._check_room(sum(archive.size or 0 for archive in archives), fetched=True)

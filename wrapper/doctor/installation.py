@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import prefix, shims
-from wrapper.console import human_size
+from wrapper.console import counted, human_size
 from wrapper.deploy import ADOPTING
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import ContainerizeError
@@ -116,7 +116,8 @@ def generations(target: Path) -> list[Finding]:
         picture = directory / "img.sqfs"
         sizes.append(picture.stat().st_size if picture.exists() else 0)
     if sizes:
-        detail = f"{len(sizes)} others, {human_size(sum(sizes))} ('containerize prune' frees it)"
+        size = human_size(sum(sizes))
+        detail = f"{counted(len(sizes), 'other')}, {size} ('containerize prune' frees it)"
     else:
         detail = "no others"
     return [*found, ok("generations", detail)]
@@ -222,7 +223,7 @@ def shims_agree(target: Path) -> list[Finding]:
         return [warning(what, f"{_few(stale)} is not in the generation in use", hint)]
     if broken := sorted(name for name in wanted if not os.access(folder / name, os.R_OK | os.X_OK)):
         return [failed(what, f"{_few(broken)} cannot be run by you", "ask its owner")]
-    return [ok(what, f"{len(wanted)} programs in {folder}")]
+    return [ok(what, f"{counted(len(wanted), 'program')} in {folder}")]
 
 
 def _is_shim(path: Path) -> bool:

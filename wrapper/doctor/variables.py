@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wrapper import shims
+from wrapper.console import counted
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.doctor.places import in_home
 from wrapper.generations import CURRENT
@@ -125,7 +126,7 @@ def path(environ: Mapping[str, str]) -> list[Finding]:
         found += _hidden(directory, owners)
     if found:
         return found
-    count = f"{installations} installations" if installations != 1 else "one installation"
+    count = counted(installations, "installation")
     return [ok(what, f"{count}, none hides another" if installations else "no installation on it")]
 
 
