@@ -287,12 +287,15 @@ def test_what_only_looks_like_a_lock(tmp_path: Path, text: str) -> None:
 # -- --environ files -----------------------------------------------------------------------------
 def test_variables_are_taken_as_they_stand(tmp_path: Path) -> None:
     path = tmp_path / "environ"
-    path.write_text("# comment\n\nA=1\nexport B=two words\n  C='$HOME'=x#y\nD=\nA=2\n")
+    path.write_text("# comment\n\nA=1\nexport B='two words'\n  C='$HOME'=x#y\nD=\nA=2\n")
     expected = {"A": "2", "B": "two words", "C": "'$HOME'=x#y", "D": ""}
     assert read_variables(path) == expected
 
 
-@pytest.mark.parametrize("line", ["A", "A B=1", "=1", "a-b=1", "1a=1", "é=1", "export", "$A=1"])
+@pytest.mark.parametrize(
+    "line",
+    ["A", "A B=1", "=1", "a-b=1", "1a=1", "é=1", "export", "$A=1", "_cw_x=1", "export A=two words"],
+)
 def test_a_line_that_is_no_assignment_is_told_with_its_number(line: str) -> None:
     with pytest.raises(InputError, match="is not a NAME=VALUE line") as caught:
         parse_variables(f"A=1\n\n{line}\n", PATH)
@@ -346,13 +349,22 @@ def test_an_environment_is_no_requirements_file(text: str) -> None:
     [
         ('export A="two words"', "two words"),
         ("export A='$HOME'", "$HOME"),
-        ("export A=two words", "two words"),
+        ("export A=two # words", "two"),
         ('A="two words"', '"two words"'),
-        ("export A=it's", "it's"),
+        ("export A='it'\\''s'", "it's"),
+        ("A=it's", "it's"),
     ],
 )
 def test_exported_variables_are_a_shells(line: str, value: str) -> None:
     assert parse_variables(line, Path("vars")) == {"A": value}
+    more = parse_variables("export A=1 B='2 3' C=", Path("vars"))
+    assert more == {"A": "1", "B": "2 3", "C": ""}
+
+
+def test_quotes_that_do_not_close_are_told() -> None:
+    with pytest.raises(InputError, match="No closing quotation") as caught:
+        parse_variables("A='1\nexport B='x\n", Path("vars"))
+    assert caught.value.where == "vars, line 2"
 
 
 @pytest.mark.parametrize("value", ["/x:$PATH", '"$HOME/x"', "`date`", "$(date)"])

@@ -41,6 +41,7 @@ def test_a_single_value_is_a_list_of_one(tmp_path: Path) -> None:
         ("post_install: {file: {a: b}}", "'post_install:' must be a text"),
         ("pre_install: [{x: y}]", "'pre_install:' has an entry that has no 'file:'"),
         ("extra_envs: [{name: A, value: [1]}]", "'A' must have one value"),
+        ('extra_envs: [{name: A, value: "b\\nC=d"}]', "'A' must have one value in one line"),
         ("extra_envs: [{name: A, value: 1, type: [set]}]", "'A' has the type '['set']'"),
         ("enable_site_packages: maybe", "must be yes or no, found 'maybe'"),
     ],

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from wrapper.cli.common import common_options, run_command
+from wrapper.cli.options import FILE
 from wrapper.console import Console
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -20,7 +21,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 @click.command("doctor")
 @click.argument(
     "target",
-    type=click.Path(path_type=Path, readable=False),  # what cannot be read is a finding
+    type=FILE,  # what cannot be read is a finding
     required=False,
     metavar="[DIR]",
 )

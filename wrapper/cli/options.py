@@ -15,8 +15,18 @@ from wrapper.console import Console
 if TYPE_CHECKING:
     from wrapper.models import Site
 
+
+class _File(click.Path):
+    """A path. Of an empty text (``"$UNSET"``) pathlib would make the directory where we are."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty; is a variable not set?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 # click would look whether it can be read, and take what cannot for a wrong command line.
-FILE = click.Path(path_type=Path, readable=False)
+FILE = _File(path_type=Path, readable=False)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 PREFIX = click.option(

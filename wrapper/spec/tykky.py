@@ -181,9 +181,11 @@ def _variables(entries: Any, where: str) -> dict[str, str]:
         if "name" not in entry:
             continue
         value = entry.get("value", "")
-        if isinstance(value, list | dict):
+        if isinstance(value, list | dict) or re.search(r"[\n\0]", str(value)):
             raise InputError(
-                f"'{entry['name']}' must have one value, found {value!r}", where=where, hint=_HINT
+                f"'{entry['name']}' must have one value in one line, found {value!r}",
+                where=where,
+                hint=_HINT,
             )
         if reason := why_not(str(entry["name"])):
             raise InputError(
