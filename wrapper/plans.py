@@ -21,7 +21,6 @@ from wrapper.generations import Generation
 from wrapper.models import (
     Base,
     EnvironmentSpec,
-    LockedPackage,
     NewPipRequest,
     NewRequest,
     Plan,
@@ -126,21 +125,20 @@ def _plan(
 ) -> Plan:
     from wrapper.conda import resolve
 
-    runtime = find_runtime(os.environ, request.site)
-    squasher = find_squasher(os.environ, request.site)
-    tools = Tools(request.site, runtime, squasher, space, console)
-    base = find_base(request, tools, space.scratch, previous, trial=True)
-    before: list[LockedPackage] = []
-    if previous:
-        inside = previous.within_image(previous.manifest["install_path"])
-        unpacked = space.root / "before"
-        squasher.unsquash(
-            previous.image, unpacked, console=console, paths=[str(inside / "conda-meta")]
+    # Solving for the host itself needs neither a runtime nor squashfs-tools.
+    tools = None
+    if previous or request.base_image or request.copy_base:
+        runtime, squasher = (
+            find_runtime(os.environ, request.site),
+            find_squasher(os.environ, request.site),
         )
-        before = installed.conda_packages(unpacked / inside)
+        tools = Tools(request.site, runtime, squasher, space, console)
+    base = find_base(request, tools, space.scratch, previous, trial=True) if tools else Base()
+    old = _old_records(previous, tools) if previous and tools else None
+    before = installed.conda_packages(old) if old else []
     packages, sizes = before, {}
     if request.environment:
-        reuse = _reuse(request, base, tools, previous)
+        reuse = _reuse(request, base, tools, previous) if tools else None
         with console.step("Solving"):
             resolution = solve(
                 asked,
@@ -148,7 +146,7 @@ def _plan(
                 base=base,
                 reuse=reuse,
                 cache=space.cache,
-                preferred=installed.conda_records(unpacked / inside) if previous else (),
+                preferred=installed.conda_records(old) if old else (),
             )
         if reuse:
             console.info(changes.describe_reused(list(reuse.taken.values())))
@@ -164,6 +162,15 @@ def _plan(
         download_size=download,
         installed_size=round(download * UNPACKED_RATIO),
     )
+
+
+def _old_records(previous: Generation, tools: Tools) -> Path:
+    """A directory like the environment of a generation, with its packages' records only."""
+    inside = previous.within_image(previous.manifest["install_path"])
+    place = tools.space.root / "before"
+    records = str(inside / "conda-meta")
+    tools.squasher.unsquash(previous.image, place, console=tools.console, paths=[records])
+    return place / inside
 
 
 def _reuse(request: Request, base: Base, tools: Tools, previous: Generation | None) -> Reuse | None:

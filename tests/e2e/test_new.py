@@ -168,7 +168,8 @@ def test_dry_run_prints_the_packages_and_leaves_nothing(me: Account, channel: Pa
     tmp = me.directory("dry-tmp")
     before = entries(me.work)
     options = ("--prefix", me.work / "dry", file, "--dry-run", "--tmpdir", tmp)
-    plain = me.ok(CONDA, "new", *options)
+    nothing = {"PATH": str(CONDA.parent)}  # neither a runtime nor mksquashfs
+    plain = me.ok(CONDA, "new", *options, env=nothing)
     plan = json.loads(me.ok(CONDA, "new", *options, "--json"))
     assert "numpy" in plain and "to download" in plain
     assert {"numpy", "python"} <= {p["name"] for p in plan["packages"]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -171,6 +172,14 @@ def test_programs_are_started_in_one_place() -> None:
         }
 
     assert violations(rule) == {}
+
+
+def test_the_architecture_names_every_module() -> None:
+    text = (ROOT.parent / "docs/architecture.md").read_text()
+    table = text[text.index("## Modules") : text.index("## A build, in order")]
+    words = set(re.findall(r"`(\.?[a-z_.]+)/?`", table))
+    words |= {f"squashfs{word}" for word in words if word.startswith(".")}
+    assert {name_of(path) for path in MODULES} - words - {"__init__"} - PACKAGES == set()
 
 
 def test_modules_stay_small() -> None:
