@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 from wrapper import changes, installed, spec, tree
 from wrapper.console import Advance
 from wrapper.container import BuildContainer
-from wrapper.models import Activation, Base, LockedPackage
+from wrapper.models import Activation, Base, Change, LockedPackage
 from wrapper.packed import LENT, PackedError
 from wrapper.reuse.taken import start_reuse
 from wrapper.runtime import Runtime, home_of, host_binds, image_binds, with_more
@@ -80,12 +80,16 @@ class Build(Start):
             activation = self._activation(whole)
         return self.deliver(visible, activation, links)
 
-    def tell_changes(self, old: Sequence[LockedPackage], new: Sequence[LockedPackage]) -> None:
+    def tell_changes(
+        self, old: Sequence[LockedPackage], new: Sequence[LockedPackage]
+    ) -> Sequence[Change]:
         """Say what an update changes: as soon as it is known, and again where it came otherwise."""
-        text = changes.describe(changes.compare(old, new, self.sizes()))
+        found = changes.compare(old, new, self.sizes())
+        text = changes.describe(found)
         if text != self._told:
             self.console.info(f"changes:\n{text}" if "\n" in text else text)
         self._told = text
+        return found
 
     # -- what a kind of build is about -----------------------------------------------------------
     kind: ClassVar[str]
@@ -183,17 +187,43 @@ class Build(Start):
 
     # -- packages --------------------------------------------------------------------------------
     def install_pip(self, container: BuildContainer, locked: Sequence[LockedPackage] = ()) -> None:
-        """Install pip packages: ``locked`` ones exactly, and those of ``pip_lines``."""
+        """Install pip packages: ``locked`` ones exactly, and those of ``pip_lines``.
+
+        An update says before what that changes.
+        """
         if self.reuse:
             locked = self.reuse.missing(locked)
         if not (self.pip_lines or locked):
             return
-        with self.console.step("Installing pip packages"), self.whole(container) as whole:
+        with self.whole(container) as whole:
             pip = self.pip_installer(whole)
-            if locked:
-                pip.install_locked(locked)
-            if self.pip_lines:
-                pip.install(self.pip_lines)
+            if self.previous:
+                self._tell_pip(pip, locked)
+            with self.console.step("Installing pip packages"):
+                if locked:
+                    pip.install_locked(locked)
+                if self.pip_lines:
+                    pip.install(self.pip_lines)
+
+    def _tell_pip(self, pip: Any, locked: Sequence[LockedPackage]) -> None:
+        """:raises PackedError: something that is packed would be replaced."""
+        before = self.packages_before() or []
+        with self.console.step("Resolving pip packages"):
+            after = self.with_pip(pip, before, locked)
+        told = self.tell_changes(before, after)
+        if self.packed and any(change.old for change in told):
+            raise PackedError("pip packages are replaced")
+
+    def with_pip(
+        self, pip: Any, before: Sequence[LockedPackage], locked: Sequence[LockedPackage]
+    ) -> list[LockedPackage]:
+        """The packages ``before``, as they will be when pip packages are installed."""
+        added, removed = list(locked), set[str]()
+        if self.pip_lines:
+            planned, removed = pip.plan(self.pip_lines)
+            added += planned
+        gone = removed | {package.canonical for package in added}
+        return [*(p for p in before if p.canonical not in gone), *added]
 
     def pip_installer(self, container: BuildContainer) -> Any:
         from wrapper.pip.installer import PipInstaller

@@ -144,6 +144,9 @@ def test_update_rollback_and_lock(
     said = me.run(PIP, "update", done.prefix, "-r", more, env=cray_python)
     assert said.returncode == 0, said.stderr
     assert "~ alpha" in said.stderr and "+ beta" in said.stderr
+    told = said.stderr.index("~ alpha")
+    assert told < said.stderr.index("Installing pip packages"), "before anything is changed"
+    assert said.stderr.count("~ alpha") == 1
     assert done.python("import alpha; print(alpha.VERSION)") == "2.0\n"
     me.ok(BIN / "containerize", "rollback", done.prefix)
     assert done.python("import alpha; print(alpha.VERSION)") == "1.0\n"

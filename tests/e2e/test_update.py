@@ -151,11 +151,11 @@ def with_pip(
     ("asked", "steps"),
     [
         ("beta", [JOINED]),
-        ("lone==2.0", [JOINED]),  # a link that was replaced
         ("alpha==2.0", [WHOLE]),
+        ("lone==2.0", [WHOLE]),
         ("space-two", [WHOLE]),
     ],
-    ids=["added", "module", "replaced", "namespace"],
+    ids=["added", "replaced", "module", "namespace"],
 )
 def test_joined_images_with_pip_packages(
     with_pip: Installation, asked: str, steps: list[str], wheels: Path, tmp_path: Path

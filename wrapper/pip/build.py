@@ -115,12 +115,7 @@ class PipBuild(Installation):
         self.look_at_base(container)
         self.make_environment(container)
         locked = self.reuse.missing(self.locked) if self.reuse else self.locked
-        added, removed = list(locked), set[str]()
-        if self.pip_lines:
-            planned, removed = self.pip_installer(container).plan(self.pip_lines)
-            added += planned
-        gone = removed | {package.canonical for package in added}
-        after = [*(p for p in before if p.canonical not in gone), *added]
+        after = self.with_pip(self.pip_installer(container), before, locked)
         differences = changes.compare(before, after)
         download = sum(change.size for change in differences)
         return Plan(
