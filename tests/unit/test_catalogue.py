@@ -147,3 +147,4 @@ def test_near_names_are_offered(tmp_path: Path) -> None:
     entries = {entry.name: entry for entry in read_catalogue(path)}
     assert "did you mean minimal?" in nearest("minmal", entries)
     assert "did you mean" not in nearest("zzz", entries)
+    assert "(./zzz)" in nearest("zzz", entries) and "(./" not in nearest("./zzz", entries)

@@ -114,7 +114,8 @@ def nearest(name: str, entries: Mapping[str, Entry]) -> str:
     """What to do about an unknown name, for an error's hint."""
     close = difflib.get_close_matches(name, entries, n=3, cutoff=0.5)
     names = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"{names}'containerize base list' shows all; a file is named by its path (./{name})"
+    path = "" if "/" in name else f"; a file is named by its path (./{name})"
+    return f"{names}'containerize base list' shows all{path}"
 
 
 def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:

@@ -51,7 +51,10 @@ _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|git\+", re.I)
 _LOCAL = re.compile(r"([^\[;]+?)(\[[^\]]*\])?\s*(?:\s;\s*(.*))?")
-_ARCHIVE = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz")
+_ARCHIVE = (  # those that uv knows
+    *(".whl", ".zip", ".tar", ".tgz", ".tbz", ".txz", ".tlz", ".tar.gz", ".tar.bz2"),
+    *(".tar.xz", ".tar.zst", ".tar.lz", ".tar.lzma"),
+)
 _HINT = "see 'Requirements File Format' in pip's documentation"
 
 
@@ -327,7 +330,13 @@ def _check_url(url: str, where: str) -> None:
             where=where,
             hint="check it out and name the directory",
         )
-    _path_of(url, where)
+    path = _path_of(url, where)
+    if re.match(r"https?:", url) and not path.endswith(_ARCHIVE):
+        raise InputError(
+            f"'{url}' does not end as a package's file does (.whl, .tar.gz, .zip…)",
+            where=where,
+            hint="name the file (at GitHub …/archive/BRANCH.zip), or the repository: git+https://…",
+        )
 
 
 def _path_of(url: str, where: str) -> str:
