@@ -16,7 +16,6 @@ from wrapper.build import Build
 from wrapper.conda.build import CondaBuild
 from wrapper.console import Console
 from wrapper.deploy import NextGeneration, Staging
-from wrapper.errors import InputError
 from wrapper.generations import Generation
 from wrapper.image import find as images
 from wrapper.models import (
@@ -83,14 +82,7 @@ def wrap_install(request: WrapInstallRequest, console: Console) -> Result:
 def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
     """Make shims for programs of an existing container."""
     start = time.monotonic()
-    tree.check_wrapper_paths(request.wrapper_paths)
-    for path in request.wrapper_paths:
-        if not path.startswith("/"):
-            raise InputError(
-                f"'{path}' is not an absolute path",
-                where="--wrapper-paths",
-                hint="name paths inside the container: -w /opt/venv/bin",
-            )
+    container_build.check_paths(request.wrapper_paths)
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
     runtime = find_runtime(os.environ, request.site)
@@ -114,22 +106,16 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
         )
         if image.uri:  # caches are emptied, an installation stays
             image = images.own_image(image, staging.directory, console=console)
+        look = container_build.Looker(
+            image=image.path, runtime=runtime, scratch=space.scratch, console=console
+        )
         with console.step("Looking into the image"):
-            programs = container_build.programs(
-                image.path,
-                request.wrapper_paths,
-                runtime=runtime,
-                scratch=space.scratch,
-                console=console,
-            )
-            venv = container_build.virtual_environment(
-                image.path, programs, runtime=runtime, scratch=space.scratch, console=console
-            )
-        variables = inputs.read_environ(request)
+            programs = look.programs(request.wrapper_paths)
+            venv = look.virtual_environment(programs)
         manifest = container_build.write(
             image,
             programs,
-            variables,
+            inputs.read_environ(request),
             venv=venv,
             staging=staging,
             inside=install_path(target, request.site),

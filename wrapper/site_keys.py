@@ -21,7 +21,7 @@ from wrapper.spec.tykky import MKSQUASHFS_OPTIONS
 class Key:
     """One thing that can be set.
 
-    :ivar help: for the documentation and ``containerize info``. :ivar read: a value of YAML, or
+    :ivar help: what it means, for ``containerize info -v``. :ivar read: a value of YAML, or
         a variable's text, into a field of :class:`Site`; raises ``ValueError`` with the reason.
     :ivar variable: an environment variable. :ivar flag: whether it counts by being set at all, as
         Tykky's do. :ivar option: of the command line. :ivar beside: paths, of which relative ones

@@ -36,7 +36,8 @@ for _command in (activate, deactivate, shell_init, doctor):
 def info(verbosity: int, debug: bool) -> None:
     """Show the tools, directories and settings of a build here.
 
-    Each setting with its value and where it comes from: a default, a file, a variable.
+    Each setting with its value and where it comes from: a default, a file, a variable. With -v also
+    what it means.
     """
 
     def work(_console: Console) -> None:
@@ -45,6 +46,7 @@ def info(verbosity: int, debug: bool) -> None:
         from wrapper.runtime import find_runtime
         from wrapper.sif.pipeline import describe_overlays
         from wrapper.sif.systems import find_systems
+        from wrapper.site_keys import KEYS
         from wrapper.squash import find_squasher
         from wrapper.workspace import free_space, parent_directory
 
@@ -77,6 +79,8 @@ def info(verbosity: int, debug: bool) -> None:
         click.echo("\nsetting            value  (where it comes from)")
         for name, value, origin in site.describe(settings):
             click.echo(f"{name:<18} {value or '-'}  ({origin})")
+            if verbosity > 0:
+                click.echo(f"{'':<18} {KEYS[name].help}")
         for warning in settings.warnings:
             click.echo(f"[ WARNING ] {warning}", err=True)
         if missing:

@@ -118,7 +118,9 @@ class _Tables:
         self.directories, self.directory_at = self._region(block.directory_table, min(ends))
 
     def fragments(self) -> list[tuple[int, int]]:
-        found = self._list(self.superblock.fragment_table, self.superblock.fragments, "<Q2I")
+        found = self._list(
+            self.superblock.fragment_table, self.superblock.fragments, layout.FRAGMENT.format
+        )
         return [(position, size) for position, size, _ in found]
 
     def options(self) -> bytes:

@@ -47,7 +47,7 @@ def write_image(
         tables.add_all(root)
         starts = [tables.inodes.write(out), tables.directories.write(out)]
         # The kernel wants these in this order, the owners' as the last.
-        fragment_table = _write_list(out, [struct.pack("<Q2I", *it, 0) for it in data.fragments])
+        fragment_table = _write_list(out, [layout.FRAGMENT.pack(*it, 0) for it in data.fragments])
         owner_table = _write_list(out, [struct.pack("<I", 0)])
         used = out.tell()
         out.truncate(-(-used // _ALIGNED) * _ALIGNED)

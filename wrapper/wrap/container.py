@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,100 +19,101 @@ from wrapper.models import Activation, Site, TreeSize
 from wrapper.process import ToolFailed
 from wrapper.record import write_record
 from wrapper.runtime import Runtime, home_of, runtime_places
-from wrapper.tree import is_plain_name
+from wrapper.tree import check_wrapper_paths, is_plain_name
 
 
-def programs(
-    image: Path,
-    paths: Sequence[str],
-    *,
-    runtime: Runtime,
-    scratch: Path,
-    console: Console,
-) -> dict[str, str]:
-    """Programs of an image for ``-w`` paths, of whole directories where one is named.
-
-    :param paths: absolute, inside the image; the first of two programs of one name counts.
-    :returns: name -> absolute path inside. :raises InputError: a path is not in the image.
-    """
-    found: dict[str, str] = {}
-    for path, listed in _listing(image, paths, runtime, scratch, console).items():
-        if not listed:
+def check_paths(paths: Sequence[str]) -> None:
+    """:raises InputError: a ``-w`` path cannot be one inside an image."""
+    check_wrapper_paths(paths)
+    for path in paths:
+        if not path.startswith("/"):
             raise InputError(
-                f"'{path}' is no program and no directory with programs in the image",
-                where=image,
-                hint="paths are absolute inside the container: -w /opt/venv/bin",
+                f"'{path}' is not an absolute path",
+                where="--wrapper-paths",
+                hint="name paths inside the container: -w /opt/venv/bin",
             )
-        for program in listed:
-            name = program.rsplit("/", 1)[-1]
-            if not is_plain_name(name):
-                console.warning(f"no shim for a program with such a name: {name!r}")
-            elif name in found and found[name] != program:
-                console.warning(f"{name} is {found[name]}; {program} is left out")
-            else:
-                found[name] = program
-    return found
 
 
-def virtual_environment(
-    image: Path, programs: Mapping[str, str], *, runtime: Runtime, scratch: Path, console: Console
-) -> str:
-    """The virtual environment that the wrapped Python belongs to, as ``/opt/venv`` in many images;
-    empty where it is none's.
+@dataclass(frozen=True, kw_only=True)
+class Looker:
+    """Looks for programs in an image, in a container of it.
+
+    :ivar image: outside. :ivar scratch: for the runtime's temporary files.
     """
-    python = programs.get("python3") or programs.get("python")
-    if not python:
-        return ""
-    root = str(Path(python).parent.parent)
-    search = [f"{root}/pyvenv.cfg", "-maxdepth", "0", "-type", "f"]
-    return root if _find(image, search, runtime, scratch, console) else ""
 
+    image: Path
+    runtime: Runtime
+    scratch: Path
+    console: Console
 
-def _listing(
-    image: Path, paths: Sequence[str], runtime: Runtime, scratch: Path, console: Console
-) -> dict[str, list[str]]:
-    """Executables below each path."""
-    condition = ["-maxdepth", "1", "-type", "f", "-perm", "/111"]
-    return {path: _find(image, [path, *condition], runtime, scratch, console) for path in paths}
+    def programs(self, paths: Sequence[str]) -> dict[str, str]:
+        """Programs for ``-w`` paths, of whole directories where one is named.
 
+        :param paths: absolute, inside the image; the first of two programs of one name counts.
+        :returns: name -> absolute path inside. :raises InputError: a path is not in the image.
+        :raises ToolError: no container starts.
+        """
+        found: dict[str, str] = {}
+        for path in paths:
+            listed = self._find(path, "-maxdepth", "1", "-type", "f", "-perm", "/111")
+            if not listed:
+                raise InputError(
+                    f"'{path}' is no program and no directory with programs in the image",
+                    where=self.image,
+                    hint="paths are absolute inside the container: -w /opt/venv/bin",
+                )
+            for program in listed:
+                name = program.rsplit("/", 1)[-1]
+                if not is_plain_name(name):
+                    self.console.warning(f"no shim for a program with such a name: {name!r}")
+                elif name in found and found[name] != program:
+                    self.console.warning(f"{name} is {found[name]}; {program} is left out")
+                else:
+                    found[name] = program
+        return found
 
-def _find(
-    image: Path, search: Sequence[str], runtime: Runtime, scratch: Path, console: Console
-) -> list[str]:
-    """What find(1) finds in the image; nothing where the path is missing. It is the host's own:
-    an image may have no shell.
-    """
-    found: list[str] = []
+    def virtual_environment(self, programs: Mapping[str, str]) -> str:
+        """The virtual environment that the wrapped Python belongs to, as ``/opt/venv`` in many
+        images; empty where it is none's.
+        """
+        python = programs.get("python3") or programs.get("python")
+        if not python:
+            return ""
+        root = str(Path(python).parent.parent)
+        is_one = self._find(f"{root}/pyvenv.cfg", "-maxdepth", "0", "-type", "f")
+        return root if is_one else ""
 
-    def on_line(line: str) -> bool:
-        text = line.rstrip("\n")
-        if text.startswith("found:"):
-            found.append(text.removeprefix("found:"))
-        return text.startswith("found:")
+    def _find(self, *search: str) -> list[str]:
+        """What find(1) finds in the image; nothing where the path is missing. It is the host's own:
+        an image may have no shell.
+        """
+        found: list[str] = []
 
-    argv = runtime.exec_argv(
-        image,
-        [f"/:{HOST_ROOT}"],
-        [*host_program("find"), "-L", *search, "-printf", "found:%p\\n"],
-        cwd=Path("/"),
-        home=home_of(os.environ),
-    )
-    try:
-        process.run(
-            argv,
-            console=console,
-            env={**process.base_environment(os.environ), **runtime_places(scratch)},
-            on_line=on_line,
+        def on_line(line: str) -> bool:
+            text = line.rstrip("\n")
+            if text.startswith("found:"):
+                found.append(text.removeprefix("found:"))
+            return text.startswith("found:")
+
+        argv = self.runtime.exec_argv(
+            self.image,
+            [f"/:{HOST_ROOT}"],
+            [*host_program("find"), "-L", *search, "-printf", "found:%p\\n"],
+            cwd=Path("/"),
+            home=home_of(os.environ),
         )
-    except ToolFailed as error:
-        if found or "No such file" not in error.detail:
-            raise ToolError(
-                "the container cannot be started",
-                where=image,
-                hint="is it an image that this runtime accepts?",
-                detail=error.detail,
-            ) from None
-    return sorted(found)
+        env = {**process.base_environment(os.environ), **runtime_places(self.scratch)}
+        try:
+            process.run(argv, console=self.console, env=env, on_line=on_line)
+        except ToolFailed as error:
+            if found or "No such file" not in error.detail:
+                raise ToolError(
+                    "the container cannot be started",
+                    where=self.image,
+                    hint="is it an image that this runtime accepts?",
+                    detail=error.detail,
+                ) from None
+        return sorted(found)
 
 
 def write(
@@ -128,7 +130,7 @@ def write(
 ) -> dict[str, Any]:
     """Complete the staging directory; returns the manifest.
 
-    :param venv: see :func:`virtual_environment`: it is to be active. Its Python is called by
+    :param venv: see :meth:`Looker.virtual_environment`: it is to be active. Its Python is called by
         another path, so the prefix is made to look like it inside (``pyvenv.cfg``, ``lib``).
     :param inside: the directory by which a shim sees that it runs in this container.
     """
