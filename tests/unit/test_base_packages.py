@@ -88,6 +88,12 @@ def venv(tmp_path: Path) -> Path:
     (info / "METADATA").write_text("Name: Demo_Pkg\nVersion: 1.5\nRequires-Dist: other\n")
     (site / "demo_pkg.py").write_text("x = 1\n")
     (info / "RECORD").write_text("demo_pkg.py,,\n")
+    for name, module in (("Bare-Pkg", "bare_pkg/__init__.py"), ("Single", "Single.py")):
+        bare = site / f"{name}-1.0.egg-info"  # as Debian's: no list of files
+        bare.mkdir()
+        (bare / "PKG-INFO").write_text(f"Name: {name}\nVersion: 1.0\n")
+        (site / module).parent.mkdir(exist_ok=True)
+        (site / module).write_text("x = 10\n")
     scripts = {
         "plain": f"#!{root}/bin/python3\nprint(1)\n",
         "long": f"#!/bin/sh\n'''exec' \"{root}/bin/python\" \"$0\" \"$@\"\n' '''\nprint(2)\n",
@@ -116,6 +122,7 @@ def test_a_python_tells_what_it_has(venv: Path, tmp_path: Path) -> None:
     assert python.packages["demo-pkg"] == BasePackage(
         name="Demo_Pkg", version="1.5", requires=("other",), size=6
     )
+    assert [python.packages[name].size for name in ("bare-pkg", "single")] == [7, 7]
     assert python.scripts == {"plain": "print(1)\n", "long": "print(2)\n", "large": LARGE}
     assert python.programs == {"shell": f"{venv}/bin/shell"}
     assert python.conda is None

@@ -22,7 +22,9 @@ def size_of(distribution):
     files = [os.fspath(file.locate()) for file in distribution.files or ()]
     if not files:
         root = os.fspath(distribution.locate_file(""))
-        for name in (distribution.read_text("top_level.txt") or "").split():
+        modules = distribution.read_text("top_level.txt") or distribution.metadata["Name"]
+        for name in modules.replace("-", "_").split():
+            files.append(os.path.join(root, name + ".py"))
             for folder, _, leaves in os.walk(os.path.join(root, name)):
                 files += [os.path.join(folder, leaf) for leaf in leaves]
     return sum(os.lstat(file).st_size for file in files if os.path.lexists(file))
