@@ -17,7 +17,7 @@ import errno
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -165,13 +165,16 @@ class Packed:
                 parent.entries.setdefault(name, node)
 
 
-def take(path: Path, root: str, gone: Iterable[str], tree: Path) -> Packed | None:
+def take(
+    path: Path, root: str, gone: Iterable[str], tree: Path, wrapped: Sequence[str] = ()
+) -> Packed | None:
     """Unpack of an environment what the steps of an update look at; the rest stays packed.
 
     :param path: the image, :param root: where it has the environment, without a first slash.
     :param gone: paths of files, below ``root``, of packages that are replaced or removed: nobody
         needs them any more.
     :param tree: a directory that is not there yet.
+    :param wrapped: paths below ``root`` of programs, and of directories of programs.
     :returns: what stays; ``None`` where the image is not of a kind that can be handled.
     """
     try:
@@ -179,7 +182,15 @@ def take(path: Path, root: str, gone: Iterable[str], tree: Path) -> Packed | Non
         nodes = dict(_at(image.root, root).walk())
     except Unsupported:
         return None
-    looked_at = {name for name in nodes if _LOOKED_AT.fullmatch(name)} | _targets(nodes)
+    if not all(isinstance(nodes.get(name), File | Directory) for name in wrapped):
+        return None  # by way of a link, or not there yet
+    below = tuple(f"{name}/" for name in wrapped)
+    looked_at = {
+        name
+        for name in nodes
+        if _LOOKED_AT.fullmatch(name) or name in wrapped or name.startswith(below)
+    }
+    looked_at |= _targets(nodes, looked_at)
     taken = _with_directories(nodes, _with_compiled(nodes, looked_at))
     dropped = _with_directories(nodes, taken | _with_compiled(nodes, {*gone}))
     tree.mkdir(parents=True)
@@ -204,10 +215,10 @@ def _at(root: Directory, path: str) -> Directory:
     return node
 
 
-def _targets(nodes: Mapping[str, Node]) -> set[str]:
-    """Where the links among the programs lead."""
+def _targets(nodes: Mapping[str, Node], paths: set[str]) -> set[str]:
+    """Where the links among ``paths`` lead."""
     found: set[str] = set()
-    todo = [path for path in nodes if path.startswith("bin/")]
+    todo = [*paths]
     while todo:
         path = todo.pop()
         node = nodes[path]

@@ -84,7 +84,7 @@ class Start:
             # Else it is to be packed anew.
             and self.compression == self.old("options", {}).get("compression")
             and not (request.pre_install or request.post_install or self.builds_inside())
-            and not (self.wrapper_paths or self.reuse or self.old("image_root", ""))
+            and not (self.reuse or self.old("image_root", ""))
         )
 
     def builds_inside(self) -> bool:
@@ -99,7 +99,8 @@ class Start:
         """Unpack what the steps look at and leave out the files ``gone``."""
         assert self.previous
         root = self.install_path.lstrip("/")
-        return packed.take(self.previous.image, root, gone, self.tree)
+        wrapped = [path.removeprefix(self.install_path).strip("/") for path in self.wrapper_paths]
+        return packed.take(self.previous.image, root, gone, self.tree, wrapped)
 
     def unpack(self) -> None:
         """The environment as it was, or an empty directory for a new one."""

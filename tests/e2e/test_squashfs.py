@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import seen
+from tests.images import write_files
 from wrapper import process
 from wrapper.console import Console
 from wrapper.models import Site
+from wrapper.packed import take
 from wrapper.squash import IMAGE_TIME, Squasher, find_squasher
 from wrapper.squashfs import layout
 from wrapper.squashfs.layout import Directory, File, Link, Unsupported
@@ -192,3 +194,32 @@ def test_kinds(odd: Path, squasher: Squasher, tmp_path: Path) -> None:
     kinds = {path: type(node) for path, node in image.root.walk()}
     assert (kinds["link"], kinds["hard"], kinds["d"]) == (Link, File, Directory)
     assert image.root.entries["hard"] is image.root.entries["blocks-and-tail"]
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "taken"),
+    [
+        ((), {"bin", "bin/run", "lib", "lib/run"}),
+        (("tools",), {"bin", "bin/run", "lib", "lib/run", "tools", "tools/one", "opt", "opt/one"}),
+        (("data/file",), {"bin", "bin/run", "lib", "lib/run", "data", "data/file"}),
+        (("other",), None),
+        (("missing",), None),
+    ],
+    ids=["programs", "directory", "file", "link", "missing"],
+)
+def test_what_an_update_looks_at_is_taken(
+    wrapped: tuple[str, ...], taken: set[str] | None, squasher: Squasher, tmp_path: Path
+) -> None:
+    files = ("lib/run", "lib/other", "opt/one", "data/file", "data/more")
+    write_files(tmp_path / "root/env", {name: name for name in files})
+    links = {"bin/run": "-> ../lib/run", "tools/one": "-> ../opt/one", "other": "-> tools"}
+    write_files(tmp_path / "root/env", links)
+    image = pack(squasher, tmp_path / "root", tmp_path / "img.sqfs")
+    packed = take(image, "env", (), tmp_path / "tree", wrapped)
+    if taken is None:
+        assert packed is None and not (tmp_path / "tree").exists()
+        return
+    assert packed is not None
+    tree = tmp_path / "tree"
+    assert {str(path.relative_to(tree)) for path in tree.rglob("*")} == taken
+    assert not taken & {path for path in packed.kept if "/" in path}
