@@ -135,6 +135,16 @@ def test_repositories_need_git(here: Path) -> None:
         ("--user", "no such option: --user"),
         ("--upgrade numpy", "no such option"),
         ("numpy --hash=md5:abc", "'--hash md5:abc' cannot be used"),
+        *(
+            (f"{text} {HASH}", f"'{text}' has a hash and leaves the version open")
+            for text in (
+                "numpy",
+                "numpy>=2",
+                "numpy==2.*",
+                "numpy==2.0,>1",
+                "numpy[x]; os_name=='x'",
+            )
+        ),
         ("numpy --global-option=x", "'--global-option x' cannot be used"),
         ('numpy --config-settings="a=b', "a quote is not closed"),
         ("svn+https://host/x", "only git"),

@@ -231,7 +231,21 @@ class _Reader:
                     where=where,
                     hint="after a requirement: --hash=sha256:DIGEST, --config-settings=KEY=VALUE",
                 )
+        if hashes and not _is_one_file(wanted):  # uv would check nothing, without a word
+            raise InputError(
+                f"'{wanted.text}' has a hash and leaves the version open",
+                where=where,
+                hint="write NAME==VERSION: a hash is of one version",
+            )
         return tuple(hashes)
+
+
+def _is_one_file(wanted: Wanted) -> bool:
+    """Whether it can be but one version: a URL, a path, or what pip calls pinned."""
+    if wanted.path or _URL.match(wanted.text) or Requirement(wanted.text).url:
+        return True
+    limits = str(Requirement(wanted.text).specifier)  # of several one with commas
+    return bool(re.fullmatch(r"={2,3}[^,]*[^,*]", limits))
 
 
 def _pairs(text: str, where: str) -> Iterator[tuple[str, str]]:
