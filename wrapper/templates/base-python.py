@@ -22,8 +22,9 @@ def size_of(distribution):
     files = [os.fspath(file.locate()) for file in distribution.files or ()]
     if not files:
         root = os.fspath(distribution.locate_file(""))
-        modules = distribution.read_text("top_level.txt") or distribution.metadata["Name"]
-        for name in modules.replace("-", "_").split():
+        called = distribution.metadata["Name"].replace("-", "_")
+        modules = (distribution.read_text("top_level.txt") or "").split()
+        for name in modules or {called, called.lower()}:
             files.append(os.path.join(root, name + ".py"))
             for folder, _, leaves in os.walk(os.path.join(root, name)):
                 files += [os.path.join(folder, leaf) for leaf in leaves]
