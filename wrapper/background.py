@@ -5,26 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 _CANCEL_SECONDS = 3.0
 
 
-def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """``asyncio.run`` in a thread of its own, while this one waits.
+def run_async(function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **named: Any) -> T:
+    """``asyncio.run`` of what ``function`` returns, in a thread of its own, while this one waits.
 
     An exception that a signal raises here (:class:`~wrapper.errors.Interrupted`) cancels the
-    coroutine. Raised inside the event loop, it would leave the loop broken.
+    coroutine. Raised inside the event loop, it would leave the loop broken. The coroutine is made
+    in the thread: an interruption before that leaves none behind that nobody awaits.
     """
     done: Future[T] = Future()
     running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = Future()
 
     async def main() -> T:
         running.set_result((asyncio.get_running_loop(), asyncio.current_task()))
-        return await coroutine
+        return await function(*args, **named)
 
     def work() -> None:
         try:
@@ -33,14 +35,14 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
             done.set_exception(error)
 
     thread = threading.Thread(target=work, daemon=True)
-    thread.start()
     try:
+        thread.start()
         return done.result()
     except BaseException:
-        if not done.done():
-            loop, task = running.result()
-            assert task is not None
-            with contextlib.suppress(RuntimeError):  # it ended just now
+        if thread.is_alive() and not done.done():
+            with contextlib.suppress(RuntimeError, NotYet):  # it ended just now, or has not begun
+                loop, task = running.result(_CANCEL_SECONDS)
+                assert task is not None
                 loop.call_soon_threadsafe(task.cancel)
             thread.join(_CANCEL_SECONDS)
         raise

@@ -37,7 +37,7 @@ def fetch(
     :raises PackageError: an archive is missing or is not what its hash says.
     :raises ChannelError: a download fails.
     """
-    return run_async(_fetch_all(records, cache / "archives", advance))
+    return run_async(_fetch_all, records, cache / "archives", advance)
 
 
 async def _fetch_all(

@@ -59,16 +59,15 @@ def link_packages(
     python = _python_elsewhere(base, tree)
     try:
         run_async(
-            rattler.install(
-                [*archives, *python],
-                target_prefix=tree,
-                cache_dir=unpacked,
-                installed_packages=[*installed, *python],
-                show_progress=False,
-                execute_link_scripts=False,
-                reporter=_Reporter(advance),  # type: ignore[arg-type]
-                alternative_target_prefix=install_path,
-            )
+            rattler.install,
+            [*archives, *python],
+            target_prefix=tree,
+            cache_dir=unpacked,
+            installed_packages=[*installed, *python],
+            show_progress=False,
+            execute_link_scripts=False,
+            reporter=_Reporter(advance),
+            alternative_target_prefix=install_path,
         )
     except (InstallerError, ExtractError, LinkError, TransactionError, IoError, OSError) as error:
         # On a full disk rattler may stumble over its own half-written records first (measured).

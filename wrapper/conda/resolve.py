@@ -71,16 +71,15 @@ def resolve(
     gateway = Gateway(cache_dir=users_own(cache, "repodata"))
     try:
         records = run_async(
-            rattler.solve(
-                sources=[Channel(url) for url in urls],
-                specs=specs,
-                gateway=gateway,
-                platforms=list(_PLATFORMS),  # type: ignore[arg-type]
-                locked_packages=list(preferred),
-                pinned_packages=list(pinned),
-                virtual_packages=virtual_packages(base),
-                channel_priority=ChannelPriority.Strict,
-            )
+            rattler.solve,
+            sources=[Channel(url) for url in urls],
+            specs=specs,
+            gateway=gateway,
+            platforms=list(_PLATFORMS),
+            locked_packages=list(preferred),
+            pinned_packages=list(pinned),
+            virtual_packages=virtual_packages(base),
+            channel_priority=ChannelPriority.Strict,
         )
     except SolverError as error:
         raise _explained(str(error), spec, specs, urls, gateway) from None
@@ -104,7 +103,7 @@ def _explained(
     """The error for a solver's ``reason``: a name or a version that no channel has comes first."""
     sources, platforms = [Channel(url) for url in urls], list(_PLATFORMS)
     asked = [match.name.normalized for match in specs if match.name]
-    found = run_async(gateway.query(sources, platforms, asked, recursive=False))  # type: ignore[arg-type]
+    found = run_async(gateway.query, sources, platforms, asked, recursive=False)
     offered = [record for records in found for record in records]
     for text, match in zip(spec.specs, specs, strict=True):
         name = match.name.normalized if match.name else ""
@@ -113,7 +112,7 @@ def _explained(
             continue
         known: set[str] = set()
         if not same:
-            names = run_async(gateway.names(sources, platforms)).names  # type: ignore[arg-type]
+            names = run_async(gateway.names, sources, platforms).names
             known = {name.normalized for name in names}
         what, hint = _not_offered(text.text, name, same, known)
         where = f"{spec.source}, line {text.line}"
