@@ -116,6 +116,10 @@ def test_an_image_that_changed_after_it_was_built(mine: Definitions) -> None:
     done = mine.run(UMBRELLA, "base", "check", "mine")
     assert done.returncode == ExitCode.PACKAGE
     assert "FAILED  unchanged" in done.stdout and "expected sha256:" in done.stdout
+    told = mine.ok(UMBRELLA, "build", mine.root / "out.sif", "--base-image", "mine")
+    assert "is not as it was built" in told and "is built now" in told
+    assert mine.built == {name}
+    assert "ok      unchanged" in mine.ok(UMBRELLA, "base", "check", "mine")
 
 
 def test_one_definition_that_cannot_be_read_does_not_hide_the_others(mine: Definitions) -> None:

@@ -167,6 +167,15 @@ def test_a_pull_that_was_killed(find: Find, tmp_path: Path) -> None:
     assert not draft.exists()
 
 
+def test_a_pulled_image_that_changed_is_pulled_again(find: Find, tmp_path: Path) -> None:
+    found = find("docker://hub/x:1")
+    with found.path.open("r+b") as file:
+        file.truncate(1000)
+    assert find("docker://hub/x:1").digest == DIGEST
+    assert find("docker://hub/x:1").path == found.path, "the same image has the same name"
+    assert (tmp_path / "pulls").read_text() == "pull\npull\n"
+
+
 def test_a_local_archive_that_changed_is_read_again(find: Find, tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
     archive.write_text("1")

@@ -16,7 +16,7 @@ from wrapper.console import Console
 from wrapper.image import find as images
 from wrapper.image.facts import ImageFacts, inspect_image
 from wrapper.image.find import BaseImage
-from wrapper.image.store import alone
+from wrapper.image.store import alone, file_digest
 from wrapper.models import Site
 from wrapper.runtime import Runtime
 from wrapper.sif.output import drafted
@@ -111,15 +111,26 @@ def ready_image(entry: Entry, tools: Tools, staging: Path) -> Path:
     """
     cache, console = tools.space.lasting_cache, tools.console
     target = images.built_image(entry, cache) if cache else staging / images.OWNED_NAME
-    if target.exists():
+    if _is_there(target, tools):
         return target
-    if cache and images.earlier_images(entry, cache):
+    if target.exists():
+        console.warning(f"{target} is not as it was built")
+    elif cache and images.earlier_images(entry, cache):
         console.info(f"the definition of {entry.name} has changed since it was built")
     console.info(f"the base image {entry.name} is built now: {target}")
     make_cache(target.parent)
     with alone(target, f"the base image {entry.name}", console):
-        if not target.exists():  # another build may have made it just now
+        if not _is_there(target, tools):  # another build may have made it just now
             mirror = os.environ.get(MIRROR_VARIABLE, "")
             definition = read_definition(Path(entry.source))
             build_image(definition, target, tools, entry=entry, mirror=mirror)
     return target
+
+
+def _is_there(target: Path, tools: Tools) -> bool:
+    """Whether the image is there, and the one that was built: nothing shall stand on another."""
+    if not target.exists():
+        return False
+    cache = tools.space.lasting_cache
+    known = images.built_digests(cache).recall(str(target.resolve()))
+    return not known or known["digest"] == file_digest(target, console=tools.console, cache=cache)

@@ -33,14 +33,16 @@ class Store:
         """The image of a URI in the cache, pulled if need be; two builds pull it once."""
         folder = images_directory(cache)
         known, key = Memo(directory=folder / "pulled"), _key(uri)
-        if path := self._known(known, key, folder):
+        if path := self._known(known, key, cache):
             return path
         record = known.path(key)
         assert record is not None
         make_cache(record.parent)
         with alone(record, uri, self.console):
-            if path := self._known(known, key, folder):
+            if path := self._known(known, key, cache):
                 return path
+            if known.recall(key):
+                self.console.info(f"what was pulled of {uri} has gone, or is not as it was then")
             draft = folder / f".{record.stem}.sif"
             draft.unlink(missing_ok=True)  # of a pull that was killed
             self.pull(uri, draft)
@@ -54,10 +56,12 @@ class Store:
             known.remember(key, {"uri": uri, "file": path.name, "digest": digest, "date": date})
         return path
 
-    def _known(self, known: Memo, key: str, folder: Path) -> Path | None:
-        """What was pulled before, where it is still there."""
+    def _known(self, known: Memo, key: str, cache: Path) -> Path | None:
+        """What was pulled before, where it is still there and the same."""
         found = known.recall(key)
-        if not found or not (path := folder / str(found["file"])).is_file():
+        if not found or not (path := images_directory(cache) / str(found["file"])).is_file():
+            return None
+        if file_digest(path, console=self.console, cache=cache) != found["digest"]:
             return None
         self.console.info(f"{found['uri']} was pulled on {found['date']}: {path}")
         return path
