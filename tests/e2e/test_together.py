@@ -59,6 +59,33 @@ def test_a_workflow_of_one_calls_tools_of_the_other(
     assert in_shell(account, inside, place) == expected
 
 
+def test_tykkys_way_to_use_several(account: Account, small: Installation) -> None:
+    """Its users bind the other's image at its ``install_root``; --mask, moved over the source."""
+    place = account.directory("tykkys way")
+    (place / "src/bin").mkdir(parents=True)
+    (place / "src/bin/pp").write_text("#!/bin/sh\necho hello\n")
+    (place / "src/bin/pp").chmod(0o755)
+    for path in (place / "src").rglob("*"):
+        account.owns(path)
+    account.owns(place / "src")
+    script = f"""
+set -eu
+root() {{ "$1/bin/_debug_exec" bash -c 'echo $install_root'; }}
+small={shlex.quote(str(small.prefix))}
+{BIN}/wrap-install -q -w bin --mask --prefix wrapped src
+test "$(root wrapped)" = "$PWD/src"
+one="$small/img.sqfs:$(root "$small"):image-src=/"
+rm -r src && mv wrapped src
+export CW_EXTRA_BIND_MOUNTS="$PWD/src/img.sqfs:$PWD/src:image-src=/,$one"
+src/bin/pp
+"$small/bin/python3" -c 'import subprocess; subprocess.run(["src/bin/pp"], check=True)'
+src/bin/_debug_exec "$small/bin/demo-noarch" | head -c 11
+"$small/bin/_debug_exec" "$small/_bin/demo-noarch" | head -c 11
+"""
+    said = account.ok("bash", "-c", script, cwd=place)
+    assert said.split() == ["hello", "hello", "demo-noarchdemo-noarch"]
+
+
 def test_recipes_of_make_use_both(scientific: Installation, small: Installation) -> None:
     account = scientific.account
     place = account.directory("make")

@@ -347,6 +347,35 @@ def test_two_others_and_itself(prefix: Prefix, tmp_path: Path) -> None:
     assert prefix.run(env={"CONTAINERIZE_WITH": paths}).binds[-5:] == [ours(prefix), *binds]
 
 
+def test_tykkys_way_to_name_others(prefix: Prefix, tmp_path: Path) -> None:
+    """Binds of images at the install path, in CW_EXTRA_BIND_MOUNTS; one's own is left out."""
+    binds = other(tmp_path / "o ther", 5)
+    theirs = f"{tmp_path}/tykkys/img.sqfs:/LUMI_TYKKY_x:image-src=/"
+    extra = f"/in:/out,{tmp_path}/o ther/img.sqfs:/containerize-other-5:image-src=/,{theirs}"
+    extra += f",{prefix.root}/img.sqfs:{NOWHERE}:image-src=/"
+    found = prefix.run(env={"CW_EXTRA_BIND_MOUNTS": extra}).binds
+    assert found[-5:] == ["/in:/out", theirs, ours(prefix), *binds]
+
+
+def test_a_program_without_shim_is_told_where_the_installation_is(prefix: Prefix) -> None:
+    """Tykky's users ask ``_debug_exec`` for it; other programs have the user's variables."""
+    names = ("install_root", "env_root")
+    seen = prefix.run("true", name="_debug_exec")
+    assert [seen.variable(name) for name in names] == [NOWHERE, NOWHERE]
+    assert [prefix.run().variable(name) for name in names] == [None, None]
+    write_environment(prefix.root, install_path=f"{NOWHERE}/envs/env1", image_root=NOWHERE)
+    seen = prefix.run("true", name="_debug_exec")
+    assert [seen.variable(name) for name in names] == [NOWHERE, f"{NOWHERE}/envs/env1"]
+
+
+def test_an_image_that_lies_over_its_own_prefix(prefix: Prefix) -> None:
+    """What wrap-install --mask made, moved to where the source was: its programs are there."""
+    write_environment(prefix.root, mask=str(prefix.root))
+    image = f"{prefix.root}/.generations/1/img.sqfs:{prefix.root}:image-src={NOWHERE}"
+    binds = prefix.run().binds
+    assert binds[-1] == image and ours(prefix) not in binds
+
+
 def test_an_other_that_stored_its_path_is_seen_there(prefix: Prefix, tmp_path: Path) -> None:
     mask = tmp_path / "tool"
     mask.mkdir()

@@ -18,6 +18,7 @@ MEANT = {"CONTAINERIZE_WITH", "CONTAINERIZE_RUNTIME", "PATH"}
 MEANT |= {"PWD", "OLDPWD", "IFS", "SHELLOPTS", "_"}
 MEANT |= {"PS1"}  # a shell that is not interactive drops it, and the runtime brings its own
 MEANT |= {"SINGULARITY_BIND", "SINGULARITY_BINDPATH", "APPTAINER_BIND", "APPTAINER_BINDPATH"}
+MEANT |= {"install_root", "env_root"}  # of _debug_exec and _debug_shell, as in Tykky
 WORDS = {
     word
     for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", TEMPLATE)

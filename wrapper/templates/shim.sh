@@ -79,8 +79,27 @@ _cw_add_mask() { # bind it over the path that the installation stored, if it did
     _cw_add_image "$_cw_mask" "${_cw_install_path#"$_cw_image_root"}"
 }
 
-# Other installations that are to be there too: their images and programs, at their own paths.
-_cw_rest=${CONTAINERIZE_WITH:+$CONTAINERIZE_WITH:}
+_cw_find_programs() { # the bind of the real ones over the shims, in $_cw_programs
+    _cw_programs=,$_cw_generation_dir/_bin:$_cw_physical/bin
+    [[ $_cw_mask != "$_cw_physical" ]] || _cw_programs= # the image lies over the prefix, and has them
+}
+
+# Other installations that are to be there too: their images and programs, at their own paths. Tykky's
+# users name them by a bind, DIR/img.sqfs:PATH:image-src=/.
+_cw_with=${CONTAINERIZE_WITH-}
+_cw_extra_binds=
+_cw_rest=${CW_EXTRA_BIND_MOUNTS-}
+while [[ -n $_cw_rest ]]; do
+    _cw_pair=${_cw_rest%%,*}
+    _cw_rest=${_cw_rest#"$_cw_pair"}
+    _cw_rest=${_cw_rest#,}
+    if [[ $_cw_pair == /*/img.sqfs:*:image-src=/ && -e ${_cw_pair%%/img.sqfs:*}/current/env ]]; then
+        _cw_with+=${_cw_with:+:}${_cw_pair%%/img.sqfs:*}
+    else
+        _cw_extra_binds+=${_cw_extra_binds:+,}$_cw_pair
+    fi
+done
+_cw_rest=${_cw_with:+$_cw_with:}
 while [[ -n $_cw_rest ]]; do
     _cw_other=${_cw_rest%%:*}
     _cw_rest=${_cw_rest#*:}
@@ -99,7 +118,8 @@ while [[ -n $_cw_rest ]]; do
     [[ -z $_cw_image_root ]] && _cw_add_image "$_cw_part" "$_cw_part"
     [[ -z $_cw_image_root ]] || _cw_add_image "$_cw_image_root"
     _cw_add_mask
-    _cw_image_binds+=,$_cw_generation_dir/_bin:$_cw_physical/bin
+    _cw_find_programs
+    _cw_image_binds+=$_cw_programs
 done
 _cw_resolve "$_cw_prefix"
 
@@ -110,6 +130,10 @@ command . "$_cw_prefix/current/env" 2>/dev/null ||
     _cw_fail "the installation is incomplete: $_cw_prefix/current/env cannot be read" \
         "check that the file system is mounted and that you may read it, or install anew"
 _cw_generation_dir=$_cw_prefix/.generations/$_cw_generation
+if [[ $_cw_name == _debug_* ]]; then # as in Tykky, whose users ask for them
+    export "install_root=${_cw_mask:-${_cw_image_root:-$_cw_install_path}}" \
+        "env_root=${_cw_mask:-$_cw_install_path}"
+fi
 
 # -- Already in a container?
 if [[ -d $_cw_install_path ]]; then
@@ -173,7 +197,7 @@ fi
 # two binds to one place the runtime drops the later, so ours gives way.
 _cw_user_binds=
 for _cw_pair in "$SINGULARITY_BIND" "$SINGULARITY_BINDPATH" "$APPTAINER_BIND" \
-    "$APPTAINER_BINDPATH" "$CW_EXTRA_BIND_MOUNTS"; do
+    "$APPTAINER_BINDPATH" "$_cw_extra_binds"; do
     [[ -n $_cw_pair && $_cw_user_binds, != *",$_cw_pair,"* ]] && _cw_user_binds+=,$_cw_pair
 done
 unset -v SINGULARITY_BIND SINGULARITY_BINDPATH APPTAINER_BIND APPTAINER_BINDPATH
@@ -217,7 +241,8 @@ if [[ -n $_cw_image_root ]]; then # an adopted image has no mount points: a skel
     _cw_add_image "$_cw_image_root"
 fi
 [[ -z $_cw_layer ]] || _cw_add_image "$_cw_install_path" "$_cw_install_path"
-_cw_binds+=$_cw_generation_dir/_bin:$_cw_physical/bin$_cw_image_binds
+_cw_find_programs
+_cw_binds=${_cw_binds%,}$_cw_programs$_cw_image_binds
 if [[ -n $_cw_image ]]; then
     _cw_start=$_cw_image
     [[ $_cw_start == /* ]] || _cw_start=$_cw_generation_dir/$_cw_image
