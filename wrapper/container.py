@@ -13,6 +13,7 @@ from wrapper.errors import ScriptError, SpaceError, means_no_space
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, home_of, runtime_places
+from wrapper.workspace import MORE_ROOM
 
 _CERTIFICATES = {
     "SSL_CERT_FILE",
@@ -98,7 +99,7 @@ class BuildContainer:
                 raise SpaceError(
                     f"no room left: {what} failed",
                     where=self.scratch,
-                    hint="name a larger file system with --tmpdir or CW_BUILD_TMPDIR",
+                    hint=MORE_ROOM,
                     detail=error.detail,
                 ) from None
             raise ScriptError(

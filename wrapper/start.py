@@ -23,7 +23,7 @@ from wrapper.reuse.taken import Reuse
 from wrapper.skeleton import write_skeleton
 from wrapper.spec.requirements import read_requirements
 from wrapper.squash import Squasher
-from wrapper.workspace import Workspace, remove_tree
+from wrapper.workspace import MORE_ROOM, Workspace, remove_tree, require_space
 
 
 @dataclass(kw_only=True)
@@ -107,12 +107,16 @@ class Start:
         if self.previous is None:
             self.tree.mkdir()
             return
+        self._require_room(self.old("tree", {"size": 0})["size"])
         self.space.image.rmdir()  # unsquashfs makes it
         with self.console.step("Unpacking the image"):
             # Without its mount points: this host's may be others.
             own = self.old("image_root", "") or f"/{Path(self.install_path).parts[1]}"
             self.unpack_previous(self.space.image, own)
         managed.take_notice_away(self.tree)
+
+    def _require_room(self, size: int) -> None:
+        require_space(self.space.root, size, "the environment as it was", MORE_ROOM)
 
     def unpack_previous(self, target: Path, path: str) -> None:
         """Unpack what the container before had at ``path``, to the same path below ``target``."""
@@ -131,6 +135,7 @@ class Start:
     def unpack_rest(self) -> None:
         """For a step that needs the old environment as a whole in the tree."""
         if self.packed:
+            self._require_room(self.packed.size_beside(self.tree).size)
             with self.console.step("Unpacking the rest of the image"):
                 self.packed.unpack_rest(self.tree)
             self.packed = None

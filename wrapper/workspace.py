@@ -20,6 +20,7 @@ from wrapper.models import Site
 from wrapper.owner import has_ended, identity
 
 TMPDIR_VARIABLE = "CW_BUILD_TMPDIR"
+MORE_ROOM = f"name a larger file system with --tmpdir or {TMPDIR_VARIABLE}"
 _NAME = "containerize-"
 _OWNER = "owner.json"
 _REMOVE_SECONDS = 5.0

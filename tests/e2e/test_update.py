@@ -21,7 +21,9 @@ from tests.e2e.conftest import (
     entries,
     environment_text,
     has,
+    needs_root,
     seen,
+    small_file_system,
 )
 from tests.index import write_files_wheel, write_project, write_wheel
 from wrapper.errors import ExitCode
@@ -179,6 +181,21 @@ def test_joined_images_with_pip_packages(
     assert different(base, tmp_path, *numbers) == set()
     for key in ("tree", "programs", "packages"):
         assert manifests[0][key] == manifests[1][key]
+
+
+@needs_root
+def test_an_update_needs_room_for_what_it_unpacks(
+    numeric: Installation, channel: Path, tmp_path: Path
+) -> None:
+    base, me = numeric, numeric.account
+    more = env(base, channel, "python", "numpy=1", "demo-noarch", "demo-tool")
+    with small_file_system(tmp_path / "small", 60) as small:
+        assert JOINED in change(base, "--tmpdir", small, more)
+        options = ("--tmpdir", small, "--compression", "fast", more)
+        done = me.run(CONDA, "update", base.prefix, *options)
+    assert done.returncode == ExitCode.SPACE
+    assert "no room for the environment as it was: about 12" in done.stderr
+    assert current(base) == 2
 
 
 def test_rollback_and_prune(base: Installation, channel: Path) -> None:

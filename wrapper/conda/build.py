@@ -122,8 +122,7 @@ class CondaBuild(Installation):
     def _solve(self) -> Resolution | None:
         if self.asked is None:
             return None
-        from wrapper.conda.install import split
-        from wrapper.conda.resolve import as_locked, sizes
+        from wrapper.conda.resolve import as_locked
 
         if self.previous:
             self.unpack_previous(self.space.records, f"{self.install_path}/conda-meta")
@@ -141,8 +140,6 @@ class CondaBuild(Installation):
             self.resolution = resolution
             before = installed.conda_packages(self._old_records())
             self.tell_changes(before, [*map(as_locked, resolution.records)])
-        _, fresh = split(resolution.records, present)
-        self._check_room(sum(sizes(fresh).values()))
         return resolution
 
     def _old_records(self) -> Path:
@@ -150,15 +147,10 @@ class CondaBuild(Installation):
         return self.space.records / self.install_path.lstrip("/")
 
     def _check_room(self, download: int, *, fetched: bool = False) -> None:
-        """Whether there is room for packages of so many bytes, and for what is there before."""
+        """Whether there is room for packages of so many bytes besides what is unpacked by now."""
         ratio = UNPACKED_RATIO if fetched else 1 + UNPACKED_RATIO
-        old = self.old("tree", {"size": 0})["size"]
-        workspace.require_space(
-            self.space.root,
-            old + round(download * ratio),
-            "the build",
-            f"name a larger file system with --tmpdir or {workspace.TMPDIR_VARIABLE}",
-        )
+        needed = round(download * ratio)
+        workspace.require_space(self.space.root, needed, "the build", workspace.MORE_ROOM)
         workspace.require_space(
             self.staging.root,
             self.old("image", {"size": 0})["size"] + round(download * _IMAGE_RATIO),
@@ -170,9 +162,11 @@ class CondaBuild(Installation):
         """Fetch and link what is missing; returns it."""
         from wrapper.conda.fetch import fetch
         from wrapper.conda.install import link_packages, split
+        from wrapper.conda.resolve import sizes
 
         present = installed.conda_records(self.tree)
         staying, fresh = split(resolution.records, present)
+        self._check_room(sum(sizes(fresh).values()))
         number = counted(len(fresh), "package")
         with self.console.step(f"Fetching and checking {number}") as advance:
             archives = fetch(fresh, cache=self.space.cache, advance=advance)

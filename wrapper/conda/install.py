@@ -13,7 +13,7 @@ from rattler.exceptions import ExtractError, InstallerError, IoError, LinkError,
 from wrapper.background import run_async
 from wrapper.console import Advance
 from wrapper.errors import PackageError, SpaceError, means_no_space
-from wrapper.workspace import free_space
+from wrapper.workspace import MORE_ROOM, free_space
 
 # Where rattler found a package on the building machine: of no use in an image, and different
 # from build to build.
@@ -75,7 +75,7 @@ def link_packages(
             raise SpaceError(
                 "no room left for the packages",
                 where=tree,
-                hint="name a larger file system with --tmpdir or CW_BUILD_TMPDIR",
+                hint=MORE_ROOM,
                 detail=str(error),
             ) from None
         raise PackageError(

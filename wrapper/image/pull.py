@@ -16,6 +16,7 @@ from wrapper.image.store import alone, file_digest, images_directory
 from wrapper.memo import Memo
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, home_of, runtime_places
+from wrapper.workspace import MORE_ROOM
 
 _SCHEMES = ("docker", "oras", "library", "shub", "http", "https")
 _LOCAL_SCHEMES = ("docker-archive", "docker-daemon", "oci", "oci-archive")
@@ -128,7 +129,7 @@ def _explained(uri: str, error: ToolFailed) -> ChannelError | InputError | Space
         return SpaceError(
             f"no room to pull {uri}",
             where=uri,
-            hint="name a larger file system with --tmpdir or CW_BUILD_TMPDIR",
+            hint=MORE_ROOM,
             detail=text,
         )
     if _scheme(uri) not in (*_SCHEMES, *_LOCAL_SCHEMES):

@@ -30,6 +30,7 @@ from wrapper.errors import (
 )
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, runtime_places
+from wrapper.workspace import MORE_ROOM
 
 _OUR_LIST = "/etc/apt/sources.list.d/containerize.list"  # in images that name no archive: ours
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
@@ -161,7 +162,7 @@ def _explained(
         return SpaceError(
             "no room to add packages to the base image",
             where="--os-package",
-            hint="name a larger file system with --tmpdir or CW_BUILD_TMPDIR",
+            hint=MORE_ROOM,
             detail=error.detail,
         )
     if not begun:

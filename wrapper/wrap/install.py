@@ -15,8 +15,6 @@ from wrapper.errors import InputError, ScriptError, SpaceError, means_no_space
 from wrapper.installation import Installation
 from wrapper.process import ToolFailed
 
-_HINT = f"name a larger file system with --tmpdir or {workspace.TMPDIR_VARIABLE}"
-
 
 @dataclass(kw_only=True)
 class CopyBuild(Installation):
@@ -42,7 +40,9 @@ class CopyBuild(Installation):
             for folder, _, names in os.walk(self.source)
             for name in names
         )
-        workspace.require_space(self.space.root, size, "a copy of the installation", _HINT)
+        workspace.require_space(
+            self.space.root, size, "a copy of the installation", workspace.MORE_ROOM
+        )
 
     def populate(self, container: BuildContainer) -> None:
         with self.console.step(f"Copying {self.source}"):
@@ -63,7 +63,7 @@ class CopyBuild(Installation):
                 raise SpaceError(
                     "no room left for a copy of the installation",
                     where=self.space.root,
-                    hint=_HINT,
+                    hint=workspace.MORE_ROOM,
                     detail=error.detail,
                 ) from None
             raise InputError(
