@@ -293,7 +293,9 @@ def test_a_link_to_a_base_image_that_moved(tmp_path: Path) -> None:
 
 def test_a_base_image_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "container.sif").write_bytes(squashfs())
-    data = on_base(tmp_path / "container.sif", path="container.sif")
+    (tmp_path / "source.sif").touch()
+    more = {"path": "container.sif", "owned": True, "source": str(tmp_path / "source.sif")}
+    data = on_base(tmp_path / "container.sif", **more)
     assert told(needs.base_image(tmp_path, data, deep=True)) == [("base image", OK)]
 
 

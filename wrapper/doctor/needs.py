@@ -56,6 +56,8 @@ def base_image(directory: Path, data: Manifest, *, deep: bool) -> list[Finding]:
     if deep and base["digest"] and (now := f"sha256:{sha256(path)}") != base["digest"]:
         return [warning(what, f"{path} has the digest {now}, not {base['digest']}", changed)]
     found = [ok(what, f"{path}{', same digest' if deep and base['digest'] else ''}")]
+    if base.get("owned"):
+        return found
     named = Path(base.get("source") or base["name"])  # early manifests have the name only
     if named.is_absolute() and named.exists() and named.resolve() != path.resolve():
         detail = f"{named} leads to {named.resolve()} now; this stays on {path.resolve()}"
