@@ -8,9 +8,11 @@ keep as they like (uv, pip, the solver's copies of indexes) is each user's own.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from wrapper.errors import InputError
@@ -18,6 +20,7 @@ from wrapper.errors import InputError
 FILE_MODE = 0o644  # whatever the umask: colleagues read what we cached
 _DIRECTORY_MODE, _PROJECT_MODE = 0o755, 0o2775
 _PROJECT_BITS = stat.S_ISGID | stat.S_IWGRP
+_DRAFT = ".partial"
 
 
 def make_directory(path: Path) -> None:
@@ -68,4 +71,9 @@ def uv_options(cache: Path | None) -> list[str]:
 
 def draft(path: Path) -> Path:
     """Where to write a file before it is renamed to ``path``; nobody else writes there."""
-    return path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}{_DRAFT}")
+
+
+def drafts(path: Path) -> Iterator[Path]:
+    """All drafts of ``path`` that are there, those of processes that were killed among them."""
+    return path.parent.glob(f"{glob.escape(path.name)}.*{_DRAFT}")

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper.cache import draft
+from wrapper.cache import draft, drafts
 from wrapper.errors import BusyError, PrefixError, SpaceError, means_no_space
 from wrapper.models import Site
 from wrapper.owner import has_ended, identity
@@ -32,6 +32,7 @@ OWN_NAMES = frozenset(
 )
 _HEARTBEAT_SECONDS = 20.0
 _DEAD_SECONDS = 300.0
+_OLD_SECONDS = 3600.0  # more than clocks of nodes and file servers differ
 
 
 def absolute_prefix(path: Path) -> Path:
@@ -186,6 +187,7 @@ def locked(prefix: Path) -> Iterator[None]:
     path = lock_path(prefix)
     while not (mine := _try_create(path)):
         _take_over_or_fail(path, prefix)
+    _remove_old_drafts(path)
     stop = threading.Event()
     thread = threading.Thread(target=_heartbeat, args=(path, stop), daemon=True)
     thread.start()
@@ -220,6 +222,14 @@ def _try_create(path: Path) -> bytes | None:
         with contextlib.suppress(OSError):
             fresh.unlink()
     return content
+
+
+def _remove_old_drafts(path: Path) -> None:
+    """Those of processes that were killed: a draft of a living one is seconds old."""
+    with contextlib.suppress(OSError):
+        for old in drafts(path):
+            if time.time() - old.stat().st_mtime > _OLD_SECONDS:
+                old.unlink()
 
 
 def _take_over_or_fail(path: Path, prefix: Path) -> None:

@@ -23,6 +23,7 @@ TMPDIR_VARIABLE = "CW_BUILD_TMPDIR"
 MORE_ROOM = f"name a larger file system with --tmpdir or {TMPDIR_VARIABLE}"
 _NAME = "containerize-"
 _OWNER = "owner.json"
+_UNMARKED_SECONDS = 60.0  # longer than a directory is without its mark
 _REMOVE_SECONDS = 5.0
 _TOLD_SECONDS = 1.0  # a removal that takes longer is told
 _LOOKS, _LOOK_SECONDS = 5, 0.1
@@ -176,7 +177,7 @@ def _finish(console: Console, space: Workspace, *, keep_all: bool, keep_log: boo
     else:
         console.log_path = None
         with console.step("Removing the build directory", least=_TOLD_SECONDS):
-            remove_tree(space.root)
+            _remove_marked(space.root)
 
 
 def remove_abandoned(parent: Path, stem: str = _NAME) -> None:
@@ -185,16 +186,26 @@ def remove_abandoned(parent: Path, stem: str = _NAME) -> None:
     :param stem: with which their names begin.
     """
     for root in parent.glob(f"{stem}*"):
-        try:
-            if root.stat().st_uid != os.getuid():
+        with contextlib.suppress(OSError, ValueError):
+            status = root.stat()
+            if status.st_uid != os.getuid():
+                continue
+            if not (root / _OWNER).exists():
+                # Killed before it was marked, or after all else of it was removed.
+                if time.time() - status.st_mtime > _UNMARKED_SECONDS:
+                    root.rmdir()  # nothing happens where it holds something: a log to read
                 continue
             owner = json.loads((root / _OWNER).read_text())
-            abandoned = isinstance(owner, dict) and has_ended(owner)
-        except (OSError, ValueError):
-            continue
-        if abandoned:
-            with contextlib.suppress(OSError):
-                remove_tree(root)
+            if isinstance(owner, dict) and has_ended(owner):
+                _remove_marked(root)
+
+
+def _remove_marked(root: Path) -> None:
+    """Remove a directory, its mark last: who is killed meanwhile leaves the rest to the next."""
+    for entry in root.iterdir():
+        if entry.name != _OWNER:
+            remove_tree(entry)
+    remove_tree(root)
 
 
 def _remove_for_good(root: Path) -> None:

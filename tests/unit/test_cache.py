@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.cache import draft, make_cache, make_directory, users_own
+from wrapper.cache import draft, drafts, make_cache, make_directory, users_own
 from wrapper.errors import InputError
 
 
@@ -61,3 +61,11 @@ def test_a_cache_that_cannot_be_used_is_told(tmp_path: Path) -> None:
 def test_no_two_builds_write_to_one_draft(tmp_path: Path) -> None:
     assert draft(tmp_path / "a") != draft(tmp_path / "a")
     assert draft(tmp_path / "a").parent == tmp_path
+
+
+def test_drafts_are_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "odd [name]"
+    mine = {draft(path) for _ in range(2)}
+    for one in (*mine, path, draft(tmp_path / "other")):
+        one.touch()
+    assert {*drafts(path)} == mine

@@ -14,6 +14,7 @@ import pytest
 
 from wrapper import owner as whose
 from wrapper import prefix as module
+from wrapper.cache import draft
 from wrapper.errors import BusyError, PrefixError
 from wrapper.owner import process_start
 from wrapper.prefix import lock_path, locked
@@ -233,3 +234,13 @@ def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     ):
         pass
     assert caught.value.where == str(tmp_path)
+
+
+def test_drafts_of_killed_builders_go(prefix: Path) -> None:
+    old, fresh = (draft(lock_path(prefix)) for _ in range(2))
+    for path, age in ((old, 7200), (fresh, 1)):
+        path.touch()
+        os.utime(path, (time.time() - age, time.time() - age))
+    with locked(prefix):
+        pass
+    assert fresh.exists() and not old.exists()

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,35 @@ def test_what_may_be_anothers_stays(console: Console, tmp_path: Path, left: Any,
     root = abandoned(tmp_path, mark, name)
     build_in(console, tmp_path)
     assert (root / "image").exists()
+
+
+@pytest.mark.parametrize(("age", "stays"), [(0, True), (3600, False)])
+def test_a_directory_without_anything_goes_later(
+    console: Console, tmp_path: Path, age: int, stays: bool
+) -> None:
+    """Its builder was killed before it was marked, or marks it this moment."""
+    root = tmp_path / "containerize-new"
+    root.mkdir()
+    os.utime(root, (time.time() - age, time.time() - age))
+    build_in(console, tmp_path)
+    assert root.exists() is stays
+
+
+def test_the_mark_goes_last(
+    console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is killed while it removes its directory leaves the rest to the next."""
+    whole = module.remove_tree
+
+    def killed(path: Path) -> None:
+        if path.name == "tmp":
+            raise KeyboardInterrupt
+        whole(path)
+
+    monkeypatch.setattr(module, "remove_tree", killed)
+    with pytest.raises(KeyboardInterrupt), workspace(console, site=Site(tmpdir=tmp_path)) as space:
+        pass
+    assert (space.root / "owner.json").exists()
 
 
 def test_what_was_kept_stays_kept(console: Console, tmp_path: Path) -> None:
