@@ -125,6 +125,13 @@ def test_arguments_have_readable_names(
 
 
 @pytest.mark.parametrize("program", INSTALLED, ids=lambda program: program.name)
+def test_a_program_alone_shows_its_help(program: click.Command) -> None:
+    result = invoke(program)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == invoke(program, "--help").stdout
+
+
+@pytest.mark.parametrize("program", INSTALLED, ids=lambda program: program.name)
 def test_the_version_is_told(program: click.Command) -> None:
     result = invoke(program, "--version")
     assert (result.exit_code, result.stdout) == (0, f"{program.name}, version {__version__}\n")

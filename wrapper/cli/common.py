@@ -39,6 +39,7 @@ class Command(click.Command):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _help_without_words(ctx, args)
         options = {
             name: option
             for option in self.get_params(ctx)
@@ -54,6 +55,17 @@ class Group(click.Group):
     """A command with sub-commands, whose options may be shortened."""
 
     command_class = Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _help_without_words(ctx, args)
+        return super().parse_args(ctx, args)
+
+
+def _help_without_words(ctx: click.Context, args: list[str]) -> None:
+    """The command alone is a question, not a mistake: status 0, as Tykky's."""
+    if not args and ctx.parent is None and not ctx.resilient_parsing:
+        click.echo(ctx.get_help())
+        ctx.exit()
 
 
 def _whole(word: str, options: Mapping[str, click.Parameter]) -> str:

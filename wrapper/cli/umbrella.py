@@ -10,14 +10,14 @@ import click
 
 from wrapper.cli.base import base
 from wrapper.cli.build import build
-from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.cli.common import CONTEXT, Group, common_options, run_command
 from wrapper.cli.doctor import doctor
 from wrapper.cli.options import FILE, TMPDIR, configured
 from wrapper.cli.shell import activate, deactivate, shell_init
 from wrapper.console import Console, counted, human_size
 
 
-@click.group("containerize", context_settings=CONTEXT)
+@click.group("containerize", cls=Group, context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="containerize")
 def containerize() -> None:
     """Build portable images, look after installations, see what this machine offers to them."""
