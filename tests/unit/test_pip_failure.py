@@ -88,3 +88,11 @@ def test_a_missing_compiler(line: str, named: str) -> None:
 def test_what_is_not_known_stays_as_it_is() -> None:
     error = ScriptError("uv pip install failed with status 2", detail="error: connection refused")
     assert explained(error, WANTED) is error
+
+
+def test_a_base_image_without_git() -> None:
+    detail = "error: Git operation failed\n  cause: Git executable not found. Ensure that Git is"
+    wanted = [*WANTED, Wanted(text="git+https://h/x", where="r.txt, line 3")]
+    found = explained(ScriptError("uv pip install failed with status 1", detail=detail), wanted)
+    assert isinstance(found, ToolError) and "has no git" in found.what
+    assert found.where == "r.txt, line 3"

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from packaging.utils import canonicalize_name
 
 from wrapper.errors import ContainerizeError, ScriptError, SolveError, ToolError
-from wrapper.spec.requirements import Wanted
+from wrapper.spec.requirements import Wanted, repositories
 
 _ANOTHER = "add the index that has it: a line '--extra-index-url URL'"
 _NO_SOLUTION = "No solution found"
+_NO_GIT = "Git executable not found"
 # Of requirements themselves, not of what they need (with uv 0.13).
 _NO_PACKAGE = re.compile(r"Because (\S+) was not found in .*? and you require ")
 _NO_VERSION = re.compile(
@@ -35,6 +36,15 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
     """
     if _NO_SOLUTION in error.detail:
         return _unsolved(error.detail, wanted)
+    if _NO_GIT in error.detail:  # of a base image; the host's is looked for before
+        asking = repositories(wanted)
+        return ToolError(
+            "a package comes from a git repository, and the base image has no git",
+            where=asking[0].where if asking else None,
+            hint="name an archive of that revision (https://HOST/…/REV.tar.gz), or stand on an "
+            "image that has git",
+            detail=error.detail,
+        )
     match = _NO_COMPILER.search(error.detail)
     if not match:
         return error
