@@ -217,7 +217,7 @@ def _write_real(directory: Path, programs: Mapping[str, str], install_path: str)
     """Links to the real programs, to be bound over the shims inside the container."""
     directory.mkdir()
     for name, path in programs.items():
-        (directory / name).symlink_to(f"{install_path}/{path}")
+        (directory / name).symlink_to(Path("/", install_path, path))
 
 
 def _settle(root: Path, mode: int, group: int | None) -> None:

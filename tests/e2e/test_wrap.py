@@ -128,16 +128,19 @@ def test_a_prefix_inside_what_is_masked(me: Account, runtime: Path, tmp_path: Pa
         (("-w", "no/bin", "src"), "'no/bin' is no program"),
         (("-w", "b$n", "src"), "cannot be wrapped"),
         (("-w", "bin", "."), "the prefix is inside the directory"),
+        (("-w", "bin", "ours"), "ours is an installation of containerize itself"),
     ],
 )
 def test_bad_installations(
     me: Account, runtime: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "src").mkdir()
+    (tmp_path / "ours/current").mkdir(parents=True)
+    (tmp_path / "ours/current/env").touch()
     done = me.run(INSTALL, "--prefix", tmp_path / "p", *arguments, cwd=tmp_path)
     assert done.returncode == ExitCode.INPUT
     assert message in done.stderr and "Copying" not in done.stderr
-    assert entries(tmp_path) == {"src"}
+    assert entries(tmp_path) == {"src", "ours"}
 
 
 # -- wrap-container ------------------------------------------------------------------------------
@@ -175,6 +178,7 @@ def test_programs_of_a_container_are_wrapped(account: Account, image: Path) -> N
     assert "hello is /opt/tool/bin/hello; /opt/other/hello is left out" in done.stderr
     assert account.ok(prefix / "bin/hello") == "hello from the container\n"
     assert account.ok(prefix / "bin/bye") == "bye\n"
+    assert str((prefix / "current/_bin/hello").readlink()) == "/opt/tool/bin/hello"
     assert not (prefix / "bin/readme").exists()
     assert not (prefix / "current/img.sqfs").exists(), "the image is referenced, not copied"
     assert account.ok(UMBRELLA, "list", prefix).endswith("  2 programs\n")

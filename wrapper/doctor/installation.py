@@ -19,7 +19,7 @@ from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import ContainerizeError
 from wrapper.generations import CURRENT, DIRECTORY, UNFINISHED
 from wrapper.image.format import read_format
-from wrapper.manifest import FILE_NAME, load_manifest, read_manifest
+from wrapper.manifest import FILE_NAME, load_manifest, no_installation, read_manifest
 
 Manifest = dict[str, Any]
 
@@ -46,8 +46,7 @@ def generation_in_use(target: Path) -> list[Finding]:
     link = target / CURRENT
     if not link.is_symlink():
         what = "has no link 'current'" if target.is_dir() else "is not there"
-        hint = "name a prefix that 'new' made, or an image that 'build' made"
-        return [failed("installation", f"{target} {what}", hint)]
+        return [failed("installation", f"{target} {what}", no_installation(target).hint)]
     goal = link.readlink()
     if not link.is_dir():
         others = sorted(entry.name for entry in (target / DIRECTORY).glob("[0-9]*"))

@@ -129,6 +129,12 @@ def check_source(source: Path, *, prefix: Path, mask: bool) -> Path:
         raise InputError(f"{source} is not a directory", where=path, hint="name an installation")
     if not os.access(path, os.R_OK | os.X_OK):
         raise InputError(f"{source} cannot be read", where=path, hint="check its permissions")
+    if os.path.lexists(path / "current" / "env"):
+        raise InputError(
+            f"{source} is an installation of containerize itself",
+            where=path,
+            hint="its programs are wrapped already: put its bin on PATH",
+        )
     if prefix.resolve().is_relative_to(path.resolve()):
         raise InputError(
             "the prefix is inside the directory that is to be wrapped",
