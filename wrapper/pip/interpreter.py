@@ -142,8 +142,8 @@ def find_inside(container: BuildContainer, version: str, *, may_miss: bool) -> I
         raise InputError(
             "the base image has no python3 on its PATH",
             where=container.image,
-            hint="choose a base image with Python, let uv bring one (--uv), or use "
-            "conda-containerize, which brings its own",
+            hint="--reuse-base finds the one that an image's $WITH_CONDA activates; a conda "
+            "environment and 'pip-containerize --uv' bring their own",
             detail=error.detail,
         ) from None
     if _fits(facts["version"], version):
