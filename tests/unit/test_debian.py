@@ -12,8 +12,12 @@ import stat
 import tarfile
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -220,6 +224,30 @@ def test_the_next_mirror_is_asked(tmp_path: Path, mirror: str) -> None:
     (tmp_path / "mirror/pool/a_1_all.deb").write_bytes(b"content")
     found = fetch(tmp_path / "cache", f"{mirror}/gone", mirror, package=locked(b"content"))
     assert found.read_bytes() == b"content"
+
+
+def test_what_may_pass_is_tried_again(
+    tmp_path: Path, mirror: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name server that has no answer just now, a proxy that is busy."""
+    (tmp_path / "mirror/pool/a_1_all.deb").write_bytes(b"content")
+    busy = urllib.error.HTTPError(mirror, 503, "busy", Message(), None)
+    failures: list[Exception] = [urllib.error.URLError(socket.gaierror(socket.EAI_AGAIN, "")), busy]
+    real = urllib.request.urlopen
+
+    def fails(url: str, timeout: float) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(url, timeout=timeout)
+
+    monkeypatch.setattr(urllib.request, "urlopen", fails)
+    monkeypatch.setattr(debian, "_PAUSES", (0, 0))
+    found = fetch(tmp_path / "cache", mirror, package=locked(b"content"))
+    assert found.read_bytes() == b"content" and not failures
+    found.unlink()
+    failures += [busy, busy, busy]
+    with pytest.raises(ChannelError, match="cannot be fetched"):
+        fetch(tmp_path / "cache", mirror, package=locked(b"content"))
 
 
 def test_a_server_that_speaks_no_http(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ import io
 import os
 import re
 import shutil
+import socket
 import tarfile
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 
 from wrapper import process
@@ -34,6 +35,8 @@ _LEFT_OUT = re.compile(r"usr/share/(?:man|info|locale|lintian|doc/(?!.*/copyrigh
 _REFUSALS = (urllib.error.URLError, HTTPException, ValueError, TimeoutError, ConnectionError)
 _TIMEOUT = 60.0
 _AT_ONCE = 4
+_PAUSES = (1.0, 3.0)  # seconds before the next try
+_BUSY = (429, 500, 502, 503, 504)
 _CHUNK = 1 << 20
 
 
@@ -124,6 +127,29 @@ def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path, stop: threading.Ev
 
 
 def _download(url: str, target: Path, stop: threading.Event) -> None:
+    """A file of a mirror, tried again after failures that may pass."""
+    for pause in _PAUSES:
+        try:
+            _download_once(url, target, stop)
+        except _REFUSALS as error:
+            if not _may_pass(error) or stop.wait(pause):
+                raise
+        else:
+            return
+    _download_once(url, target, stop)
+
+
+def _may_pass(error: Exception) -> bool:
+    """A name server, a proxy or a mirror that is busy."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code in _BUSY
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, socket.gaierror):
+        return reason.errno == socket.EAI_AGAIN
+    return isinstance(reason, ConnectionResetError | IncompleteRead)
+
+
+def _download_once(url: str, target: Path, stop: threading.Event) -> None:
     with (
         urllib.request.urlopen(url, timeout=_TIMEOUT) as answer,  # noqa: S310 - see mirrors()
         target.open("wb") as file,
