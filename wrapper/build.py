@@ -143,6 +143,7 @@ class Build(Start):
         )
 
     def container(self) -> BuildContainer:
+        """The container that the steps run programs in: the base, the tree writable at its path."""
         needed = self._needed()
         image = self.base.image or self._skeleton()
         binds = image_binds(needed) if self.base.image else host_binds()
@@ -182,6 +183,7 @@ class Build(Start):
         return [*own, *files, *places, *(path for path in users if path != Path("/"))]
 
     def environ(self) -> dict[str, str]:
+        """Variables of the request's ``--environ`` file."""
         path = self.request.environ
         return spec.read_variables(path) if path else {}
 
@@ -226,6 +228,7 @@ class Build(Start):
         return [*(p for p in before if p.canonical not in gone), *added]
 
     def pip_installer(self, container: BuildContainer) -> Any:
+        """uv at work in the container (a :class:`~wrapper.pip.installer.PipInstaller`)."""
         from wrapper.pip.installer import PipInstaller
 
         return PipInstaller(

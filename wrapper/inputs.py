@@ -231,6 +231,7 @@ def check_reuse(request: Request) -> None:
 
 
 def read_environ(request: Request | WrapContainerRequest) -> dict[str, str]:
+    """Variables of the ``--environ`` file, none without one. :raises InputError: it is wrong."""
     return spec.read_variables(request.environ) if request.environ else {}
 
 

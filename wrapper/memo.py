@@ -31,6 +31,7 @@ class Memo:
         return self.directory / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
 
     def recall(self, key: str) -> dict[str, Any] | None:
+        """What was remembered for ``key``, ``None`` where nothing is known."""
         path = self.path(key)
         if path is None:
             return None
@@ -42,6 +43,7 @@ class Memo:
         return None
 
     def remember(self, key: str, data: Mapping[str, Any]) -> None:
+        """Keep ``data``, for JSON; where that is not possible nothing happens."""
         path = self.path(key)
         if path is None:
             return

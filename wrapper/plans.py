@@ -108,6 +108,7 @@ def plan_pip(request: NewPipRequest | UpdatePipRequest, console: Console) -> Pla
 
 
 def require_kind(manifest: Mapping[str, Any], kind: type[Build], target: Path) -> None:
+    """:raises PrefixError: the installation ``target`` was made by another command."""
     if manifest["kind"] != kind.kind:
         raise PrefixError(
             f"{target.name} is not an installation of {kind.kind}-containerize",

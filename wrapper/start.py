@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wrapper import installed, packed
+from wrapper import installed, packed, process
 from wrapper.console import Console
 from wrapper.container import BuildContainer
+from wrapper.errors import ContainerizeError
 from wrapper.generations import Generation
 from wrapper.models import LockedPackage, Request
 from wrapper.packed import Packed
@@ -67,7 +68,11 @@ class Start:
         with ThreadPoolExecutor(1) as pool:
             # Packages are solved from a copy of the old records meanwhile.
             unpacking = pool.submit(self.unpack)
-            self.prepare()
+            try:
+                self.prepare()
+            except ContainerizeError:
+                process.end_all()  # it is told now, not when a large image is unpacked
+                raise
             unpacking.result()
 
     def prepare(self) -> None:

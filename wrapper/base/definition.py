@@ -65,6 +65,7 @@ class Definition:
 
     @property
     def labels(self) -> dict[str, str]:
+        """``%labels``: the first word of a line is the name."""
         pairs = (line.split(None, 1) for line in self.sections.get("labels", "").splitlines())
         return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
 

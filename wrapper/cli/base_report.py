@@ -49,6 +49,7 @@ def _told(entry: Entry) -> list[tuple[str, str]]:
 
 
 def list_json(rows: Sequence[Listed]) -> str:
+    """The same for a program."""
     data = [
         {**_entry_data(row.entry), "state": row.state, "path": str(row.path or "")} for row in rows
     ]
@@ -123,8 +124,10 @@ def _found_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def check_text(checks: Sequence[Check]) -> str:
+    """A line a check: whether it is good, what was looked at, what was found."""
     return "\n".join(f"{_MARKS[c.good]:<7} {c.what:<13} {c.detail}" for c in checks)
 
 
 def check_json(checks: Sequence[Check]) -> str:
+    """The same for a program."""
     return json.dumps([asdict(check) for check in checks], indent=1)

@@ -45,6 +45,7 @@ class CondaBuild(Installation):
     resolution: Resolution | None = field(default=None, init=False)
 
     def prepare(self) -> None:
+        """Solve. :raises InputError: the base has no glibc. :raises SolveError: no solution."""
         if self.base.virtual_packages.get("__glibc") == "":
             raise InputError(
                 f"the base image {self.base.name} has no glibc, which conda's packages need",

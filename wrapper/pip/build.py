@@ -129,6 +129,7 @@ class PipBuild(Installation):
 
     @property
     def python(self) -> Interpreter:
+        """The interpreter, once it is known."""
         assert self.interpreter is not None, "uv has brought it by now"
         return self.interpreter
 
