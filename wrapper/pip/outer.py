@@ -7,14 +7,13 @@ where they are special (Cray's NumPy and mpi4py), so they are kept out of uv's r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution
 
-from packaging.markers import default_environment
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from wrapper.spec.markers import counting
 from wrapper.spec.requirements import Wanted
 
 
@@ -49,16 +48,8 @@ class OuterPackages:
 
     def _fits(self, text: str) -> bool:
         """Whether a requirement that speaks of one of them is met by it."""
-        try:
-            wanted = Requirement(text)
-        except InvalidRequirement:
-            return True
-        here: dict[str, str | AbstractSet[str]] = {"extra": ""}
-        here.update((name, str(value)) for name, value in default_environment().items())
-        if self.python:
-            here["python_full_version"] = self.python
-            here["python_version"] = ".".join(self.python.split(".")[:2])
-        if wanted.marker and not wanted.marker.evaluate(here):
+        wanted = counting(text, self.python)
+        if wanted is None:
             return True
         version = self.versions.get(canonicalize_name(wanted.name))
         return version is None or wanted.specifier.contains(version, prereleases=True)

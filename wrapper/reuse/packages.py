@@ -10,17 +10,16 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packaging.markers import default_environment
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from wrapper.errors import SolveError
+from wrapper.spec.markers import counting
 
 LOCK_NOTE = "# On the base image"  # begins a line of locks whose packages do not stand alone
 STUB_MARK = "Generator: containerize-stub"
@@ -100,22 +99,15 @@ class BasePython:
             name = waiting.pop()
             if name not in found:
                 found.add(name)
-                needs = [self._requirement(text) for text in self.packages[name].requires]
-                asked = {canonicalize_name(need.name) for need in needs if need}
+                needs = self._needs(self.packages[name])
+                asked = {canonicalize_name(need.name) for need in needs}
                 waiting += asked & set(self.packages)
         return found
 
-    def _requirement(self, text: str) -> Requirement | None:
-        """A requirement that counts here: one of no extra, for this Python."""
-        try:
-            wanted = Requirement(text)
-        except InvalidRequirement:
-            return None
-        here: dict[str, str | AbstractSet[str]] = {"extra": ""}
-        here.update((name, str(value)) for name, value in default_environment().items())
-        here["python_full_version"] = self.version
-        here["python_version"] = ".".join(self.version.split(".")[:2])
-        return None if wanted.marker and not wanted.marker.evaluate(here) else wanted
+    def _needs(self, package: BasePackage) -> list[Requirement]:
+        """What a package requires, without its extras, of this Python."""
+        found = [counting(text, self.version) for text in package.requires]
+        return [requirement for requirement in found if requirement]
 
     # -- for uv ----------------------------------------------------------------------------------
     def constraints(self, folder: Path) -> list[str]:
@@ -133,7 +125,7 @@ class BasePython:
                 continue  # of a system's package; no index has heard of it either
             stub = _write_stub(folder, name, version, package.requires)
             lines.append(f"{name} @ {stub.as_uri()}")
-            for need in filter(None, map(self._requirement, package.requires)):
+            for need in self._needs(package):
                 if need.specifier and canonicalize_name(need.name) not in self.packages:
                     lines.append(f"{need.name}{need.specifier}")
         return list(dict.fromkeys(lines))
