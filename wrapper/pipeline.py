@@ -83,6 +83,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
     """Make shims for programs of an existing container."""
     start = time.monotonic()
     container_build.check_paths(request.wrapper_paths)
+    variables = inputs.read_environ(request)
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
     runtime = find_runtime(os.environ, request.site)
@@ -115,7 +116,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
         manifest = container_build.write(
             image,
             programs,
-            inputs.read_environ(request),
+            variables,
             venv=venv,
             staging=staging,
             inside=install_path(target, request.site),

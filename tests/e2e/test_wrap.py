@@ -256,6 +256,15 @@ def test_a_uri_that_cannot_be_pulled(me: Account, runtime: Path, tmp_path: Path)
     assert entries(tmp_path) == set()
 
 
+def test_variables_are_read_before_anything_is_made(
+    me: Account, image: Path, tmp_path: Path
+) -> None:
+    options = ("-w", "/opt/tool/bin", "--prefix", "p", "--environ", "none")
+    done = me.run(CONTAINER, *options, image, cwd=me.owns(tmp_path))
+    assert done.returncode == ExitCode.INPUT
+    assert done.stderr == "[ ERROR ] no such file\n  where:  none\n  to do:  check the path\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
