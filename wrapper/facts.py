@@ -30,6 +30,7 @@ def facts(build: Build, packages: Sequence[LockedPackage], programs: int) -> dic
             "mark": build.base.mark,
             "owned": build.base.owned,
             "has_bash": build.base.has_bash,
+            "rocm": build.base.rocm,
             "offers": dict(build.base.virtual_packages),
             "virtual_packages": describe_virtual_packages(build.base),
         },

@@ -11,8 +11,8 @@ Format 1 is a JSON object with the keys
 - ``base``: ``kind`` (``host`` or ``image``), ``name`` as the user said it, ``source`` (an absolute
   path whose links are not resolved, or a URI; empty for the host), ``path`` (outside; below
   the generation where it ``owned`` the image), ``digest``, ``mark`` (see
-  :func:`wrapper.image.format.mark`), ``has_bash``, ``offers`` (virtual packages in which it differs
-  from the host), and all ``virtual_packages`` of the solve;
+  :func:`wrapper.image.format.mark`), ``has_bash``, ``rocm`` (its version), ``offers``
+  (virtual packages in which it differs from the host), and all ``virtual_packages`` of the solve;
 - ``reused``: what of the base image is in use, ``null`` where none of it is: paths of its
   ``python`` and ``conda`` environment, ``python_path`` (its PYTHONPATH), the image's ``digest``,
   ``packages`` and their ``size``;

@@ -142,6 +142,7 @@ class Base:
     version, empty where it has none. ``mark`` are bytes at its beginning that another image has
     not, in hexadecimal. ``owned``: it is a file of the generation, next to its image.
     ``environments`` are the roots of its conda environments, where it was looked into just now.
+    ``rocm`` is the version of its ROCm, if it has one.
     """
 
     image: Path | None = None
@@ -153,6 +154,7 @@ class Base:
     virtual_packages: Mapping[str, str] = field(default_factory=dict)
     owned: bool = False
     environments: tuple[str, ...] = ()
+    rocm: str = ""
 
     @property
     def reference(self) -> str:

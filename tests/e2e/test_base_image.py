@@ -12,7 +12,7 @@ import pytest
 
 from tests.account import Account
 from tests.e2e.conftest import CONDA, UMBRELLA, Builder, Installation, change, environment_text
-from tests.images import system_files
+from tests.images import system_files, write_files
 from wrapper.errors import ExitCode
 
 # What a base image's own environment must not do to ours.
@@ -26,11 +26,13 @@ PACKAGES = ("python", "demo-activate", "demo-dynamic", "demo-postlink")
 
 
 def make_image(
-    account: Account, runtime: Path, name: str, *, without: tuple[str, ...] = ()
+    account: Account, runtime: Path, name: str, *, without: tuple[str, ...] = (), rocm: str = ""
 ) -> Path:
     """A small SIF of an account's own, with a system that calls itself ``Base Linux``."""
     sandbox = system_files(account.work / f"{name}.d", HOSTILE)
     (sandbox / "etc/os-release").write_text('ID=base\nPRETTY_NAME="Base Linux"\n')
+    if rocm:
+        write_files(sandbox, {"opt/rocm/.info/version": f"{rocm}-98\n"})
     for program in without:
         (sandbox / "usr/bin" / program).unlink()
     image = account.work / f"{name}.sif"
@@ -135,6 +137,18 @@ def test_an_image_without_a_shell(
     account.file("needs-shell.sh", "true\n")
     told = account.run(CONDA, "update", done.prefix, "--post-install", "needs-shell.sh")
     assert told.returncode == ExitCode.INPUT and "has no bash" in told.stderr
+
+
+def test_a_rocm_that_the_driver_does_not_serve(me: Account, channel: Path, runtime: Path) -> None:
+    image = make_image(me, runtime, "gpu", rocm="5.7.1")
+    file = me.file("on-gpu.yml", environment_text(channel, "demo-sh-only"))
+    env, prefix = {"CONTAINERIZE_ROCM_DRIVER": "6.3"}, me.work / "on-gpu"
+    told = me.run(CONDA, "new", "--prefix", prefix, "--base-image", image, file, env=env)
+    assert told.returncode == 0, told.stderr
+    assert f"{image} has ROCm 5.7.1, the driver here serves 6.1 to 7.0" in told.stderr
+    me.ok(CONDA, "update", prefix, file)
+    found = me.ok(UMBRELLA, "doctor", "-q", prefix, env=env)
+    assert "the base image has ROCm 5.7.1, the driver serves 6.1 to 7.0" in found
 
 
 def test_bad_base_images(me: Account, channel: Path, runtime: Path) -> None:

@@ -364,10 +364,17 @@ def test_an_older_c_library(tmp_path: Path) -> None:
     ],
 )
 def test_packages_and_gpus(name: str, version: str, expected: str, tmp_path: Path) -> None:
-    data = {"packages": [{"name": name, "version": version}]}
+    data = {"packages": [{"name": name, "version": version}], "base": {"kind": "host"}}
     assert needs.gpu(data, {}, tmp_path) == []
     found = needs.gpu(data, {"CONTAINERIZE_ROCM_DRIVER": "6.3"}, tmp_path)
     assert told(found) == [("GPU", expected)]
+
+
+def test_a_base_image_and_gpus(tmp_path: Path) -> None:
+    for version, state in (("5.7.1", WARNING), ("6.2.4", OK)):
+        data = {"base": {"kind": "image", "rocm": version}}
+        found = needs.gpu(data, {"CONTAINERIZE_ROCM_DRIVER": "6.3"}, tmp_path)
+        assert told(found) == [("GPU", state)]
 
 
 # -- starts --------------------------------------------------------------------------------------

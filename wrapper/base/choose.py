@@ -7,6 +7,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+from wrapper import rocm
 from wrapper.base.built import Tools, find_image, look_into, ready_image
 from wrapper.base.catalogue import read_catalogues
 from wrapper.errors import InputError, PrefixError
@@ -75,7 +76,14 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
         virtual_packages=_offered(facts),
         owned=image.owned or image.path.parent == staging,
         environments=facts.environments,
+        rocm=facts.rocm,
     )
+    driver = rocm.driver_release(os.environ)
+    if rocm.fits(facts.rocm, driver) is False:
+        served = rocm.window(driver)
+        tools.console.warning(
+            f"{base.name} has ROCm {facts.rocm}, the driver here serves {served[0]} to {served[-1]}"
+        )
     return base, facts
 
 
@@ -113,5 +121,5 @@ def _kept_base(previous: Generation, staging: Path | None) -> Base:
         image = link
     names = ("name", "digest", "mark", "owned", "has_bash")
     same = {name: known[name] for name in names}
-    source = known.get("source", "")  # not in early manifests
-    return Base(image=image, source=source, virtual_packages=known["offers"], **same)
+    later = {name: known.get(name, "") for name in ("source", "rocm")}  # not in early manifests
+    return Base(image=image, virtual_packages=known["offers"], **same, **later)

@@ -156,7 +156,7 @@ class CondaBuild(Installation):
             self.staging.root,
             self.old("image", {"size": 0})["size"] + round(download * _IMAGE_RATIO),
             "the image",
-            "free some space there, or choose another --prefix",
+            "free some space there, or choose another place",
         )
 
     def _link(self, resolution: Resolution) -> Sequence[RepoDataRecord]:

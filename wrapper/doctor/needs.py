@@ -164,13 +164,21 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def gpu(data: Manifest, environ: Mapping[str, str], root: Path = Path("/")) -> list[Finding]:
-    """Are its builds for ROCm in the window of this node's driver; are there builds for CUDA?"""
+    """Are its base's ROCm and its builds for ROCm in the window of this node's driver; are there
+    builds for CUDA?
+    """
     driver = rocm.driver_release(environ, root)
     amd = (root / "sys/module/amdgpu").exists() or bool(driver)
     if not amd:
         return []
     packages = data.get("packages", ())
     found = []
+    base = data["base"].get("rocm", "")  # not in early manifests
+    if rocm.fits(base, driver) is False:
+        served = rocm.window(driver)
+        detail = f"the base image has ROCm {base}, the driver serves {served[0]} to {served[-1]}"
+        hint = "build anew on an image that it serves: see 'containerize base list'"
+        found.append(warning("GPU", detail, hint))
     for name, version in _rocm_builds(packages):
         if rocm.fits(version, driver) is False:
             served = rocm.window(driver)
@@ -184,7 +192,7 @@ def gpu(data: Manifest, environ: Mapping[str, str], root: Path = Path("/")) -> l
         detail = f"{cuda[0]} is for NVIDIA's GPUs, this node has AMD's"
         hint = "install builds for ROCm: --extra-index-url https://download.pytorch.org/whl/rocmX.Y"
         found.append(warning("GPU", detail, hint))
-    return found or [ok("GPU", "no package that the driver does not serve")]
+    return found or [ok("GPU", "nothing that the driver does not serve")]
 
 
 def _rocm_builds(packages: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -158,6 +158,7 @@ def _updated_ground(target: Path, tools: Tools) -> _Ground:
         digest=known["digest"],
         has_bash=known["has_bash"],
         virtual_packages=known["offers"],
+        rocm=known.get("rocm", ""),  # not in early manifests
     )
     return _Ground(
         base=base,
