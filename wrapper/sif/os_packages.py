@@ -134,7 +134,8 @@ def add_packages(
         build from a definition file here.
     """
     file = scratch / "packages.def"
-    file.write_text(definition(image, manager, names, current_archive(os.environ)))
+    archive = current_archive(os.environ) if manager == "apt-get" else ""
+    file.write_text(definition(image, manager, names, archive))
     begun = False
 
     def is_begin(line: str) -> bool:
