@@ -280,6 +280,8 @@ def test_tykkys_options_are_accepted(requests: list[NewRequest], options: list[s
     result = invoke(conda_containerize, "new", "--prefix", "/p", "env.yml", *options)
     assert result.exit_code == 0 and len(requests) == 1
     assert "change nothing" in result.stderr
+    quiet = invoke(conda_containerize, "new", "--prefix", "/p", "env.yml", "-q", *options)
+    assert "change nothing" not in quiet.stderr
 
 
 def test_the_result_as_json_is_all_of_standard_output(requests: list[NewRequest]) -> None:

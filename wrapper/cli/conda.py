@@ -91,7 +91,8 @@ def advanced(**options: Any) -> None:
 
 
 def _build(options: dict[str, Any], *, new: bool | None) -> None:
-    if options.pop("mamba", False) | options.pop("uv", False):
+    of_tykky = options.pop("mamba", False) | options.pop("uv", False)
+    if of_tykky and options["verbosity"] >= 0:
         click.echo("[ INFO ] --mamba and --uv change nothing: both are always in use", err=True)
     needed = ("environment", "env_file: ENV_FILE")
     run_build(options, Kind(modes=("conda", "conda_modify"), steps=_steps, needed=needed), new=new)
