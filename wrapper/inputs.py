@@ -172,7 +172,8 @@ def read_inputs(request: Request, console: Console) -> EnvironmentSpec:
     for warning in asked.warnings:
         console.warning(warning)
     variables = read_environ(request)
-    _check_requirements(asked.pip_lines, asked.directory, asked.source, console)
+    lines, places = asked.pip_lines, asked.pip_places
+    _check_requirements(lines, asked.directory, asked.source, console, places)
     for path in request.requirements:
         _check_requirements([f"-r {path}"], Path.cwd(), path, console)
     channels = asked.channels
@@ -189,10 +190,14 @@ def read_inputs(request: Request, console: Console) -> EnvironmentSpec:
 
 
 def _check_requirements(
-    lines: Sequence[str], directory: Path, source: Path, console: Console
+    lines: Sequence[str],
+    directory: Path,
+    source: Path,
+    console: Console,
+    places: Sequence[str] = (),
 ) -> None:
     """Read requirements as a build will, so that a mistake is told before anything is made."""
-    wanted = read_requirements(lines, directory.absolute(), str(source))
+    wanted = read_requirements(lines, directory.absolute(), str(source), places)
     for note in wanted.notes:
         console.info(note)
     for warning in wanted.warnings:

@@ -72,12 +72,14 @@ class EnvironmentSpec:
 
     Either ``specs`` (to be solved) or ``locked`` (to be taken as it is) describes the conda part.
     ``pip_lines`` are lines of a requirements file; relative paths in them start at ``directory``.
+    ``pip_places`` say of those that the source itself has where they stand.
     """
 
     source: Path
     specs: tuple[Located, ...] = ()
     channels: tuple[str, ...] = ()
     pip_lines: tuple[str, ...] = ()
+    pip_places: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     locked: tuple[LockedPackage, ...] | None = None
     notes: tuple[str, ...] = ()

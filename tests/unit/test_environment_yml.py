@@ -47,6 +47,7 @@ def test_everything_that_an_environment_can_say() -> None:
         "--extra-index-url https://host/simple",
         "requests[socks]==2.0 # why not",
     )
+    assert spec.pip_places == tuple(f"/data/my env.yml, line {n}" for n in (9, 10, 11))
     assert spec.variables == {"ONE": "1", "TWO": "it's $HOME", "_3": ""}
     assert spec.directory == Path("/data")
     assert spec.warnings == ()

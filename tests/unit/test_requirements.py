@@ -109,6 +109,12 @@ def test_packages_that_are_built_last(here: Path) -> None:
     assert read(here, "--no-build-isolation").late == {":all:"}
 
 
+def test_lines_of_another_file_are_told_with_their_own_places(here: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_requirements(["numpy", "a = b"], here, "env.yml", ["env.yml, line 4", "line 5"])
+    assert caught.value.where == "line 5"
+
+
 def test_an_editable_is_said_to_be_a_copy(here: Path) -> None:
     (note,) = read(here, "numpy", "-e project/").notes
     assert note.startswith(f"{here}/r.txt, line 2: '-e project/' is installed as a copy")

@@ -29,7 +29,7 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
     values = {name: value for name, (_, value) in keys.items()}
     if "dependencies" not in keys:
         _refuse_typing_error(keys, path)
-    specs, pip_lines = _dependencies(values.get("dependencies"), path)
+    specs, pip = _dependencies(values.get("dependencies"), path)
     channels = tuple(
         scalar(item, path, "a channel")
         for item in sequence(values.get("channels"), path, "channels")
@@ -39,7 +39,8 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
         source=path,
         specs=specs,
         channels=tuple(c for c in channels if c != "nodefaults"),  # a word to conda, no channel
-        pip_lines=pip_lines,
+        pip_lines=tuple(one.text for one in pip),
+        pip_places=tuple(f"{path}, line {one.line}" for one in pip),
         variables=_variables(values.get("variables"), path),
         notes=tuple(notes),
         warnings=tuple(
@@ -67,12 +68,12 @@ def _near(name: str, known: Sequence[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
-def _dependencies(node: Node | None, path: Path) -> tuple[tuple[Located, ...], tuple[str, ...]]:
+def _dependencies(node: Node | None, path: Path) -> tuple[tuple[Located, ...], list[Located]]:
     specs: list[Located] = []
-    pip_lines: list[str] = []
+    pip: list[Located] = []
     for item in sequence(node, path, "dependencies"):
         if isinstance(item, MappingNode):
-            pip_lines += _pip_section(item, path)
+            pip += _pip_section(item, path)
         else:
             text = scalar(item, path, "a dependency")
             if re.search(r"\s-\s", text):  # YAML joins lines that are indented deeper
@@ -84,15 +85,15 @@ def _dependencies(node: Node | None, path: Path) -> tuple[tuple[Located, ...], t
             specs.append(Located(text=text, line=line(item)))
     if not specs:
         raise InputError(
-            f"{path.name} has " + ("only pip dependencies" if pip_lines else "no dependencies"),
+            f"{path.name} has " + ("only pip dependencies" if pip else "no dependencies"),
             where=path if node is None else place(node, path),
             hint="list at least one package under 'dependencies:', for example python",
         )
-    return tuple(specs), tuple(pip_lines)
+    return tuple(specs), pip
 
 
-def _pip_section(node: MappingNode, path: Path) -> list[str]:
-    lines: list[str] = []
+def _pip_section(node: MappingNode, path: Path) -> list[Located]:
+    lines: list[Located] = []
     for key, value in node.value:
         name = scalar(key, path, "a dependency")
         if name != "pip":
@@ -101,7 +102,9 @@ def _pip_section(node: MappingNode, path: Path) -> list[str]:
                 where=place(key, path),
                 hint=f"write '{name}=VERSION' in one word; only 'pip:' opens a list",
             )
-        lines += [scalar(item, path, "a pip requirement") for item in sequence(value, path, "pip")]
+        for item in sequence(value, path, "pip"):
+            text = scalar(item, path, "a pip requirement")
+            lines.append(Located(text=text, line=line(item)))
     return lines
 
 

@@ -51,10 +51,7 @@ _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|git\+", re.I)
 _LOCAL = re.compile(r"([^\[;]+?)(\[[^\]]*\])?\s*(?:\s;\s*(.*))?")
-_ARCHIVE = (  # those that uv knows
-    *(".whl", ".zip", ".tar", ".tgz", ".tbz", ".txz", ".tlz", ".tar.gz", ".tar.bz2"),
-    *(".tar.xz", ".tar.zst", ".tar.lz", ".tar.lzma"),
-)
+_ARCHIVE = re.compile(r"\.(whl|zip|t[gbxl]z|tar(\.(gz|bz2|xz|zst|lz|lzma))?)$")  # as uv knows them
 _HINT = "see 'Requirements File Format' in pip's documentation"
 
 
@@ -104,15 +101,19 @@ class Requirements:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_requirements(lines: Iterable[str], directory: Path, where: str) -> Requirements:
+def read_requirements(
+    lines: Iterable[str], directory: Path, where: str, places: Iterable[str] = ()
+) -> Requirements:
     """Read lines of a requirements file, and the files that they name.
 
     :param directory: where relative paths start. :param where: what the lines are part of.
+    :param places: where each of them stands, as far as that is known.
     :raises InputError: a line or a file is not right, with its place.
     """
     found = Requirements()
+    known = iter(places)
     for line in lines:
-        _Reader(found, directory).line(line.strip(), where, directory)
+        _Reader(found, directory).line(line.strip(), next(known, where), directory)
     return found
 
 
@@ -296,8 +297,8 @@ def _parse(text: str, where: str, start: Path) -> Wanted:
 
 def _looks_local(text: str) -> bool:
     place = re.split(r"[\[;]|\s+@\s", text, maxsplit=1)[0].strip()
-    is_path = "/" in place or place.startswith((".", "~")) or place.endswith(_ARCHIVE)
-    return " @ " not in text and is_path
+    is_path = "/" in place or place.startswith((".", "~")) or _ARCHIVE.search(place)
+    return " @ " not in text and bool(is_path)
 
 
 def _named(text: str, where: str, start: Path) -> Wanted:
@@ -345,7 +346,7 @@ def _check_url(url: str, where: str) -> None:
             hint="check it out and name the directory",
         )
     path = _path_of(url, where)
-    if re.match(r"https?:", url) and not path.endswith(_ARCHIVE):
+    if re.match(r"https?:", url) and not _ARCHIVE.search(path):
         raise InputError(
             f"'{url}' does not end as a package's file does (.whl, .tar.gz, .zip…)",
             where=where,
@@ -373,7 +374,7 @@ def _existing(path: Path, where: str, start: Path) -> Path:
             where=where,
             hint="it has neither pyproject.toml nor setup.py",
         )
-    if path.is_file() and not path.name.endswith(_ARCHIVE):
+    if path.is_file() and not _ARCHIVE.search(path.name):
         raise InputError(
             f"{path.name} is neither a wheel nor a source archive",
             where=where,
