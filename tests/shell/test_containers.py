@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -213,6 +214,22 @@ def test_nothing_is_installed_into_a_virtual_environment(prefix: Prefix, line: s
     assert (call.started, call.status) == (False, 1)
     assert "the image is read-only" in call.stderr
     assert f"pip-containerize update {prefix.root} -r" in call.stderr
+
+
+def test_a_command_to_type_has_quotes(prefix: Prefix) -> None:
+    odd = prefix.root.rename(prefix.root.with_name("it's a $(touch pwned)"))
+    link = odd / "bin/pip"
+    link.hardlink_to(odd / "bin" / prefix.program().name)
+    write_environment(odd, venv=True)
+    told = prefix.call(link, "install", "x").stderr
+    (line,) = [line for line in told.splitlines() if "to do:" in line]
+    assert shlex.split(line)[2:] == [
+        "pip-containerize",
+        "update",
+        str(odd),
+        "-r",
+        "requirements.txt",
+    ]
 
 
 @pytest.mark.parametrize(

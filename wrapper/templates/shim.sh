@@ -14,6 +14,10 @@ _cw_fail() {
     exit 1
 }
 
+_cw_typed() { # WORD: as one types it, in _cw_word
+    printf -v _cw_word %q "$1"
+}
+
 # The runtime does not follow links in a bind's destination, and /scratch/project_x is one: find the
 # physical path with cd, and come back by an open handle, which also works where cwd was deleted.
 _cw_resolve() { # DIRECTORY: its path without links and dots, in _cw_physical
@@ -74,8 +78,9 @@ _cw_add_image() { # AT [FROM]: bind what the image of the generation just read h
 }
 _cw_add_mask() { # bind it over the path that the installation stored, if it did
     [[ -n $_cw_mask ]] || return 0
+    _cw_typed "$_cw_mask"
     [[ -d $_cw_mask ]] || _cw_fail "$_cw_mask has gone, over which the image is to lie" \
-        "make it again (empty will do): mkdir -p $_cw_mask"
+        "make it again (empty will do): mkdir -p $_cw_word"
     _cw_add_image "$_cw_mask" "${_cw_install_path#"$_cw_image_root"}"
 }
 
@@ -143,8 +148,9 @@ if [[ -d $_cw_install_path ]]; then
         *) exec -a "$_cw_self" "$_cw_generation_dir/_bin/$_cw_name" "$@" ;;
     esac
 elif [[ -e /.containerize || -e /.singularity.d ]]; then
+    _cw_typed "$_cw_prefix"
     _cw_fail "this program lives in a container of its own and cannot be started from inside another" \
-        "outside, before starting the other one: export CONTAINERIZE_WITH=$_cw_prefix"
+        "outside, before starting the other one: export CONTAINERIZE_WITH=$_cw_word"
 fi
 
 # pip and uv heed EXTERNALLY-MANAGED (PEP 668), but not in a virtual environment: said here.
@@ -153,8 +159,9 @@ _cw_words="$_cw_name ${1:0:9} ${2:0:9} ${3:0:9} "
 if [[ -n $_cw_venv && ${_cw_self%/*} -ef $_cw_bin &&
     $_cw_words == @(pip*([0-9.])|python*([0-9.])\ -m\ pip|uv\ pip)\ @(install|uninstall|sync)\ * &&
     " $* " != *\ @(-t|--target|--prefix|--root|--dry-run|-p|--python|-h|--help)[=\ ]* ]]; then
+    _cw_typed "$_cw_prefix"
     _cw_fail "the image is read-only: $_cw_name can install nothing into it, and remove nothing" \
-        "pip-containerize update $_cw_prefix -r requirements.txt"
+        "pip-containerize update $_cw_word -r requirements.txt"
 fi
 
 if [[ -n $_cw_required_program ]] &&
@@ -162,9 +169,10 @@ if [[ -n $_cw_required_program ]] &&
     _cw_why="has gone: $_cw_required_program"
     [[ -x $_cw_required_program ]] &&
         _cw_why="is another version now: $_cw_required_library is missing"
+    _cw_typed "$_cw_prefix"
     _cw_fail "the Python that this installation is built on $_cw_why" \
         "load its module, or build anew on another: pip-containerize new --prefix NEW_DIR\
- $_cw_prefix/current/inputs/*"
+ $_cw_word/current/inputs/*"
 fi
 
 # -- The runtime: the one that the user names; else where it was at build time, or on PATH.
