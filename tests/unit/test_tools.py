@@ -237,3 +237,22 @@ def test_without_mksquashfs_it_says_what_to_install(
         find_squasher({"PATH": str(tmp_path)})
     assert "squashfs-tools >= 4.4" in caught.value.hint
     assert searched == [f"{tmp_path}:/usr/sbin:/sbin"]
+
+
+@pytest.mark.parametrize(
+    ("name", "uid", "has_newuidmap", "expected"),
+    [
+        ("apptainer", 1000, False, ["--ignore-subuid"]),
+        ("apptainer", 1000, True, []),
+        ("apptainer", 0, False, []),
+        ("singularity", 1000, False, []),
+    ],
+)
+def test_users_can_build_without_newuidmap(
+    name: str, uid: int, has_newuidmap: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/x" if has_newuidmap else None)
+    runtime = Runtime(path=Path("/bin/run"), name=name, version="1")
+    argv = runtime.build_argv(Path("/out.sif"), Path("/a.def"))
+    assert argv == ["/bin/run", "-s", "build", *expected, "/out.sif", "/a.def"]

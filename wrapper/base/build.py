@@ -59,7 +59,7 @@ class BaseBuild:
     def _with_runtime(self, target: Path) -> None:
         try:
             with self.console.step(f"Building {self.definition.path.name}"):
-                self._call("build", target, self.definition.path)
+                self._call(self.runtime.build_argv(target, self.definition.path))
         except ToolFailed as error:
             target.unlink(missing_ok=True)
             raise ToolError(
@@ -70,9 +70,9 @@ class BaseBuild:
                 detail=error.detail,
             ) from None
 
-    def _call(self, *words: str | Path) -> None:
+    def _call(self, argv: Sequence[str | Path]) -> None:
         process.run(
-            [self.runtime.path, "-s", *words],
+            argv,
             console=self.console,
             env={**process.base_environment(os.environ), **runtime_places(self.scratch)},
             cwd=self.definition.path.parent,  # where relative paths of a definition start
@@ -141,7 +141,7 @@ class BaseBuild:
         seed, complete = self.scratch / "seed", self.scratch / "complete"
         for name in ("bin", "etc", "usr"):
             (seed / name).mkdir(parents=True)
-        self._call("build", "--sandbox", complete, seed)
+        self._call([self.runtime.path, "-s", "build", "--sandbox", complete, seed])
         own = complete / ".singularity.d"
         sections = self.definition.sections
         (own / "labels.json").write_text(json.dumps(self.definition.labels, indent=1))

@@ -146,21 +146,13 @@ def add_packages(
     with console.step(f"Adding {', '.join(names)} to the base image"):
         try:
             process.run(
-                [runtime.path, "-s", "build", *_options(runtime), target, file],
+                runtime.build_argv(target, file),
                 console=console,
                 env={**process.base_environment(os.environ), **runtime_places(scratch)},
                 on_line=is_begin,
             )
         except ToolFailed as error:
             raise _explained(error, f"{manager} in the base image", names, runtime, begun) from None
-
-
-def _options(runtime: Runtime) -> list[str]:
-    # Where /etc/subuid names the user, Apptainer stops without newuidmap (Debian's package uidmap).
-    # It can do without both: the user is root inside, and nobody else is there.
-    if runtime.name == "apptainer" and os.geteuid() and not shutil.which("newuidmap"):
-        return ["--ignore-subuid"]
-    return []
 
 
 def _explained(
