@@ -12,7 +12,7 @@ from wrapper.console import Console
 from wrapper.errors import ScriptError, SpaceError, means_no_space
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, home_of, runtime_places
+from wrapper.runtime import BIND_VARIABLES, Runtime, home_of, runtime_places
 from wrapper.workspace import MORE_ROOM
 
 _CERTIFICATES = {
@@ -136,8 +136,11 @@ class BuildContainer:
             own = variable("PATH", ":".join(path))
             if libraries := self.environ.get("LD_LIBRARY_PATH"):
                 own |= variable("LD_LIBRARY_PATH", libraries)
+        inherited = process.base_environment(self.environ)
+        for name in BIND_VARIABLES:  # they are among our binds; twice would be a complaint
+            inherited.pop(name, None)
         return {
-            **process.base_environment(self.environ),
+            **inherited,
             **runtime_places(self.scratch),
             **own,
             "PYTHONNOUSERSITE": "1",  # as in the shim

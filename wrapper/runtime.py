@@ -34,10 +34,13 @@ EXEC_FLAGS = (
     "--no-home",
     "--no-mount=tmp,cwd",
 )
-_USERS = (
-    *("SINGULARITY_BIND", "SINGULARITY_BINDPATH", "APPTAINER_BIND", "APPTAINER_BINDPATH"),
-    "CW_EXTRA_BIND_MOUNTS",
+BIND_VARIABLES = (
+    "SINGULARITY_BIND",
+    "SINGULARITY_BINDPATH",
+    "APPTAINER_BIND",
+    "APPTAINER_BINDPATH",
 )
+"""The user's binds, for the runtime itself."""
 NEVER_BOUND = ("/dev", "/proc", "/sys", "/lost+found")
 """Top-level directories that the runtime provides itself, or that nobody needs."""
 
@@ -175,7 +178,8 @@ def with_more(
 
     :param more: the site's; one without a source is left out. :param needed: paths outside.
     """
-    users = [bind for name in _USERS for bind in environ.get(name, "").split(",") if bind]
+    names = (*BIND_VARIABLES, "CW_EXTRA_BIND_MOUNTS")
+    users = [bind for name in names for bind in environ.get(name, "").split(",") if bind]
     sites = [bind for bind in more if os.path.exists(bind.partition(":")[0])]  # noqa: PTH110
     added = list(dict.fromkeys([*users, *sites]))
     taken = {(bind.split(":")[1:2] or [bind])[0].rstrip("/") for bind in added}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,16 @@ def test_the_tree_is_at_its_place_beside_the_whole_host(container: BuildContaine
     assert binds[:-1] == ["/usr", "/tmp"]
     assert argv[argv.index("-B") + 2 :] == [str(container.image), "prog", "a b", ""]
     assert argv[argv.index("--home") + 1] == "/h"
+
+
+def test_the_users_binds_reach_the_runtime_once(container: BuildContainer) -> None:
+    binds = {"SINGULARITY_BIND": "/a", "APPTAINER_BINDPATH": "/b", "APPTAINERENV_X": "1"}
+    replace(container, environ={**container.environ, **binds}).run(["prog"], what="x")
+    seen = environment(container)
+    assert {name: seen.get(name) for name in binds} == {
+        **dict.fromkeys(binds),
+        "APPTAINERENV_X": "1",
+    }
 
 
 def test_programs_start_in_the_scratch_directory_unless_told(container: BuildContainer) -> None:
