@@ -117,14 +117,17 @@ def _require_writable(directory: Path) -> None:
 def directory_mode(prefix: Path) -> int:
     """Permissions for directories of the installation: the prefix's own, never world-writable.
 
-    An existing prefix decides; a new one gets what the umask leaves, and as every new directory
-    the set-group-ID bit of the one above.
+    An existing prefix decides. A new one gets what the umask leaves. In a project's directory (with
+    the set-group-ID bit, which every new directory gets from the one above) its members can use it
+    whatever the umask.
     """
     if prefix.is_dir():
         mode = stat.S_IMODE(prefix.stat().st_mode)
     else:
-        above = next(p for p in prefix.parents if p.is_dir())
-        mode = (0o777 & ~_umask()) | (above.stat().st_mode & stat.S_ISGID)
+        above = next(p for p in prefix.parents if p.is_dir()).stat().st_mode
+        mode = 0o777 & ~_umask()
+        if above & stat.S_ISGID:
+            mode |= above & (stat.S_ISGID | stat.S_IRGRP | stat.S_IXGRP)
     return (mode | stat.S_IRWXU) & ~stat.S_IWOTH
 
 
@@ -154,7 +157,11 @@ def parents(prefix: Path) -> Iterator[None]:
 
 def _make_directory(directory: Path) -> None:
     try:
-        directory.mkdir(exist_ok=True)
+        mode = directory_mode(directory)
+        directory.mkdir()
+        directory.chmod(mode)
+    except FileExistsError:
+        pass  # another builder made it
     except OSError as error:
         raise PrefixError(
             f"cannot create the directory: {error.strerror}",

@@ -101,19 +101,23 @@ def test_nothing_is_written_to_home_or_left_behind(
 
 
 @pytest.mark.parametrize("umask", [0o007, 0o077])
-def test_the_prefixs_mode_decides_who_may_use_it(
-    me: Account, channel: Path, runtime: Path, umask: int
+@pytest.mark.parametrize("below", ["", "new/env"])
+def test_the_members_of_a_project_may_use_it(
+    me: Account, channel: Path, runtime: Path, umask: int, below: str
 ) -> None:
+    """Whether the prefix is there, or is to be made in the project's directory."""
     file = me.file("mode.yml", environment_text(channel, "demo-sh-only"))
-    prefix = me.directory(f"mode-{umask:o}")
-    prefix.chmod(0o2770)
+    project = me.directory(f"mode-{umask:o}-{bool(below)}")
+    project.chmod(0o2770)
+    prefix = project / below
     old = os.umask(umask)
     try:
         me.ok(CONDA, "new", "--prefix", prefix, file)
     finally:
         os.umask(old)
-    assert stat.S_IMODE(prefix.stat().st_mode) == 0o2770
-    for path in prefix.rglob("*"):
+    made = 0o2770 if umask == 0o007 or not below else 0o2750
+    assert stat.S_IMODE(prefix.stat().st_mode) == made
+    for path in project.rglob("*"):
         if path.is_symlink():
             continue
         mode = stat.S_IMODE(path.stat().st_mode)

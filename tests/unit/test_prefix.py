@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,11 +156,31 @@ def test_a_new_prefix_gets_what_the_umask_leaves(
     assert umask(mask) == mask
 
 
-@pytest.mark.parametrize("below", ["env", "a/b/env"])
-def test_a_new_prefix_inherits_the_group_bit(tmp_path: Path, umask: Umask, below: str) -> None:
-    umask(0o007)
-    tmp_path.chmod(0o2755)
-    assert directory_mode(tmp_path / below) == 0o2770
+@pytest.mark.parametrize(
+    ("mask", "above", "mode"),
+    [
+        (0o007, 0o2755, 0o2770),
+        (0o077, 0o2770, 0o2750),
+        (0o077, 0o2700, 0o2700),
+        (0o077, 0o770, 0o700),
+    ],
+)
+def test_a_new_prefix_in_a_projects_directory_is_of_use_to_its_members(
+    tmp_path: Path, umask: Umask, mask: int, above: int, mode: int
+) -> None:
+    umask(mask)
+    tmp_path.chmod(above)
+    assert directory_mode(tmp_path / "env") == directory_mode(tmp_path / "a/b/env") == mode
+    with parents(tmp_path / "a/b/env"):
+        made = [tmp_path / "a", tmp_path / "a/b"]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {mode}
+
+
+def test_directories_above_a_prefix_are_not_everybodys(tmp_path: Path, umask: Umask) -> None:
+    umask(0)
+    with parents(tmp_path / "a/env"):
+        pass
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o775
 
 
 @pytest.mark.parametrize("mask", [0o077, 0o007, 0o022])
