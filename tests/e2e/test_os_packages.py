@@ -70,9 +70,12 @@ def with_archive(account: Account, runtime: Path, network: dict[str, str]) -> Pa
 
 
 def can_build(account: Account) -> bool:
-    """Whether the runtime can run ``%post``: Apptainer gives root all capabilities there are."""
+    """Whether the runtime can run ``%post``: Apptainer gives root all capabilities there are.
+
+    Users become root in a namespace, and /root is their home there: it hides a clone below it.
+    """
     if account.uid is not None or os.getuid() != 0:
-        return True
+        return Path("/root") not in REPOSITORY.parents
     held = next(
         line.split()[1]
         for line in Path("/proc/self/status").read_text().splitlines()
@@ -92,7 +95,8 @@ def test_packages_are_installed(
     if not can_build(account):
         assert done.returncode == ExitCode.TOOL, done.stderr
         assert "cannot build from a definition file here" in done.stderr
-        assert "capability" in done.stderr and not image.exists()
+        assert account.uid is not None or "capability" in done.stderr
+        assert not image.exists()
         return
     assert done.returncode == 0, done.stderr
     assert account.ok(runtime, "exec", image, "tiny-tool") == "data\n0\n", "its script ran"
