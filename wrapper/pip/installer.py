@@ -40,7 +40,7 @@ from wrapper.pip.outer import OuterPackages
 from wrapper.reuse.packages import BasePython, conflict
 from wrapper.spec.requirements import Requirements, Wanted, read_requirements
 
-_PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from .*\))?\s*")
+_PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from (.*)\))?\s*")
 _ALL = ":all:"
 
 
@@ -198,7 +198,8 @@ class PipInstaller:
 
         def on_line(line: str) -> bool:
             if match := _PLANNED.fullmatch(line):
-                mark, name, version, url = match.groups()
+                mark, name, version, url, origin = match.groups()
+                url = url or origin  # of no index: it says nothing of these
                 if mark == "-":
                     removed.add(name)
                 elif not (self.reuse and canonicalize_name(name) in self.reuse.python.packages):
