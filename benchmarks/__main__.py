@@ -12,13 +12,11 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import floor, sif
 from benchmarks.measure import Row, command, peak_memory, side_by_side
-from tests.index import write_wheel
 from wrapper import site
 from wrapper.runtime import EXEC_FLAGS, find_runtime, host_binds
 from wrapper.workspace import remove_tree
@@ -125,21 +123,17 @@ def _builds(work: Path, file: Path, rounds: int) -> Iterator[Row]:
     changing = work / "changing"
     command([BIN / "conda-containerize", "new", "-q", "--prefix", changing, file], os.environ)()
 
-    wheel = write_wheel(work, "alpha", "1.0")
-    (work / "pip.txt").write_text(f"--no-index\n--find-links {wheel.parent}\nalpha\n")
-
-    def update(*arguments: str | Path) -> float:
-        argv = [BIN / "conda-containerize", "update", "-q", changing, *arguments]
-        seconds = command(argv, os.environ)()
+    def update() -> float:
+        seconds = command(
+            [BIN / "conda-containerize", "update", "-q", changing, more], os.environ
+        )()
         back: list[list[str | Path]] = [["rollback", changing], ["prune", "--keep", "1", changing]]
         for words in back:
             command([BIN / "containerize", *words, "-q"], os.environ)()
         return seconds
 
     parts = floor.jobs(work, file)
-    jobs: dict[str, Callable[[], float]] = {"build": build, "update": partial(update, more)}
-    jobs["update-pip"] = partial(update, "-r", work / "pip.txt")
-    taken = side_by_side({**jobs, **parts}, rounds)
+    taken = side_by_side({"build": build, "update": update, **parts}, rounds)
     medians = {name: benchmark.median() for name, benchmark in taken.items()}
     total = sum(medians[name] for name in parts)
     detail = " + ".join(f"{name} {medians[name]:.1f}" for name in parts)
@@ -150,14 +144,13 @@ def _builds(work: Path, file: Path, rounds: int) -> Iterator[Row]:
         figure=medians["build"] / total,
         limit=1.3,
     )
-    for name, what in (("update", "package"), ("update-pip", "pip package")):
-        yield Row(
-            what=f"update that adds a small {what}",
-            value=f"{medians[name] / medians['build']:.2f} x",
-            against=f"new, {medians['build']:.1f} s",
-            figure=medians[name] / medians["build"],
-            limit=0.5,
-        )
+    yield Row(
+        what="update that adds a small package",
+        value=f"{medians['update'] / medians['build']:.2f} x",
+        against=f"new, {medians['build']:.1f} s",
+        figure=medians["update"] / medians["build"],
+        limit=0.5,
+    )
 
 
 if __name__ == "__main__":
