@@ -71,11 +71,11 @@ class Build(Start):
             self.reuse.clean(self.tree)
             self.console.info(changes.describe_reused(list(self.reuse.taken.values())))
         tree.wrapped(self.tree, self.install_path, self.wrapper_paths)  # mistakes are told early
-        packages = self._packages(container)
-        visible = installed.without_replaced(packages, self.tree)
-        if before is not None:
-            self.tell_changes(before, visible)
         with self.whole(container) as whole:
+            packages = self._packages(whole)
+            visible = installed.without_replaced(packages, self.tree)
+            if before is not None:
+                self.tell_changes(before, visible)
             self._compile_and_lock(whole, packages)
             activation = self._activation(whole)
         return self.deliver(visible, activation, links)
@@ -263,8 +263,8 @@ class Build(Start):
         for package in pip:
             present.pop(package.canonical, None)
         if present and self.has_lock:
-            with self.console.step("Locking pip packages"), self.whole(container) as whole:
-                pip += self.pip_installer(whole).lock(present, self.pip_lines)
+            with self.console.step("Locking pip packages"):
+                pip += self.pip_installer(container).lock(present, self.pip_lines)
         elif present:
             pip += map(installed.of_no_index, present.values())
         return [*installed.conda_packages(self.tree), *pip]
