@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import stat
 import threading
 import time
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper.binds import UNBINDABLE_NAMES, unbindable
 from wrapper.cache import draft, drafts
 from wrapper.errors import BusyError, PrefixError, SpaceError, means_no_space
 from wrapper.models import Site
@@ -46,11 +46,11 @@ def absolute_prefix(path: Path) -> Path:
     prefix = Path(os.path.normpath(Path(os.path.expanduser(path)).absolute()))  # noqa: PTH111
     if os.path.islink(prefix) and os.path.isdir(prefix):  # noqa: PTH114, PTH112 - never raise
         prefix = prefix.resolve()
-    if bad := re.search(r"[:,\\\n]", str(prefix)):
+    if bad := unbindable(prefix):
         raise PrefixError(
-            f"the prefix contains {bad[0]!r}, which cannot be in a bind path or in PATH",
+            f"the prefix contains {bad!r}, which cannot be in a bind path or in PATH",
             where=prefix,
-            hint="choose a directory without colons, commas and backslashes in its path",
+            hint=f"choose a directory without {UNBINDABLE_NAMES} in its path",
         )
     return prefix
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper import process
+from wrapper.binds import unbindable
 from wrapper.errors import ToolError
 from wrapper.models import Site
 
@@ -144,7 +145,7 @@ def host_binds(root: Path = Path("/")) -> list[str]:
         if os.path.isdir(entry)  # noqa: PTH112 - false, not raised, where a mount is stale
         and not entry.is_symlink()
         and f"/{entry.name}" not in NEVER_BOUND
-        and not re.search(r"^\.|[:,\\\n]", entry.name)  # hidden ones the shim's /* leaves out
+        and not (entry.name.startswith(".") or unbindable(entry.name))  # as the shim's pattern
     ]
 
 
@@ -163,7 +164,7 @@ def image_binds(needed: Sequence[Path], root: Path = Path("/")) -> list[str]:
     """
     binds = [bind for bind in host_binds(root) if bind not in OWN_SYSTEM]
     for path in dict.fromkeys(needed):
-        if f"/{path.parts[1]}" not in binds and not re.search(r"[:,\\\n]", str(path)):
+        if f"/{path.parts[1]}" not in binds and not unbindable(path):
             binds.append(str(path))
     return binds
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from wrapper.binds import UNBINDABLE, UNBINDABLE_NAMES
 from wrapper.models import Activation, Site
 from wrapper.runtime import EXEC_FLAGS
 
@@ -43,6 +44,7 @@ def shim(prefix: Path, runtime: Path) -> str:
     :param prefix: where the installation is (outside). :param runtime: the runtime's program.
     """
     values = {"PREFIX": str(prefix), "RUNTIME": str(runtime), "FLAGS": " ".join(EXEC_FLAGS)}
+    values |= {"UNBINDABLE": UNBINDABLE, "UNBINDABLE_NAMES": UNBINDABLE_NAMES}
     return render("shim.sh", values)
 
 

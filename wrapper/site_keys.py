@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wrapper.binds import UNLISTABLE
 from wrapper.spec.names import why_not
 from wrapper.spec.tykky import MKSQUASHFS_OPTIONS
 
@@ -117,7 +118,7 @@ def _install_path(value: Any) -> str:
 
 def _bind_list(value: Any) -> tuple[str, ...]:
     binds = _texts(value)
-    if bad := [bind for bind in binds if "," in bind or "\n" in bind or not bind.startswith("/")]:
+    if bad := [b for b in binds if not b.startswith("/") or set(b) & set(UNLISTABLE)]:
         raise ValueError(f"must be a list of absolute paths, one an entry, found {bad[0]!r}")
     return binds
 

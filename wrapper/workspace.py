@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper.binds import UNBINDABLE_NAMES, unbindable
 from wrapper.console import Console
 from wrapper.errors import InputError, Interrupted, SpaceError
 from wrapper.models import Site
@@ -95,11 +95,11 @@ def _existing(path: Path) -> Path:
 
 def check_bindable(path: Path, what: str) -> None:
     """:raises InputError: the runtime's bind syntax cannot express ``path``."""
-    if bad := re.search(r"[:,\\\n]", str(path)):
+    if bad := unbindable(path):
         raise InputError(
-            f"{what} contains {bad[0]!r}, which cannot be in a bind path",
+            f"{what} contains {bad!r}, which cannot be in a bind path",
             where=path,
-            hint="choose a path without colons, commas, backslashes and line breaks",
+            hint=f"choose a path without {UNBINDABLE_NAMES}",
         )
 
 

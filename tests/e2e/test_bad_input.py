@@ -257,7 +257,7 @@ def test_a_prefix_that_cannot_be_written(account: Account, channel: Path, runtim
     assert "no permission to write" in done.stderr and str(closed) in done.stderr
 
 
-@pytest.mark.parametrize("name", ["a:b", "a,b", "a\\b", "a\nb"])
+@pytest.mark.parametrize("name", ["a:b", "a,b", 'a"b', "a\\b", "a\nb"])
 def test_a_prefix_that_no_bind_can_express(place: Place, channel: Path, name: str) -> None:
     place.file.write_text(environment_text(channel, "demo-sh-only"))
     place.prefix = place.root / name

@@ -171,7 +171,7 @@ def test_caches(tmp_path: Path) -> None:
 
 
 def test_temporary_directories_that_cannot_be_bound_are_left_out(tmp_path: Path) -> None:
-    odd = tmp_path / "a,b"
+    odd = tmp_path / 'a"b'
     odd.mkdir()
     made = places.temporary_directory(Site(tmpdir=odd))
     assert made is not None

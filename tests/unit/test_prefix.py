@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import without_powers
+from wrapper.binds import UNBINDABLE
 from wrapper.errors import PrefixError
 from wrapper.prefix import absolute_prefix, check_new, directory_mode, parents
 
@@ -33,12 +34,12 @@ def test_a_tilde_of_nobody_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert absolute_prefix(Path("~no-such-user/env")) == tmp_path / "~no-such-user/env"
 
 
-@pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "$x", "`x`", "a*", "é", "a;b", "-x"])
+@pytest.mark.parametrize("name", ["a b", "it's", "$x", "`x`", "a*", "é", "a;b", "-x"])
 def test_unusual_names_are_no_problem(tmp_path: Path, name: str) -> None:
     assert absolute_prefix(tmp_path / name) == tmp_path / name
 
 
-@pytest.mark.parametrize("name", ["a:b", "a,b", "a\\b", "a\nb"])
+@pytest.mark.parametrize("name", [f"a{letter}b" for letter in UNBINDABLE])
 @pytest.mark.parametrize("pattern", ["{}", "{}/env"])
 def test_characters_that_no_bind_can_express_are_refused(
     tmp_path: Path, name: str, pattern: str

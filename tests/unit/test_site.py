@@ -155,6 +155,7 @@ message: Read the manual.
         ("x: 1\nprocessors: many\n", "must be a number", 2),
         ("fix_permissions: perhaps\n", "must be yes or no", 1),
         ("install_path: /opt/env\n", "must be a directory of the root", 1),
+        ("binds: ['/a\"b']\n", "must be a list of absolute paths", 1),
         ("binds: ['/a,/b']\n", "must be a list of absolute paths", 1),
         ("variables: {IFS: x}\n", "cannot be a variable's", 1),
         ("squashfs_options: -root-mode 777\n", "'-root-mode'", 1),

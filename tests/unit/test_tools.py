@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.conftest import Program
 from wrapper import runtime, site, squash
+from wrapper.binds import UNBINDABLE
 from wrapper.errors import ToolError
 from wrapper.models import Site
 from wrapper.runtime import Runtime, home_of, host_binds, with_more
@@ -154,7 +155,8 @@ def test_the_home_is_the_users_or_harmless() -> None:
 
 
 def test_the_hosts_directories_are_bound(tmp_path: Path) -> None:
-    for name in ("usr", "dev", "proc", "sys", "lost+found", "scratch", "a b", "a:b", "a,b", "a\\b"):
+    odd = [f"a{letter}b" for letter in UNBINDABLE]
+    for name in ("usr", "dev", "proc", "sys", "lost+found", "scratch", "a b", *odd):
         (tmp_path / name).mkdir()
     (tmp_path / "bin").symlink_to("usr")
     (tmp_path / "swapfile").touch()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper.binds import unbindable
 from wrapper.console import human_size
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.models import Site
@@ -109,8 +110,8 @@ def temporary_directory(site: Site) -> Path | None:
     """A new directory for what checks write, ``None`` where there is no room for one at all."""
     places: Sequence[str] = (str(site.tmpdir), "/tmp", "/var/tmp", "/dev/shm")
     for place in places:
-        if re.search(r"[:,\\\n]", place):
-            continue  # cannot be bound
+        if unbindable(place):
+            continue
         try:
             remove_abandoned(Path(place), _TEMPORARY)
             return marked_directory(Path(place), _TEMPORARY)

@@ -8,6 +8,7 @@
 _cw_built_at=__PREFIX__
 _cw_runtime=${CONTAINERIZE_RUNTIME:-__RUNTIME__}
 _cw_flags=__FLAGS__
+_cw_unbindable=__UNBINDABLE__ # no path of a bind can have these
 
 _cw_fail() {
     printf '%s\n' "[ ERROR ] $1" "  where:  $_cw_self" "  to do:  $2" >&2
@@ -41,9 +42,9 @@ _cw_resolve() { # DIRECTORY: its path without links and dots, in _cw_physical
         PWD=$_cw_cwd
         if [[ -n $_cw_old ]]; then OLDPWD=$_cw_old; else unset -v OLDPWD; fi
     fi
-    [[ $1$_cw_physical != *[:,\\]* ]] ||
-        _cw_fail "a bind cannot express the colon, comma or backslash in $_cw_physical" \
-            "move the installation to another path"
+    [[ $1$_cw_physical != *["$_cw_unbindable"]* ]] ||
+        _cw_fail "a bind cannot express the path $_cw_physical" \
+            "move the installation to one without "__UNBINDABLE_NAMES__
 }
 
 if [[ ${0##*/} == _debug_exec && ${1-} == @(|-h|--help) ]]; then
@@ -227,13 +228,13 @@ _cw_system=" /bin /boot /etc /lib /lib32 /lib64 /opt /root /run /sbin /srv /usr 
 if [[ -n $_cw_image ]]; then
     for _cw_dir in "${HOME-}" "$_cw_prefix"; do
         _cw_part=${_cw_dir#/}
-        [[ -d $_cw_dir && $_cw_dir != *[:,\\]* && $_cw_system == *" /${_cw_part%%/*} "* ]] &&
+        [[ -d $_cw_dir && $_cw_dir != *["$_cw_unbindable"]* && $_cw_system == *" /${_cw_part%%/*} "* ]] &&
             _cw_binds+=$_cw_dir,
     done
 fi
 for _cw_dir in /*; do
     case $_cw_dir in
-        /dev | /proc | /sys | /lost+found | *[:,\\]*) continue ;;
+        /dev | /proc | /sys | /lost+found | *["$_cw_unbindable"]*) continue ;;
     esac
     [[ -d $_cw_dir && $_cw_taken != *",$_cw_dir,"* ]] || continue
     [[ " ${_cw_excluded[*]} " == *" $_cw_dir "* ]] && continue
