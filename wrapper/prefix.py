@@ -177,9 +177,14 @@ def lock_path(prefix: Path) -> Path:
     Of an existing one inside it; of one to be made beside it, or inside where only the prefix
     itself is ours to write to.
     """
+    inside, beside = _lock_places(prefix)
     if not (prefix / "current").is_symlink() and os.access(prefix.parent, os.W_OK | os.X_OK):
-        return prefix.parent / f".{prefix.name}.lock"
-    return prefix / LOCK_NAME
+        return beside
+    return inside
+
+
+def _lock_places(prefix: Path) -> tuple[Path, Path]:
+    return prefix / LOCK_NAME, prefix.parent / f".{prefix.name}.lock"
 
 
 @contextlib.contextmanager
@@ -301,15 +306,21 @@ class Holder:
 
 
 def holder(prefix: Path) -> Holder | None:
-    """Who holds the installation; only looks, and compares with this host's clock.
+    """Who holds the installation, or the file; only looks, and compares with this host's clock.
 
-    :raises OSError: the lock cannot be read.
+    Whoever asks may do less there than who builds: the lock can be in either place, and closed.
     """
-    path = lock_path(prefix)
+    for path in _lock_places(prefix):
+        with contextlib.suppress(OSError):
+            return _holder(path, path.stat().st_mtime)
+    return None
+
+
+def _holder(path: Path, touched: float) -> Holder:
     try:
-        record, touched = _record(path.read_bytes()), path.stat().st_mtime
-    except FileNotFoundError:
-        return None
+        record = _record(path.read_bytes())
+    except PermissionError:
+        record = {}
     ended = has_ended(record)
     dead = time.time() - touched > _DEAD_SECONDS if ended is None else ended
     return Holder(lock=path, text=_told(record), dead=dead)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,18 @@ def squashfs(size: int = 4096) -> bytes:
     superblock[:4] = b"hsqs"
     superblock[40:48] = size.to_bytes(8, "little")
     return bytes(superblock).ljust(size, b"\0")
+
+
+@contextlib.contextmanager
+def reader_of(directory: Path, mode: int) -> Iterator[None]:
+    """For the block, be somebody whom the mode of a directory binds."""
+    before = directory.stat().st_mode
+    directory.chmod(mode)
+    try:
+        with without_powers():
+            yield
+    finally:
+        directory.chmod(before)
 
 
 @pytest.fixture(autouse=True)
@@ -427,3 +440,28 @@ def test_beside_an_image(tmp_path: Path) -> None:
     assert told(sif_image.permissions(file)) == [("permissions", OK)]
     file.chmod(0o666)
     assert told(sif_image.permissions(file)) == [("permissions", FAILED)]
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o311, 0o111])
+def test_beside_an_image_in_a_directory_of_another(open_place: Path, mode: int) -> None:
+    """One may neither write there, nor perhaps list it; the lock of its builder is seen."""
+    file = open_place / "x.sif"
+    file.write_bytes(squashfs())
+    with prefixes.locked(file), reader_of(open_place, mode):
+        assert told(sif_image.leftovers(file)) == [("lock", WARNING)]
+    with reader_of(open_place, mode):
+        assert told(sif_image.leftovers(file)) == [("left-overs", OK)]
+
+
+def test_a_build_in_a_directory_of_another(open_place: Path) -> None:
+    """Its lock is beside the prefix to be, where its builder may write and we may not."""
+    with prefixes.locked(open_place / "env"), reader_of(open_place, 0o555):
+        assert told(installation.lock(open_place / "env")) == [("lock", WARNING)]
+
+
+def test_a_lock_that_one_may_not_read(open_place: Path) -> None:
+    lock = prefixes.lock_path(open_place / "env")
+    lock.write_text("{}")
+    lock.chmod(0)
+    with reader_of(open_place, 0o555):
+        assert "process ? on ?" in text(installation.lock(open_place / "env"))

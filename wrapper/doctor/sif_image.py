@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import stat
@@ -63,8 +64,10 @@ def leftovers(path: Path) -> list[Finding]:
     held = holder(path)
     if held and not held.dead:
         return [warning("lock", f"a build is at work: {held.text}", "wait for it to end")]
-    stem = f".{path.name}.new-"
-    names = [entry.path for entry in os.scandir(path.parent) if entry.name.startswith(stem)]
+    names = list[str]()
+    with contextlib.suppress(PermissionError):  # whoever may not list the directory
+        stem = f".{path.name}.new-"
+        names = [entry.path for entry in os.scandir(path.parent) if entry.name.startswith(stem)]
     if names:
         hint = f"its owner: rm {shlex.join(sorted(names))}"
         return [warning("left-overs", "of a build that was killed", hint)]
