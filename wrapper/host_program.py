@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import struct
 from pathlib import Path
 
 from wrapper import process
@@ -12,6 +13,11 @@ from wrapper.errors import ToolError
 
 HOST_ROOT = "/.containerize-host"
 """Where the host's root has to be bound for such programs."""
+
+_ELF_64 = b"\x7fELF\2"
+# Of Elf64_Ehdr: e_ident, e_phoff, e_phentsize, e_phnum; of the program headers' p_type: PT_INTERP.
+_ELF_HEADER = struct.Struct("<16s16xQ14xHH")
+_LOADER = 3
 
 
 def host_program(name: str) -> list[str]:
@@ -32,6 +38,26 @@ def host_program(name: str) -> list[str]:
     libraries = ":".join(f"{HOST_ROOT}{folder}" for folder in sorted(folders))
     loader = f"{HOST_ROOT}{loaders[0].resolve()}"
     return [loader, "--library-path", libraries, f"{HOST_ROOT}{Path(program).resolve()}"]
+
+
+def is_static(program: Path) -> bool:
+    """Whether a program needs neither loader nor libraries, and so runs in any image as it is.
+
+    elf(5): a dynamic one names its loader in a program header. What is no ELF file of 64 bits, or
+    cannot be read, counts as static: nothing is known of its needs.
+    """
+    try:
+        with program.open("rb") as file:
+            header = file.read(_ELF_HEADER.size)
+            if len(header) < _ELF_HEADER.size or header[:5] != _ELF_64:
+                return True
+            offset, size, count = _ELF_HEADER.unpack(header)[1:]
+            file.seek(offset)
+            table = file.read(size * count)
+    except (OSError, ValueError):
+        return True
+    kinds = (int.from_bytes(table[at : at + 4], "little") for at in range(0, len(table), size or 1))
+    return _LOADER not in kinds
 
 
 def _libraries(program: str) -> list[str]:

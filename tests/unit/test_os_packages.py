@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tests.unit.conftest import Program, without_powers
 from wrapper.base.debian import MIRROR_VARIABLE, current_archive
 from wrapper.console import Console
 from wrapper.errors import InputError, ScriptError, SpaceError, ToolError
+from wrapper.host_program import is_static
 from wrapper.runtime import Runtime
 from wrapper.sif import os_packages
 
@@ -92,6 +95,37 @@ def test_who_can_build(program: Program, open_place: Path, monkeypatch: pytest.M
         os_packages.require_builder(runtime(Path("/a"), "apptainer"), {"PATH": "/nowhere"})
     if os.getuid() == 0:
         os_packages.require_builder(runtime(Path("/s")), {"PATH": "/nowhere"})
+
+
+def elf(path: Path, *kinds: int) -> Path:
+    """The beginning of a 64-bit ELF program with program headers of these types."""
+    head = struct.pack("<16s16xQ14xHH", b"\x7fELF\2\1\1", 64, 56, len(kinds))
+    table = b"".join(kind.to_bytes(4, "little").ljust(56, b"\0") for kind in kinds)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(head.ljust(64, b"\0") + table)
+    path.chmod(0o755)
+    return path
+
+
+def test_proot_has_to_be_static(open_place: Path) -> None:
+    """SingularityCE starts it inside the image."""
+    load, loader = 1, 3
+    static = elf(open_place / "static/proot", load, load)
+    dynamic = elf(open_place / "dynamic/proot", load, loader)
+    with without_powers():
+        os_packages.require_builder(runtime(Path("/s")), {"PATH": str(static.parent)})
+        with pytest.raises(ToolError, match="linked dynamically") as caught:
+            os_packages.require_builder(runtime(Path("/s")), {"PATH": str(dynamic.parent)})
+    assert caught.value.where == str(dynamic)
+
+
+def test_what_is_static(tmp_path: Path) -> None:
+    """This machine's own env(1) is dynamic; of what is no program, or cut off, nothing is known."""
+    assert not is_static(Path(str(shutil.which("env"))))
+    for content in (b"", b"#!/bin/sh\n", b"\x7fELF\2", b"\x7fELF\2".ljust(64, b"\xff")):
+        (tmp_path / "x").write_bytes(content)
+        assert is_static(tmp_path / "x")
+    assert is_static(tmp_path / "none")
 
 
 def add(program: Path, tmp_path: Path, console: Console) -> None:

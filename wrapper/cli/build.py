@@ -75,8 +75,8 @@ _CONTENT: list[Decorator] = [
         multiple=True,
         metavar="NAME",
         help="Add this package of the base image's system with its own package manager (zypper, "
-        "apt, dnf); repeatable. Needs root, proot on PATH, or Apptainer where users may have "
-        "namespaces. Unpacks the whole base.",
+        "apt, dnf); repeatable. Needs root, a static proot on PATH, or Apptainer where users may "
+        "have namespaces. Unpacks the whole base.",
     ),
     click.option(
         "--pre-install",

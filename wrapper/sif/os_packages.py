@@ -28,6 +28,7 @@ from wrapper.errors import (
     ToolError,
     means_no_space,
 )
+from wrapper.host_program import is_static
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, runtime_places
 from wrapper.workspace import MORE_ROOM
@@ -80,7 +81,10 @@ def require_builder(runtime: Runtime, environ: Mapping[str, str]) -> None:
 
     :raises ToolError: it cannot; the hint says what to load.
     """
-    if os.getuid() == 0 or shutil.which("proot", path=environ.get("PATH")):
+    if os.getuid() == 0:
+        return
+    if proot := shutil.which("proot", path=environ.get("PATH")):
+        _require_static(Path(proot))
         return
     if runtime.name == "apptainer" and _namespaces_allowed():
         return
@@ -90,6 +94,20 @@ def require_builder(runtime: Runtime, environ: Mapping[str, str]) -> None:
         hint="load the module that has it (on LUMI systools or PRoot), or choose a base image that "
         "has these packages",
     )
+
+
+def _require_static(proot: Path) -> None:
+    """SingularityCE starts PRoot inside the image, where this host's loader and libraries are not.
+
+    Source: its user guide, "Unprivileged PRoot Builds". Debian's package is dynamic.
+    """
+    if not is_static(proot):
+        raise ToolError(
+            "proot is linked dynamically: it does not start inside an image",
+            where=proot,
+            hint="put a static one first on PATH (PRoot's own releases are; on LUMI load systools "
+            "or PRoot), or choose a base image that has these packages",
+        )
 
 
 def _namespaces_allowed() -> bool:
