@@ -328,7 +328,7 @@ def finish_adoption(prefix: Path) -> bool:
         return False
     ours, theirs = draft / "bin", prefix / "bin"
     last = shims.DEBUG_NAMES[0]
-    pending = ours.is_dir() and not shims.is_shim((theirs / last).read_bytes())
+    pending = ours.is_dir() and not shims.is_shim_file(theirs / last)
     if pending and not _exchange(ours, theirs):
         for entry in sorted(ours.iterdir(), key=lambda path: path.name == last):
             link = draft / ".link"  # "ours" stays whole, to begin again

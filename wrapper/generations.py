@@ -177,7 +177,7 @@ def _remove_shims(prefix: Path, wanted: set[str]) -> None:
     for entry in (prefix / "bin").iterdir():
         if entry.name in keep or not entry.is_file():
             continue
-        if entry.name in (".shim.new", ".link.new") or shims.is_shim(entry.read_bytes()):
+        if entry.name in (".shim.new", ".link.new") or shims.is_shim_file(entry):
             entry.unlink()
 
 

@@ -40,6 +40,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wrapper import foreign
 from wrapper.errors import PrefixError
 
 FORMAT = 1
@@ -71,7 +72,7 @@ def read_manifest(prefix: Path) -> dict[str, Any]:
 def load_manifest(path: Path, prefix: Path) -> dict[str, Any]:
     """The manifest in the file ``path`` of the installation ``prefix``; raises as above."""
     try:
-        text = path.read_text()
+        text = foreign.read_bytes(path).decode("utf-8")
     except (OSError, ValueError):
         text = ""
     return parse_manifest(text, prefix)
@@ -80,9 +81,9 @@ def load_manifest(path: Path, prefix: Path) -> dict[str, Any]:
 def parse_manifest(text: str, prefix: Path) -> dict[str, Any]:
     """A manifest from its text; ``prefix`` is whose it is; raises as above."""
     try:
-        data: dict[str, Any] = json.loads(text)
+        data: Any = foreign.parse_json(text)
         version = int(data["format"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, OverflowError, TypeError, KeyError):
         raise no_installation(prefix) from None
     if version > FORMAT:
         raise PrefixError(
@@ -90,7 +91,7 @@ def parse_manifest(text: str, prefix: Path) -> dict[str, Any]:
             where=prefix,
             hint="update containerize",
         )
-    return data
+    return dict(data)
 
 
 def no_installation(prefix: Path) -> NoInstallation:

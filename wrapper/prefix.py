@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper import foreign
 from wrapper.binds import UNBINDABLE_NAMES, unbindable
 from wrapper.cache import draft, drafts
 from wrapper.errors import BusyError, PrefixError, SpaceError, means_no_space
@@ -33,6 +34,7 @@ OWN_NAMES = frozenset(
 _HEARTBEAT_SECONDS = 20.0
 _DEAD_SECONDS = 300.0
 _OLD_SECONDS = 3600.0  # more than clocks of nodes and file servers differ
+_TRIES = 10  # to take a lock that others take away, or make again, at the same moment
 
 
 def absolute_prefix(path: Path) -> Path:
@@ -194,11 +196,11 @@ def locked(prefix: Path) -> Iterator[None]:
     The holder touches its lock every 20 seconds. A lock is dead where its process is gone (same
     host), or where it has not been touched for five minutes (another host), and is taken over.
 
-    :raises BusyError: another build holds it.
+    :raises BusyError: another build holds it. :raises PrefixError: there is something that is no
+        lock, or that only somebody else could take away.
     """
     path = lock_path(prefix)
-    while not (mine := _try_create(path)):
-        _take_over_or_fail(path, prefix)
+    mine = _taken(path, prefix)
     _remove_old_drafts(path)
     stop = threading.Event()
     thread = threading.Thread(target=_heartbeat, args=(path, stop), daemon=True)
@@ -208,8 +210,19 @@ def locked(prefix: Path) -> Iterator[None]:
     finally:
         stop.set()
         with contextlib.suppress(OSError):
-            if path.read_bytes() == mine:  # else it was taken over while this process was stopped
+            # Else it was taken over while this process was stopped.
+            if foreign.read_bytes(path, follow=False) == mine:
                 path.unlink()
+
+
+def _taken(path: Path, prefix: Path) -> bytes:
+    """Make the lock, in place of a dead one if need be; returns its content."""
+    record: dict[str, object] = {}
+    for _ in range(_TRIES):
+        if mine := _try_create(path):
+            return mine
+        record = _take_over_or_fail(path, prefix)
+    raise _busy(path, prefix, record)
 
 
 def _try_create(path: Path) -> bytes | None:
@@ -238,26 +251,56 @@ def _try_create(path: Path) -> bytes | None:
 
 def _remove_old_drafts(path: Path) -> None:
     """Those of processes that were killed: a draft of a living one is seconds old."""
-    with contextlib.suppress(OSError):
-        for old in drafts(path):
-            if time.time() - old.stat().st_mtime > _OLD_SECONDS:
+    for old in drafts(path):
+        with contextlib.suppress(OSError):
+            if time.time() - old.lstat().st_mtime > _OLD_SECONDS:
                 old.unlink()
 
 
-def _take_over_or_fail(path: Path, prefix: Path) -> None:
+def _take_over_or_fail(path: Path, prefix: Path) -> dict[str, object]:
+    """Take a dead lock away; returns what it said."""
     try:
-        content = path.read_bytes()
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise _in_the_way(path, status, "it is no lock of a build")
+        content = _content(path)
     except FileNotFoundError:
-        return
-    except OSError:
-        content = b""
+        return {}
     record = _record(content)
-    if _is_dead(path, record) and _take_away(path, content):
-        return
-    raise BusyError(
-        f"another build is at work there: {_told(record)}",
+    if not _is_dead(path, record):
+        raise _busy(path, prefix, record)
+    if not _take_away(path, content):
+        raise _in_the_way(path, status, "the lock of a build that died, which you may not remove")
+    return record
+
+
+def _content(path: Path) -> bytes:
+    """What a lock says, nothing where we may not read it. :raises FileNotFoundError: it has gone"""
+    try:
+        return foreign.read_bytes(path, follow=False)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return b""
+
+
+def _busy(path: Path, prefix: Path, record: dict[str, object]) -> BusyError:
+    owner = foreign.stranger([path])
+    removal = f"ask {owner} to remove {path}" if owner else f"remove {path}"
+    return BusyError(
+        f"another build is at work there: {_told(record)}{f' ({owner})' if owner else ''}",
         where=prefix,
-        hint=f"wait for it to end; if it is gone for sure, remove {path}",
+        hint=f"wait for it to end; if it is gone for sure, {removal}",
+    )
+
+
+def _in_the_way(path: Path, status: os.stat_result, what: str) -> PrefixError:
+    owner = foreign.user_name(status.st_uid)
+    removal = "remove it" if status.st_uid == os.geteuid() else f"ask {owner} to remove it"
+    return PrefixError(
+        f"{path.name} is in the way: {what} (of {owner})",
+        where=path,
+        hint=f"{removal}, or choose another --prefix",
     )
 
 
@@ -271,21 +314,21 @@ def _take_away(path: Path, content: bytes) -> bool:
     try:
         path.rename(aside)
         try:
-            if aside.read_bytes() != content:
+            if _content(aside) != content:
                 path.hardlink_to(aside)
         finally:
             aside.unlink()
     except FileNotFoundError:
         return True
     except OSError:
-        return False
+        return not os.path.lexists(path)
     return True
 
 
 def _record(content: bytes) -> dict[str, object]:
     """What a lock says, as far as it can be read."""
     try:
-        record = json.loads(content)
+        record = foreign.parse_json(content)
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
@@ -309,20 +352,21 @@ def holder(prefix: Path) -> Holder | None:
     """Who holds the installation, or the file; only looks, and compares with this host's clock.
 
     Whoever asks may do less there than who builds: the lock can be in either place, and closed.
+
+    :raises PrefixError: there is something by that name that is no lock.
     """
     for path in _lock_places(prefix):
         with contextlib.suppress(OSError):
-            return _holder(path, path.stat().st_mtime)
+            return _holder(path, path.lstat())
     return None
 
 
-def _holder(path: Path, touched: float) -> Holder:
-    try:
-        record = _record(path.read_bytes())
-    except PermissionError:
-        record = {}
+def _holder(path: Path, status: os.stat_result) -> Holder:
+    if not stat.S_ISREG(status.st_mode):
+        raise _in_the_way(path, status, "it is no lock of a build")
+    record = _record(_content(path))
     ended = has_ended(record)
-    dead = time.time() - touched > _DEAD_SECONDS if ended is None else ended
+    dead = time.time() - status.st_mtime > _DEAD_SECONDS if ended is None else ended
     return Holder(lock=path, text=_told(record), dead=dead)
 
 
@@ -336,7 +380,7 @@ def _age(path: Path) -> float:
     probe = draft(path)
     try:
         probe.touch()
-        age = probe.stat().st_mtime - path.stat().st_mtime
+        age = probe.stat().st_mtime - path.lstat().st_mtime
         probe.unlink()
     except OSError:
         return 0.0
@@ -346,4 +390,4 @@ def _age(path: Path) -> float:
 def _heartbeat(path: Path, stop: threading.Event) -> None:
     while not stop.wait(_HEARTBEAT_SECONDS):
         with contextlib.suppress(OSError):
-            os.utime(path)
+            os.utime(path, follow_symlinks=False)

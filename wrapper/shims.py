@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from wrapper import foreign
 from wrapper.binds import UNBINDABLE, UNBINDABLE_NAMES
 from wrapper.models import Activation, Site
 from wrapper.runtime import EXEC_FLAGS
@@ -51,6 +52,14 @@ def shim(prefix: Path, runtime: Path) -> str:
 def is_shim(data: bytes) -> bool:
     """Whether a file's content is a shim, also one that another version rendered."""
     return data.startswith(b"#!") and b"\n_cw_built_at=" in data
+
+
+def is_shim_file(path: Path) -> bool:
+    """The same of a file; what is no regular file, or cannot be read, is none."""
+    try:
+        return is_shim(foreign.read_bytes(path))
+    except OSError:
+        return False
 
 
 def list_packages() -> str:

@@ -26,7 +26,8 @@ STEPS = {
     *("squash", "record", "deploy", "tree", "skeleton"),
 }
 LAYERS: list[set[str]] = [
-    {"errors", "models", "background", "binds", "bundled", "owner", "rocm", "squashfs.layout"},
+    {"errors", "models", "background", "binds", "bundled", "foreign", "owner", "rocm"}
+    | {"squashfs.layout"},
     {"cache", "copying", "squashfs.reader"},
     {"console", "memo", "toml", "yaml_nodes", "squashfs.writer"},
     {"process", "spec", "manifest", "installed", "base.catalogue", "pip.local", "pip.config"}

@@ -217,16 +217,13 @@ def shims_agree(target: Path) -> list[Finding]:
     hint = f"its owner: containerize rollback {_word(target)} {number}"
     if missing := sorted((wanted | set(shims.DEBUG_NAMES)) - present):
         return [failed(what, f"{_few(missing)} is missing in {folder}", hint)]
-    stale = [name for name in sorted(present - wanted - _OUR_NAMES) if _is_shim(folder / name)]
+    others = sorted(present - wanted - _OUR_NAMES)
+    stale = [name for name in others if shims.is_shim_file(folder / name)]
     if stale:
         return [warning(what, f"{_few(stale)} is not in the generation in use", hint)]
     if broken := sorted(name for name in wanted if not os.access(folder / name, os.R_OK | os.X_OK)):
         return [failed(what, f"{_few(broken)} cannot be run by you", "ask its owner")]
     return [ok(what, f"{counted(len(wanted), 'program')} in {folder}")]
-
-
-def _is_shim(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.R_OK) and shims.is_shim(path.read_bytes())
 
 
 def place(target: Path, data: Manifest) -> list[Finding]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from wrapper import foreign
 from wrapper.errors import InputError, PackageError
 from wrapper.sif import file as sif
 
@@ -46,11 +47,11 @@ def read_format(path: Path) -> ImageFormat:
     try:
         if path.is_dir():
             return _sandbox(path)
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        if path.exists() and not path.is_file():
             raise InputError(
                 f"{path.name} is neither a file nor a directory", where=path, hint=_HINT
             )
-        with path.open("rb") as file:
+        with foreign.open_regular(path) as file:
             found = _recognise(file, path)
     except OSError as error:
         raise InputError(
@@ -142,6 +143,6 @@ def mark(image: Path) -> str:
     """
     if image.is_dir():
         return ""
-    with image.open("rb") as file:
+    with foreign.open_regular(image) as file:
         head = file.read(96)
     return (head[48:64] if b"SIF_MAGIC" in head else head).hex()

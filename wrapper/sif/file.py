@@ -25,6 +25,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from wrapper import foreign
 from wrapper.console import Advance
 from wrapper.copying import copy_bytes
 from wrapper.errors import InputError, PackageError
@@ -143,8 +144,14 @@ class Sif:
         return next((o for o in reversed(self.objects) if o.name == name), None)
 
     def read(self, item: SifObject) -> bytes:
-        """Content of a small object."""
-        with self.path.open("rb") as file:
+        """Content of a small object. :raises PackageError: it is larger than any such object."""
+        if item.size > foreign.MOST:
+            raise PackageError(
+                f"{self.path.name} has a record of {item.size} bytes, which cannot be one",
+                where=self.path,
+                hint="get it anew from where it came, or do without it",
+            )
+        with foreign.open_regular(self.path) as file:
             file.seek(item.offset)
             return file.read(item.size)
 
@@ -159,7 +166,7 @@ def read_sif(path: Path) -> Sif:
 
     :raises InputError: it is no SIF file. :raises PackageError: it is not whole.
     """
-    with path.open("rb") as file:
+    with foreign.open_regular(path) as file:
         end = os.fstat(file.fileno()).st_size
         data = file.read(_HEADER.size)
         if not begins_sif(data):

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper import foreign
 from wrapper.errors import PrefixError
 
 OWN_NAMES = (
@@ -59,7 +60,7 @@ class TykkyPrefix:
 def read_tykky_prefix(prefix: Path) -> TykkyPrefix:
     """:raises PrefixError: ``prefix`` is no installation of Tykky, or a broken one."""
     try:
-        text = (prefix / "common.sh").read_text(encoding="utf-8", errors="surrogateescape")
+        text = foreign.read_bytes(prefix / "common.sh").decode("utf-8", "surrogateescape")
         is_one = (prefix / "bin").is_dir()
     except OSError:
         text, is_one = "", False

@@ -1,0 +1,101 @@
+"""What may be somebody else's: read within bounds, never followed, never started unasked.
+
+Where others may write, a name can be a pipe that nobody writes to, a link to a device without an
+end, or a file of terabytes with nothing in it. Who looks at it shall neither hang nor run out of
+memory. The owner of a name decides whether it is removed or started.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pwd
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+MOST = 16 << 20  # bytes of a record: a manifest of 10,000 packages has 6 MB
+_ROOT = 0
+
+
+def open_regular(path: Path, *, follow: bool = True, inside: int | None = None) -> BinaryIO:
+    """A regular file for reading, unbuffered. Never waits, and opens nothing else.
+
+    :param follow: whether ``path`` may be a link. :param inside: descriptor of the directory in
+        which ``path`` is. :raises OSError: there is none, or it cannot be read.
+    """
+    status = os.stat(path, dir_fd=inside, follow_symlinks=follow)  # opening a device may do harm
+    _require_regular(status, path)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    handle = os.open(path, flags | (0 if follow else os.O_NOFOLLOW), dir_fd=inside)
+    try:
+        _require_regular(os.fstat(handle), path)  # another one now?
+    except OSError:
+        os.close(handle)
+        raise
+    return open(handle, "rb", buffering=0)  # noqa: PTH123 - a descriptor
+
+
+def _require_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+
+
+def read_bytes(
+    path: Path, *, most: int = MOST, follow: bool = True, inside: int | None = None
+) -> bytes:
+    """The content of a regular file of at most ``most`` bytes.
+
+    :param follow: as of :func:`open_regular`, and ``inside``. :raises OSError: there is none, it
+        is longer, or cannot be read.
+    """
+    with open_regular(path, follow=follow, inside=inside) as file:
+        if os.fstat(file.fileno()).st_size <= most:  # a hole of terabytes would fill the memory
+            blocks, left = [], most + 1
+            while left > 0 and (block := file.read(left)):
+                blocks.append(block)
+                left -= len(block)
+            if left > 0:
+                return b"".join(blocks)
+    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+
+
+def parse_json(text: str | bytes) -> object:
+    """The value of a JSON text. :raises ValueError: it is none, or nested beyond reason."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+# -- owners --------------------------------------------------------------------------------------
+def user_name(uid: int) -> str:
+    """Name of a user, or the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def is_trusted(status: os.stat_result) -> bool:
+    """Whether a file is ours or root's, who can do anything anyway."""
+    return status.st_uid in (_ROOT, os.geteuid())
+
+
+def stranger(paths: Iterable[Path]) -> str | None:
+    """Name of the owner of the first path that is neither ours nor root's; ``None``: all are.
+
+    Links are not followed; what is not there is nobody's. :raises OSError: we may not look.
+    """
+    for path in paths:
+        try:
+            status = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not is_trusted(status):
+            return user_name(status.st_uid)
+    return None
