@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime fuse channel images env demo test lint types bench ci clean
+.PHONY: help setup runtime fuse channel images env demo test fuzz lint types bench ci clean
 
 PYTHON ?= python3
 
@@ -58,6 +58,9 @@ demo: setup runtime channel ## see it work
 
 test: setup runtime channel ## all tests (ARGS='tests/unit -k lock' for some)
 	@$(run) python -m pytest $(ARGS)
+
+fuzz: setup ## 100,000 broken inputs for every reader (ARGS='manifest --count 1000')
+	@$(run) python -m tests.fuzz --count 100000 $(ARGS)
 
 lint: setup ## ruff and shellcheck
 	@$(run) ruff check

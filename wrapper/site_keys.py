@@ -62,7 +62,7 @@ def _catalogues(value: Any) -> tuple[Path, ...]:
 def _first_directory(value: Any) -> Path | None:
     """Of a list the first directory that we can write to, else the last; a single one as it is."""
     places = [p for p in map(_path, value if isinstance(value, list) else [value]) if p]
-    usable = [p for p in places if p.is_dir() and os.access(p, os.W_OK | os.X_OK)]
+    usable = [p for p in places if os.access(f"{p}/", os.W_OK | os.X_OK)]
     return next(iter(usable or places[-1:]), None)
 
 

@@ -23,7 +23,7 @@ def load(path: Path) -> dict[str, Any]:
     """Parse a user's file. :raises InputError: it is not TOML (with line and column)."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # of TOML's grammar, or of UTF-8
+    except (ValueError, RecursionError) as error:  # of TOML's grammar, or of UTF-8
         raise InputError(
             f"{path.name} is not valid TOML: {error}", where=path, hint="correct it there"
         ) from None

@@ -12,6 +12,11 @@ from yaml.reader import ReaderError
 
 from wrapper.errors import InputError
 
+# Nodes of a document with its aliases written out: the largest lock we know has 200,000.
+_MOST_NODES = 2_000_000
+_LONG = 200_000  # characters that PyYAML's own parser reads in about a second
+_NESTING = "exceeded maximum nesting depth"  # libyaml's, 1,000
+
 
 def top_level(
     text: str, path: Path, hint: str, *, may_be_empty: bool = False
@@ -42,7 +47,7 @@ def top_level(
 def compose(text: str, path: Path) -> Node | None:
     """The root of a document, ``None`` of an empty one."""
     try:
-        root: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = _composed(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         at = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
@@ -65,7 +70,53 @@ def compose(text: str, path: Path) -> Node | None:
             where=path,
             hint="is it the right file?",
         ) from None
+    if root is not None:
+        _refuse_growth(root, path)
     return root
+
+
+def _composed(text: str) -> Node | None:
+    """By libyaml, which is fast; what it refuses by PyYAML, whose messages name the place."""
+    root: Node | None
+    try:
+        root = yaml.compose(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        if _NESTING in str(error):
+            raise RecursionError from None
+        if len(text) > _LONG:
+            raise
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    return root
+
+
+def _refuse_growth(root: Node, path: Path) -> None:
+    """:raises InputError: with its aliases written out, the document is huge or has no end."""
+    sizes: dict[int, int] = {}
+    opened: set[int] = set()
+    todo = [root]
+    while todo:
+        node = todo[-1]
+        children = _children(node)
+        if id(node) not in opened:
+            opened.add(id(node))
+            todo += [child for child in children if id(child) not in opened]
+            continue
+        todo.pop()
+        # A child that is open and has no size yet is one of those around this node.
+        size = 1 + sum(sizes.get(id(child), _MOST_NODES) for child in children)
+        if size > _MOST_NODES:
+            raise InputError(
+                f"{path.name} refers to its own parts so often that it grows without bounds",
+                where=place(node, path),
+                hint="write out what '*' stands for",
+            )
+        sizes[id(node)] = size
+
+
+def _children(node: Node) -> list[Node]:
+    if isinstance(node, MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, SequenceNode) else []
 
 
 def plain(node: Node, path: Path) -> Any:

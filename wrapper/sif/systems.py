@@ -54,7 +54,7 @@ def read_systems(path: Path) -> dict[str, str]:
             where=path,
             hint=f"correct {VARIABLE}",
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path.name} is not valid JSON: {error}", where=path, hint="correct the file"
         ) from None

@@ -39,7 +39,7 @@ def read_variables(path: Path) -> dict[str, str]:
 def read_text(path: Path) -> str:
     """The content of a user's file.
 
-    :raises InputError: it is not UTF-8, or as :func:`read_bytes` says.
+    :raises InputError: it is no text in UTF-8, or as :func:`read_bytes` says.
     """
     try:
         text = read_bytes(path).decode("utf-8-sig")  # editors on Windows begin with a mark
@@ -49,6 +49,12 @@ def read_text(path: Path) -> str:
             where=path,
             hint="save it as UTF-8",
         ) from None
+    if "\0" in text:  # no format has it, no path and no variable can
+        raise InputError(
+            f"{path.name} is no text: it contains a zero byte",
+            where=f"{path}, line {text[: text.index(chr(0))].count(chr(10)) + 1}",
+            hint="is it the right file? If so, save it as UTF-8",
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

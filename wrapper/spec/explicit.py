@@ -46,7 +46,7 @@ def _package(line: str, where: str) -> LockedPackage:
     url, _, digest = line.partition("#")
     digest = digest.removeprefix("sha256:").lower()
     name_parts = split_archive_name(url)
-    if not urlsplit(url).scheme or name_parts is None:
+    if name_parts is None or not urlsplit(url).scheme:
         raise InputError(
             f"'{line}' is not the URL of a conda package",
             where=where,
@@ -70,7 +70,10 @@ def _package(line: str, where: str) -> LockedPackage:
 
 def split_archive_name(url: str) -> tuple[str, str, str] | None:
     """``…/linux-64/numpy-1.26.4-py311_0.conda`` into name, version and build; else ``None``."""
-    file_name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
+    try:
+        file_name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
+    except ValueError:  # 'http://[x'
+        return None
     for extension in _EXTENSIONS:
         if file_name.endswith(extension):
             parts = file_name.removesuffix(extension).rsplit("-", 2)

@@ -21,8 +21,9 @@ _PROJECT = re.compile(r"^\[(project|build-system|dependency-groups|tool\.[\w.-]+
 
 def refuse_pips(text: str, path: Path) -> None:
     """:raises InputError: a file for ``conda-containerize`` is one of pip's."""
-    lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines()]
-    lines = [line for line in lines if line]
+    lines = [re.sub(r"(^|\s)#.*", "", line) for line in text.splitlines()]
+    # One blank for many: the pattern would try every way to share them out.
+    lines = [" ".join(line.split()) for line in lines if line.strip()]
     if lines and all(map(_REQUIREMENT.fullmatch, lines)):
         raise InputError(
             f"{path.name} is a requirements file of pip, not a conda environment",

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from wrapper import yaml_nodes
 from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec, LockedPackage
 from wrapper.spec.explicit import split_archive_name
@@ -26,17 +27,7 @@ def parse_lock(text: str, path: Path) -> EnvironmentSpec:
 
     :raises InputError: it is not a lock that conda-lock accepts, or has nothing for this platform.
     """
-    from conda_lock.lockfile import parse_conda_lock_file
-
-    try:
-        lock = parse_conda_lock_file(path)
-    except (ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"{path.name} is not a conda-lock file",
-            where=path,
-            hint="write it anew",
-            detail=str(error),
-        ) from None
+    lock = _read(text, path)
     packages = tuple(
         LockedPackage(
             manager=package.manager,
@@ -64,6 +55,34 @@ def parse_lock(text: str, path: Path) -> EnvironmentSpec:
         locked=packages,
         channels=tuple(channel.url for channel in lock.metadata.channels),
     )
+
+
+def _read(text: str, path: Path) -> Any:
+    """The lock as conda-lock's own value; its reader takes a path, and any aliases."""
+    from conda_lock.lockfile import Lockfile, LockfileV1, lockfile_v1_to_v2
+
+    try:
+        root = yaml_nodes.compose(text, path)
+        content: Any = yaml_nodes.plain(root, path) if root else None
+        version = content.pop("version", None)
+        if version not in (1, 2):
+            raise ValueError(f"its version is {version!r}, and 1 and 2 are known")
+        if version == 2:
+            return Lockfile.model_validate(content)
+        return lockfile_v1_to_v2(LockfileV1.model_validate(content))
+    except Exception as error:  # of another's checks, which raise what comes
+        raise InputError(
+            f"{path.name} is not a conda-lock file",
+            where=path,
+            hint="write it anew",
+            detail=_why(error),
+        ) from None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, InputError):
+        return f"{error.where}: {error.what}"
+    return str(error) or type(error).__name__
 
 
 def write_lock(packages: Sequence[LockedPackage], channels: Sequence[str], path: Path) -> None:

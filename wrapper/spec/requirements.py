@@ -132,11 +132,11 @@ class _Reader:
     def file(self, path: Path, where: str) -> None:
         from wrapper.spec import read_text
 
+        if not os.path.isfile(path):  # noqa: PTH113 - false, not raised, for what is no path
+            raise InputError(f"no such file: {path}", where=where, hint="check the path")
         real = path.resolve()
         if real in self.outer:
             return  # pip reads such circles without an end
-        if not path.is_file():
-            raise InputError(f"no such file: {path}", where=where, hint="check the path")
         inner = _Reader(self.found, self.start, (*self.outer, real), self.limits, self.late)
         for number, line in _logical_lines(read_text(path)):
             inner.line(line, f"{path}, line {number}", path.parent)

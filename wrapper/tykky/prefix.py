@@ -64,6 +64,8 @@ def read_tykky_prefix(prefix: Path) -> TykkyPrefix:
         is_one = (prefix / "bin").is_dir()
     except OSError:
         text, is_one = "", False
+    if "\0" in text:  # no shell wrote that
+        text = ""
     facts = dict(re.findall(r"^(?:export )?(\w+)=([^\s;]*)$", text, re.M))
     root = facts.get("INSTALLATION_PATH", "").strip("\"'").rstrip("/")
     if not is_one or not root:
@@ -94,7 +96,7 @@ def _file(prefix: Path, name: str | None) -> Path | None:
     if not name:
         return None
     path = prefix / name.strip("\"'")
-    if not path.exists() or not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK):
         raise _broken(prefix, f"{path.name} is missing or cannot be read")
     return path
 

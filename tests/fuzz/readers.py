@@ -1,0 +1,231 @@
+"""The readers, each with good inputs to begin from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.account import REPOSITORY
+from wrapper import spec
+from wrapper.base.catalogue import read_catalogue
+from wrapper.base.definition import read_definition
+from wrapper.manifest import load_manifest
+from wrapper.models import LockedPackage
+from wrapper.sif.systems import read_systems
+from wrapper.site import load as load_site
+from wrapper.spec.condarc import parse_condarc
+from wrapper.spec.kinds import refuse_condas
+from wrapper.spec.lockfile import write_lock
+from wrapper.spec.pip_lock import parse_requirements_lock, write_requirements_lock
+from wrapper.spec.project import project_lines
+from wrapper.spec.requirements import read_requirements
+from wrapper.spec.tykky import parse_global, parse_tool
+from wrapper.tykky.prefix import read_tykky_prefix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """:ivar seeds: makes good inputs. :ivar file: the name under which it gets them."""
+
+    read: Callable[[Path], object]
+    seeds: Callable[[], Sequence[bytes]]
+    file: str = "input"
+
+
+def _texts(*texts: str) -> Callable[[], Sequence[bytes]]:
+    return lambda: [text.encode() for text in texts]
+
+
+def _file(name: str) -> Callable[[], Sequence[bytes]]:
+    return lambda: [(REPOSITORY / name).read_bytes()]
+
+
+_PACKAGE = LockedPackage(
+    manager="conda",
+    name="python",
+    version="3.11.2",
+    build="h_0",
+    url="https://conda.anaconda.org/conda-forge/linux-64/python-3.11.2-h_0.conda",
+    sha256="0" * 64,
+    md5="0" * 32,
+    depends=("libc >=2",),
+)
+_WHEEL = LockedPackage(
+    manager="pip",
+    name="tabulate",
+    version="0.9.0",
+    url="https://index.example/tabulate-0.9.0-py3-none-any.whl",
+    sha256="1" * 64,
+)
+
+
+def _written(write: Callable[[Path], object]) -> Callable[[], Sequence[bytes]]:
+    def seeds() -> Sequence[bytes]:
+        path = Path("seed")
+        write(path)
+        return [path.read_bytes()]
+
+    return seeds
+
+
+def _manifest() -> dict[str, object]:
+    return {
+        "format": 1,
+        "tool": "0.1.0",
+        "created": "2026-01-01T00:00:00+00:00",
+        "kind": "conda",
+        "generation": 1,
+        "prefix": "/x",
+        "install_path": "/containerize-0123456789",
+        "base": {"kind": "host", "name": "host"},
+        "runtime": {"name": "apptainer", "version": "1.4.5", "path": "/usr/bin/apptainer"},
+        "options": {"compression": "default", "wrapper_paths": []},
+        "packages": [_PACKAGE.as_dict(), _WHEEL.as_dict()],
+        "variables": {"A": "b"},
+        "image": {"sha256": "0" * 64, "size": 1},
+        "tree": {"files": 1, "size": 1},
+        "programs": 3,
+    }
+
+
+def _tykky(path: Path) -> object:
+    prefix = path.parent
+    (prefix / "bin").mkdir(exist_ok=True)
+    (prefix / "_bin").mkdir(exist_ok=True)
+    for name in ("img.sqfs", "container.sif"):
+        (prefix / name).touch()
+    if not (prefix / "_bin/python").is_symlink():
+        (prefix / "_bin/python").symlink_to("/LUMI_TYKKY_x/miniforge/envs/env1/bin/python")
+    return read_tykky_prefix(prefix).environment
+
+
+_ENVIRONMENT = """\
+name: x
+channels: [conda-forge, nodefaults]
+dependencies:
+  - python=3.11
+  - conda-forge::numpy >=1.26,<3
+  - pip
+  - pip:
+      - tabulate>=0.9 # a comment
+      - -r requirements.txt
+variables:
+  A: "1"
+  B: &b two words
+"""
+_REQUIREMENTS = """\
+--extra-index-url https://user:${TOKEN}@index.example/simple
+-c constraints.txt
+numpy[x,y] >= 1.26, <3 ; python_version > "3.8"  # why
+torch @ https://index.example/torch-2.0-cp311-cp311-linux_x86_64.whl
+-e ./package[extra]
+git+https://host.example/p@v1#egg=p
+pyyaml==6.0 --hash=sha256:DIGEST \\
+    --hash=sha256:DIGEST
+./a/b.tar.gz
+""".replace("DIGEST", "a" * 64)
+
+
+def _with_surroundings() -> Sequence[bytes]:
+    """Requirements, and what they name beside them."""
+    Path("constraints.txt").write_text("numpy<3\n")
+    Path("a").mkdir()
+    Path("a/b.tar.gz").touch()
+    Path("package").mkdir()
+    Path("package/setup.py").touch()
+    return [_REQUIREMENTS.encode()]
+
+
+READERS: dict[str, Reader] = {
+    "environment": Reader(read=spec.read_spec, seeds=_texts(_ENVIRONMENT), file="env.yml"),
+    "explicit": Reader(
+        read=spec.read_spec,
+        seeds=_texts(f"# platform: linux-64\n@EXPLICIT\n{_PACKAGE.url}#{'0' * 32}\n"),
+    ),
+    "conda-lock": Reader(
+        read=spec.read_spec,
+        seeds=_written(lambda path: write_lock([_PACKAGE, _WHEEL], ["c"], path)),
+    ),
+    "requirements": Reader(
+        read=lambda path: read_requirements([f"-r {path}"], path.parent, "here"),
+        seeds=_with_surroundings,
+    ),
+    "requirements-lock": Reader(
+        read=lambda path: parse_requirements_lock(spec.read_text(path), path),
+        seeds=_written(lambda path: write_requirements_lock([_WHEEL], path)),
+    ),
+    "misplaced": Reader(
+        read=lambda path: refuse_condas(spec.read_text(path), path),
+        seeds=_texts(_REQUIREMENTS, _ENVIRONMENT),
+    ),
+    "pyproject": Reader(
+        read=lambda path: project_lines(path, ["x"], ["dev"]),
+        seeds=_texts(
+            '[project]\nname = "p"\ndependencies = ["a>=1"]\n[project.optional-dependencies]\n'
+            'x = ["b"]\n[dependency-groups]\ndev = ["c", {include-group = "e"}]\ne = ["d"]\n'
+        ),
+    ),
+    "variables": Reader(
+        read=spec.read_variables, seeds=_texts("A=1\nexport B='x y' C=\"z\"\n# no\nD=\n")
+    ),
+    "condarc": Reader(
+        read=lambda path: parse_condarc(spec.read_text(path), path),
+        seeds=_texts(
+            "channels: [a, b]\ncustom_channels:\n  c: https://h.example\nchannel_alias: https://h\n"
+            "default_channels: &d [x]\ncustom_multichannels:\n  m: *d\n"
+        ),
+    ),
+    "site": Reader(
+        read=lambda path: load_site({"CONTAINERIZE_SITE": str(path.absolute())}),
+        seeds=_file("sites/lumi.yml"),
+        file="site.yml",
+    ),
+    "tykky-site": Reader(
+        read=lambda path: parse_global(spec.read_text(path), path),
+        seeds=_texts(
+            "defaults: &d\n  cont_path: x\n  sqfs_options: -comp 'gzip'\n"
+            "  build_tmpdir: $TMPDIR/x\n"
+            "force:\n  excluded_mount_points: [/tmp, /etc]\nappends:\n  <<: *d\n"
+        ),
+    ),
+    "tykky-tool": Reader(
+        read=lambda path: parse_tool(spec.read_text(path), path),
+        seeds=_texts(
+            "mode: conda\nenv_file: env.yml\npre_install: [a, {file: b.sh}]\nwrapper_paths: bin,x\n"
+            "extra_envs:\n  - {name: A, value: b, type: set}\nrequirements_file: r.txt\n"
+        ),
+    ),
+    "tykky-prefix": Reader(
+        read=_tykky,
+        seeds=_texts(
+            "export INSTALLATION_PATH=/LUMI_TYKKY_x\nSQFS_IMAGE=img.sqfs\n"
+            "CONTAINER_IMAGE=container.sif\nexport A='b c'\nexport D=$(id)\n_CW_IS_ISOLATED=yes\n"
+        ),
+        file="common.sh",
+    ),
+    "manifest": Reader(
+        read=lambda path: load_manifest(path, path.parent),
+        seeds=lambda: [json.dumps(_manifest(), indent=1).encode()],
+        file="manifest.json",
+    ),
+    "catalogue": Reader(
+        read=read_catalogue, seeds=_file("base_images/catalogue.toml"), file="catalogue.toml"
+    ),
+    "definition": Reader(
+        read=read_definition, seeds=_file("base_images/rocm.def"), file="image.def"
+    ),
+    "definition-lock": Reader(
+        read=lambda path: (
+            path.with_name("image.def").write_text("Bootstrap: debootstrap\n%help\nx\n"),
+            read_definition(path.with_name("image.def")),
+        ),
+        seeds=_file("base_images/minimal.lock"),
+        file="image.lock",
+    ),
+    "systems": Reader(
+        read=read_systems,
+        seeds=_texts('{"lumi-g": {"base-image": "/a.sif"}, "x": {"base-image": "b"}}'),
+    ),
+}
