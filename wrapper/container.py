@@ -12,7 +12,7 @@ from wrapper.console import Console
 from wrapper.errors import ScriptError, SpaceError, means_no_space
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.process import ToolFailed
-from wrapper.runtime import BIND_VARIABLES, Runtime, home_of, runtime_places
+from wrapper.runtime import BIND_VARIABLES, Runtime, home_of
 from wrapper.workspace import MORE_ROOM
 
 _CERTIFICATES = {
@@ -136,12 +136,10 @@ class BuildContainer:
             own = variable("PATH", ":".join(path))
             if libraries := self.environ.get("LD_LIBRARY_PATH"):
                 own |= variable("LD_LIBRARY_PATH", libraries)
-        inherited = process.base_environment(self.environ)
-        for name in BIND_VARIABLES:  # they are among our binds; twice would be a complaint
-            inherited.pop(name, None)
+        # The user's binds are among ours; twice would be a complaint.
+        inherited = {n: v for n, v in self.environ.items() if n not in BIND_VARIABLES}
         return {
-            **inherited,
-            **runtime_places(self.scratch),
+            **self.runtime.environment(self.scratch, inherited),
             **own,
             "PYTHONNOUSERSITE": "1",  # as in the shim
             "TMPDIR": str(self.scratch),

@@ -42,6 +42,8 @@ BIND_VARIABLES = (
     "APPTAINER_BINDPATH",
 )
 """The user's binds, for the runtime itself."""
+FAMILIES = tuple(name.upper() for name in _NAMES)
+"""What the names of runtimes' variables begin with."""
 NEVER_BOUND = ("/dev", "/proc", "/sys", "/lost+found")
 """Top-level directories that the runtime provides itself, or that nobody needs."""
 
@@ -75,28 +77,37 @@ class Runtime:
             words.append("--ignore-subuid")
         return [*words, str(target), str(source)]
 
-    @staticmethod
-    def container_variable(name: str, value: str) -> dict[str, str]:
-        """Variables of the host that set ``name`` inside, whatever the image sets.
+    @property
+    def family(self) -> str:
+        """What the names of its variables begin with. To SingularityCE those of Apptainer are
+        variables like any others, which programs inside would see.
+        """
+        return self.name.upper()
+
+    def container_variable(self, name: str, value: str) -> dict[str, str]:
+        """The variable of the host that sets ``name`` inside, whatever the image sets.
 
         PATH and LD_LIBRARY_PATH a container takes only in this form, others it inherits as they
-        are. Both families'
-        names are given, each runtime reads its own. Inside, the value is evaluated by a shell as
-        if it stood in double quotes (measured: a command substitution in it runs).
+        are. Inside, the value is evaluated by a shell as if it stood in double quotes (measured: a
+        command substitution in it runs).
         """
-        quoted = re.sub(r"([\\$`])", r"\\\1", value)
-        return {f"SINGULARITYENV_{name}": quoted, f"APPTAINERENV_{name}": quoted}
+        return {f"{self.family}ENV_{name}": re.sub(r"([\\$`])", r"\\\1", value)}
 
+    def places(self, scratch: Path) -> dict[str, str]:
+        """Variables that keep the runtime's own files in ``scratch`` and out of $HOME."""
+        kinds = ("CACHEDIR", "CONFIGDIR", "TMPDIR")
+        return {f"{self.family}_{kind}": str(scratch) for kind in kinds}
 
-def runtime_places(
-    scratch: Path, kinds: Sequence[str] = ("CACHEDIR", "CONFIGDIR", "TMPDIR")
-) -> dict[str, str]:
-    """Variables that keep a runtime's own files in ``scratch`` and out of $HOME."""
-    return {
-        f"{family}_{kind}": str(scratch)
-        for family in ("SINGULARITY", "APPTAINER")
-        for kind in kinds
-    }
+    def environment(
+        self, scratch: Path, environ: Mapping[str, str] = os.environ, *, fetches: bool = False
+    ) -> dict[str, str]:
+        """What the runtime sees of ``environ``, its own files in ``scratch``.
+
+        :param fetches: whether it asks a registry. What it learns of that it notes in the user's
+            data directory (measured with SingularityCE 3.11: ``~/.local/share/containers``).
+        """
+        notes = {"XDG_DATA_HOME": str(scratch)} if fetches else {}
+        return {**process.base_environment(environ), **self.places(scratch), **notes}
 
 
 def find_runtime(environ: Mapping[str, str], site: Site) -> Runtime:

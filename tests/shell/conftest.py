@@ -78,6 +78,11 @@ class Call:
         value = self.environ.get(os.fsencode(name))
         return None if value is None else os.fsdecode(value)
 
+    def inside(self, name: str) -> str | None:
+        """A variable as Apptainer, which the runtime says it is, would set it for programs."""
+        assert self.variable(f"SINGULARITYENV_{name}") is None
+        return self.variable(f"APPTAINERENV_{name}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prefix:

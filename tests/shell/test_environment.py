@@ -53,18 +53,43 @@ def test_no_word_of_the_shim_is_a_variable_that_users_could_have(prefix: Prefix)
 def test_nothing_is_added_but_what_is_documented(prefix: Prefix) -> None:
     call = prefix.run()
     added = {os.fsdecode(name) for name in call.environ} - {"PATH", "HOME", "_", "PWD", "SHLVL"}
-    assert added == {
-        *("SINGULARITYENV_PATH", "APPTAINERENV_PATH", "PYTHONNOUSERSITE"),
-        *("SINGULARITYENV_PS1", "APPTAINERENV_PS1"),
-    }
+    assert added == {"APPTAINERENV_PATH", "APPTAINERENV_PS1", "PYTHONNOUSERSITE"}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "own", "other"),
+    [
+        ("apptainer", "APPTAINERENV", "SINGULARITYENV"),
+        ("singularity", "SINGULARITYENV", "APPTAINERENV"),
+        ("my-singularity", "SINGULARITYENV", "APPTAINERENV"),  # which Apptainer knows too
+    ],
+)
+def test_a_runtime_gets_its_own_familys_variables(
+    install: Install, tmp_path: Path, runtime: str, own: str, other: str
+) -> None:
+    """SingularityCE hands APPTAINERENV_PATH to programs as a variable like any other."""
+    prefix = install(runtime=tmp_path / "runtime" / runtime)
+    names = {"PATH": "/a", "PS1": "mine", "LD_LIBRARY_PATH": "/l"}
+    for family in (own, other):
+        given = {f"{family}_{name}": value for name, value in names.items()}
+        call = prefix.run(env={**given, f"{family}_OTHER": "the user's"})
+        assert {name: call.variable(f"{own}_{name}") for name in names} == {
+            **names,
+            "PATH": f"{prefix.root}/bin:/a",
+        }
+        left = {os.fsdecode(name) for name in call.environ if name.startswith(other.encode())}
+        assert left == ({f"{other}_OTHER"} if family == other else set())
+
+
+def test_of_a_value_for_both_families_the_runtimes_own_counts(prefix: Prefix) -> None:
+    call = prefix.run(env={"APPTAINERENV_PS1": "mine", "SINGULARITYENV_PS1": "other"})
+    assert call.inside("PS1") == "mine"
 
 
 def test_the_runtimes_prompt_does_not_replace_the_users(prefix: Prefix) -> None:
     """The runtime puts the value into PROMPT_COMMAND='PS1="VALUE"', after ~/.bashrc has run."""
-    for name in ("APPTAINERENV_PS1", "SINGULARITYENV_PS1"):
-        assert prefix.run().variable(name) == "\\${PS1-}"
-        assert prefix.run(env={name: "mine"}).variable(name) == "mine"
-    shell = prefix.run(name="_debug_shell").variable("APPTAINERENV_PS1")
+    assert prefix.run().inside("PS1") == "\\${PS1-}"
+    shell = prefix.run(name="_debug_shell").inside("PS1")
     assert shell == f"[{prefix.root.name}] \\\\w \\\\\\$ "
 
 
@@ -118,7 +143,7 @@ def test_settings_of_the_shell_change_nothing(prefix: Prefix, name: str, value: 
 def test_bashs_default_path_is_not_exported_where_there_was_none(prefix: Prefix) -> None:
     call = prefix.run(env={"PATH": None})
     assert call.variable("PATH") is None
-    assert (call.variable("SINGULARITYENV_PATH") or "").startswith(f"{prefix.root}/bin:/")
+    assert (call.inside("PATH") or "").startswith(f"{prefix.root}/bin:/")
 
 
 def test_the_shims_own_options_do_not_reach_a_bash_inside(prefix: Prefix) -> None:
@@ -128,11 +153,7 @@ def test_the_shims_own_options_do_not_reach_a_bash_inside(prefix: Prefix) -> Non
 
 # -- PATH ----------------------------------------------------------------------------------------
 def inside(prefix: Prefix, name: str, **env: str) -> str | None:
-    """A variable as both runtimes would set it inside."""
-    call = prefix.run(env=env)
-    apptainer = call.variable(f"APPTAINERENV_{name}")
-    assert call.variable(f"SINGULARITYENV_{name}") == apptainer
-    return apptainer
+    return prefix.run(env=env).inside(name)
 
 
 def test_the_installation_comes_first_on_path(prefix: Prefix) -> None:
@@ -202,8 +223,7 @@ def test_what_is_for_the_loader_inside_is_kept_from_the_runtime(
     """Runtimes set LD_LIBRARY_PATH anew, and must not load the environment's libraries."""
     call = activated(install, assign={name: "/env/lib$x"}).run()
     assert call.variable(name) is None
-    assert call.variable(f"APPTAINERENV_{name}") == r"/env/lib\$x"
-    assert call.variable(f"SINGULARITYENV_{name}") == r"/env/lib\$x"
+    assert call.inside(name) == r"/env/lib\$x"
 
 
 def test_an_assigned_path_still_begins_with_the_installation(install: Install) -> None:
@@ -257,7 +277,7 @@ def test_unset_variables_are_gone(install: Install) -> None:
     call = activated(install, unset=("GONE", "LD_LIBRARY_PATH")).run(env=given)
     assert call.variable("GONE") is None
     assert call.variable("LD_LIBRARY_PATH") is None
-    assert call.variable("APPTAINERENV_LD_LIBRARY_PATH") is None
+    assert call.inside("LD_LIBRARY_PATH") is None
     assert call.variable("STAYS") == "y"
 
 

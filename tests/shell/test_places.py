@@ -32,7 +32,7 @@ def check(prefix: Prefix, call: Call, called: str | Path, *, physical: Path | No
     assert call.image == f"{prefix.root}/.generations/1/img.sqfs"
     real = physical or prefix.root
     assert f"{prefix.root}/.generations/1/_bin:{real}/bin" in call.binds
-    assert (call.variable("APPTAINERENV_PATH") or "").endswith("/bin:/usr/bin:/bin")
+    assert (call.inside("PATH") or "").endswith("/bin:/usr/bin:/bin")
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -79,7 +79,7 @@ def test_a_prefix_behind_a_link_keeps_the_name_of_the_link(prefix: Prefix, tmp_p
     by_link = prefix.at(tmp_path / "link")
     call = by_link.call(by_link.program())
     check(by_link, call, by_link.program(), physical=prefix.root)
-    assert call.variable("APPTAINERENV_PATH") == f"{by_link.root}/bin:/usr/bin:/bin"
+    assert call.inside("PATH") == f"{by_link.root}/bin:/usr/bin:/bin"
 
 
 def test_a_link_among_the_directories_above(install: Install, tmp_path: Path) -> None:

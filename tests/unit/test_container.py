@@ -81,7 +81,8 @@ def test_the_environment_comes_first_on_path(container: BuildContainer) -> None:
     container.run(["prog"], what="x", path=[Path("/more")])
     seen = environment(container)
     expected = "/containerize-1/bin:/more:/usr/bin:/bin\\$x"
-    assert seen["SINGULARITYENV_PATH"] == seen["APPTAINERENV_PATH"] == expected
+    assert seen["APPTAINERENV_PATH"] == expected
+    assert "SINGULARITYENV_PATH" not in seen
 
 
 def test_programs_see_what_a_build_needs_and_nothing_of_the_user(
@@ -98,9 +99,8 @@ def test_nothing_is_written_to_the_home(container: BuildContainer) -> None:
     seen = environment(container)
     scratch = str(container.scratch)
     assert seen["TMPDIR"] == scratch
-    for family in ("SINGULARITY", "APPTAINER"):
-        for kind in ("CACHEDIR", "CONFIGDIR", "TMPDIR"):
-            assert seen[f"{family}_{kind}"] == scratch
+    for kind in ("CACHEDIR", "CONFIGDIR", "TMPDIR"):
+        assert seen[f"APPTAINER_{kind}"] == scratch
 
 
 def test_a_failure_is_told_by_what_it_was_to_the_user(container: BuildContainer) -> None:

@@ -142,10 +142,20 @@ def test_the_line_of_a_build() -> None:
     ]
 
 
-def test_a_path_for_inside_is_escaped_for_the_runtimes_shell() -> None:
-    got = Runtime.container_variable("PATH", r"""/a$b:/c`d`:/e\f:/g"h:/i'j:/k l""")
+@pytest.mark.parametrize("name", ["singularity", "apptainer"])
+def test_a_path_for_inside_is_escaped_for_the_runtimes_shell(name: str) -> None:
+    found = Runtime(path=Path("/r"), name=name, version="4.1.5")
+    got = found.container_variable("PATH", r"""/a$b:/c`d`:/e\f:/g"h:/i'j:/k l""")
     expected = r"""/a\$b:/c\`d\`:/e\\f:/g"h:/i'j:/k l"""
-    assert got == {"SINGULARITYENV_PATH": expected, "APPTAINERENV_PATH": expected}
+    assert got == {f"{name.upper()}ENV_PATH": expected}, "programs would see the other family's"
+
+
+def test_a_runtimes_files_are_kept_out_of_the_home() -> None:
+    found = Runtime(path=Path("/r"), name="singularity", version="4.1.5")
+    seen = found.environment(Path("/s"), {"HOME": "/h", "PYTHONPATH": "/p"})
+    places = {f"SINGULARITY_{kind}": "/s" for kind in ("CACHEDIR", "CONFIGDIR", "TMPDIR")}
+    assert seen == {"HOME": "/h", **places}
+    assert found.environment(Path("/s"), {}, fetches=True) == {**places, "XDG_DATA_HOME": "/s"}
 
 
 def test_the_home_is_the_users_or_harmless() -> None:

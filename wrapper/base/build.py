@@ -16,7 +16,7 @@ from wrapper.cache import FILE_MODE
 from wrapper.console import Console, counted
 from wrapper.errors import InputError, ToolError
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, home_of, runtime_places
+from wrapper.runtime import Runtime, home_of
 from wrapper.sif import file as sif
 from wrapper.skeleton import SITE_DIRECTORIES
 from wrapper.squash import Squasher
@@ -74,7 +74,7 @@ class BaseBuild:
         process.run(
             argv,
             console=self.console,
-            env={**process.base_environment(os.environ), **runtime_places(self.scratch)},
+            env=self.runtime.environment(self.scratch, fetches=True),
             cwd=self.definition.path.parent,  # where relative paths of a definition start
         )
 
@@ -180,8 +180,7 @@ class BaseBuild:
             home=home_of(os.environ),
         )
         environment = {
-            **process.base_environment(os.environ),
-            **runtime_places(self.scratch),
+            **self.runtime.environment(self.scratch),
             "PYTHONHASHSEED": "0",  # sets in .pyc files have an order
         }
         try:

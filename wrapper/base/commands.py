@@ -21,7 +21,7 @@ from wrapper.image.facts import ImageFacts
 from wrapper.image.find import BaseImage
 from wrapper.image.store import file_digest
 from wrapper.models import Site
-from wrapper.runtime import find_runtime, home_of, runtime_places
+from wrapper.runtime import find_runtime, home_of
 from wrapper.squash import find_squasher
 
 _HINTS = {
@@ -255,9 +255,8 @@ def _starts(image: BaseImage, tools: Tools) -> Check:
         cwd=Path("/"),
         home=home_of(os.environ),
     )
-    environment = {**process.base_environment(os.environ), **runtime_places(tools.space.scratch)}
     try:
-        process.run(argv, console=tools.console, env=environment)
+        process.run(argv, console=tools.console, env=runtime.environment(tools.space.scratch))
     except ToolError as error:
         return Check(what="starts", good=False, detail=error.detail or error.what)
     return Check(what="starts", good=True, detail=f"{runtime.name} {runtime.version}")

@@ -28,7 +28,7 @@ from wrapper.doctor.finding import FAILED, OK, WARNING, Check, Finding, examine,
 from wrapper.errors import ContainerizeError
 from wrapper.generations import CURRENT, DIRECTORY
 from wrapper.models import Site
-from wrapper.runtime import runtime_places
+from wrapper.runtime import FAMILIES
 
 __all__ = ["FAILED", "OK", "WARNING", "Finding", "diagnose"]
 
@@ -99,7 +99,8 @@ class _Ward:
         """The environment of programs, by which the runtime makes no directory in $HOME."""
         if self.scratch is None:
             return self.environ
-        return {**self.environ, **runtime_places(self.scratch, ("CONFIGDIR",))}
+        directories = {f"{family}_CONFIGDIR": str(self.scratch) for family in FAMILIES}
+        return {**self.environ, **directories}
 
     def machine(self) -> list[Check]:
         environ, tools, settings = self.environ, self.for_runtime, self.site

@@ -17,7 +17,7 @@ from wrapper.doctor.finding import Finding, failed, ok, reason, warning
 from wrapper.errors import ToolError
 from wrapper.models import Site
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, find_runtime, home_of, host_binds, runtime_places
+from wrapper.runtime import Runtime, find_runtime, home_of, host_binds
 from wrapper.sif import overlays
 from wrapper.skeleton import write_skeleton
 from wrapper.squash import Squasher, find_squasher
@@ -224,8 +224,7 @@ class Trials:
             cwd=Path("/"),
             home=home_of(self.environ),
         )
-        places = runtime_places(self._place("runtime"))
-        env = {**process.base_environment(self.environ), **places}
+        env = runtime.environment(self._place("runtime"), self.environ)
         try:
             process.capture(argv, env=env, timeout=_SECONDS)
         except ToolFailed as error:

@@ -13,7 +13,7 @@ from wrapper.errors import ToolError
 from wrapper.generations import CURRENT
 from wrapper.models import Site
 from wrapper.process import ToolFailed
-from wrapper.runtime import find_runtime, home_of, host_binds, runtime_places
+from wrapper.runtime import find_runtime, home_of, host_binds
 
 _SECONDS = 30.0
 _SLOW = 2.0
@@ -62,7 +62,7 @@ def of_image(
     runtime = find_runtime(environ, site)
     python = any(package["name"] == "python" for package in data.get("packages", ()))
     words = ["python3", "-c", "pass"] if python or data["kind"] == "pip" else ["/bin/sh", "-c", ":"]
-    env = {**environ, **runtime_places(scratch)}
+    env = {**environ, **runtime.places(scratch)}
     taken = _timed([str(runtime.path), "-s", "exec", str(image), *words], env)
     if isinstance(taken, str):
         hint = "is an overlay mounted here? see 'containerize doctor'; else build it --flatten"

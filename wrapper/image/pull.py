@@ -15,7 +15,7 @@ from wrapper.errors import ChannelError, InputError, SpaceError, means_no_space
 from wrapper.image.store import alone, file_digest, images_directory
 from wrapper.memo import Memo
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, home_of, runtime_places
+from wrapper.runtime import Runtime, home_of
 from wrapper.workspace import MORE_ROOM
 
 _SCHEMES = ("docker", "oras", "library", "shub", "http", "https")
@@ -67,20 +67,19 @@ class Store:
         self.console.info(f"{found['uri']} was pulled on {found['date']}: {path}")
         return path
 
-    def _places(self) -> dict[str, str]:
-        """The runtime's directories: in ``scratch``, but for the one that holds the user's logins.
+    def _environment(self) -> dict[str, str]:
+        """The runtime's directories are in ``scratch``, but for the one that has the user's logins.
 
         Where there is none in $HOME, the runtime would make it.
         """
-        kinds = ["CACHEDIR", "TMPDIR"]
+        seen = self.runtime.environment(self.scratch, fetches=True)
+        name = f"{self.runtime.family}_CONFIGDIR"
+        if name in os.environ:
+            return {**seen, name: os.environ[name]}
         home = Path(home_of(os.environ))
-        if not any((home / name).is_dir() for name in (".apptainer", ".singularity")):
-            kinds.append("CONFIGDIR")
-        return {
-            name: value
-            for name, value in runtime_places(self.scratch, kinds).items()
-            if not (name.endswith("CONFIGDIR") and name in os.environ)
-        }
+        if any((home / place).is_dir() for place in (".apptainer", ".singularity")):
+            del seen[name]
+        return seen
 
     def pull(self, uri: str, target: Path) -> Path:
         """Pull ``uri`` as the new file ``target``, readable for all; a failure leaves nothing."""
@@ -91,10 +90,7 @@ class Store:
                 process.run(
                     [self.runtime.path, "-s", verb, target, uri],
                     console=self.console,
-                    env={
-                        **process.base_environment(os.environ),
-                        **self._places(),
-                    },
+                    env=self._environment(),
                 )
             target.chmod(FILE_MODE)
         except BaseException as error:

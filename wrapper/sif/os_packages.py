@@ -30,7 +30,7 @@ from wrapper.errors import (
 )
 from wrapper.host_program import is_static
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, runtime_places
+from wrapper.runtime import Runtime
 from wrapper.workspace import MORE_ROOM
 
 _OUR_LIST = "/etc/apt/sources.list.d/containerize.list"  # in images that name no archive: ours
@@ -166,7 +166,7 @@ def add_packages(
             process.run(
                 runtime.build_argv(target, file),
                 console=console,
-                env={**process.base_environment(os.environ), **runtime_places(scratch)},
+                env=runtime.environment(scratch),
                 on_line=is_begin,
             )
         except ToolFailed as error:

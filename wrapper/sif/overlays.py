@@ -8,7 +8,7 @@ from pathlib import Path
 from wrapper import process
 from wrapper.console import Console
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, home_of, host_binds, runtime_places
+from wrapper.runtime import Runtime, home_of, host_binds
 from wrapper.sif import file as sif
 from wrapper.sif.file import NewObject
 
@@ -41,9 +41,8 @@ def mounts_overlays(
     sif.write_sif(image, add)
     command = ["/bin/sh", "-c", f"test -d /{SEEN}"]
     argv = runtime.exec_argv(image, host_binds(), command, cwd=Path("/"), home=home_of(os.environ))
-    env = {**process.base_environment(os.environ), **runtime_places(scratch)}
     try:
-        process.run(argv, console=console, env=env)
+        process.run(argv, console=console, env=runtime.environment(scratch))
     except ToolFailed:
         return False
     finally:

@@ -19,7 +19,7 @@ from wrapper.generations import Generation
 from wrapper.image import format as image_format
 from wrapper.models import Base, Result, SifRequest, Site
 from wrapper.pip.interpreter import Interpreter
-from wrapper.runtime import Runtime, find_runtime, runtime_places
+from wrapper.runtime import Runtime, find_runtime
 from wrapper.sif import content as sif_content
 from wrapper.sif import file as sif
 from wrapper.sif import os_packages, overlays
@@ -137,7 +137,7 @@ def _converted(path: Path, target: Path, tools: Tools) -> Path:
         process.run(
             [tools.runtime.path, "-s", "build", target, path],
             console=tools.console,
-            env={**process.base_environment(os.environ), **runtime_places(tools.space.scratch)},
+            env=tools.runtime.environment(tools.space.scratch),
         )
     return target
 

@@ -268,28 +268,43 @@ if [[ -n $_cw_image ]]; then
 fi
 
 # -- The active environment. A container inherits variables as they are; only PATH and
-# LD_LIBRARY_PATH it takes from SINGULARITYENV_PATH and so on (either family's name, for its own
-# runtime). What stands there is evaluated by a shell as if in double quotes, so ours is escaped.
+# LD_LIBRARY_PATH it takes from SINGULARITYENV_PATH and so on. What stands there is evaluated by a
+# shell as if in double quotes, so ours is escaped. Apptainer knows these names too, but prefers its
+# own; to SingularityCE APPTAINERENV_PATH is a variable like any other, which programs would see.
+_cw_to_inside=SINGULARITYENV_
+_cw_other_family=APPTAINERENV_
+if [[ ${_cw_runtime##*/} == apptainer ]]; then
+    _cw_to_inside=APPTAINERENV_
+    _cw_other_family=SINGULARITYENV_
+fi
 _cw_escape() { # VALUE: escaped, in _cw_value
     _cw_value=${1//\\/\\\\}
     _cw_value=${_cw_value//\$/\\\$}
     _cw_value=${_cw_value//\`/\\\`}
 }
+_cw_give() { # NAME VALUE: an escaped one, inside, whatever the image sets
+    export "$_cw_to_inside$1=$2"
+    unset -v "$_cw_other_family$1"
+}
+_cw_asked() { # NAME DEFAULT: what the user wants NAME to be inside, else DEFAULT, in _cw_value
+    local own=$_cw_to_inside$1 other=$_cw_other_family$1
+    _cw_escape "$2"
+    _cw_value=${!own-${!other-$_cw_value}}
+}
 _cw_hand_on() { # NAME FIRST: set NAME inside to FIRST and then what it would have been
-    local apptainer=APPTAINERENV_$1 singularity=SINGULARITYENV_$1
-    _cw_escape "${!1-}"
-    local old=${!apptainer-${!singularity-$_cw_value}}
+    _cw_asked "$1" "${!1-}"
+    local old=$_cw_value
     _cw_escape "$2"
     [[ -z $2 || :$old: == *":$_cw_value:"* ]] || old=$_cw_value${old:+:$old}
-    [[ -z $old ]] || export "SINGULARITYENV_$1=$old" "APPTAINERENV_$1=$old"
+    [[ -z $old ]] || _cw_give "$1" "$old"
 }
 _cw_force() { # NAME VALUE: inside, whatever the image sets
     _cw_escape "$2"
-    export "SINGULARITYENV_$1=$_cw_value" "APPTAINERENV_$1=$_cw_value"
+    _cw_give "$1" "$_cw_value"
 }
-_cw_users_own() { # NAME: inside, what the user set, whatever the image sets
-    local apptainer=APPTAINERENV_$1 singularity=SINGULARITYENV_$1
-    _cw_force "$1" "${!apptainer-${!singularity-${!1-}}}"
+_cw_users_own() { # NAME [DEFAULT]: inside, what the user set, whatever the image sets
+    _cw_asked "$1" "${2-${!1-}}"
+    _cw_give "$1" "$_cw_value"
 }
 _cw_set() { # NAME VALUE: the runtime itself must not see what is for the loader inside
     case ${_cw_image:+IMAGE_}$1 in
@@ -305,10 +320,10 @@ for _cw_pair in "${_cw_assign[@]}"; do
 done
 if [[ -n $_cw_image ]]; then
     # PATH and libraries of the host mean nothing to an image with a system of its own.
+    _cw_asked PREPEND_PATH ""
+    _cw_old=$_cw_value
     _cw_escape "$_cw_prefix/bin"
-    _cw_old=${APPTAINERENV_PREPEND_PATH-${SINGULARITYENV_PREPEND_PATH-}}
-    _cw_value+=${_cw_old:+:$_cw_old}
-    export "SINGULARITYENV_PREPEND_PATH=$_cw_value" "APPTAINERENV_PREPEND_PATH=$_cw_value"
+    _cw_give PREPEND_PATH "$_cw_value${_cw_old:+:$_cw_old}"
     # An image's own would lead programs of the environment to another Python; the user's may.
     if [[ -n $_cw_layer ]]; then
         for _cw_name_of in PYTHONPATH PYTHONHOME VIRTUAL_ENV; do _cw_users_own "$_cw_name_of"; done
@@ -337,13 +352,10 @@ for _cw_pair in "${_cw_chosen[@]}"; do
 done
 # The runtime hands on a prompt of its own, and a PROMPT_COMMAND that sets it once more after the
 # user's ~/.bashrc: PS1="VALUE". This value lets an interactive bash keep the prompt it has.
-if ! [[ -v APPTAINERENV_PS1 || -v SINGULARITYENV_PS1 ]]; then
-    # shellcheck disable=SC2016 # expanded by the shell inside
-    _cw_prompt='${PS1-}'
-    [[ $_cw_name != _debug_shell ]] ||
-        _cw_prompt="[${_cw_prefix##*[!A-Za-z0-9._+-]}] \\w \\$ "
-    _cw_set PS1 "$_cw_prompt"
-fi
+# shellcheck disable=SC2016 # expanded by the shell inside
+_cw_prompt='${PS1-}'
+[[ $_cw_name != _debug_shell ]] || _cw_prompt="[${_cw_prefix##*[!A-Za-z0-9._+-]}] \\w \\$ "
+_cw_users_own PS1 "$_cw_prompt"
 # A user's ~/.local must not change what the installation imports, unless they say so (with an
 # empty value).
 [[ -v PYTHONNOUSERSITE ]] || export PYTHONNOUSERSITE=1

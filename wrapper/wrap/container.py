@@ -18,7 +18,7 @@ from wrapper.installation import Staging
 from wrapper.models import Activation, Site, TreeSize
 from wrapper.process import ToolFailed
 from wrapper.record import write_record
-from wrapper.runtime import Runtime, home_of, runtime_places
+from wrapper.runtime import Runtime, home_of
 from wrapper.tree import check_wrapper_paths, is_plain_name
 
 
@@ -102,7 +102,7 @@ class Looker:
             cwd=Path("/"),
             home=home_of(os.environ),
         )
-        env = {**process.base_environment(os.environ), **runtime_places(self.scratch)}
+        env = self.runtime.environment(self.scratch)
         try:
             process.run(argv, console=self.console, env=env, on_line=on_line)
         except ToolFailed as error:
