@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.account import REPOSITORY
+from tests.images import sif_bytes, squashfs_bytes
 from wrapper import spec
 from wrapper.base.catalogue import read_catalogue
 from wrapper.base.definition import read_definition
+from wrapper.console import Console
+from wrapper.image.facts import read_facts
+from wrapper.image.format import SANDBOX, ImageFormat, read_format
+from wrapper.image.tree import ImageTree, parse_listing, read_tree
 from wrapper.manifest import load_manifest
 from wrapper.models import LockedPackage
+from wrapper.sif.file import read_sif
 from wrapper.sif.systems import read_systems
 from wrapper.site import load as load_site
 from wrapper.spec.condarc import parse_condarc
@@ -99,6 +105,68 @@ def _tykky(path: Path) -> object:
     if not (prefix / "_bin/python").is_symlink():
         (prefix / "_bin/python").symlink_to("/LUMI_TYKKY_x/miniforge/envs/env1/bin/python")
     return read_tykky_prefix(prefix).environment
+
+
+_SYSTEM = {
+    "etc/os-release": 'ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian GNU/Linux 13"\n',
+    ".singularity.d/labels.json": '{"a": "b", "org.label-schema.x": "1"}',
+    ".singularity.d/env/10-docker.sh": 'export PATH="/usr/bin:/bin"\nexport A="${A:-"x"}"\n',
+    "var/lib/dpkg/status": "Package: libmpich12\nVersion: 1:4.0.2-3\n\nPackage: x\nVersion: 2\n",
+    "lib/apk/db/installed": "P:musl\nV:1.2.5-r1\n\n",
+    "opt/rocm/.info/version": "6.2.4-134\n",
+    "usr/lib/pkgconfig/mpich.pc": "Name: mpich\nVersion: 4.0.2\n",
+    "lib/libc.so.6": "\x7fELF\0\0\0GNU C Library (Debian) stable release version 2.41.\n\0",
+    "usr/bin/python3.11": "\x7fELF\0\x003.11.2\0",
+    "usr/lib/libmpich.so.12": "\0MPICH Version:\t4.0.2\0",
+}
+
+
+def _facts(path: Path) -> object:
+    """The bytes stand for every file of an image at once."""
+    root = path.parent / "image"
+    for name in _SYSTEM:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(path.read_bytes())
+        (root / name).chmod(0o755)
+    tree = read_tree(
+        root,
+        ImageFormat(kind=SANDBOX),
+        unsquashfs=Path("/none"),
+        scratch=path.parent,
+        console=Console(-1),
+    )
+    return read_facts(tree)
+
+
+_LISTING = """\
+drwxr-xr-x root/root   84 2024-01-01 00:00 /etc
+-rw-r--r-- root/root  267 2024-01-01 00:00 /etc/os-release
+lrwxrwxrwx root/root    7 2024-01-01 00:00 /bin -> usr/bin
+lrwxrwxrwx root/root    7 2024-01-01 00:00 /usr/bin/python3 -> python3.11
+-rwxr-xr-x root/root 6839 2024-01-01 00:00 /usr/bin/python3.11
+crw-rw-rw- root/root 1, 3 2024-01-01 00:00 /dev/null
+"""
+
+
+def _listing(path: Path) -> object:
+    modes: dict[str, str] = {}
+    links: dict[str, str] = {}
+    parse_listing(path.read_bytes().decode("utf-8", "surrogateescape"), modes, links)
+    tree = ImageTree(
+        path=path.parent / "image",
+        format=ImageFormat(kind=SANDBOX),
+        unsquashfs=Path("/none"),
+        scratch=path.parent,
+        console=Console(-1),
+        modes=modes,
+        links=links,
+    )
+    return read_facts(tree)
+
+
+def _sif(path: Path) -> object:
+    found = read_sif(path)
+    return read_format(path), [found.read(item) for item in found.objects], found.primary
 
 
 _ENVIRONMENT = """\
@@ -224,6 +292,16 @@ READERS: dict[str, Reader] = {
         seeds=_file("base_images/minimal.lock"),
         file="image.lock",
     ),
+    "image-facts": Reader(
+        read=_facts, seeds=lambda: [text.encode("latin-1") for text in _SYSTEM.values()]
+    ),
+    "image-listing": Reader(read=_listing, seeds=_texts(_LISTING)),
+    "sif": Reader(
+        read=_sif,
+        seeds=lambda: [sif_bytes([(2, 1, squashfs_bytes(500)), (4, 1, squashfs_bytes(300))])],
+        file="image.sif",
+    ),
+    "squashfs-header": Reader(read=read_format, seeds=lambda: [squashfs_bytes(400)]),
     "systems": Reader(
         read=read_systems,
         seeds=_texts('{"lumi-g": {"base-image": "/a.sif"}, "x": {"base-image": "b"}}'),

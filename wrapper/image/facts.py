@@ -5,13 +5,13 @@ Everything is read from files (see :mod:`wrapper.image.tree`), once per digest.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from wrapper import foreign
 from wrapper.console import Console
 from wrapper.image.find import BaseImage
 from wrapper.image.format import require_architecture
@@ -163,7 +163,7 @@ def _environment(tree: ImageTree) -> dict[str, str]:
 
 def _labels(tree: ImageTree) -> dict[str, str]:
     try:
-        labels = json.loads(tree.text("/.singularity.d/labels.json") or "{}")
+        labels = foreign.parse_json(tree.text("/.singularity.d/labels.json") or "{}")
     except ValueError:
         return {}
     return {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {}

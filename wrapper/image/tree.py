@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from wrapper import process
+from wrapper import foreign, process
 from wrapper.console import Console
 from wrapper.errors import PackageError
 from wrapper.image.format import SANDBOX, ImageFormat
@@ -24,6 +24,7 @@ from wrapper.workspace import remove_tree
 
 _LINE = re.compile(r"([-dlbcps])([-rwxsStT]{9}) .*? \d{4}-\d\d-\d\d \d\d:\d\d (/.*)", re.S)
 _MOST_LINKS = 40
+_LARGEST = 256 << 20  # bytes of a file that is read: an interpreter or a library has some MB
 _LISTING_SECONDS = 600.0  # of millions of files on a busy file system
 _UNLISTED = ("/proc", "/sys", "/dev")
 
@@ -147,7 +148,16 @@ def _list_squashfs(
         listing = process.capture(argv, env=env, timeout=_LISTING_SECONDS)
     except ToolFailed as error:
         raise _unreadable(path, error) from None
-    for line in listing.splitlines():
+    parse_listing(listing, modes, links)
+
+
+def parse_listing(listing: str, modes: dict[str, str], links: dict[str, str]) -> None:
+    """Add what ``unsquashfs -ll`` tells of a layer to what is known of those below it.
+
+    A name may hold a line end, and what follows may look like the line of another file. So nobody
+    trusts what stands here with a path of the host: see :func:`_contents`.
+    """
+    for line in listing.split("\n"):
         match = _LINE.fullmatch(line)
         if not match:
             continue
@@ -173,11 +183,18 @@ def _list_directory(root: Path, modes: dict[str, str], links: dict[str, str]) ->
 
 
 def _contents(root: Path, paths: Iterable[str]) -> dict[str, bytes]:
-    """Files below ``root`` that we may read."""
+    """Regular files below ``root`` that we may read, none by way of a link.
+
+    An image may have been listed otherwise than it is: a link would lead to a file of the host.
+    """
     found = {}
+    inside = os.path.realpath(root).rstrip("/")
     for path in paths:
-        with contextlib.suppress(OSError):
-            found[path] = Path(f"{root}{path}").read_bytes()
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.realpath(f"{inside}{path}") == f"{inside}{path}":
+                found[path] = foreign.read_bytes(
+                    Path(f"{inside}{path}"), most=_LARGEST, follow=False
+                )
     return found
 
 

@@ -179,6 +179,8 @@ def read_sif(path: Path) -> Sif:
             raise InputError(
                 "a SIF file of a version that is not known", where=path, hint="build it anew"
             )
+        if table_at > end:
+            raise incomplete(path)
         file.seek(table_at)
         table = file.read(total * _DESCRIPTOR.size)
     if len(table) < total * _DESCRIPTOR.size:

@@ -11,11 +11,11 @@ own root directory; where a ``cotainr`` is on PATH (a module is loaded), its fil
 from __future__ import annotations
 
 import difflib
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from wrapper import foreign
 from wrapper.errors import InputError
 
 VARIABLE = "CONTAINERIZE_SYSTEMS"
@@ -47,14 +47,14 @@ def _files(environ: Mapping[str, str]) -> list[Path]:
 def read_systems(path: Path) -> dict[str, str]:
     """The base images of one file. :raises InputError: it is missing or wrong."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = foreign.parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             f"the list of systems cannot be read: {error.strerror}",
             where=path,
             hint=f"correct {VARIABLE}",
         ) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(
             f"{path.name} is not valid JSON: {error}", where=path, hint="correct the file"
         ) from None
