@@ -521,6 +521,23 @@ def test_inside_the_program_has_the_name_it_was_called_by(within: Prefix, tmp_pa
         assert (call.started, call.stdout.decode()) == (False, f"{path}\n")
 
 
+@pytest.mark.parametrize("name", ["tool", "python3"])
+@pytest.mark.parametrize("copied", [False, True])
+def test_inside_a_shim_never_starts_itself(within: Prefix, name: str, copied: bool) -> None:
+    """What wrap-install --mask made, where the runtime mounts the host's directories over it."""
+    write_environment(within.root, install_path=within.install_path, mask=str(within.root))
+    if copied:  # each shim a file of its own
+        content = within.program(name).read_bytes()
+        within.program(name).unlink()
+        write_program(within.program(name), content.decode())
+    real = within.root / ".generations/1/_bin" / name
+    real.unlink()
+    real.symlink_to(within.program(name))
+    call = within.call(within.program(name))
+    assert (call.started, call.status) == (False, 1)
+    assert f"the image does not lie over {within.root}" in call.stderr
+
+
 def test_inside_commands_run_as_they_are(within: Prefix) -> None:
     call = within.call(within.program("_debug_exec"), "/bin/echo", "a b")
     assert (call.started, call.stdout) == (False, b"a b\n")

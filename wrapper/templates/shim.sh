@@ -146,8 +146,13 @@ if [[ -d $_cw_install_path ]]; then
     case $_cw_name in
         _debug_exec) exec -- "$@" ;;
         _debug_shell) exec /bin/bash --norc "$@" ;;
-        *) exec -a "$_cw_self" "$_cw_generation_dir/_bin/$_cw_name" "$@" ;;
     esac
+    _cw_program=$_cw_generation_dir/_bin/$_cw_name
+    # SingularityCE before 4.0 mounts images first, and then directories over them.
+    [[ ! $_cw_program -ef $_cw_self && ! $_cw_program -ef $_cw_bin/_debug_exec ]] ||
+        _cw_fail "in the place of the program is its shim: the image does not lie over ${_cw_mask:-it}" \
+            "start it with a newer runtime (CONTAINERIZE_RUNTIME), or wrap it anew without --mask"
+    exec -a "$_cw_self" "$_cw_program" "$@"
 elif [[ -e /.containerize || -e /.singularity.d ]]; then
     _cw_typed "$_cw_prefix"
     _cw_fail "this program lives in a container of its own and cannot be started from inside another" \
