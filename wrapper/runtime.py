@@ -180,6 +180,14 @@ def image_binds(needed: Sequence[Path], root: Path = Path("/")) -> list[str]:
     return binds
 
 
+def split_binds(text: str) -> list[str]:
+    """The binds in a list of the user's, separated by commas; Tykky's users also join whole ones,
+    ``SOURCE:DESTINATION:OPTIONS``, by colons.
+    """
+    found = re.findall(r"([^,:]*(?::[^,:]*){0,2})[,:]?", text)
+    return [bind for bind in found if bind]
+
+
 def with_more(
     binds: Sequence[str], more: Sequence[str], environ: Mapping[str, str], needed: Sequence[Path]
 ) -> list[str]:
@@ -191,7 +199,7 @@ def with_more(
     :param more: the site's; one without a source is left out. :param needed: paths outside.
     """
     names = (*BIND_VARIABLES, "CW_EXTRA_BIND_MOUNTS")
-    users = [bind for name in names for bind in environ.get(name, "").split(",") if bind]
+    users = [bind for name in names for bind in split_binds(environ.get(name, ""))]
     sites = [bind for bind in more if os.path.exists(bind.partition(":")[0])]  # noqa: PTH110
     added = list(dict.fromkeys([*users, *sites]))
     taken = {(bind.split(":")[1:2] or [bind])[0].rstrip("/") for bind in added}

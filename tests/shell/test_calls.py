@@ -134,6 +134,18 @@ def test_a_working_directory_reached_through_a_link_keeps_its_name(
     assert call.variable("PWD") == str(link)
 
 
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_a_shim_that_is_sourced_leaves_the_shell_as_it_is(prefix: Prefix, shell: str) -> None:
+    """``source DIR/bin/aws_bash_completer`` must not end in an exec."""
+    script = '. "$1"; echo "$? $(set | grep -c "^_cw_")"'
+    call = prefix.call(shell, "-c", script, shell, prefix.program("tool"))
+    assert not call.started
+    assert call.stdout == b"1 0\n"
+    assert "cannot be sourced" in call.stderr and len(call.stderr.splitlines()) == 3
+    if shell == "bash":
+        assert f"source <('{prefix.root}/bin/_debug_exec' cat" in call.stderr
+
+
 # -- processes -----------------------------------------------------------------------------------
 def traced(prefix: Prefix, *words: str | Path, **options: object) -> list[str]:
     """Names of the system calls, up to the runtime's start, that make processes or programs."""

@@ -375,6 +375,26 @@ def test_tykkys_way_to_name_others(prefix: Prefix, tmp_path: Path) -> None:
     assert found[-5:] == ["/in:/out", theirs, ours(prefix), *binds]
 
 
+def test_tykkys_users_join_binds_by_colons(prefix: Prefix, tmp_path: Path) -> None:
+    one, two = other(tmp_path / "one", 5), other(tmp_path / "two", 6)
+    extra = ":".join(
+        f"{tmp_path}/{name}/img.sqfs:/containerize-other-{number}:image-src=/"
+        for name, number in (("one", 5), ("two", 6))
+    )
+    found = prefix.run(env={"CW_EXTRA_BIND_MOUNTS": f"{extra}:/in:/out:ro,/a:/b"}).binds
+    assert found[-7:] == ["/in:/out:ro", "/a:/b", ours(prefix), *one, *two]
+
+
+def test_what_wraps_a_container_gets_none_of_them(wrapped: Prefix, tmp_path: Path) -> None:
+    """As in Tykky: they would lie over a system that they were not made for."""
+    (wrapped.root / "img.sqfs").unlink()  # wrap-container makes none
+    other(tmp_path / "one", 5)
+    extra = f"/in:/out,{tmp_path}/one/img.sqfs:/containerize-other-5:image-src=/"
+    call = wrapped.run(env={"CW_EXTRA_BIND_MOUNTS": extra, "SINGULARITY_BIND": "/mine"})
+    assert "/mine" in call.binds and not [bind for bind in call.binds if "one" in bind]
+    assert "/in:/out" not in call.binds
+
+
 def test_a_program_without_shim_is_told_where_the_installation_is(prefix: Prefix) -> None:
     """Tykky's users ask ``_debug_exec`` for it; other programs have the user's variables."""
     names = ("install_root", "env_root")

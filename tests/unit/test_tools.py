@@ -14,7 +14,7 @@ from wrapper import runtime, site, squash
 from wrapper.binds import UNBINDABLE
 from wrapper.errors import ToolError
 from wrapper.models import Site
-from wrapper.runtime import Runtime, home_of, host_binds, with_more
+from wrapper.runtime import Runtime, home_of, host_binds, split_binds, with_more
 from wrapper.squash import Squasher
 
 
@@ -202,6 +202,24 @@ def test_binds_of_the_user_come_instead_of_the_hosts(tmp_path: Path) -> None:
     sites = [f"{tmp_path}:/site", "/no/such:/site"]
     found = with_more(own, sites, environ, needed)
     assert found == ["/scratch", "/tmp", *users, f"{tmp_path}:/site"]
+
+
+@pytest.mark.parametrize(
+    ("text", "binds"),
+    [
+        ("", []),
+        (",/a,,/b:/c,", ["/a", "/b:/c"]),
+        ("/a:/b:ro,/c", ["/a:/b:ro", "/c"]),
+        (
+            "/x/img.sqfs:/X:image-src=/:/y/img.sqfs:/Y:image-src=/,/z",
+            ["/x/img.sqfs:/X:image-src=/", "/y/img.sqfs:/Y:image-src=/", "/z"],
+        ),
+    ],
+)
+def test_binds_are_joined_by_commas_and_whole_ones_by_colons_too(
+    text: str, binds: list[str]
+) -> None:
+    assert split_binds(text) == binds
 
 
 # -- mksquashfs ----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from wrapper.console import counted
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.doctor.places import in_home
 from wrapper.generations import CURRENT
+from wrapper.runtime import split_binds
 
 _BINDS = ("SINGULARITY_BIND", "SINGULARITY_BINDPATH", "APPTAINER_BIND", "APPTAINER_BINDPATH")
 _RUNTIME_DIRECTORIES = [
@@ -66,7 +67,7 @@ def _binds(environ: Mapping[str, str]) -> list[Finding]:
             detail = f"{ours}, but {other} is {theirs}: Apptainer itself drops the first"
             found.append(warning(one, detail, f"set both alike, or unset {one}"))
     for name in (*_BINDS, "CW_EXTRA_BIND_MOUNTS"):
-        sources = [bind.split(":")[0] for bind in environ.get(name, "").split(",")]
+        sources = [bind.partition(":")[0] for bind in split_binds(environ.get(name, ""))]
         if gone := [path for path in sources if path and not os.access(path, os.F_OK)]:
             detail = f"{', '.join(gone)} is not on this node: no container starts"
             found.append(failed(name, detail, f"take it out of {name}"))

@@ -5,6 +5,12 @@
 # -p keeps BASH_ENV (Lmod sets one) and exported functions out. Nothing below starts a process
 # before the runtime does; variables begin with _cw_ because one of the user's may be exported.
 # shellcheck disable=SC2154 # assigned by the generation's file "env"
+if [ -z "${BASH_VERSION-}" ] || [ "${BASH_SOURCE-$0}" != "$0" ]; then # "exec" would end the user's shell
+    printf '%s\n' "[ ERROR ] this is a program to be run, it cannot be sourced: ${BASH_SOURCE:-$0}" \
+        "  to do:  run it; where the real one is shell code (a completer), source that:" \
+        "          source <('${BASH_SOURCE%/*}/_debug_exec' cat '${BASH_SOURCE:-$0}')" >&2
+    return 1
+fi
 _cw_built_at=__PREFIX__
 _cw_runtime=${CONTAINERIZE_RUNTIME:-__RUNTIME__}
 _cw_flags=__FLAGS__
@@ -91,17 +97,18 @@ _cw_find_programs() { # the bind of the real ones over the shims, in $_cw_progra
 }
 
 # Other installations that are to be there too: their images and programs, at their own paths. Tykky's
-# users name them by a bind, DIR/img.sqfs:PATH:image-src=/.
+# users name them by a bind, DIR/img.sqfs:PATH:image-src=/, and join whole binds by colons too. As in
+# Tykky, what wraps a container (it has no such image) gets none of these.
 _cw_with=${CONTAINERIZE_WITH-}
 _cw_extra_binds=
 _cw_rest=${CW_EXTRA_BIND_MOUNTS-}
-while [[ -n $_cw_rest ]]; do
-    _cw_pair=${_cw_rest%%,*}
-    _cw_rest=${_cw_rest#"$_cw_pair"}
-    _cw_rest=${_cw_rest#,}
+[[ -L $_cw_prefix/img.sqfs ]] || _cw_rest=
+while [[ $_cw_rest =~ ^([^,:]*(:[^,:]*)?(:[^,:]*)?)[,:]?(.*)$ && -n $_cw_rest ]]; do
+    _cw_pair=${BASH_REMATCH[1]}
+    _cw_rest=${BASH_REMATCH[4]}
     if [[ $_cw_pair == /*/img.sqfs:*:image-src=/ && -e ${_cw_pair%%/img.sqfs:*}/current/env ]]; then
         _cw_with+=${_cw_with:+:}${_cw_pair%%/img.sqfs:*}
-    else
+    elif [[ -n $_cw_pair ]]; then
         _cw_extra_binds+=${_cw_extra_binds:+,}$_cw_pair
     fi
 done
@@ -154,6 +161,9 @@ if [[ -d $_cw_install_path ]]; then
             "start it with a newer runtime (CONTAINERIZE_RUNTIME), or wrap it anew without --mask"
     exec -a "$_cw_self" "$_cw_program" "$@"
 elif [[ -e /.containerize || -e /.singularity.d ]]; then
+    [[ -z $_cw_image ]] || # another system: the two can be no one container
+        _cw_fail "this program wraps a container, which cannot be started from inside another" \
+            "call it outside, in a step of its own"
     _cw_typed "$_cw_prefix"
     _cw_fail "this program lives in a container of its own and cannot be started from inside another" \
         "outside, before starting the other one: export CONTAINERIZE_WITH=$_cw_word"
