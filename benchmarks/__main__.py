@@ -18,8 +18,8 @@ from pathlib import Path
 from benchmarks import floor, sif
 from benchmarks.measure import Row, command, peak_memory, side_by_side
 from wrapper import site
+from wrapper.removal import remove_tree
 from wrapper.runtime import EXEC_FLAGS, find_runtime, host_binds
-from wrapper.workspace import remove_tree
 
 REPOSITORY = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

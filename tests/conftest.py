@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.account import REPOSITORY, Account, ordinary_user, own_account
-from wrapper.workspace import remove_tree
+from wrapper.removal import remove_tree
 
 CHANNEL = REPOSITORY / ".cache" / "channel"
 

@@ -10,18 +10,18 @@ import contextlib
 import ctypes
 import errno
 import os
-import re
+import secrets
 import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wrapper import shims
+from wrapper import foreign, removal, shims
 from wrapper.errors import PrefixError, SpaceError
 from wrapper.generations import CURRENT, USED_MARK, repair, switch, sync_directory
 from wrapper.generations import DIRECTORY as GENERATIONS
 from wrapper.prefix import OWN_NAMES, STAGING_NAME
-from wrapper.workspace import remove_tree
+from wrapper.removal import MARK, remove_tree
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 ADOPTING = ".adopting"
@@ -50,36 +50,32 @@ class Staging:
         # and its access lists, quota and striping are the user's.
         self._fills = prefix.is_dir()
         self._stem = f".{prefix.name}.new-"
-        beside = prefix.with_name(f"{self._stem}{os.getpid()}")
+        beside = prefix.with_name(f"{self._stem}{secrets.token_hex(4)}")
         self.root = prefix / STAGING_NAME if self._fills else beside
 
     def __enter__(self) -> Staging:
         try:
             self._remove_abandoned()
-            self.root.mkdir(mode=0o700)
+            removal.make_marked(self.root)
             (self.root / GENERATIONS).mkdir()
             self.directory.mkdir()
         except OSError as error:
-            remove_tree(self.root)
+            removal.remove_marked(self.root)
             raise _writing_failed(error, self.root) from None
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        remove_tree(self.root)
+        removal.remove_marked(self.root)
         if isinstance(error, OSError) and error.errno in _FULL:
             raise _writing_failed(error, self.root) from None
 
     def _remove_abandoned(self) -> None:
         """What builds left that were killed: we hold the lock, so it is nobody's."""
-        left: list[Path] = []
-        if os.access(self.prefix.parent, os.R_OK | os.W_OK | os.X_OK):
-            named = re.compile(rf"{re.escape(self._stem)}\d+")
-            left += [path for path in self.prefix.parent.iterdir() if named.fullmatch(path.name)]
-        if self._fills:
-            own = {STAGING_NAME, *OWN_NAMES}  # half moved in
-            left += [path for path in self.prefix.iterdir() if path.name in own]
-        for path in left:
-            remove_tree(path)
+        removal.remove_abandoned(self.prefix.parent, self._stem, held=True)
+        if self._fills and removal.is_abandoned(self.prefix / STAGING_NAME):
+            for name in OWN_NAMES:  # half moved in
+                remove_tree(self.prefix / name)
+            removal.remove_abandoned(self.prefix, STAGING_NAME, held=True)
 
     @property
     def directory(self) -> Path:
@@ -138,6 +134,8 @@ class Staging:
                 self._move_into()
             else:
                 self.root.rename(self.prefix)
+                with contextlib.suppress(OSError):  # the next change does it
+                    (self.prefix / MARK).unlink()
             sync_directory(self.root.parent)
         except OSError as error:
             raise _writing_failed(error, self.prefix) from None
@@ -148,7 +146,8 @@ class Staging:
         """
         moved: list[Path] = []
         try:
-            for entry in sorted(self.root.iterdir(), key=lambda path: path.name == "current"):
+            entries = [path for path in self.root.iterdir() if path.name != MARK]
+            for entry in sorted(entries, key=lambda path: path.name == "current"):
                 moved.append(entry.rename(self.prefix / entry.name))
             with contextlib.suppress(PermissionError):  # of another owner
                 self.prefix.chmod(self._mode)
@@ -169,7 +168,7 @@ class NextGeneration:
         self.generation = generation
         self._mode = mode
         self._shim = ""
-        self.root = prefix / GENERATIONS / f".new-{generation}"
+        self.root = prefix / GENERATIONS / f".new-{generation}-{secrets.token_hex(4)}"
 
     def __enter__(self) -> NextGeneration:
         try:
@@ -264,6 +263,13 @@ def _writing_failed(error: OSError, path: Path) -> PrefixError | SpaceError:
             where=path,
             hint="free some space or quota there, or choose another prefix",
         )
+    if isinstance(error, FileExistsError) and path.is_dir():
+        owner = foreign.user_name(path.lstat().st_uid)
+        return PrefixError(
+            f"{path.name} is in the way (of {owner})",
+            where=path,
+            hint=f"where no build is at work, remove it or ask {owner}; or choose another --prefix",
+        )
     return PrefixError(
         f"cannot write the installation: {error.strerror}",
         where=error.filename or path,
@@ -327,6 +333,7 @@ def finish_adoption(prefix: Path) -> bool:
     if not (draft.is_dir() and (prefix / CURRENT).is_symlink()):
         return False
     ours, theirs = draft / "bin", prefix / "bin"
+    (draft / MARK).unlink(missing_ok=True)  # what is left of it is to be finished, not removed
     last = shims.DEBUG_NAMES[0]
     pending = ours.is_dir() and not shims.is_shim_file(theirs / last)
     if pending and not _exchange(ours, theirs):

@@ -17,7 +17,7 @@ from typing import Any
 from wrapper import shims
 from wrapper.manifest import FILE_NAME, NoInstallation, load_manifest, no_installation
 from wrapper.prefix import STAGING_NAME
-from wrapper.workspace import remove_tree
+from wrapper.removal import MARK, names, opened, remove_abandoned, remove_tree
 
 DIRECTORY = ".generations"
 CURRENT = "current"
@@ -137,18 +137,34 @@ def repair(prefix: Path) -> None:
     """Clean up after a build that was killed: unfinished generations, shims of no generation."""
     current = current_number(prefix)
     mark_used(prefix, current)
-    for directory in (prefix / DIRECTORY).iterdir():
-        unfinished = directory.name.startswith(UNFINISHED)
-        never_used = not (directory / USED_MARK).exists() and directory.name != str(current)
-        if unfinished or never_used:
-            remove_tree(directory)
+    with opened(prefix / DIRECTORY) as inside:
+        for name in names(inside):
+            if name != str(current) and _is_ours(name, inside) and _is_left(name, inside):
+                remove_tree(Path(name), inside=inside)
     (prefix / f".{CURRENT}.new").unlink(missing_ok=True)
-    remove_tree(prefix / STAGING_NAME)  # of 'new', killed right after its switch
+    (prefix / MARK).unlink(missing_ok=True)  # of 'new', killed right after its switch
+    remove_abandoned(prefix, STAGING_NAME, held=True)
     programs = prefix / DIRECTORY / str(current) / "_bin"
     if programs.is_dir():  # else one can only go back to another generation
         wanted = {entry.name for entry in programs.iterdir()}
         _add_shims(prefix / "bin", wanted, None)
         _remove_shims(prefix, wanted)
+
+
+def _is_ours(name: str, inside: int) -> bool:
+    """Whether we own an entry; what a colleague's build left is theirs to remove."""
+    return os.lstat(name, dir_fd=inside).st_uid == os.geteuid()
+
+
+def _is_left(name: str, inside: int) -> bool:
+    """Whether an entry is no generation that was ever in use."""
+    if name.startswith(UNFINISHED):
+        return True
+    try:
+        os.lstat(f"{name}/{USED_MARK}", dir_fd=inside)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return False
 
 
 def _add_shims(folder: Path, names: set[str], text: str | None) -> None:
@@ -206,9 +222,10 @@ def wait_for_starts(prefix: Path) -> None:
 
 def remove(generation: Generation) -> None:
     """Remove a generation; renamed first, so that a killed removal is recognised as one."""
-    aside = generation.directory.with_name(f".old-{generation.number}")
-    generation.directory.rename(aside)
-    remove_tree(aside)
+    name, aside = generation.directory.name, f".old-{generation.number}"
+    with opened(generation.directory.parent) as inside:
+        os.rename(name, aside, src_dir_fd=inside, dst_dir_fd=inside)
+        remove_tree(Path(aside), inside=inside)
 
 
 def images_in_use() -> Iterator[str]:

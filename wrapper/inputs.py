@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wrapper import spec, tree, workspace
+from wrapper import removal, spec, tree, workspace
 from wrapper.conda.channels import choose
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
@@ -97,7 +97,7 @@ class _Copies:
     def add(self, what: str, content: bytes) -> Path:
         if self.made is None:
             self.made = workspace.private_directory(self._site)
-            self._stack.callback(workspace.remove_tree, self.made)
+            self._stack.callback(removal.remove_marked, self.made)
         names = (f"{number}{_COPY_NAMES[what]}" for number in ("", *range(2, 1000)))
         path = next(p for p in (self.made / name for name in names) if not p.exists())
         path.write_bytes(content)

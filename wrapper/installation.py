@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, cast
 
-from wrapper import shims, tree, workspace
+from wrapper import removal, shims, tree
 from wrapper.build import Build, Place
 from wrapper.facts import facts
 from wrapper.models import Activation, LockedPackage
@@ -44,7 +44,7 @@ class Installation(Build):
         # Removed now, before the installation is synced: a file system that keeps order (ext4)
         # would write all of it out with the image.
         if not self.request.site.keep_files:
-            workspace.remove_tree(self.space.image)
+            removal.remove_tree(self.space.image)
         self._write_shims(names, links, activation, venv=venv)
 
         from wrapper.record import write_record

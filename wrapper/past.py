@@ -8,6 +8,7 @@ from wrapper import changes, generations, prefix, process
 from wrapper.console import Console, counted, human_size
 from wrapper.errors import PrefixError
 from wrapper.generations import Generation
+from wrapper.lock import locked
 from wrapper.models import HistoryEntry, LockedPackage
 
 
@@ -19,7 +20,7 @@ def rollback(target: Path, number: int | None, console: Console) -> Generation:
     target = prefix.absolute_prefix(target)
     generations.current_number(target)
     prefix.check_update(target)
-    with prefix.locked(target):
+    with locked(target):
         generations.repair(target)
         chosen = _choose(generations.generations(target), number, target)
         process.ignore_signals()  # "interrupted" shall mean that nothing was changed
@@ -48,7 +49,7 @@ def prune(target: Path, keep: int, console: Console) -> list[int]:
     target = prefix.absolute_prefix(target)
     generations.current_generation(target)
     prefix.check_update(target)
-    with prefix.locked(target):
+    with locked(target):
         generations.repair(target)
         return remove_old(target, keep, console)
 

@@ -18,6 +18,7 @@ from wrapper.console import Console
 from wrapper.deploy import NextGeneration, Staging
 from wrapper.generations import Generation
 from wrapper.image import find as images
+from wrapper.lock import locked
 from wrapper.models import (
     NewPipRequest,
     NewRequest,
@@ -90,7 +91,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
     catalogue = read_catalogues(os.environ, request.site.base_images)
     with (
         prefix.parents(target),
-        prefix.locked(target),
+        locked(target),
         workspace.workspace(console, site=request.site) as space,
         Staging(target, generation=1, mode=prefix.directory_mode(target)) as staging,
         process.umask(0o022),
@@ -138,7 +139,7 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
     mode = prefix.directory_mode(target)
     with (
         prefix.parents(target),
-        prefix.locked(target),
+        locked(target),
         workspace.workspace(console, site=request.site, use_cache=request.use_cache) as space,
         Staging(target, generation=1, mode=mode) as staging,
         process.umask(0o022),  # for what programs write into the tree; deploy sets the modes
@@ -197,7 +198,7 @@ def _update(
     inputs.require_something(request)
     runtime, squasher = _tools(request)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(prefix.locked(target))
+        stack.enter_context(locked(target))
         space = stack.enter_context(
             workspace.workspace(console, site=request.site, use_cache=request.use_cache)
         )

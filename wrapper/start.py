@@ -20,11 +20,12 @@ from wrapper.generations import Generation
 from wrapper.models import LockedPackage, Request
 from wrapper.packed import Packed
 from wrapper.pip import managed
+from wrapper.removal import remove_tree
 from wrapper.reuse.taken import Reuse
 from wrapper.skeleton import write_skeleton
 from wrapper.spec.requirements import read_requirements
 from wrapper.squash import Squasher
-from wrapper.workspace import MORE_ROOM, Workspace, remove_tree, require_space
+from wrapper.workspace import MORE_ROOM, Workspace, require_space
 
 
 @dataclass(kw_only=True)

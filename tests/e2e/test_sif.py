@@ -24,9 +24,9 @@ from tests.e2e.conftest import UMBRELLA, entries, environment_text, untouched
 from tests.images import system_files
 from tests.index import write_index, write_wheel
 from wrapper.errors import ExitCode
+from wrapper.removal import remove_tree
 from wrapper.sif import build as sif_build
 from wrapper.sif import file as sif
-from wrapper.workspace import remove_tree
 
 BASE_ENVIRONMENT = """\
 export PYTHONPATH="/opt/base/python"

@@ -18,7 +18,7 @@ import pytest
 from wrapper import shims
 from wrapper.deploy import Staging
 from wrapper.models import Activation, Site
-from wrapper.workspace import remove_tree
+from wrapper.removal import remove_tree
 
 NOWHERE = "/containerize-nowhere"
 PROGRAMS = ("python", "python3", "tool")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
+import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from wrapper.console import Console
-from wrapper.workspace import remove_tree
+from wrapper.removal import remove_tree
 
 NOBODY = 65534
 
@@ -48,6 +51,22 @@ def console(screen: io.StringIO) -> Console:
 def names(directory: Path) -> set[str]:
     """Names in a directory."""
     return {path.name for path in directory.iterdir()}
+
+
+def dead_owner(**changes: object) -> dict[str, object]:
+    """The mark of a process of this host that has ended, with changes."""
+    with subprocess.Popen(["/bin/true"]) as child:
+        child.wait()
+    return {"host": socket.gethostname(), "pid": child.pid, "started": "x", **changes}
+
+
+def left_behind(root: Path, owner: object = None) -> Path:
+    """A marked directory whose process was killed, with something in it."""
+    root.mkdir(mode=0o700, parents=True)
+    (root / "sub").mkdir()
+    (root / "sub/file").touch()
+    (root / "owner.json").write_text(json.dumps(dead_owner() if owner is None else owner))
+    return root
 
 
 @contextlib.contextmanager

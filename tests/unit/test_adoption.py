@@ -14,8 +14,8 @@ import pytest
 from tests.tykky import make_prefix
 from wrapper import deploy, shims
 from wrapper.deploy import Adoption, finish_adoption
+from wrapper.removal import remove_tree
 from wrapper.tykky.prefix import OWN_NAMES
-from wrapper.workspace import remove_tree
 
 NAMES = ("python", "tool")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.conftest import NOBODY, names, without_powers
+from tests.unit.conftest import NOBODY, left_behind, names, without_powers
 from wrapper import shims
 from wrapper.deploy import Staging
 from wrapper.errors import PrefixError, SpaceError
@@ -198,11 +198,9 @@ def test_a_failure_leaves_nothing(prefix: Path, error: type[BaseException]) -> N
     assert names(prefix.parent) == set()
 
 
-def test_what_a_dead_process_of_the_same_number_left_is_removed(prefix: Path) -> None:
-    left = prefix.parent / f".{prefix.name}.new-{os.getpid()}/sub"
-    left.mkdir(parents=True)
-    (left / "file").touch()
-    left.chmod(0o500)
+def test_what_a_killed_build_left_beside_is_removed(prefix: Path) -> None:
+    left = left_behind(prefix.parent / f".{prefix.name}.new-0123abcd")
+    (left / "sub").chmod(0o500)
     publish(prefix)
     assert names(prefix.parent) == {prefix.name}
 
@@ -236,8 +234,8 @@ def fixed(
 
 
 def test_what_killed_builds_left_beside_and_inside_is_removed(prefix: Path) -> None:
-    for left in (prefix.parent / f".{prefix.name}.new-12345/sub", prefix / ".staging/sub"):
-        left.mkdir(parents=True)
+    for left in (prefix.parent / f".{prefix.name}.new-12345", prefix / ".staging"):
+        left_behind(left)
     (prefix / "bin").mkdir()
     publish(prefix)
     assert names(prefix.parent) == {prefix.name} and ".staging" not in names(prefix)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.unit.conftest import Program, names, without_powers
-from wrapper import prefix as prefixes
+from wrapper import lock as locks
 from wrapper import shims
 from wrapper.deploy import NextGeneration, Staging
 from wrapper.doctor import installation, needs, sif_image, starts
@@ -167,7 +167,7 @@ def test_what_needs_a_manifest_is_silent_without_one(prefix: Path) -> None:
 
 # -- locks and left-overs ------------------------------------------------------------------------
 def test_a_lock(prefix: Path) -> None:
-    with prefixes.locked(prefix):
+    with locks.locked(prefix):
         (prefix / ".generations/.new-1").mkdir()
         before = names(prefix)
         found = installation.lock(prefix)
@@ -179,7 +179,7 @@ def test_a_lock(prefix: Path) -> None:
 
 @pytest.mark.parametrize(("host", "old"), [("here", False), ("elsewhere", True)])
 def test_a_dead_lock(host: str, old: bool, prefix: Path) -> None:
-    lock = prefixes.lock_path(prefix)
+    lock = locks.lock_path(prefix)
     name = socket.gethostname() if host == "here" else host
     lock.write_text(json.dumps({"host": name, "pid": 4_000_000, "started": "x", "since": "then"}))
     if old:
@@ -189,7 +189,7 @@ def test_a_dead_lock(host: str, old: bool, prefix: Path) -> None:
 
 
 def test_a_lock_of_another_host_lives(prefix: Path) -> None:
-    prefixes.lock_path(prefix).write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    locks.lock_path(prefix).write_text(json.dumps({"host": "elsewhere", "pid": 1}))
     assert "a build is at work" in text(installation.lock(prefix))
 
 
@@ -435,7 +435,7 @@ def test_beside_an_image(tmp_path: Path) -> None:
     assert told(sif_image.leftovers(file)) == [("left-overs", OK)]
     (tmp_path / ".x.sif.new-12").touch()
     assert told(sif_image.leftovers(file)) == [("left-overs", WARNING)]
-    with prefixes.locked(file):
+    with locks.locked(file):
         assert told(sif_image.leftovers(file)) == [("lock", WARNING)]
     assert told(sif_image.permissions(file)) == [("permissions", OK)]
     file.chmod(0o666)
@@ -447,7 +447,7 @@ def test_beside_an_image_in_a_directory_of_another(open_place: Path, mode: int) 
     """One may neither write there, nor perhaps list it; the lock of its builder is seen."""
     file = open_place / "x.sif"
     file.write_bytes(squashfs())
-    with prefixes.locked(file), reader_of(open_place, mode):
+    with locks.locked(file), reader_of(open_place, mode):
         assert told(sif_image.leftovers(file)) == [("lock", WARNING)]
     with reader_of(open_place, mode):
         assert told(sif_image.leftovers(file)) == [("left-overs", OK)]
@@ -455,12 +455,12 @@ def test_beside_an_image_in_a_directory_of_another(open_place: Path, mode: int) 
 
 def test_a_build_in_a_directory_of_another(open_place: Path) -> None:
     """Its lock is beside the prefix to be, where its builder may write and we may not."""
-    with prefixes.locked(open_place / "env"), reader_of(open_place, 0o555):
+    with locks.locked(open_place / "env"), reader_of(open_place, 0o555):
         assert told(installation.lock(open_place / "env")) == [("lock", WARNING)]
 
 
 def test_a_lock_that_one_may_not_read(open_place: Path) -> None:
-    lock = prefixes.lock_path(open_place / "env")
+    lock = locks.lock_path(open_place / "env")
     lock.write_text("{}")
     lock.chmod(0)
     with reader_of(open_place, 0o555):

@@ -16,7 +16,7 @@ from wrapper.doctor import hardware, machine, places, variables
 from wrapper.doctor.finding import FAILED, OK, WARNING, Finding
 from wrapper.doctor.places import FileSystem, build_directory, cache_directory, file_system
 from wrapper.models import Site
-from wrapper.workspace import remove_tree
+from wrapper.removal import remove_tree
 
 NO_SITE = Site()
 

@@ -13,9 +13,9 @@ from tests.unit.conftest import NOBODY, names
 from wrapper import foreign
 from wrapper.errors import ContainerizeError, PackageError, PrefixError
 from wrapper.image.format import mark, read_format
+from wrapper.lock import holder, lock_path, locked
 from wrapper.manifest import read_manifest
 from wrapper.past import history
-from wrapper.prefix import holder, lock_path, locked
 from wrapper.shims import is_shim_file
 from wrapper.sif.file import GENERIC, NewObject, read_sif, write_sif
 from wrapper.tykky.prefix import read_tykky_prefix

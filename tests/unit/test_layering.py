@@ -28,8 +28,8 @@ STEPS = {
 LAYERS: list[set[str]] = [
     {"errors", "models", "background", "binds", "bundled", "foreign", "owner", "rocm"}
     | {"squashfs.layout"},
-    {"cache", "copying", "squashfs.reader"},
-    {"console", "memo", "toml", "yaml_nodes", "squashfs.writer"},
+    {"cache", "copying", "removal", "squashfs.reader"},
+    {"console", "lock", "memo", "toml", "yaml_nodes", "squashfs.writer"},
     {"process", "spec", "manifest", "installed", "base.catalogue", "pip.local", "pip.config"}
     | {"sif.file", "sif.content", "sif.systems"},
     {"site_keys", "image.format", "base.definition", "tykky.prefix"},

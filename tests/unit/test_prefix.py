@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.conftest import without_powers
+from tests.unit.conftest import NOBODY, without_powers
 from wrapper.binds import UNBINDABLE
 from wrapper.errors import PrefixError
-from wrapper.prefix import absolute_prefix, check_new, directory_mode, parents
+from wrapper.prefix import absolute_prefix, check_new, check_update, directory_mode, parents
 
 Umask = Callable[[int], int]
 
@@ -219,3 +219,32 @@ def test_directories_that_others_use_meanwhile_stay(tmp_path: Path) -> None:
         (tmp_path / "a/theirs").touch()
         raise ValueError("x")
     assert (tmp_path / "a/theirs").exists() and not (tmp_path / "a/b").exists()
+
+
+# -- check_update --------------------------------------------------------------------------------
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    for name in ("bin", ".generations/1"):
+        (tmp_path / "env" / name).mkdir(parents=True)
+    return tmp_path / "env"
+
+
+def test_an_installation_of_ours_may_be_changed(installed: Path) -> None:
+    check_update(installed)
+
+
+@pytest.mark.parametrize("name", ["bin", ".generations"])
+def test_what_is_behind_a_link_is_no_part_of_an_installation(installed: Path, name: str) -> None:
+    (installed / name).rename(installed.parent / "elsewhere")
+    (installed / name).symlink_to("../elsewhere")
+    with pytest.raises(PrefixError, match="is a link") as caught:
+        check_update(installed)
+    assert caught.value.where == str(installed / name)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
+def test_root_changes_nobodys_installation(installed: Path) -> None:
+    os.chown(installed, NOBODY, NOBODY)
+    with pytest.raises(PrefixError, match="the installation belongs to nobody") as caught:
+        check_update(installed)
+    assert "sudo -u nobody" in caught.value.hint

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import socket
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -14,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.conftest import names, without_powers
+from tests.unit.conftest import dead_owner, left_behind, names, without_powers
+from wrapper import removal
 from wrapper import workspace as module
 from wrapper.console import Console
 from wrapper.errors import ContainerizeError, InputError, Interrupted, SpaceError
@@ -23,7 +21,6 @@ from wrapper.owner import identity
 from wrapper.workspace import (
     free_space,
     parent_directory,
-    remove_tree,
     require_space,
     workspace,
 )
@@ -141,20 +138,6 @@ def test_a_place_that_is_full(
 
 
 # -- builds that were killed -----------------------------------------------------------------------
-def abandoned(parent: Path, owner: object, name: str = "containerize-old") -> Path:
-    """A build directory that another builder left."""
-    (parent / name / "image").mkdir(parents=True)
-    if owner is not None:
-        (parent / name / "owner.json").write_text(json.dumps(owner))
-    return parent / name
-
-
-def owner(**changes: object) -> dict[str, object]:
-    with subprocess.Popen(["/bin/true"]) as child:
-        child.wait()
-    return {"host": socket.gethostname(), "pid": child.pid, "started": "x", **changes}
-
-
 def build_in(console: Console, parent: Path) -> None:
     with workspace(console, site=Site(tmpdir=parent)):
         pass
@@ -164,7 +147,7 @@ def build_in(console: Console, parent: Path) -> None:
 def test_a_killed_builders_directory_goes(
     console: Console, tmp_path: Path, later: dict[str, object]
 ) -> None:
-    abandoned(tmp_path, owner(**later))
+    left_behind(tmp_path / "containerize-old", dead_owner(**later))
     build_in(console, tmp_path)
     assert names(tmp_path) == set()
 
@@ -182,10 +165,11 @@ def test_a_killed_builders_directory_goes(
     ],
 )
 def test_what_may_be_anothers_stays(console: Console, tmp_path: Path, left: Any, name: str) -> None:
-    mark = owner(**left) if isinstance(left, dict) else left
-    root = abandoned(tmp_path, mark, name)
+    root = left_behind(tmp_path / name, dead_owner(**left) if isinstance(left, dict) else left)
+    if left is None:
+        (root / "owner.json").unlink()
     build_in(console, tmp_path)
-    assert (root / "image").exists()
+    assert (root / "sub/file").exists()
 
 
 @pytest.mark.parametrize(("age", "stays"), [(0, True), (3600, False)])
@@ -194,7 +178,7 @@ def test_a_directory_without_anything_goes_later(
 ) -> None:
     """Its builder was killed before it was marked, or marks it this moment."""
     root = tmp_path / "containerize-new"
-    root.mkdir()
+    root.mkdir(mode=0o700)
     os.utime(root, (time.time() - age, time.time() - age))
     build_in(console, tmp_path)
     assert root.exists() is stays
@@ -204,14 +188,14 @@ def test_the_mark_goes_last(
     console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who is killed while it removes its directory leaves the rest to the next."""
-    whole = module.remove_tree
+    whole = removal.remove_tree
 
-    def killed(path: Path) -> None:
+    def killed(path: Path, **where: Any) -> None:
         if path.name == "tmp":
             raise KeyboardInterrupt
-        whole(path)
+        whole(path, **where)
 
-    monkeypatch.setattr(module, "remove_tree", killed)
+    monkeypatch.setattr(removal, "remove_tree", killed)
     with pytest.raises(KeyboardInterrupt), workspace(console, site=Site(tmpdir=tmp_path)) as space:
         pass
     assert (space.root / "owner.json").exists()
@@ -222,47 +206,6 @@ def test_what_was_kept_stays_kept(console: Console, tmp_path: Path) -> None:
     with workspace(console, site=site) as space:
         pass
     assert not (space.root / "owner.json").exists()
-
-
-# -- removing ------------------------------------------------------------------------------------
-def test_read_only_trees_are_removed(open_place: Path) -> None:
-    with without_powers():
-        inner = open_place / "tree/a/b"
-        inner.mkdir(parents=True)
-        (inner / "file").touch()
-        (open_place / "tree/link").symlink_to(open_place)
-        for path in (inner, inner.parent, open_place / "tree"):
-            path.chmod(0o500)
-        remove_tree(open_place / "tree")
-    assert names(open_place) == set()
-
-
-def test_files_and_links_are_removed_and_not_what_they_lead_to(tmp_path: Path) -> None:
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "kept/file").touch()
-    (tmp_path / "link").symlink_to("kept")
-    (tmp_path / "dangling").symlink_to("nothing")
-    (tmp_path / "file").touch()
-    for name in ("link", "dangling", "file", "missing"):
-        remove_tree(tmp_path / name)
-    assert names(tmp_path) == {"kept"} and names(tmp_path / "kept") == {"file"}
-
-
-def test_what_cannot_be_removed_is_tried_again_for_a_while(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    unlink, tries = Path.unlink, []
-
-    def busy(self: Path) -> None:
-        tries.append(self)
-        if len(tries) < 3:
-            raise OSError(16, "Device or resource busy")
-        unlink(self)
-
-    monkeypatch.setattr(Path, "unlink", busy)
-    remove_tree(tmp_path / "file")
-    assert len(tries) == 3 and names(tmp_path) == set()
 
 
 # -- room ----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import prefix, process, rocm, workspace
+from wrapper import process, rocm, workspace
 from wrapper.base.built import Tools, build_image, find_image, look_into
 from wrapper.base.catalogue import Entry, nearest
 from wrapper.base.definition import read_definition
@@ -20,6 +20,7 @@ from wrapper.image import find as images
 from wrapper.image.facts import ImageFacts
 from wrapper.image.find import BaseImage
 from wrapper.image.store import file_digest
+from wrapper.lock import locked
 from wrapper.models import Site
 from wrapper.runtime import find_runtime, home_of
 from wrapper.squash import find_squasher
@@ -136,7 +137,7 @@ def build(
             _make_parent(target)
         else:
             make_cache(target.parent)
-        with prefix.locked(target):
+        with locked(target):
             return build_image(
                 definition,
                 target,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wrapper import installed, workspace
+from wrapper import installed, removal, workspace
 from wrapper.activate import conda_variables
 from wrapper.console import counted
 from wrapper.container import BuildContainer
@@ -185,7 +185,7 @@ class CondaBuild(Installation):
                 base=self.reuse.python.records if self.reuse else None,
             )
             # The tree's files then have one name each, and a .pyc is changed in place.
-            workspace.remove_tree(self.space.unpacked)
+            removal.remove_tree(self.space.unpacked)
         return archives
 
     def _run_post_link(self, container: BuildContainer, archives: Sequence[RepoDataRecord]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wrapper import site, workspace
+from wrapper import removal, site
 from wrapper.console import Console
 from wrapper.doctor import (
     hardware,
@@ -58,7 +58,7 @@ def diagnose(
             yield from ward.examine_target(Path(os.path.normpath(target.absolute())))
     finally:
         if scratch is not None:
-            workspace.remove_tree(scratch)
+            removal.remove_marked(scratch)
 
 
 def _configuration(environ: Mapping[str, str]) -> tuple[Site, list[Finding]]:

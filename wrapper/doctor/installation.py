@@ -19,6 +19,7 @@ from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import ContainerizeError
 from wrapper.generations import CURRENT, DIRECTORY, UNFINISHED
 from wrapper.image.format import read_format
+from wrapper.lock import holder as lock_holder
 from wrapper.manifest import FILE_NAME, load_manifest, no_installation, read_manifest
 
 Manifest = dict[str, Any]
@@ -125,7 +126,7 @@ def generations(target: Path) -> list[Finding]:
 # -- who is at work, and what was left? ----------------------------------------------------------
 def lock(target: Path) -> list[Finding]:
     """A build that holds the installation, or one that died."""
-    holder = prefix.holder(target)
+    holder = lock_holder(target)
     if holder is None:
         return [ok("lock", "nobody holds it")]
     if holder.dead:
@@ -136,7 +137,7 @@ def lock(target: Path) -> list[Finding]:
 
 def leftovers(target: Path) -> list[Finding]:
     """What builds left that were killed."""
-    holder = prefix.holder(target)
+    holder = lock_holder(target)
     if holder and not holder.dead:
         return []  # it is that build's
     found = [target / name for name in _LITTER if os.path.lexists(target / name)]

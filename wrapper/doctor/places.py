@@ -12,7 +12,8 @@ from wrapper.binds import unbindable
 from wrapper.console import human_size
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.models import Site
-from wrapper.workspace import free_space, marked_directory, parent_directory, remove_abandoned
+from wrapper.removal import marked_directory, remove_abandoned
+from wrapper.workspace import free_space, parent_directory
 
 MOUNTS = Path("/proc/self/mountinfo")
 # Names as /proc/self/mountinfo has them. On parallel and network file systems the thousands of

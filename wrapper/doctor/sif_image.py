@@ -14,7 +14,7 @@ from wrapper.doctor import needs
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import InputError, PackageError
 from wrapper.image.format import SIF, read_format
-from wrapper.prefix import holder
+from wrapper.lock import holder
 from wrapper.sif import file as sif
 from wrapper.sif.build import environment_layer, manifest_of
 

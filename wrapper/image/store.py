@@ -10,8 +10,8 @@ from pathlib import Path
 
 from wrapper.console import Console
 from wrapper.errors import BusyError
+from wrapper.lock import locked
 from wrapper.memo import Memo
-from wrapper.prefix import locked
 
 _CHUNK = 8 << 20
 _TOLD_SIZE = 200 << 20  # hashing less takes no time worth telling

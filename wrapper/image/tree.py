@@ -20,7 +20,7 @@ from wrapper.console import Console
 from wrapper.errors import PackageError
 from wrapper.image.format import SANDBOX, ImageFormat
 from wrapper.process import ToolFailed
-from wrapper.workspace import remove_tree
+from wrapper.removal import remove_tree
 
 _LINE = re.compile(r"([-dlbcps])([-rwxsStT]{9}) .*? \d{4}-\d\d-\d\d \d\d:\d\d (/.*)", re.S)
 _MOST_LINKS = 40

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wrapper import tree, workspace
+from wrapper import removal, tree, workspace
 from wrapper.build import Build
 from wrapper.conda.build import CondaBuild
 from wrapper.errors import PrefixError
@@ -161,7 +161,7 @@ class SifBuild(Build):
         layer = self._unpacked_base() if self.flatten else self.space.image
         texts = self._write_content(layer, activation)
         self.squash(layer, self.staging.image, "Writing the environment's layer")
-        workspace.remove_tree(layer)
+        removal.remove_tree(layer)
         said = facts(self, packages, programs)
         manifest = describe(self.staging.image, facts=said, inputs=inputs, size=size)
         self._assemble(manifest, texts)
@@ -238,7 +238,7 @@ class SifBuild(Build):
                     )
         tree.make_readable(flat)
         for entry in self.space.image.iterdir():
-            workspace.remove_tree(flat / entry.name)  # of a flattened image that is updated
+            removal.remove_tree(flat / entry.name)  # of a flattened image that is updated
             entry.rename(flat / entry.name)
         return flat
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,13 +52,15 @@ def check_output(path: Path, *, update: bool, force: bool) -> None:
 def drafted(path: Path) -> Iterator[Path]:
     """A name beside ``path`` to write to; what is there at the end of the block is removed.
 
-    The caller holds the lock of ``path``: drafts of builds that were killed are nobody's, and go.
+    The caller holds the lock of ``path``: drafts of builds that were killed are nobody's, and go
+    where we may remove them. Nobody can take the name of a new one beforehand.
     """
-    stem = f".{path.name}.new-"
+    named = re.compile(rf"{re.escape(f'.{path.name}.new-')}[0-9a-f]+")
     for abandoned in path.parent.iterdir():
-        if abandoned.name.startswith(stem) and abandoned.name.removeprefix(stem).isdigit():
-            abandoned.unlink()
-    draft = path.with_name(f"{stem}{os.getpid()}")
+        if named.fullmatch(abandoned.name):
+            with contextlib.suppress(OSError):
+                abandoned.unlink()
+    draft = path.with_name(f".{path.name}.new-{secrets.token_hex(4)}")
     try:
         yield draft
     except OSError as error:

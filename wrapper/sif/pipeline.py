@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wrapper import inputs, prefix, process, workspace
+from wrapper import inputs, process, removal, workspace
 from wrapper import skeleton as bases
 from wrapper.base import choose as base_image
 from wrapper.base.built import Tools
@@ -17,6 +17,7 @@ from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.generations import Generation
 from wrapper.image import format as image_format
+from wrapper.lock import locked
 from wrapper.models import Base, Result, SifRequest, Site
 from wrapper.pip.interpreter import Interpreter
 from wrapper.runtime import Runtime, find_runtime
@@ -70,7 +71,7 @@ def build_sif(request: SifRequest, console: Console) -> Result:
         os_packages.require_builder(runtime, os.environ)
     ownership = sif_output.Ownership.of(target)
     with (
-        prefix.locked(target),
+        locked(target),
         workspace.workspace(console, site=request.site, use_cache=request.use_cache) as space,
         sif_output.drafted(target) as draft,
         process.umask(0o022),
@@ -200,7 +201,7 @@ def overlays_work(runtime: Runtime, squasher: Squasher, scratch: Path, console: 
     try:
         return overlays.mounts_overlays(runtime, images, scratch=folder, console=console)
     finally:
-        workspace.remove_tree(folder)
+        removal.remove_tree(folder)
 
 
 def describe_overlays(site: Site) -> str:
@@ -210,7 +211,7 @@ def describe_overlays(site: Site) -> str:
     try:
         mounted = overlays_work(*tools, folder, Console(-1))
     finally:
-        workspace.remove_tree(folder)
+        removal.remove_marked(folder)
     return "mounted" if mounted else "not mounted: 'containerize build' needs --flatten"
 
 

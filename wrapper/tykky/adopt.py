@@ -22,6 +22,7 @@ from wrapper.container import BuildContainer
 from wrapper.deploy import Adoption, finish_adoption
 from wrapper.errors import PrefixError, ToolError
 from wrapper.image.format import mark
+from wrapper.lock import locked
 from wrapper.models import Activation, LockedPackage, Result, Site, TreeSize
 from wrapper.pip.origin import direct_entry
 from wrapper.record import write_record
@@ -49,7 +50,7 @@ def adopt(target: Path, site: Site, console: Console) -> Result:
     prefix.check_update(target)
     runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
     with (
-        prefix.locked(target),
+        locked(target),
         workspace.workspace(console, site=site) as space,
         Adoption(target, prefix.directory_mode(target)) as staging,
         process.umask(0o022),
@@ -72,7 +73,7 @@ def adopt(target: Path, site: Site, console: Console) -> Result:
 
 def _finish(target: Path, console: Console, start: float) -> Result:
     generation = generations.current_generation(target)
-    with prefix.locked(target):
+    with locked(target):
         if not finish_adoption(target):
             raise PrefixError(
                 f"{target} is an installation of containerize already",

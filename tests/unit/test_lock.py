@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from wrapper import lock as module
 from wrapper import owner as whose
-from wrapper import prefix as module
 from wrapper.cache import draft
 from wrapper.errors import BusyError, PrefixError
+from wrapper.lock import lock_path, locked
 from wrapper.owner import process_start
-from wrapper.prefix import lock_path, locked
+from wrapper.prefix import check_new
 
 
 @pytest.fixture
@@ -222,7 +223,7 @@ def test_below_a_directory_that_is_not_ours_the_lock_is_inside(
     deny(monkeypatch, prefix.parent)
     with locked(prefix):
         assert [path.name for path in prefix.iterdir()] == [".lock"]
-        module.check_new(prefix)
+        check_new(prefix)
 
 
 def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
