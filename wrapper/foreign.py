@@ -8,6 +8,7 @@ memory. The owner of a name decides whether it is removed or started.
 from __future__ import annotations
 
 import errno
+import grp
 import json
 import os
 import pwd
@@ -18,6 +19,7 @@ from typing import BinaryIO
 
 MOST = 16 << 20  # bytes of a record: a manifest of 10,000 packages has 6 MB
 _ROOT = 0
+_MOST_STEPS = 1000  # of a path, links followed; the kernel ends after 40 links
 
 
 def open_regular(path: Path, *, follow: bool = True, inside: int | None = None) -> BinaryIO:
@@ -84,6 +86,51 @@ def user_name(uid: int) -> str:
 def is_trusted(status: os.stat_result) -> bool:
     """Whether a file is ours or root's, who can do anything anyway."""
     return status.st_uid in (_ROOT, os.geteuid())
+
+
+def why_exposed(directory: Path) -> str:
+    """Why somebody else may put things in the place of ours in a directory; empty: nobody does.
+
+    Names in directories that everybody can write to, as ``/tmp/$USER``, can be anybody's: there
+    each must be ours or root's. Elsewhere who can write was chosen by whoever made the directory.
+    What is missing is nobody's. Links are followed as the kernel does.
+    """
+    here, todo, steps = Path("/"), list(directory.absolute().parts[1:]), 0
+    status = here.lstat()
+    while todo and steps < _MOST_STEPS:
+        steps += 1
+        above, part = status, todo.pop(0)
+        here = here.parent if part == os.pardir else here / part
+        try:
+            status = here.lstat()
+        except OSError:  # who may not look there cannot use it either, which is told elsewhere
+            return ""
+        if _open_to_all(above) and part != os.pardir and not is_trusted(status):
+            return f"{here} belongs to {user_name(status.st_uid)}"
+        if stat.S_ISLNK(status.st_mode):
+            target = here.readlink()
+            todo = [word for word in target.parts if word != "/"] + todo
+            here = Path("/") if target.is_absolute() else here.parent
+            status = here.lstat()
+        elif _open_to_all(status) and not status.st_mode & stat.S_ISVTX:
+            return f"everybody can write to {here}, and it has no sticky bit"
+        elif _open_to_all(above) and _open_to_group(status):
+            return f"its group can write to {here} (chmod g-w)"
+    return ""
+
+
+def _open_to_all(status: os.stat_result) -> bool:
+    return bool(status.st_mode & stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
+
+
+def _open_to_group(status: os.stat_result) -> bool:
+    """Whether a group may write that is more than its owner's own, which has the owner's name."""
+    if status.st_mode & (stat.S_IWGRP | stat.S_ISVTX) != stat.S_IWGRP:
+        return False
+    try:
+        return grp.getgrgid(status.st_gid).gr_name != user_name(status.st_uid)
+    except KeyError:
+        return True
 
 
 def stranger(paths: Iterable[Path]) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import removal
+from wrapper import foreign, removal
 from wrapper.binds import UNBINDABLE_NAMES, unbindable
 from wrapper.console import Console
 from wrapper.errors import InputError, Interrupted, SpaceError
@@ -67,7 +67,8 @@ class Workspace:
 def parent_directory(site: Site) -> Path:
     """Where build directories go; what is missing of it is made with the first of them.
 
-    :raises InputError: it is no directory that we can write to.
+    :raises InputError: it is no directory that we can write to, or strangers could put something
+        in the place of a build.
     """
     parent = site.tmpdir.absolute()
     check_bindable(parent, "the directory for temporary files")
@@ -77,6 +78,12 @@ def parent_directory(site: Site) -> Path:
             "the directory for temporary files cannot be used",
             where=parent,
             hint=f"name a writable directory with --tmpdir or {TMPDIR_VARIABLE}",
+        )
+    if why := foreign.why_exposed(parent):
+        raise InputError(
+            f"the directory for temporary files is not safe: {why}",
+            where=parent,
+            hint=f"name one of your own with --tmpdir or {TMPDIR_VARIABLE}",
         )
     return parent
 
@@ -134,11 +141,13 @@ def workspace(
 def private_directory(site: Site) -> Path:
     """A new directory for temporary files, marked as ours: who is killed leaves it to the next.
 
-    :raises SpaceError: it cannot be made.
+    :raises SpaceError: it cannot be made. :raises InputError: see :func:`parent_directory`.
     """
     parent = parent_directory(site)
     try:
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([p for p in (parent, *parent.parents) if not os.path.lexists(p)]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+        parent_directory(site)  # somebody may have been quicker
         return removal.marked_directory(parent, _NAME)
     except OSError as error:
         raise SpaceError(

@@ -90,7 +90,7 @@ def without_powers() -> Iterator[None]:
 def open_place() -> Iterator[Path]:
     """A directory that every user can reach and write to, which pytest's own are not."""
     place = Path(tempfile.mkdtemp(prefix="containerize-test-"))
-    place.chmod(0o777)
+    place.chmod(0o1777)
     yield place
     remove_tree(place)
 

@@ -183,3 +183,67 @@ def test_a_strangers_link_is_told_by_its_own_owner(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
     os.chown(tmp_path / "link", NOBODY, NOBODY, follow_symlinks=False)
     assert foreign.stranger([tmp_path, tmp_path / "link"]) == foreign.user_name(NOBODY)
+
+
+# -- directories for temporary files --------------------------------------------------------------
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
+
+
+def test_directories_of_ours_and_of_the_system_are_ours_to_use(open_place: Path) -> None:
+    for place in (open_place, Path("/tmp"), Path.home(), open_place / "nothing/below"):
+        assert foreign.why_exposed(place) == ""
+    (open_place / "mine").mkdir(mode=0o755)
+    (open_place / "link").symlink_to("mine")
+    for name in ("mine", "link", "link/../mine", "mine/below"):
+        assert foreign.why_exposed(open_place / name) == ""
+
+
+def test_loops_and_files_are_no_matter(open_place: Path) -> None:
+    (open_place / "loop").symlink_to("loop")
+    (open_place / "file").touch()
+    for name in ("loop", "file", "file/below"):
+        assert foreign.why_exposed(open_place / name) == ""
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o733])
+def test_what_all_can_write_to_has_a_sticky_bit(open_place: Path, mode: int) -> None:
+    place = open_place / "place"
+    place.mkdir()
+    place.chmod(mode)
+    assert foreign.why_exposed(place).startswith(f"everybody can write to {place}, and")
+    assert foreign.why_exposed(place / "below") == foreign.why_exposed(place)
+    place.chmod(mode | 0o1000)
+    assert foreign.why_exposed(place) == ""
+
+
+def test_who_shares_a_place_with_a_group_does_so_where_not_all_can_write(open_place: Path) -> None:
+    for place in (open_place / "place", open_place / "place/project"):
+        place.mkdir()
+        place.chmod(0o775)
+        if os.getuid() == 0:
+            os.chown(place, -1, NOBODY)
+    # A project's directory, whose members trust each other with what is in it...
+    (open_place / "place").chmod(0o755)
+    assert foreign.why_exposed(open_place / "place/project") == ""
+    # ...and one that anybody could have made.
+    (open_place / "place").chmod(0o775)
+    told = f"its group can write to {open_place}/place (chmod g-w)"
+    assert foreign.why_exposed(open_place / "place/project") == (told if os.getuid() == 0 else "")
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["directory", "link", "above"])
+def test_a_place_that_somebody_else_made(open_place: Path, kind: str) -> None:
+    """As /tmp/$USER, whose name is known."""
+    (open_place / "real").mkdir()
+    place = open_place / "place"
+    if kind == "link":
+        place.symlink_to("real")
+    else:
+        place.mkdir()
+    os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
+    named = place / "builds" if kind == "above" else place
+    told = f"{place} belongs to {foreign.user_name(NOBODY)}"
+    assert foreign.why_exposed(named) == told
+    open_place.chmod(0o755)
+    assert foreign.why_exposed(named) == "", "where not everybody can make one"

@@ -21,6 +21,7 @@ from wrapper.owner import identity
 from wrapper.workspace import (
     free_space,
     parent_directory,
+    private_directory,
     require_space,
     workspace,
 )
@@ -41,6 +42,37 @@ def test_a_place_that_cannot_be_used(open_place: Path, name: str) -> None:
         parent_directory(Site(tmpdir=open_place / name))
     assert caught.value.where == str(open_place / name)
     assert "--tmpdir" in caught.value.hint
+
+
+def test_a_place_where_strangers_could_exchange_a_build(open_place: Path) -> None:
+    place = open_place / "place"
+    place.mkdir()
+    place.chmod(0o777)
+    with pytest.raises(InputError, match="temporary files is not safe: everybody can") as caught:
+        parent_directory(Site(tmpdir=place))
+    assert caught.value.where == str(place) and "--tmpdir" in caught.value.hint
+
+
+@pytest.mark.parametrize("meanwhile", [0o777, 0o700])
+def test_a_place_that_appears_meanwhile(
+    open_place: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: int
+) -> None:
+    """Between the look at /tmp/$USER and making it, somebody else may make it."""
+    place, mkdir = open_place / "user", Path.mkdir
+
+    def slow(self: Path, *args: Any, **options: Any) -> None:
+        if self == place:
+            mkdir(place)
+            place.chmod(meanwhile)
+        mkdir(self, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", slow)
+    if meanwhile == 0o777:
+        with pytest.raises(InputError, match="is not safe"):
+            private_directory(Site(tmpdir=place))
+    else:
+        removal.remove_marked(private_directory(Site(tmpdir=place)))
+    assert names(place) == set()
 
 
 def test_a_missing_place_is_made_with_the_first_build(console: Console, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper import foreign
 from wrapper.binds import unbindable
 from wrapper.console import human_size
 from wrapper.doctor.finding import Finding, failed, ok, warning
@@ -111,7 +112,7 @@ def temporary_directory(site: Site) -> Path | None:
     """A new directory for what checks write, ``None`` where there is no room for one at all."""
     places: Sequence[str] = (str(site.tmpdir), "/tmp", "/var/tmp", "/dev/shm")
     for place in places:
-        if unbindable(place):
+        if unbindable(place) or foreign.why_exposed(Path(place)):
             continue
         try:
             remove_abandoned(Path(place), _TEMPORARY)
