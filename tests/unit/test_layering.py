@@ -34,7 +34,16 @@ LAYERS: list[set[str]] = [
     | {"sif.file", "sif.content", "sif.systems"},
     {"site_keys", "image.format", "base.definition", "tykky.prefix"},
     {"site"},
-    {"workspace", "prefix", "runtime", "changes", "conda.channels", "host_program", "base.debian"}
+    {
+        "workspace",
+        "prefix",
+        "runtime",
+        "changes",
+        "conda.channels",
+        "conda.contents",
+        "host_program",
+        "base.debian",
+    }
     | {"pip.failure", "pip.outer", "pip.origin", "reuse.packages"},
     {"image.store", "image.tree"},
     {"image.pull"},

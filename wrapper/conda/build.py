@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # Unpacked packages against their archives: measured 3.2 on numpy + scipy; and their .pyc.
 UNPACKED_RATIO = 4.0
+_COMPILED_RATIO = 0.8
 _IMAGE_RATIO = 1.2
 
 
@@ -148,8 +149,8 @@ class CondaBuild(Installation):
         return self.space.records / self.install_path.lstrip("/")
 
     def _check_room(self, download: int, *, fetched: bool = False) -> None:
-        """Whether there is room for packages of so many bytes besides what is unpacked by now."""
-        ratio = UNPACKED_RATIO if fetched else 1 + UNPACKED_RATIO
+        """Whether there is room for packages of so many bytes, ``fetched``: once unpacked."""
+        ratio = _COMPILED_RATIO if fetched else 1 + UNPACKED_RATIO
         needed = round(download * ratio)
         workspace.require_space(self.space.root, needed, "the build", workspace.MORE_ROOM)
         workspace.require_space(
@@ -170,12 +171,15 @@ class CondaBuild(Installation):
         self._check_room(sum(sizes(fresh).values()))
         number = counted(len(fresh), "package")
         with self.console.step(f"Fetching and checking {number}") as advance:
-            archives = fetch(fresh, cache=self.space.cache, advance=advance)
+            archives = fetch(
+                fresh, cache=self.space.cache, unpacked=self.space.unpacked, advance=advance
+            )
         # A lock tells no sizes: now they are known.
         self._check_room(sum(archive.size or 0 for archive in archives), fetched=True)
         with self.console.step("Linking") as advance:
             link_packages(
-                [*staying, *archives],
+                archives,
+                staying=staying,
                 installed=present,
                 urls={record.name.normalized: public_url(record.url) for record in fresh},
                 tree=self.tree,

@@ -25,6 +25,7 @@ from wrapper.conda.install import link_packages, split
 from wrapper.conda.resolve import resolve
 from wrapper.errors import ContainerizeError, InputError
 from wrapper.models import Base, EnvironmentSpec, Located, public_url
+from wrapper.removal import remove_tree
 from wrapper.reuse.taken import PINNED_VARIABLE
 from wrapper.scripts import CACHE_VARIABLE, CHANNELS_VARIABLE, post_link_jobs
 from wrapper.spec import read_spec, read_text
@@ -188,14 +189,17 @@ def _change(
     )
     _, added = split(resolution.records, pinned)  # the base's are there
     staying, fresh = split(added, present)
-    archives = fetch(fresh, cache=cache, advance=lambda done, total: None)
+    unpacked = Path(os.environ["CW_WORKDIR"]) / "pkgs"
+    remove_tree(unpacked)
+    archives = fetch(fresh, cache=cache, unpacked=unpacked, advance=lambda done, total: None)
     link_packages(
-        [*staying, *archives],
+        archives,
+        staying=staying,
         installed=present,
         urls={record.name.normalized: public_url(record.url) for record in fresh},
         tree=tree,
         install_path=str(tree),
-        unpacked=Path(os.environ["CW_WORKDIR"]) / "pkgs",
+        unpacked=unpacked,
         advance=lambda done, total: None,
         base=base,
     )

@@ -1,112 +1,165 @@
-"""Packages from their channels to local archives whose hashes we have checked ourselves.
+"""Packages from their channels to unpacked directories whose archives had the right hashes.
 
-rattler checks what it downloads over http, but not packages of ``file://`` channels (measured
-with 0.28), and a damaged cache entry is used as it is. So every archive passes here first.
+An archive may lie where others can write: in a cache that a project shares, in a channel on disk.
+So it is read once, and the hash is that of the bytes that were unpacked: what is exchanged before
+or after is not used. rattler checks no hash of what is on disk (measured with 0.28).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from rattler import Client, RepoDataRecord
-from rattler.package_streaming import download_to_path
+from rattler import Client, PackageRecord, RepoDataRecord
+from rattler.package_streaming import download_and_extract, download_to_path
 
 from wrapper.background import run_async
-from wrapper.cache import draft, make_cache
+from wrapper.cache import make_cache
+from wrapper.conda.contents import directory_of
 from wrapper.console import Advance
 from wrapper.errors import ChannelError, PackageError, SpaceError, means_no_space
 from wrapper.models import public_url
+from wrapper.owner import only_ours
+from wrapper.removal import remove_tree
+from wrapper.workspace import MORE_ROOM
 
 _CONCURRENT = 8
 _BLOCK = 1 << 20
 
 
-def fetch(
-    records: Sequence[RepoDataRecord], *, cache: Path, advance: Advance
-) -> list[RepoDataRecord]:
-    """Bring all archives, checked, and return them as records that rattler installs from disk.
+class _AnotherOne(PackageError):
+    """An archive is not what its hash says."""
 
-    Archives of ``file://`` channels are checked where they are. Others are kept in
-    ``cache/archives`` under their hash. The returned records hold what the archives say of
-    themselves, in the order of ``records``: a solve and a lock of the same packages give the same.
+
+def fetch(
+    records: Sequence[RepoDataRecord], *, cache: Path, unpacked: Path, advance: Advance
+) -> list[RepoDataRecord]:
+    """Bring all packages, unpacked below ``unpacked`` (a new directory that is ours alone).
+
+    Archives that are downloaded are kept in ``cache/archives`` under their hash. One that has no
+    hash is never kept; where others write to the cache, nor is one with an MD5 only. The returned
+    records, in the order of ``records``, hold what the archives say of themselves: a solve and a
+    lock of the same packages give the same. Their URLs lead nowhere.
 
     :raises PackageError: an archive is missing or is not what its hash says.
     :raises ChannelError: a download fails.
     """
-    return run_async(_fetch_all, records, cache / "archives", advance)
+    store = cache / "archives"
+    # Where others write, an MD5 tells nothing: who makes two files of one can exchange them.
+    return run_async(_Fetcher(store, only_ours(cache), unpacked, advance).all, records)
 
 
-async def _fetch_all(
-    records: Sequence[RepoDataRecord], store: Path, advance: Advance
-) -> list[RepoDataRecord]:
-    client = Client.default_client()
-    limit = asyncio.Semaphore(_CONCURRENT)
-    total = sum(record.size or 0 for record in records)
-    done = 0
+@dataclass(frozen=True)
+class _Fetcher:
+    """:ivar store: where archives are kept. :ivar own: whether nobody else writes there."""
 
-    async def one(record: RepoDataRecord) -> RepoDataRecord:
-        nonlocal done
-        async with limit:
-            path, md5 = await _fetch_one(record, store, client)
-            local = await _read(record, path)
-        local.md5 = md5
-        done += record.size or 0
-        advance(done, total)
+    store: Path
+    own: bool
+    unpacked: Path
+    advance: Advance
+
+    async def all(self, records: Sequence[RepoDataRecord]) -> list[RepoDataRecord]:
+        client = Client.default_client()
+        limit = asyncio.Semaphore(_CONCURRENT)
+        total = sum(record.size or 0 for record in records)
+        done = 0
+        self.unpacked.mkdir(parents=True, exist_ok=True)
+
+        async def one(record: RepoDataRecord) -> RepoDataRecord:
+            nonlocal done
+            async with limit:
+                local = await self._one(record, client)
+            done += record.size or 0
+            self.advance(done, total)
+            return local
+
+        tasks = [asyncio.ensure_future(one(record)) for record in records]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _one(self, record: RepoDataRecord, client: Client) -> RepoDataRecord:
+        name = _file_name(record)
+        url = urlsplit(record.url)
+        if url.scheme == "file":
+            path = Path(unquote(url.path))
+            if not path.is_file():
+                raise PackageError(
+                    f"package {name} is missing from its channel",
+                    where=path,
+                    hint="index the channel anew",
+                )
+            return await self._unpack(record, path, client)
+        kept = self._place(record)
+        if kept and kept.is_file():
+            try:
+                return await self._unpack(record, kept, client)
+            except _AnotherOne:
+                pass  # it went bad, or somebody else put it there: fetch it again
+        folder = kept.parent if kept else self.unpacked
+        make_cache(folder)
+        # Builds may share the cache: each writes a file of its own, and the last rename counts.
+        fresh = folder / f".{secrets.token_hex(8)}-{name}"
+        try:
+            await _download(record, client, fresh)
+            local = await self._unpack(record, fresh, client)
+            if kept:
+                fresh.replace(kept)
+        finally:
+            fresh.unlink(missing_ok=True)
         return local
 
-    tasks = [asyncio.ensure_future(one(record)) for record in records]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+    def _place(self, record: RepoDataRecord) -> Path | None:
+        """Where an archive is kept, ``None`` where it is not."""
+        digest = record.sha256 or (record.md5 if self.own else None)
+        return self.store / digest.hex()[:16] / record.file_name if digest else None
 
-
-async def _fetch_one(record: RepoDataRecord, store: Path, client: Client) -> tuple[Path, bytes]:
-    """Where the checked archive is, and its MD5."""
-    url = urlsplit(record.url)
-    if url.scheme == "file":
-        path = Path(unquote(url.path))
-        if not path.is_file():
-            raise PackageError(
-                f"package {record.file_name} is missing from its channel",
-                where=path,
-                hint="index the channel anew",
-            )
-        return path, await asyncio.to_thread(check_hash, path, record)
-    path = store / _key(record) / record.file_name
-    if path.is_file():
+    async def _unpack(self, record: RepoDataRecord, path: Path, client: Client) -> RepoDataRecord:
+        """Unpack an archive; its record. :raises _AnotherOne: it is not what its hash says."""
+        target = self.unpacked / f".{secrets.token_hex(8)}"
+        problem = None
         try:
-            return path, await asyncio.to_thread(check_hash, path, record)
-        except PackageError:
-            path.unlink(missing_ok=True)  # a cached archive went bad: fetch it again
-    make_cache(path.parent)
-    # Builds may share the cache: each writes a file of its own, and the last rename counts.
-    partial = draft(path)
-    try:
-        await _download(record, client, partial)
-        md5 = await asyncio.to_thread(check_hash, partial, record)
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path, md5
+            try:
+                sha256, md5 = await download_and_extract(client, path.as_uri(), target)
+            except Exception as error:
+                _require_room(error, self.unpacked)
+                problem = error
+                sha256, md5 = await asyncio.to_thread(_digests, path)
+            _require_hash(record, sha256, md5)  # first: what is damaged can rarely be unpacked
+            if problem:
+                raise _unreadable(record, problem)
+            local = _local_record(record, target, (sha256, md5), path.stat().st_size)
+            target.rename(directory_of(local, self.unpacked))
+        except BaseException:
+            remove_tree(target)
+            raise
+        return local
+
+
+def _file_name(record: RepoDataRecord) -> str:
+    """The name of an archive. :raises PackageError: it is a path."""
+    name = record.file_name
+    if "/" in name or not name.endswith((".conda", ".tar.bz2")):
+        raise PackageError(
+            f"'{name}' is not the name of a package's file",
+            where=public_url(record.url),
+            hint="report it to the channel's owner",
+        )
+    return name
 
 
 async def _download(record: RepoDataRecord, client: Client, target: Path) -> None:
     try:
         await download_to_path(client, record.url, target)
     except Exception as error:
-        if means_no_space(str(error)):
-            raise SpaceError(
-                f"no room left for {record.file_name}",
-                where=target.parent,
-                hint="free some space there, or name a larger file system with --tmpdir",
-                detail=str(error),
-            ) from None
+        _require_room(error, target.parent)
         raise ChannelError(
             f"cannot download {record.file_name}",
             where=public_url(record.url),
@@ -115,43 +168,71 @@ async def _download(record: RepoDataRecord, client: Client, target: Path) -> Non
         ) from None
 
 
-async def _read(record: RepoDataRecord, path: Path) -> RepoDataRecord:
-    try:
-        return await RepoDataRecord.from_package_archive(path)
-    except Exception as error:
-        raise PackageError(
-            f"package {record.file_name} cannot be read",
-            where=public_url(record.url),
-            hint="report it to the channel's owner",
-            detail=str(error),
+def _require_room(error: Exception, place: Path) -> None:
+    """:raises SpaceError: ``error`` means that the file system of ``place`` is full."""
+    if means_no_space(str(error)):
+        raise SpaceError(
+            "no room left for the packages", where=place, hint=MORE_ROOM, detail=str(error)
         ) from None
 
 
-def _key(record: RepoDataRecord) -> str:
-    digest = record.sha256 or record.md5 or hashlib.sha256(record.url.encode()).digest()
-    return digest.hex()[:16]
+def _local_record(
+    record: RepoDataRecord, directory: Path, digests: tuple[bytes, bytes], size: int
+) -> RepoDataRecord:
+    """What an unpacked package says of itself.
 
-
-def check_hash(path: Path, record: RepoDataRecord) -> bytes:
-    """Compare an archive with the hash that its channel or lock names: SHA-256, else MD5.
-
-    :returns: its MD5, which conda-lock's format wants besides. :raises PackageError: they differ.
+    :raises PackageError: that cannot be read, or is of another package than the one asked for.
     """
+    sha256, md5 = (digest.hex() for digest in digests)
+    try:
+        found = PackageRecord.from_index_json(directory / "info/index.json", size, sha256, md5)
+    except Exception as error:
+        raise _unreadable(record, error) from None
+    asked = (record.name.normalized, str(record.version), str(record.build))
+    said = (found.name.normalized, str(found.version), str(found.build))
+    if asked != said:
+        raise PackageError(
+            f"package {record.file_name} is another one by its own word",
+            where=public_url(record.url),
+            hint="report it to the channel's owner",
+            detail=f"{' '.join(asked)} expected\n{' '.join(said)} found",
+        )
+    # What is linked is what is unpacked: rattler shall not fetch it once more, unchecked.
+    gone = directory.as_uri()  # it gets its name now
+    return RepoDataRecord(found, record.file_name, f"{gone}/{record.file_name}", gone)
+
+
+def _unreadable(record: RepoDataRecord, error: Exception) -> PackageError:
+    return PackageError(
+        f"package {record.file_name} cannot be read",
+        where=public_url(record.url),
+        hint="report it to the channel's owner",
+        detail=str(error),
+    )
+
+
+def _digests(path: Path) -> tuple[bytes, bytes]:
+    """SHA-256 and MD5 of a file."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             sha256.update(block)
             md5.update(block)
+    return sha256.digest(), md5.digest()
+
+
+def _require_hash(record: RepoDataRecord, sha256: bytes, md5: bytes) -> None:
+    """Compare with the hash that the channel or the lock names: SHA-256, else MD5.
+
+    :raises _AnotherOne: they differ.
+    """
     name, expected, found = (
-        ("sha256", record.sha256, sha256.digest())
-        if record.sha256
-        else ("md5", record.md5, md5.digest())
+        ("sha256", record.sha256, sha256) if record.sha256 else ("md5", record.md5, md5)
     )
     if expected is not None and found != expected:
-        raise PackageError(
+        raise _AnotherOne(
             f"package {record.file_name} is damaged or not the one that was asked for",
             where=public_url(record.url),
             hint="report it to the channel's owner, or remove the package from a mirror's cache",
             detail=f"{name} expected {expected.hex()}\n{name} found    {found.hex()}",
         )
-    return md5.digest()

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import rattler
-from rattler import PrefixRecord, RepoDataRecord
+from rattler import PackageCache, PrefixRecord, RepoDataRecord, ValidationMode
 from rattler.exceptions import ExtractError, InstallerError, IoError, LinkError, TransactionError
 
 from wrapper.background import run_async
+from wrapper.conda.contents import check_contents
 from wrapper.console import Advance
 from wrapper.errors import PackageError, SpaceError, means_no_space
 from wrapper.workspace import MORE_ROOM, free_space
@@ -39,6 +40,7 @@ class _Reporter:
 def link_packages(
     archives: Sequence[RepoDataRecord],
     *,
+    staying: Sequence[PrefixRecord] = (),
     installed: Sequence[PrefixRecord] = (),
     urls: Mapping[str, str],
     tree: Path,
@@ -47,22 +49,25 @@ def link_packages(
     advance: Advance,
     base: Path | None = None,
 ) -> None:
-    """Install ``archives`` into ``tree`` (outside) so that they work at ``install_path`` (inside).
+    """Install packages into ``tree`` (outside) so that they work at ``install_path`` (inside).
 
-    :param archives: all packages that shall be there: checked ones on disk, and records of
+    :param archives: packages to be linked, unpacked and checked. :param staying: those of
         ``installed`` that stay. :param installed: what is there now; the rest of it goes.
-    :param urls: where each package on disk came from, by name.
-    :param unpacked: directory for unpacked packages, to which the tree may have hard links.
+    :param urls: where each package came from, by name.
+    :param unpacked: directory of the unpacked packages, to which the tree may have hard links.
     :param base: directory with the records of a base, whose Python the tree's modules are for.
-    :raises PackageError: an archive cannot be unpacked or linked.
+    :raises PackageError: a package cannot be linked, or would reach out of the tree.
     """
+    check_contents(archives, installed, urls=urls, unpacked=unpacked, tree=tree)
     python = _python_elsewhere(base, tree)
     try:
         run_async(
             rattler.install,
-            [*archives, *python],
+            [*staying, *archives, *python],
             target_prefix=tree,
-            cache_dir=unpacked,
+            package_cache=PackageCache.new_layered(
+                [unpacked], validation_mode=ValidationMode.skip()
+            ),
             installed_packages=[*installed, *python],
             show_progress=False,
             execute_link_scripts=False,
