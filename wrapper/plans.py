@@ -59,6 +59,7 @@ def plan_update(request: UpdateRequest, console: Console) -> Plan:
     target = prefix.absolute_prefix(request.prefix)
     previous = generations.current_generation(target)
     require_kind(previous.manifest, CondaBuild, target)
+    prefix.check_owner(target)
     with workspace.workspace(console, site=request.site, use_cache=request.use_cache) as space:
         return _plan(request, asked, space, console, previous)
 
@@ -80,6 +81,7 @@ def plan_pip(request: NewPipRequest | UpdatePipRequest, console: Console) -> Pla
         inputs.require_something(request)
         previous = generations.current_generation(target)
         require_kind(previous.manifest, PipBuild, target)
+        prefix.check_owner(target)
         asked |= recorded(previous.manifest)
         inside = previous.manifest["install_path"]
     else:

@@ -101,11 +101,19 @@ def check_update(prefix: Path) -> None:
                 where=prefix / name,
                 hint="put the directory itself in its place",
             )
-    # An owner can exchange names meanwhile, and root would follow where no permission stops it.
+    check_owner(prefix)
+
+
+def check_owner(prefix: Path) -> None:
+    """:raises PrefixError: we are root, and the installation is somebody else's.
+
+    An owner can exchange names meanwhile, and root would follow where no permission stops it; and
+    what is started of the installation is what its owner put there.
+    """
     owner = foreign.stranger([prefix])
     if owner and os.geteuid() == 0:
         raise PrefixError(
-            f"the installation belongs to {owner}, and root's changes would be root's files there",
+            f"the installation belongs to {owner}, whose programs root would run",
             where=prefix,
             hint=f"change it as {owner}: sudo -u {owner} COMMAND",
         )

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.conftest import Program, names, without_powers
+from tests.unit.conftest import NOBODY, Program, names, without_powers
+from wrapper import doctor, shims
 from wrapper import lock as locks
-from wrapper import shims
+from wrapper.console import Console
 from wrapper.deploy import NextGeneration, Staging
 from wrapper.doctor import installation, needs, sif_image, starts
 from wrapper.doctor.finding import FAILED, OK, WARNING, Finding
@@ -418,6 +419,53 @@ def test_a_start_that_hangs(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(starts, "_SECONDS", 0.2)
     replace_shim(prefix, "exec sleep 60")
     assert "no answer" in text(start(prefix))
+
+
+# -- of somebody else ----------------------------------------------------------------------------
+def diagnosed(target: Path, console: Console, *, start: bool = False) -> dict[str, Finding]:
+    environ = {"PATH": "/nowhere", "TMPDIR": str(target.parent), "CONTAINERIZE_SITE": ""}
+    found = doctor.diagnose(target, deep=False, start=start, environ=environ, console=console)
+    return {f.what: f for f in found}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize(
+    "part",
+    [".", "bin", "bin/python3", "bin/_debug_shell", "current", ".generations", "current/."]
+    + [f"current/{name}" for name in ("env", "manifest.json", "img.sqfs", "_bin")],
+)
+def test_nothing_of_somebody_elses_is_started(
+    prefix: Path, part: str, program: Program, console: Console
+) -> None:
+    """Neither its programs nor what its manifest names, by a script that looks at many as root."""
+    started = prefix.parent / "started"
+    replace_shim(prefix, f"echo shim >>{started}")
+    python = program("python3", f"echo interpreter >>{started}; echo 3.11.7")
+    data = data_of(prefix, interpreter={"path": str(python), "version": "3.11.7"})
+    write_manifest(prefix / "current/manifest.json", data)
+    os.chown(prefix / part, NOBODY, NOBODY, follow_symlinks=False)
+    found = diagnosed(prefix, console)
+    assert not started.exists()
+    for what in ("interpreter", "start"):
+        assert found[what].state == OK
+        assert "not started: belongs to nobody (--start" in found[what].detail
+    diagnosed(prefix, console, start=True)
+    assert {"shim", "interpreter"} == set(started.read_text().split())
+
+
+def test_what_is_ours_is_started(prefix: Path, console: Console) -> None:
+    replace_shim(prefix, f"echo shim >>{prefix.parent}/started")
+    assert "bin/python3 -c pass in" in diagnosed(prefix, console)["start"].detail
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_an_image_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "x.sif").touch()
+    (tmp_path / "link.sif").symlink_to("x.sif")
+    assert starts.stranger_of(tmp_path / "link.sif") is None
+    os.chown(tmp_path / "x.sif", NOBODY, NOBODY)
+    for name in ("x.sif", "link.sif"):
+        assert starts.stranger_of(tmp_path / name) == "nobody"
 
 
 # -- images of 'build' ---------------------------------------------------------------------------

@@ -30,14 +30,22 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
     is_flag=True,
     help="Read images as a whole, to compare their SHA-256 with the manifest.",
 )
+@click.option(
+    "--start",
+    is_flag=True,
+    help="Start programs of DIR also where it belongs to somebody else, who decides what runs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @common_options
-def doctor(target: Path | None, deep: bool, as_json: bool, verbosity: int, debug: bool) -> None:
+def doctor(
+    target: Path | None, *, deep: bool, start: bool, as_json: bool, verbosity: int, debug: bool
+) -> None:
     """Find out what does not work, and what to do about it.
 
     Without DIR, of this machine: runtime, tools, directories, variables, GPUs. With DIR, of that
     installation, or of an image of 'build'. A line for each check: 'ok', 'warning' or 'failed',
-    what was looked at, what was found, and what to do. Nothing is changed.
+    what was looked at, what was found, and what to do. Nothing is changed, and no program of
+    somebody else's installation is started.
 
     Ends with status 12 where something failed. With -q only warnings and failures are shown.
     """
@@ -47,7 +55,9 @@ def doctor(target: Path | None, deep: bool, as_json: bool, verbosity: int, debug
         from wrapper.errors import ChecksFailed
 
         found: list[Finding] = []
-        findings = diagnose(target, deep=deep, environ=dict(os.environ), console=console)
+        findings = diagnose(
+            target, deep=deep, start=start, environ=dict(os.environ), console=console
+        )
         with contextlib.closing(findings):  # who reads our output may leave
             for finding in findings:
                 found.append(finding)

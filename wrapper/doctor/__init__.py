@@ -24,7 +24,17 @@ from wrapper.doctor import (
     starts,
     variables,
 )
-from wrapper.doctor.finding import FAILED, OK, WARNING, Check, Finding, examine, failed, warning
+from wrapper.doctor.finding import (
+    FAILED,
+    OK,
+    WARNING,
+    Check,
+    Finding,
+    examine,
+    failed,
+    not_started,
+    warning,
+)
 from wrapper.errors import ContainerizeError
 from wrapper.generations import CURRENT, DIRECTORY
 from wrapper.models import Site
@@ -38,19 +48,27 @@ _READ_SECONDS = 3600.0  # 10 GB from a busy file system
 
 
 def diagnose(
-    target: Path | None, *, deep: bool, environ: Mapping[str, str], console: Console
+    target: Path | None,
+    *,
+    deep: bool,
+    start: bool = False,
+    environ: Mapping[str, str],
+    console: Console,
 ) -> Generator[Finding]:
     """Findings, one after the other, as they are made.
 
     :param target: an installation's prefix or an image, ``None`` for the machine itself.
     :param deep: read images as a whole, to compare digests.
+    :param start: start programs also of what belongs to somebody else.
     """
     settings, found = _configuration(environ)
     yield from found
     scratch = places.temporary_directory(settings)
     if scratch is None:
         yield failed("temporary files", "no directory can be written to", "set CW_BUILD_TMPDIR")
-    ward = _Ward(environ=environ, site=settings, scratch=scratch, console=console, deep=deep)
+    ward = _Ward(
+        environ=environ, site=settings, scratch=scratch, console=console, deep=deep, start=start
+    )
     try:
         if target is None:
             yield from examine(ward.machine())
@@ -93,6 +111,7 @@ class _Ward:
     scratch: Path | None
     console: Console
     deep: bool
+    start: bool
 
     @property
     def for_runtime(self) -> Mapping[str, str]:
@@ -169,7 +188,7 @@ class _Ward:
             Check(what="manifest", look=lambda: installation.manifest(target)),
             check("image", installation.image),
             check("base image", self._base_image, _READ_SECONDS if self.deep else _SECONDS),
-            check("interpreter", lambda _, data: needs.interpreter(data, self.environ)),
+            check("interpreter", self._interpreter),
             check("runtime of the build", lambda _, data: needs.runtime(data, self.environ)),
             check("node", lambda _, data: needs.node(data)),
             check("GPU", lambda _, data: needs.gpu(data, self.environ)),
@@ -187,6 +206,13 @@ class _Ward:
             checks.append(check("start", self._start, _START_SECONDS))
         return checks
 
+    def _stranger(self, target: Path) -> str | None:
+        """Whose the target is, where nothing of it is to be started."""
+        return None if self.start else starts.stranger_of(target)
+
+    def _interpreter(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+        return needs.interpreter(data, self.environ, stranger=self._stranger(target))
+
     def _base_image(self, target: Path, data: dict[str, Any]) -> list[Finding]:
         return needs.base_image(target / CURRENT, data, deep=self.deep)
 
@@ -194,6 +220,8 @@ class _Ward:
         return needs.content(target / CURRENT / "img.sqfs", data)
 
     def _start(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+        if stranger := self._stranger(target):
+            return [not_started("start", "", stranger)]
         return starts.of_installation(target, data, environ=self.for_runtime, site=self.site)
 
     def _image(self, path: Path) -> list[Check]:
@@ -224,13 +252,13 @@ class _Ward:
                 check("content", lambda data: sif_image.content(path, data), _READ_SECONDS)
             )
         if scratch := self.scratch:
-            checks.append(
-                check(
-                    "start",
-                    lambda data: starts.of_image(
-                        path, data, environ=self.for_runtime, site=self.site, scratch=scratch
-                    ),
-                    _START_SECONDS,
+
+            def start(data: dict[str, Any]) -> list[Finding]:
+                if stranger := self._stranger(path):
+                    return [not_started("start", "", stranger)]
+                return starts.of_image(
+                    path, data, environ=self.for_runtime, site=self.site, scratch=scratch
                 )
-            )
+
+            checks.append(check("start", start, _START_SECONDS))
         return checks

@@ -50,6 +50,11 @@ def failed(what: str, detail: str, hint: str) -> Finding:
     return Finding(what=what, state=FAILED, detail=detail, hint=hint)
 
 
+def not_started(what: str, detail: str, owner: str) -> Finding:
+    """A finding where nothing was started, because ``owner`` could have put anything there."""
+    return ok(what, f"{detail}not started: belongs to {owner} (--start starts it)")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """One thing to look at.

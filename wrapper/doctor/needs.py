@@ -18,7 +18,7 @@ from typing import Any
 from wrapper import process, rocm
 from wrapper.console import human_size
 from wrapper.doctor import hardware
-from wrapper.doctor.finding import Finding, failed, ok, warning
+from wrapper.doctor.finding import Finding, failed, not_started, ok, warning
 from wrapper.image.format import mark
 from wrapper.process import ToolFailed
 
@@ -90,8 +90,13 @@ def content(image: Path, data: Manifest, offset: int = 0, size: int | None = Non
 
 
 # -- interpreter, runtime ------------------------------------------------------------------------
-def interpreter(data: Manifest, environ: Mapping[str, str]) -> list[Finding]:
-    """The Python of the host that a pip installation is built on."""
+def interpreter(
+    data: Manifest, environ: Mapping[str, str], *, stranger: str | None = None
+) -> list[Finding]:
+    """The Python of the host that a pip installation is built on.
+
+    :param stranger: who wrote the manifest, where it is not to be started.
+    """
     what, python = "interpreter", data.get("interpreter")
     if not python or data["base"]["kind"] == "image":
         return []
@@ -99,6 +104,8 @@ def interpreter(data: Manifest, environ: Mapping[str, str]) -> list[Finding]:
     if not os.access(path, os.X_OK):
         hint = "load its module if it only hides, else build anew on another Python"
         return [failed(what, f"{path} (Python {built}) has gone", hint)]
+    if stranger:
+        return [not_started(what, f"{path} (Python {built} then), ", stranger)]
     try:
         env = process.base_environment(environ)
         now = process.capture([path, "-c", _QUESTION], env=env, timeout=_SECONDS).split()[-1]

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wrapper import process
+from wrapper import foreign, process
 from wrapper.doctor.finding import Finding, failed, ok, reason, warning
 from wrapper.errors import ToolError
 from wrapper.generations import CURRENT
+from wrapper.manifest import FILE_NAME
 from wrapper.models import Site
 from wrapper.process import ToolFailed
 from wrapper.runtime import find_runtime, home_of, host_binds
+from wrapper.shims import DEBUG_NAMES
 
 _SECONDS = 30.0
 _SLOW = 2.0
 _PYTHONS = ("python3", "python")
 _OFTEN = 2
+
+
+def stranger_of(target: Path) -> str | None:
+    """Name of the owner of an installation or an image, where that is neither us nor root.
+
+    Whoever owns any of what a start reads and runs could have us run anything.
+    """
+    real = Path(os.path.realpath(target))
+    generation = Path(os.path.realpath(real / CURRENT))
+    read = [generation / name for name in ("env", FILE_NAME, "img.sqfs", "_bin")]
+    programs = [real / "bin" / name for name in (*_PYTHONS, *DEBUG_NAMES)]
+    directories = [target, real, real / "bin", real / CURRENT, generation.parent, generation]
+    return foreign.stranger([*directories, *programs, *read] if real.is_dir() else [target, real])
 
 
 def of_installation(
