@@ -322,9 +322,21 @@ class Build(Start):
             self.console.warning(warning)
         return found
 
+    @property
+    def keeps_modes(self) -> bool:
+        """Whether modes in the image stay as they are, and with them the owners they are for: the
+        kernel, which mounts the image of a set-uid runtime, enforces them.
+        """
+        return not self.request.site.fix_permissions
+
     def squash(self, root: Path, image: Path, title: str) -> None:
         """A tree into an image, told as the step ``title``."""
         with self.console.step(title) as advance:
             self.squasher.squash(
-                root, image, compression=self.compression, console=self.console, advance=advance
+                root,
+                image,
+                compression=self.compression,
+                console=self.console,
+                advance=advance,
+                owners=self.keeps_modes,
             )

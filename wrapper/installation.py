@@ -37,7 +37,7 @@ class Installation(Build):
             managed.put_pip(self.tree, self.install_path, self.advice())
         names = self.programs()
         venv = (self.tree / "pyvenv.cfg").is_file()
-        size = tree.settle(self.space.image, fix=self.request.site.fix_permissions)
+        size = tree.settle(self.space.image, fix=not self.keeps_modes)
         if self.packed:
             size += self.packed.size_beside(self.tree)
         self._write_image()

@@ -188,7 +188,7 @@ KEYS: Mapping[str, Key] = {
     "exclude_binds": Key(help="top-level directories of the host to leave out", read=_bind_list),
     "variables": Key(help="variables to set for programs at run time", read=_variables),
     "fix_permissions": Key(
-        help="whether modes in the image are made readable for all",
+        help="whether all in the image is made readable, and root's",
         read=_yes,
         variable="CW_NO_FIX_PERM",
         flag=True,

@@ -57,10 +57,12 @@ class Squasher:
         console: Console,
         advance: Advance,
         environ: Mapping[str, str] = os.environ,
+        owners: bool = False,
     ) -> None:
         """Write the tree below ``root`` as ``image``, a new file; the same tree, the same bytes.
 
         :param compression: a key of :data:`COMPRESSIONS`.
+        :param owners: files keep theirs; else all of the image is root's.
         :raises SpaceError: no room for the image. :raises ToolError: any other failure.
         """
         argv = [
@@ -68,7 +70,8 @@ class Squasher:
             str(root),
             str(image),
             *self._words(compression),
-            *("-noappend", "-no-xattrs", "-all-root", "-quiet"),
+            *("-noappend", "-no-xattrs", "-quiet"),
+            *(() if owners else ("-all-root",)),
             *("-mkfs-time", IMAGE_TIME, "-all-time", IMAGE_TIME),
             "-percentage" if self.version >= _PERCENTAGE_SINCE else "-no-progress",
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -52,6 +53,25 @@ def test_an_installation_becomes_an_image(account: Account, source: Path) -> Non
     assert account.ok(debug, "readlink", inside).strip() == str(inside.with_name("tool"))
     same = account.ok(debug, "stat", "-c", "%i", f"{inside.parents[1]}/lib/data").strip()
     assert account.ok(debug, "stat", "-c", "%i", f"{inside.parents[1]}/lib/hard").strip() == same
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_who_reads_a_file_reads_it_in_the_image(
+    account: Account, source: Path, tmp_path: Path, kept: bool
+) -> None:
+    """Where the kernel mounts the image it enforces modes: they are good for nobody without owners,
+    and a file of 0600 would be root's alone.
+    """
+    prefix = Path(f"{source}-modes")
+    env = {"CW_NO_FIX_PERM": "1"} if kept else {}
+    account.ok(INSTALL, "-w", "bin", "--prefix", prefix, source, env=env)
+    inside = (prefix / "current/_bin/tool").readlink().parents[1]
+    assert account.ok(prefix / "bin/_debug_exec", "cat", inside / "lib/secret") == "s\n"
+    image, unpacked = prefix / "img.sqfs", tmp_path / "unpacked"
+    subprocess.run(["unsquashfs", "-q", "-n", "-d", unpacked, image], check=True)
+    status = (unpacked / inside.relative_to("/") / "lib/secret").stat()
+    owner = account.uid or os.getuid() if kept else 0
+    assert (status.st_uid, status.st_mode & 0o777) == (owner, 0o600 if kept else 0o644)
 
 
 def test_masking_covers_the_original(account: Account, source: Path) -> None:

@@ -55,6 +55,23 @@ def test_images_depend_on_nothing_but_the_tree(recorder: Path, console: Console)
     assert "-all-time 946684800" in line
 
 
+@pytest.mark.parametrize("owners", [False, True])
+def test_all_is_roots_unless_owners_are_kept(
+    recorder: Path, console: Console, tmp_path: Path, owners: bool
+) -> None:
+    squasher = Squasher(path=recorder, version=(4, 6))
+    image = tmp_path / "img.sqfs"
+    squasher.squash(
+        tmp_path,
+        image,
+        compression="fast",
+        console=console,
+        advance=lambda *_: None,
+        owners=owners,
+    )
+    assert ("-all-root" in words(recorder)) is not owners
+
+
 @pytest.mark.parametrize(
     ("version", "option"),
     [((4, 4), "-no-progress"), ((4, 6), "-percentage"), ((5, 0), "-percentage")],

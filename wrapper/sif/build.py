@@ -155,7 +155,7 @@ class SifBuild(Build):
 
         programs = len(self.programs())
         managed.put_notice(self.tree, self.advice())
-        size = tree.settle(self.space.image, fix=self.request.site.fix_permissions)
+        size = tree.settle(self.space.image, fix=not self.keeps_modes)
         inputs = write_inputs(self.staging.directory, packages, self.request.files)
         tree.settle(self.staging.directory)
         layer = self._unpacked_base() if self.flatten else self.space.image
@@ -166,6 +166,10 @@ class SifBuild(Build):
         manifest = describe(self.staging.image, facts=said, inputs=inputs, size=size)
         self._assemble(manifest, texts)
         return manifest
+
+    @property
+    def keeps_modes(self) -> bool:
+        return super().keeps_modes and not self.flatten  # there all is root's, as in the base
 
     def advice(self) -> str:
         """What a user is told who would install with pip into the finished image."""
