@@ -139,7 +139,12 @@ class Build(Start):
     def look_at_base(self, container: BuildContainer) -> None:
         """Ask for what the base's Python has, where that is to be reused."""
         self.reuse = start_reuse(
-            container, self.base, self.request, self.previous, conda=self.kind == "conda"
+            container,
+            self.base,
+            self.request,
+            self.previous,
+            unsquashfs=self.squasher.unsquashfs,
+            conda=self.kind == "conda",
         )
 
     def container(self) -> BuildContainer:

@@ -192,4 +192,5 @@ def _reuse(request: Request, base: Base, tools: Tools, previous: Generation | No
         scratch=space.scratch,
         console=tools.console,
     )
-    return start_reuse(container, base, request, previous, conda=True)
+    unsquashfs = tools.squasher.unsquashfs
+    return start_reuse(container, base, request, previous, unsquashfs=unsquashfs, conda=True)

@@ -9,10 +9,17 @@ import sys
 import zipfile
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.unit.conftest import Program
+from wrapper.console import Console
+from wrapper.container import BuildContainer
+from wrapper.errors import InputError
 from wrapper.reuse.packages import STUB_MARK, BasePackage, BasePython, conflict
+from wrapper.reuse.python import ask_base
+from wrapper.runtime import Runtime
 
 
 def base(**requires: tuple[str, ...]) -> BasePython:
@@ -104,6 +111,62 @@ def venv(tmp_path: Path) -> Path:
         (root / "bin" / name).write_text(text)
         (root / "bin" / name).chmod(0o755)
     return root
+
+
+@pytest.mark.parametrize("closed", ["", "conda-meta", "conda-meta/b-1.json", "conda-meta/state"])
+def test_what_is_roots_alone_in_a_conda_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    """rattler writes its records so, and the kernel enforces it where it mounts the image."""
+    root = tmp_path / "sci"
+    for name, text in {"a-1.json": "{}", "b-1.json": "{}", "history": "", "state": "{}"}.items():
+        (root / "conda-meta").mkdir(parents=True, exist_ok=True)
+        (root / "conda-meta" / name).write_text(text)
+    access = os.access
+    beginning = str(root / closed) if closed else "nothing"
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: not str(path).startswith(beginning) and access(path, mode)
+    )
+    script = (files("wrapper") / "templates" / "base-python.py").read_text()
+    functions: dict[str, Any] = {}
+    exec(script.rpartition("\nmain(")[0], functions)
+    assert functions["is_conda"](str(root))
+    part = functions["conda_part"](str(root), str(tmp_path / "records"))
+    copied = {"": 2, "conda-meta": 0, "conda-meta/b-1.json": 1, "conda-meta/state": 2}
+    assert len([*(tmp_path / "records").iterdir()]) == copied[closed]
+    assert part["closed"] is (copied[closed] < 2)
+
+
+CONDA = {"root": "/opt/sci", "closed": True, "activation": [], "variables": {}, "libraries": []}
+ANSWER = {
+    **{"executable": "/opt/sci/bin/python3", "version": "3.11.2", "library": "", "packages": {}},
+    **{"python_path": [], "sites": [], "scripts": {}, "programs": {}, "conda": CONDA},
+}
+
+
+def test_records_that_are_roots_alone_are_read_from_the_image(
+    program: Program, console: Console, tmp_path: Path
+) -> None:
+    meta, scratch = tmp_path / "image/opt/sci/conda-meta", tmp_path / "scratch"
+    for folder in (tmp_path / "image/usr", meta, scratch):
+        folder.mkdir(parents=True)
+    (tmp_path / "answer").write_text(json.dumps(ANSWER))
+    answer = f"cp {tmp_path}/answer {scratch}/base-python.json; mkdir -p {scratch}/base-records"
+    container = BuildContainer(
+        runtime=Runtime(path=program("apptainer", answer), name="apptainer", version="1.4.5"),
+        image=tmp_path / "image",
+        binds=["/usr"],
+        tree=tmp_path / "tree",
+        install_path="/containerize-1",
+        scratch=scratch,
+        console=console,
+    )
+    with pytest.raises(InputError, match="records of the base image's conda packages") as caught:
+        ask_base(container, Path("/none"))
+    assert "chmod" in caught.value.hint
+    (meta / "a-1.json").write_text("{}")
+    records = ask_base(container, Path("/none")).records
+    assert [path.name for path in records.iterdir()] == ["a-1.json"]
 
 
 def test_a_python_tells_what_it_has(venv: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ own prefix.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from packaging.utils import canonicalize_name
 
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, ScriptError
+from wrapper.image.format import read_format
+from wrapper.image.tree import read_tree
 from wrapper.installed import site_packages
 from wrapper.reuse.packages import STUB_MARK, BasePython, CondaPart
 
@@ -30,10 +33,13 @@ _PTH = "containerize-base.pth"
 _AS_USERS_DO = '${WITH_CONDA-}; exec "$@"'
 
 
-def ask_base(container: BuildContainer, known: str = "", python_path: str = "") -> BasePython:
+def ask_base(
+    container: BuildContainer, unsquashfs: Path, known: str = "", python_path: str = ""
+) -> BasePython:
     """What the base's Python has.
 
-    :param known: its path, else it is what a user of the image gets as ``python3``.
+    :param unsquashfs: the program. :param known: the Python's path, else it is what a user of the
+        image gets as ``python3``.
     :param python_path: the image's PYTHONPATH, where the image does not set it any more.
     :raises InputError: there is none, or it is too old.
     """
@@ -58,10 +64,40 @@ def ask_base(container: BuildContainer, known: str = "", python_path: str = "") 
             hint="choose another base image, or do without --reuse-base",
             detail=error.detail,
         ) from None
-    return BasePython.from_answer(json.loads(answer.read_text()), records)
+    data = json.loads(answer.read_text())
+    if data["conda"] and data["conda"].pop("closed"):
+        _read_records(container, unsquashfs, data["conda"]["root"], records)
+    return BasePython.from_answer(data, records)
 
 
-def ask_conda_base(container: BuildContainer, environments: Sequence[str]) -> BasePython:
+def _read_records(container: BuildContainer, unsquashfs: Path, root: str, records: Path) -> None:
+    """Records of a conda environment from the image file: inside, some are root's alone.
+
+    The kernel enforces that where it mounts the image. rattler, and so pixi, writes them like that.
+
+    :raises InputError: there are none, or the image is a directory, whose modes bind us too.
+    """
+    tree = read_tree(
+        container.image,
+        read_format(container.image),
+        unsquashfs=unsquashfs,
+        scratch=container.scratch,
+        console=container.console,
+    )
+    contents = tree.read(tree.matching(re.escape(f"{root}/conda-meta/") + r"[^/]*\.json"))
+    if not contents:
+        raise InputError(
+            "the records of the base image's conda packages cannot be read",
+            where=f"{container.image}: {root}/conda-meta",
+            hint="its maker: chmod -R a+rX conda-meta; or do without --reuse-base",
+        )
+    for path, content in contents.items():
+        (records / Path(path).name).write_bytes(content)
+
+
+def ask_conda_base(
+    container: BuildContainer, unsquashfs: Path, environments: Sequence[str]
+) -> BasePython:
     """The same of the Python in the base's conda environment: the active one, else the only one.
 
     :param environments: roots of all that the image has.
@@ -69,14 +105,14 @@ def ask_conda_base(container: BuildContainer, environments: Sequence[str]) -> Ba
     """
     failure = None
     try:
-        found = ask_base(container)
+        found = ask_base(container, unsquashfs)
     except InputError as error:
         failure = error
     else:
         if found.conda:
             return found
     if len(environments) == 1:
-        return ask_base(container, f"{environments[0]}/bin/python3")
+        return ask_base(container, unsquashfs, f"{environments[0]}/bin/python3")
     if environments:
         raise InputError(
             f"the base image has {len(environments)} conda environments, and none is active",

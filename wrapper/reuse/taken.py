@@ -179,12 +179,13 @@ def start_reuse(
     request: Request,
     previous: Generation | None,
     *,
+    unsquashfs: Path,
     conda: bool,
 ) -> Reuse | None:
     """Ask the base, for a new environment or one that was built on it before.
 
-    :param previous: what is updated: it keeps to what it is. :param conda: a conda environment is
-        needed.
+    :param previous: what is updated: it keeps to what it is. :param unsquashfs: the program.
+    :param conda: a conda environment is needed.
     :returns: ``None`` where nothing is to be reused.
     :raises InputError: the base has no Python for it, or what is updated was built otherwise.
     """
@@ -200,11 +201,11 @@ def start_reuse(
     with container.console.step("Asking the base image what it has"):
         if before:
             path = "" if request.base_image else before["python_path"]
-            python = ask_base(container, before["python"], path)
+            python = ask_base(container, unsquashfs, before["python"], path)
         elif conda:
-            python = ask_conda_base(container, base.environments)
+            python = ask_conda_base(container, unsquashfs, base.environments)
         else:
-            python = ask_base(container)
+            python = ask_base(container, unsquashfs)
     reuse = Reuse(python=python, digest=base.digest, scratch=container.scratch)
     if before:
         reuse.recall(before)

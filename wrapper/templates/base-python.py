@@ -95,21 +95,39 @@ def programs(roots):
     return scripts, others
 
 
+def readable(paths):
+    """Those that we may read. Where the kernel has mounted the image, some may be root's alone."""
+    return [path for path in sorted(paths) if os.access(path, os.R_OK)]
+
+
+def is_conda(root):
+    """Whether ``root`` is a conda environment, perhaps one whose records are root's alone."""
+    meta = root + "/conda-meta"
+    closed = os.path.isdir(meta) and not os.access(meta, os.X_OK)
+    return closed or os.path.isfile(meta + "/history")
+
+
 def conda_part(root, records):
-    """The conda environment at ``root``: how it is activated, its libraries."""
+    """The conda environment at ``root``: how it is activated, its libraries.
+
+    ``closed`` says whether there are records that we may not read.
+    """
     os.mkdir(records)
-    for path in glob.glob(root + "/conda-meta/*.json"):
+    meta = root + "/conda-meta"
+    found = glob.glob(meta + "/*.json")
+    for path in readable(found):
         shutil.copyfile(path, os.path.join(records, os.path.basename(path)))
     variables = {}
-    for path in sorted(glob.glob(root + "/etc/conda/env_vars.d/*.json")):
+    for path in readable(glob.glob(root + "/etc/conda/env_vars.d/*.json")):
         with open(path) as file:
             variables.update(json.load(file))
-    if os.path.exists(root + "/conda-meta/state"):
-        with open(root + "/conda-meta/state") as file:
+    for path in readable([meta + "/state"]):
+        with open(path) as file:
             variables.update(json.load(file).get("env_vars", {}))
     return {
         "root": root,
-        "activation": sorted(glob.glob(root + "/etc/conda/activate.d/*.sh")),
+        "closed": not os.access(meta, os.R_OK | os.X_OK) or readable(found) != sorted(found),
+        "activation": readable(glob.glob(root + "/etc/conda/activate.d/*.sh")),
         "variables": {name: str(value) for name, value in variables.items()},
         "libraries": sorted(glob.glob(root + "/lib/*.so*")),
     }
@@ -117,8 +135,8 @@ def conda_part(root, records):
 
 def main(answer, records):
     own = [sys.prefix] if sys.prefix != sys.base_prefix else []
-    is_conda = os.path.isfile(sys.base_prefix + "/conda-meta/history")
-    scripts, others = programs(own + [sys.base_prefix] * is_conda)
+    in_conda = is_conda(sys.base_prefix)
+    scripts, others = programs(own + [sys.base_prefix] * in_conda)
     given = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isdir(p)]
     sites = [p for p in sys.path if os.path.basename(p) in ("site-packages", "dist-packages")]
     facts = {
@@ -130,7 +148,7 @@ def main(answer, records):
         "packages": packages(),
         "scripts": scripts,
         "programs": others,
-        "conda": conda_part(sys.base_prefix, records) if is_conda else None,
+        "conda": conda_part(sys.base_prefix, records) if in_conda else None,
     }
     with open(answer, "w") as file:
         json.dump(facts, file)
