@@ -12,6 +12,7 @@ from pathlib import Path
 import rattler
 
 from benchmarks.measure import Job
+from wrapper.compression import wanted
 from wrapper.conda.resolve import resolve
 from wrapper.console import Console
 from wrapper.models import Base, Site
@@ -61,7 +62,11 @@ def jobs(work: Path, file: Path) -> dict[str, Job]:
         image.unlink(missing_ok=True)
         start = time.perf_counter()
         find_squasher(os.environ, Site()).squash(
-            tree, image, compression="default", console=Console(-1), advance=lambda *_: None
+            tree,
+            image,
+            compression=wanted("default")[0],
+            console=Console(-1),
+            advance=lambda *_: None,
         )
         return time.perf_counter() - start
 

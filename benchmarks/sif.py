@@ -18,6 +18,7 @@ import rattler
 from benchmarks.measure import Row, command, side_by_side
 from tests.channel.elf import printing
 from tests.images import system_files
+from wrapper.compression import EVERYWHERE
 from wrapper.conda.resolve import resolve
 from wrapper.console import Console
 from wrapper.models import Base, Site
@@ -92,7 +93,7 @@ def synthetic_base(root: Path) -> Path:
         path.write_bytes((f"name_{number} = {noise.random()}\n" * 300).encode()[:_SMALL_SIZE])
     squashed, image = root.with_suffix(".sqfs"), root.with_suffix(".sif")
     find_squasher(os.environ, Site()).squash(
-        sandbox, squashed, compression="fast", console=Console(-1), advance=lambda *_: None
+        sandbox, squashed, compression=EVERYWHERE, console=Console(-1), advance=lambda *_: None
     )
     shutil.rmtree(sandbox)
     primary = NewObject(

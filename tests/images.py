@@ -14,9 +14,10 @@ SQUASHFS, EXT3 = 1, 2
 AMD64, ARM64 = b"02\0", b"04\0"
 
 
-def squashfs_bytes(size: int = 4096) -> bytes:
+def squashfs_bytes(size: int = 4096, compression: int = 1) -> bytes:
     """A SquashFS superblock and nothing behind it but zeros."""
-    return (b"hsqs".ljust(40, b"\0") + struct.pack("<Q", size)).ljust(size, b"\0")
+    head = b"hsqs".ljust(20, b"\0") + struct.pack("<H", compression)
+    return (head.ljust(40, b"\0") + struct.pack("<Q", size)).ljust(size, b"\0")
 
 
 def sif_bytes(

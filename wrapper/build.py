@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from wrapper import changes, installed, spec, tree
+from wrapper.compression import EVERYWHERE, Compression
 from wrapper.console import Advance
 from wrapper.container import BuildContainer
 from wrapper.models import Activation, Base, Change, LockedPackage
@@ -172,7 +173,7 @@ class Build(Start):
         for place in (self.install_path, LENT):
             (skeleton / place.lstrip("/")).mkdir(parents=True)
         image = skeleton.with_suffix(".sqfs")
-        self.squash(skeleton, image, "Preparing the container")
+        self.squash(skeleton, image, "Preparing the container", EVERYWHERE)
         return image
 
     def _needed(self) -> list[Path]:
@@ -334,13 +335,18 @@ class Build(Start):
         """
         return not self.request.site.fix_permissions
 
-    def squash(self, root: Path, image: Path, title: str) -> None:
-        """A tree into an image, told as the step ``title``."""
+    def squash(
+        self, root: Path, image: Path, title: str, compression: Compression | None = None
+    ) -> None:
+        """A tree into an image, told as the step ``title``.
+
+        :param compression: another than that of the result.
+        """
         with self.console.step(title) as advance:
             self.squasher.squash(
                 root,
                 image,
-                compression=self.compression,
+                compression=compression or self.compression,
                 console=self.console,
                 advance=advance,
                 owners=self.keeps_modes,

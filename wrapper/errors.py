@@ -131,3 +131,10 @@ def means_no_space(error: OSError | str) -> bool:
         return True
     text = str(error)
     return bool(re.search(r"no space left|quota exceeded|\bos error (28|122)\b", text, re.I))
+
+
+def reason(error: ContainerizeError) -> str:
+    """Of what a program said, the line that tells why it failed: the error, else the last."""
+    lines = [line for line in error.detail.splitlines() if line.strip()]
+    told = [line for line in lines if re.match(r"\[ ERROR \]|FATAL", line)]
+    return (told or lines[-1:] or [error.what])[0].removeprefix("[ ERROR ] ")

@@ -41,7 +41,7 @@ def facts(build: Build, packages: Sequence[LockedPackage], programs: int) -> dic
         },
         "mksquashfs": ".".join(map(str, build.squasher.version)),
         "options": {
-            "compression": build.compression,
+            "compression": build.compression.asked,
             "wrapper_paths": list(build.wrapper_paths),
             "channels": [public_url(name) for name in build.request.channels],
         },

@@ -21,7 +21,8 @@ Format 1 is a JSON object with the keys
 - ``packages``: lock entries of all packages; ``variables``: set at run time;
 - ``environ``: those of them that came from ``--environ`` files;
 - ``inputs``: names of the copies in ``inputs/``; ``channels``: URLs;
-- ``image``: ``{"sha256", "size"}``; ``tree``: ``{"files", "size"}`` before squashing;
+- ``image``: ``{"sha256", "size", "compression"}``, the last not in early manifests; ``tree``:
+  ``{"files", "size"}`` before squashing;
 - ``programs``: number of shims.
 
 A SIF of ``containerize build`` has ``form``: ``sif`` and, for its updates, ``flatten``,

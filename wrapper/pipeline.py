@@ -13,11 +13,13 @@ from wrapper.base.built import Tools
 from wrapper.base.catalogue import read_catalogues
 from wrapper.base.choose import find_base
 from wrapper.build import Build
+from wrapper.compression import Compression, wanted
 from wrapper.conda.build import CondaBuild
 from wrapper.console import Console
 from wrapper.deploy import NextGeneration, Staging
 from wrapper.generations import Generation
 from wrapper.image import find as images
+from wrapper.image.format import read_format
 from wrapper.lock import locked
 from wrapper.models import (
     NewPipRequest,
@@ -152,7 +154,7 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
             tools,
             staging,
             wrapper_paths=request.wrapper_paths,
-            compression=request.compression or request.site.compression,
+            compression=_compression(request, tools),
             install_path=install_path(target, request.site),
             **specific,
         )
@@ -220,7 +222,7 @@ def _update(
             staging,
             previous,
             wrapper_paths=tuple(dict.fromkeys(paths)),
-            compression=request.compression or old["options"]["compression"],
+            compression=_compression(request, tools, previous),
             install_path=old["install_path"],
             **specific,
         )
@@ -250,6 +252,23 @@ def _run(
         previous=previous,
         **fields,
     ).run()
+
+
+def _compression(request: Request, tools: Tools, previous: Generation | None = None) -> Compression:
+    """How to compress: what was asked for, now or before, as far as it starts here.
+
+    :raises ToolError: nothing of it does.
+    """
+    site = request.site
+    before = previous.manifest["options"]["compression"] if previous else None
+    word = request.compression or before or site.compression
+    # A compressor that an option names counts, also where a site's options name another.
+    candidates = wanted(word, () if request.compression else site.squashfs_options)
+    adopted = previous and previous.manifest.get("image_root")  # it is packed anew anyway
+    if previous and not (request.compression or adopted):
+        kept = read_format(previous.image).compressors
+        candidates = tuple(sorted(candidates, key=lambda item: item.name not in kept))
+    return tools.trials.choose(candidates)
 
 
 def _publish(staging: Staging | NextGeneration, console: Console) -> None:

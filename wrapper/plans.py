@@ -12,6 +12,7 @@ from wrapper import changes, generations, inputs, installed, prefix, workspace
 from wrapper.base.built import Tools
 from wrapper.base.choose import find_base
 from wrapper.build import Build
+from wrapper.compression import EVERYWHERE
 from wrapper.conda.build import UNPACKED_RATIO, CondaBuild, solve
 from wrapper.console import Console
 from wrapper.container import BuildContainer
@@ -97,7 +98,7 @@ def plan_pip(request: NewPipRequest | UpdatePipRequest, console: Console) -> Pla
             base=find_base(request, tools, space.scratch, previous, trial=True),
             request=request,
             wrapper_paths=(),
-            compression="fast",
+            compression=EVERYWHERE,
             install_path=inside,
             previous=previous,
             runtime=runtime,

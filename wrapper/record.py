@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import __version__
+from wrapper.image.format import read_format
 from wrapper.manifest import FILE_NAME, write_manifest
 from wrapper.models import LockedPackage, TreeSize
 
@@ -61,8 +62,13 @@ def describe(
 
 def _identity(image: Path) -> dict[str, Any]:
     if image.is_dir():  # a sandbox has no digest
-        return {"sha256": None, "size": 0}
-    return {"sha256": _sha256(image), "size": image.stat().st_size}
+        return {"sha256": None, "size": 0, "compression": ""}
+    compressor = read_format(image).compressors[0]
+    return {
+        "sha256": _sha256(image),
+        "size": image.stat().st_size,
+        "compression": compressor,
+    }
 
 
 def _sha256(path: Path) -> str:

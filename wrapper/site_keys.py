@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wrapper import compression
 from wrapper.binds import UNLISTABLE
 from wrapper.spec.names import why_not
 from wrapper.spec.tykky import MKSQUASHFS_OPTIONS
@@ -103,12 +104,6 @@ def _variables(value: Any) -> Mapping[str, str]:
     return {str(name): _text(text) for name, text in value.items()}
 
 
-def _compression(value: Any) -> str:
-    if value not in ("fast", "default", "small"):
-        raise ValueError(f"must be fast, default or small, found {value!r}")
-    return str(value)
-
-
 def _install_path(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"/[A-Za-z0-9_-]+", text):
@@ -132,6 +127,9 @@ def _squashfs(value: Any) -> tuple[str, ...]:
             given = next(rest, "-")
             if given.startswith("-"):
                 raise ValueError(f"has {word} without a value")
+            if word == "-comp" and given not in compression.NAMES.values():
+                known = ", ".join(sorted(compression.NAMES.values()))
+                raise ValueError(f"has -comp {given}; there are {known}")
             kept += [word, given]
         elif word != "-noappend":  # always given
             raise ValueError(
@@ -172,9 +170,14 @@ KEYS: Mapping[str, Key] = {
         flag=True,
     ),
     "compression": Key(
-        help="of images: fast, default or small", read=_compression, option="--compression"
+        help="of images: fast, default, small, or zstd, lz4, gzip, which may have a level",
+        read=compression.check_word,
+        option="--compression",
     ),
-    "squashfs_options": Key(help="options of mksquashfs, over compression", read=_squashfs),
+    "squashfs_options": Key(
+        help="options of mksquashfs; a -comp among them counts unless an option names another",
+        read=_squashfs,
+    ),
     "processors": Key(help="how many processors mksquashfs may use at most", read=_positive),
     "base_image": Key(
         help="base image of new installations without --base-image; the host where none is named",

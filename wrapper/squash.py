@@ -9,19 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wrapper import compression as compressions
 from wrapper import process
+from wrapper.compression import Compression
 from wrapper.console import Advance, Console
 from wrapper.errors import SpaceError, ToolError, means_no_space
 from wrapper.models import Site
 from wrapper.process import ToolFailed
 
-# Measured on numpy + scipy (300 MB, 7,889 files, 2 cores): gzip, mksquashfs's own default, takes
-# 27.7 s for 95.8 MB; zstd level 3 1.5 s for 96.1 MB; level 15 36.6 s for 84.1 MB.
-COMPRESSIONS: Mapping[str, tuple[str, ...]] = {
-    "fast": ("-comp", "zstd", "-Xcompression-level", "1"),
-    "default": ("-comp", "zstd", "-Xcompression-level", "3"),
-    "small": ("-comp", "zstd", "-Xcompression-level", "15"),
-}
 # A fixed time makes equal trees equal images. Not 0: zip files begin in 1980, and programs that
 # pack installed files into one (wheels, Spark, Ray) fail on older ones.
 IMAGE_TIME = "946684800"  # 2000-01-01T00:00:00Z
@@ -35,7 +30,8 @@ _MEMORY = "256M"
 class Squasher:
     """mksquashfs on this host: its path and version (major, minor).
 
-    :ivar options: words of its own, over those of the compression. :ivar processors: at most.
+    :ivar options: more of its options, words and values in turn; how to compress is not among
+        them. :ivar processors: at most.
     """
 
     path: Path
@@ -53,7 +49,7 @@ class Squasher:
         root: Path,
         image: Path,
         *,
-        compression: str,
+        compression: Compression,
         console: Console,
         advance: Advance,
         environ: Mapping[str, str] = os.environ,
@@ -61,9 +57,9 @@ class Squasher:
     ) -> None:
         """Write the tree below ``root`` as ``image``, a new file; the same tree, the same bytes.
 
-        :param compression: a key of :data:`COMPRESSIONS`.
         :param owners: files keep theirs; else all of the image is root's.
-        :raises SpaceError: no room for the image. :raises ToolError: any other failure.
+        :raises SpaceError: no room for the image. :raises ToolError: any other failure, a
+            compressor that this mksquashfs lacks among them.
         """
         argv = [
             str(self.path),
@@ -90,13 +86,11 @@ class Squasher:
             image.unlink(missing_ok=True)
             raise _explained(error, image) from None
 
-    def _words(self, compression: str) -> list[str]:
+    def _words(self, compression: Compression) -> list[str]:
         """Options with a value, each once: it takes none twice."""
         # mksquashfs would take a quarter of the node's memory for its queues.
-        chosen = {"-processors": str(self.processors), "-mem": _MEMORY}
-        given = dict(zip(self.options[::2], self.options[1::2], strict=True))
-        words = () if "-comp" in given else COMPRESSIONS[compression]
-        chosen |= {**dict(zip(words[::2], words[1::2], strict=True)), **given}
+        chosen = {"-processors": str(self.processors), "-mem": _MEMORY, **compression.words}
+        chosen |= dict(zip(self.options[::2], self.options[1::2], strict=True))
         return [word for pair in chosen.items() for word in pair]
 
     def unsquash(
@@ -169,6 +163,6 @@ def find_squasher(environ: Mapping[str, str], site: Site) -> Squasher:
     return Squasher(
         path=path,
         version=version,
-        options=site.squashfs_options,
+        options=compressions.other_options(site.squashfs_options),
         processors=min(process.processors(), site.processors),
     )

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import installed, packed, process
+from wrapper.compression import Compression
 from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.errors import ContainerizeError
 from wrapper.generations import Generation
+from wrapper.image.format import read_format
 from wrapper.models import LockedPackage, Request
 from wrapper.packed import Packed
 from wrapper.pip import managed
@@ -41,7 +43,7 @@ class Start:
     directory: Path
     pip_lines: tuple[str, ...]
     wrapper_paths: tuple[str, ...]
-    compression: str
+    compression: Compression
     install_path: str
     squasher: Squasher
     space: Workspace
@@ -88,7 +90,8 @@ class Start:
         return bool(
             self.previous
             # Else it is to be packed anew.
-            and self.compression == self.old("options", {}).get("compression")
+            and self.compression.asked == self.old("options", {}).get("compression")
+            and (self.compression.name,) == read_format(self.previous.image).compressors
             and not (request.pre_install or request.post_install or self.builds_inside())
             and not (self.reuse or self.old("image_root", ""))
         )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 from wrapper.base.built import Tools
@@ -23,7 +24,7 @@ def found(tmp_path: Path, *, trial: bool) -> Path | None:
     staging = tmp_path / "2"
     staging.mkdir()
     request = Request(prefix=tmp_path, copy_base=True)
-    no_tools = cast(Tools, None)
+    no_tools = cast(Tools, SimpleNamespace(trials=SimpleNamespace(require=lambda _image: None)))
     return find_base(request, no_tools, staging, previous(tmp_path), trial=trial).image
 
 

@@ -431,5 +431,6 @@ def test_the_tools_of_this_machine_are_shown(
     assert lines[0] == f"runtime      apptainer 1.4.5 ({tmp_path}/apptainer)"
     assert lines[1] == f"mksquashfs   4.6 ({tmp_path}/mksquashfs)"
     assert lines[2].startswith(f"builds in    {tmp_path} (")
-    assert lines[3] == "overlays     mounted"
-    assert lines[5] == "cache        /my/cache"
+    assert lines[3] == "compression  zstd:3"
+    assert lines[4] == "overlays     mounted"
+    assert lines[6] == "cache        /my/cache"

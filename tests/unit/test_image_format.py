@@ -22,7 +22,8 @@ def read(path: Path, content: bytes) -> ImageFormat:
 
 
 def test_a_squashfs_image(tmp_path: Path) -> None:
-    assert read(tmp_path / "x", BODY) == ImageFormat(kind="SquashFS", offsets=(0,))
+    found = read(tmp_path / "x", BODY)
+    assert found == ImageFormat(kind="SquashFS", offsets=(0,), compressors=("gzip",))
 
 
 def test_a_sif_file_and_its_overlays(tmp_path: Path) -> None:
@@ -31,6 +32,15 @@ def test_a_sif_file_and_its_overlays(tmp_path: Path) -> None:
     first = 128 + 4 * 585
     assert found.offsets == (first + 4096, first, first + 8192), "the system is the lowest layer"
     assert (found.kind, found.architecture) == ("SIF", "x86_64")
+
+
+def test_how_each_file_system_is_compressed(tmp_path: Path) -> None:
+    layers = [
+        (OVERLAY, SQUASHFS, squashfs_bytes(compression=6)),
+        (PRIMARY, SQUASHFS, squashfs_bytes(compression=9)),
+    ]
+    assert read(tmp_path / "x.sif", sif_bytes(layers)).compressors == ("number 9", "zstd")
+    assert read(tmp_path / "x", squashfs_bytes(compression=5)).compressors == ("lz4",)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ STEPS = {
 }
 LAYERS: list[set[str]] = [
     {"errors", "models", "background", "binds", "bundled", "foreign", "owner", "rocm"}
-    | {"squashfs.layout"},
+    | {"compression", "squashfs.layout"},
     {"cache", "copying", "removal", "squashfs.reader"},
     {"console", "lock", "memo", "toml", "yaml_nodes", "squashfs.writer"},
     {"process", "spec", "manifest", "installed", "base.catalogue", "pip.local", "pip.config"}
@@ -51,10 +51,10 @@ LAYERS: list[set[str]] = [
     {"image.software"},
     {"image.facts"},
     {"container", "shims"},  # shims is text only: names and facts in, scripts out
-    {"generations", "sif.overlays", "sif.os_packages", "pip.interpreter", "reuse.python"},
+    {"generations", "sif.os_packages", "pip.interpreter", "reuse.python"},
     {"sif.output"},
     STEPS,
-    {"packed"},
+    {"packed", "trial"},
     {"start"},
     {"build", "base.build"},
     {"facts", "base.built"},
@@ -78,7 +78,7 @@ COMPOSERS = {
 }
 COMPOSERS |= {"tykky.adopt", "base.choose", "pipeline", "conda.command", "inputs", "plans"}
 COMPOSERS |= {"sif.build", "sif.pipeline", "base.build", "base.built", "base.commands", "doctor"}
-COMPOSERS |= {"facts"}
+COMPOSERS |= {"facts", "trial"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
 ONLY_IN = {

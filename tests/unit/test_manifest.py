@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.images import squashfs_bytes
 from wrapper import __version__
 from wrapper.errors import PrefixError
 from wrapper.manifest import FORMAT, read_manifest, write_manifest
@@ -86,7 +87,7 @@ def package(name: str, manager: str = "conda", build: str = "") -> LockedPackage
 
 def test_a_generation_keeps_how_it_was_made(prefix: Path, tmp_path: Path) -> None:
     directory = prefix / "current"
-    (directory / "img.sqfs").write_bytes(b"image")
+    (directory / "img.sqfs").write_bytes(squashfs_bytes(compression=5))
     (tmp_path / "log").write_text("said\n")
     inputs = [tmp_path / name for name in ("2-env.yml", "env.yml", "sub/env.yml", "more/env.yml")]
     for path in inputs:
@@ -100,7 +101,11 @@ def test_a_generation_keeps_how_it_was_made(prefix: Path, tmp_path: Path) -> Non
         size=TreeSize(files=3, size=12),
         log=tmp_path / "log",
     )
-    assert manifest["image"] == {"sha256": hashlib.sha256(b"image").hexdigest(), "size": 5}
+    assert manifest["image"] == {
+        "sha256": hashlib.sha256(squashfs_bytes(compression=5)).hexdigest(),
+        "size": 4096,
+        "compression": "lz4",
+    }
     assert manifest["tree"] == {"files": 3, "size": 12}
     assert (manifest["tool"], manifest["kind"]) == (__version__, "conda")
     assert read_manifest(prefix) == json.loads(json.dumps({"format": FORMAT, **manifest}))

@@ -151,7 +151,9 @@ message: Read the manual.
     [
         ("colour: [", "not valid YAML", 1),
         ("- a\n", "not a mapping", 1),
-        ("compression: best\n", "must be fast, default or small", 1),
+        ("compression: best\n", "must be fast, default, small, or zstd", 1),
+        ("compression: zstd:99\n", "which may have a level", 1),
+        ("squashfs_options: -comp brotli\n", "-comp brotli; there are gzip, lz4", 1),
         ("x: 1\nprocessors: many\n", "must be a number", 2),
         ("fix_permissions: perhaps\n", "must be yes or no", 1),
         ("install_path: /opt/env\n", "must be a directory of the root", 1),

@@ -7,17 +7,24 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Program
+from wrapper.compression import Compression, wanted
 from wrapper.console import Console
 from wrapper.errors import SpaceError, ToolError
-from wrapper.squash import COMPRESSIONS, Squasher
+from wrapper.squash import Squasher
+
+LZ4 = Compression(name="lz4")
 
 
 def squash(
-    path: Path, console: Console, version: tuple[int, int] = (4, 6), compression: str = "default"
+    path: Path,
+    console: Console,
+    version: tuple[int, int] = (4, 6),
+    compression: Compression = LZ4,
+    options: tuple[str, ...] = (),
 ) -> list[tuple[float, float]]:
     """Run a fake mksquashfs in its directory; returns the progress."""
     progress: list[tuple[float, float]] = []
-    Squasher(path=path, version=version).squash(
+    Squasher(path=path, version=version, options=options).squash(
         path.parent / "t ree",
         path.parent / "img.sqfs",
         compression=compression,
@@ -37,14 +44,21 @@ def words(recorder: Path) -> list[str]:
     return (recorder.parent / "words").read_text().splitlines()
 
 
-@pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_the_compression_is_the_chosen_one(
-    recorder: Path, console: Console, compression: str
-) -> None:
-    squash(recorder, console, compression=compression)
+@pytest.mark.parametrize("word", ["lz4", "zstd:15", "gzip:9"])
+def test_the_compression_is_the_chosen_one(recorder: Path, console: Console, word: str) -> None:
+    squash(recorder, console, compression=wanted(word)[0])
     line = words(recorder)
     assert line[:2] == [f"{recorder.parent}/t ree", f"{recorder.parent}/img.sqfs"]
-    assert " ".join(COMPRESSIONS[compression]) in " ".join(line)
+    name, _, level = word.partition(":")
+    level = f" -Xcompression-level {level}" if level else ""
+    assert f"-comp {name}{level} " in " ".join(line)
+
+
+def test_other_options_count_once(recorder: Path, console: Console) -> None:
+    squash(recorder, console, options=("-b", "1M", "-mem", "1G"))
+    line = words(recorder)
+    assert line[line.index("-b") + 1] == "1M" and line.count("-mem") == 1
+    assert line[line.index("-mem") + 1] == "1G"
 
 
 def test_images_depend_on_nothing_but_the_tree(recorder: Path, console: Console) -> None:
@@ -64,7 +78,7 @@ def test_all_is_roots_unless_owners_are_kept(
     squasher.squash(
         tmp_path,
         image,
-        compression="fast",
+        compression=LZ4,
         console=console,
         advance=lambda *_: None,
         owners=owners,

@@ -13,6 +13,7 @@ from wrapper import process, tree
 from wrapper.base import debian
 from wrapper.base.definition import Definition
 from wrapper.cache import FILE_MODE
+from wrapper.compression import Compression
 from wrapper.console import Console, counted
 from wrapper.errors import InputError, ToolError
 from wrapper.process import ToolFailed
@@ -42,7 +43,7 @@ class BaseBuild:
     debs: Path
     scratch: Path
     mirror: str = ""
-    compression: str = "default"
+    compression: Compression
 
     def run(self, target: Path) -> None:
         """Write the image as the new file ``target``.

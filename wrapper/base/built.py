@@ -12,6 +12,7 @@ from wrapper.base.catalogue import Entry
 from wrapper.base.debian import MIRROR_VARIABLE
 from wrapper.base.definition import Definition, read_definition
 from wrapper.cache import make_cache
+from wrapper.compression import Compression, travelling
 from wrapper.console import Console
 from wrapper.image import find as images
 from wrapper.image.facts import ImageFacts, inspect_image
@@ -21,6 +22,7 @@ from wrapper.models import Site
 from wrapper.runtime import Runtime
 from wrapper.sif.output import drafted
 from wrapper.squash import Squasher
+from wrapper.trial import Trials
 from wrapper.workspace import Workspace
 
 
@@ -33,6 +35,16 @@ class Tools:
     squasher: Squasher
     space: Workspace
     console: Console
+
+    @property
+    def trials(self) -> Trials:
+        """What the runtime starts here."""
+        return Trials(
+            runtime=self.runtime,
+            squasher=self.squasher,
+            scratch=self.space.scratch,
+            console=self.console,
+        )
 
 
 def find_image(name: str, catalogue: Mapping[str, Entry], tools: Tools, staging: Path) -> BaseImage:
@@ -69,7 +81,7 @@ def build_image(
     *,
     entry: Entry | None = None,
     mirror: str = "",
-    compression: str = "default",
+    compression: Compression,
 ) -> BaseImage:
     """Build the image ``target``; it appears whole and checked, or not at all.
 
@@ -123,7 +135,14 @@ def ready_image(entry: Entry, tools: Tools, staging: Path) -> Path:
         if not _is_there(target, tools):  # another build may have made it just now
             mirror = os.environ.get(MIRROR_VARIABLE, "")
             definition = read_definition(Path(entry.source))
-            build_image(definition, target, tools, entry=entry, mirror=mirror)
+            build_image(
+                definition,
+                target,
+                tools,
+                entry=entry,
+                mirror=mirror,
+                compression=travelling(None, tools.site.compression),
+            )
     return target
 
 

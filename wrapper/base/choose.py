@@ -36,6 +36,8 @@ def find_base(
         base = named_base(request.base_image, tools, staging)[0]
     else:
         base = _kept_base(previous, None if trial else staging) if previous else Base()
+        if base.image:
+            tools.trials.require(base.image)
         if base.image and base.mark and mark(base.image) != base.mark:
             tools.console.warning(
                 f"{base.image} is not the image that this was built on; where it shall be from now "
@@ -65,6 +67,7 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
         built = ready_image(entry, tools, staging)
         name = name if tools.space.lasting_cache else str(built)
     image = find_image(name, catalogue, tools, staging)
+    tools.trials.require(image.path)
     facts = look_into(image, tools)
     base = Base(
         image=image.path,

@@ -13,6 +13,7 @@ from wrapper.base.built import Tools, build_image, find_image, look_into
 from wrapper.base.catalogue import Entry, nearest
 from wrapper.base.definition import read_definition
 from wrapper.cache import make_cache, make_directory
+from wrapper.compression import Compression, travelling
 from wrapper.console import Console
 from wrapper.errors import InputError, PackageError, PrefixError, ToolError
 from wrapper.host_program import HOST_ROOT, host_program
@@ -144,8 +145,13 @@ def build(
                 tools,
                 entry=catalogue.get(name),
                 mirror=mirror,
-                compression=site.compression,
+                compression=tools.trials.choose([_compression(site)]),
             )
+
+
+def _compression(site: Site) -> Compression:
+    asked = site.compression if "compression" in site.chosen else None
+    return travelling(asked, site.compression)
 
 
 def _definition(name: str, catalogue: Mapping[str, Entry]) -> Path:

@@ -71,10 +71,23 @@ TMPDIR = click.option(
     help="Where to build; default: CW_BUILD_TMPDIR, the site's, TMPDIR or /tmp. Node-local is "
     "fastest.",
 )
+
+
+def _compression(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    from wrapper.compression import check_word
+
+    try:
+        return None if value is None else check_word(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 COMPRESSION = click.option(
     "--compression",
-    type=click.Choice(["fast", "default", "small"]),
-    help="Of the image: time against size.",
+    metavar="WORD",
+    callback=_compression,
+    help="Of the image: fast, default or small, each with the best compressor that the runtime "
+    "starts; or zstd, lz4 or gzip, which may have a level (zstd:15).",
 )
 TOOL_FILE = click.option(
     "-y",

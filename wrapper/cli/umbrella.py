@@ -44,10 +44,10 @@ def info(verbosity: int, debug: bool) -> None:
         from wrapper import site
         from wrapper.errors import ContainerizeError
         from wrapper.runtime import find_runtime
-        from wrapper.sif.pipeline import describe_overlays
         from wrapper.sif.systems import find_systems
         from wrapper.site_keys import KEYS
         from wrapper.squash import find_squasher
+        from wrapper.trial import describe_compression, describe_overlays
         from wrapper.workspace import free_space, parent_directory
 
         settings = site.load(os.environ)
@@ -66,6 +66,7 @@ def info(verbosity: int, debug: bool) -> None:
             return f"{parent} ({human_size(free_space(parent))} free)"
 
         looks = {"runtime": runtime, "mksquashfs": squasher, "builds in": place}
+        looks["compression"] = lambda: describe_compression(settings)
         looks["overlays"] = lambda: describe_overlays(settings)
         looks["systems"] = lambda: ", ".join(find_systems(os.environ)) or "none (--system)"
         for title, look in looks.items():

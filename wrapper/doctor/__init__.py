@@ -38,7 +38,9 @@ from wrapper.doctor.finding import (
 from wrapper.errors import ContainerizeError
 from wrapper.generations import CURRENT, DIRECTORY
 from wrapper.models import Site
-from wrapper.runtime import FAMILIES
+from wrapper.runtime import FAMILIES, find_runtime
+from wrapper.squash import find_squasher
+from wrapper.trial import Trials
 
 __all__ = ["FAILED", "OK", "WARNING", "Finding", "diagnose"]
 
@@ -136,6 +138,7 @@ class _Ward:
             )
             checks += [
                 Check(what="start of a container", look=trials.start),
+                Check(what="compression", look=trials.compression),
                 Check(what="bind of an image", look=trials.bind_image),
                 Check(what="overlay partitions", look=trials.overlay),
             ]
@@ -203,6 +206,7 @@ class _Ward:
         if self.deep:
             checks.append(check("content", self._content, _READ_SECONDS))
         if self.scratch:
+            checks.append(check("compression", self._compression))
             checks.append(check("start", self._start, _START_SECONDS))
         return checks
 
@@ -215,6 +219,25 @@ class _Ward:
 
     def _base_image(self, target: Path, data: dict[str, Any]) -> list[Finding]:
         return needs.base_image(target / CURRENT, data, deep=self.deep)
+
+    def _compression(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+        """Of the image, and of the base image below it."""
+        images = [] if data["kind"] == "container" else [(target / CURRENT / "img.sqfs", target)]
+        if base := data["base"].get("path"):
+            image = target / CURRENT / base
+            images.append((image, image))
+        found = [it for pair in images for it in starts.compression(*pair, self._trials())]
+        return [it for it in found if it.state != OK] or found[:1]
+
+    def _trials(self) -> Trials:
+        assert self.scratch
+        return Trials(
+            runtime=find_runtime(self.for_runtime, self.site),
+            squasher=find_squasher(self.for_runtime, self.site),
+            scratch=self.scratch,
+            console=self.console,
+            environ=self.for_runtime,
+        )
 
     def _content(self, target: Path, data: dict[str, Any]) -> list[Finding]:
         return needs.content(target / CURRENT / "img.sqfs", data)
@@ -252,6 +275,9 @@ class _Ward:
                 check("content", lambda data: sif_image.content(path, data), _READ_SECONDS)
             )
         if scratch := self.scratch:
+            checks.append(
+                check("compression", lambda _: starts.compression(path, path, self._trials()))
+            )
 
             def start(data: dict[str, Any]) -> list[Finding]:
                 if stranger := self._stranger(path):

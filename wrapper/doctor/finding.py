@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from wrapper import process
-from wrapper.errors import ContainerizeError
+from wrapper.errors import ContainerizeError, reason
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 _SECONDS = 20.0
@@ -106,10 +105,3 @@ def _look(check: Check, found: list[Finding]) -> None:
     except Exception as error:  # damaged data: nothing may end the other checks
         detail = f"cannot be examined: {type(error).__name__}: {error}"
         found.append(failed(check.what, detail, "it is damaged: restore it or build anew"))
-
-
-def reason(error: ContainerizeError) -> str:
-    """Of what a program said, the line that tells why it failed: the error, else the last."""
-    lines = [line for line in error.detail.splitlines() if line.strip()]
-    told = [line for line in lines if re.match(r"\[ ERROR \]|FATAL", line)]
-    return (told or lines[-1:] or [error.what])[0].removeprefix("[ ERROR ] ")

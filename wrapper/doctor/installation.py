@@ -97,7 +97,7 @@ def image(target: Path, data: Manifest) -> list[Finding]:
     if size != data["image"]["size"]:
         detail = f"{path} has {size} bytes, the manifest says {data['image']['size']}"
         return [failed("image", detail, _anew(target))]
-    return [ok("image", f"{found.kind}, {human_size(size)}")]
+    return [ok("image", f"{found.kind}, {found.compressors[0]}, {human_size(size)}")]
 
 
 def generations(target: Path) -> list[Finding]:

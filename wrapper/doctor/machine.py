@@ -12,20 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper import process
+from wrapper.compression import EVERYWHERE, Compression
 from wrapper.console import Console
-from wrapper.doctor.finding import Finding, failed, ok, reason, warning
-from wrapper.errors import ToolError
+from wrapper.doctor.finding import Finding, failed, ok, warning
+from wrapper.errors import ToolError, reason
 from wrapper.models import Site
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime, find_runtime, home_of, host_binds
-from wrapper.sif import overlays
 from wrapper.skeleton import write_skeleton
 from wrapper.squash import Squasher, find_squasher
+from wrapper.trial import SEEN
+from wrapper.trial import Trials as Tiny
 
 _SECONDS = 15.0
 _OLDEST_BASH = (4, 2)
 _MOUNT_POINT = "containerize-doctor"
 _SLOW_START = 3.0
+_COMPRESSIONS = ("zstd", "lz4", "gzip")
 
 
 def runtime_found(environ: Mapping[str, str], site: Site) -> list[Finding]:
@@ -170,7 +173,7 @@ class Trials:
         runtime, squasher = tools
         bottom, top = self._layers(squasher)
         bind = f"{top}:/{_MOUNT_POINT}:image-src=/"
-        if failure := self._run(runtime, bottom, [bind], f"/{_MOUNT_POINT}/{overlays.SEEN}"):
+        if failure := self._run(runtime, bottom, [bind], f"/{_MOUNT_POINT}/{SEEN}"):
             hint = "--base-image and CONTAINERIZE_WITH need it: use a newer runtime"
             return [failed(what, f"{runtime.name} cannot: {failure}", hint)]
         return [ok(what, "a SquashFS file is bound into a container (image-src)")]
@@ -180,13 +183,39 @@ class Trials:
         what = "overlay partitions"
         if not (tools := self._tools()):
             return []
-        runtime, squasher = tools
-        layers = self._layers(squasher)
-        scratch = self._place("overlay")
-        if overlays.mounts_overlays(runtime, layers, scratch=scratch, console=self.console):
-            return [ok(what, "mounted: images of 'containerize build' can be used")]
-        hint = "build images with --flatten, which need none"
-        return [warning(what, f"{runtime.name} does not mount them here", hint)]
+        if why := self._tiny(*tools).overlay_refusal(EVERYWHERE):
+            hint = "build images with --flatten, which need none"
+            return [warning(what, f"{tools[0].name} does not mount them here: {why}", hint)]
+        return [ok(what, "mounted: images of 'containerize build' can be used")]
+
+    def compression(self) -> list[Finding]:
+        """How images may be compressed: what a build takes here, or a node can start."""
+        what = "compression"
+        if not (tools := self._tools()):
+            return []
+        tiny = self._tiny(*tools)
+        refusals: dict[str, str] = {}
+        for name in _COMPRESSIONS:
+            try:
+                refusals[name] = tiny.refusal(Compression(name=name))
+            except ToolError as error:
+                refusals[name] = f"mksquashfs cannot write it: {reason(error)}"
+        started = [name for name, why in refusals.items() if not why]
+        if not started:
+            return []  # told by the start of a container
+        text = f"{', '.join(started)} start here"
+        for name, why in refusals.items():
+            text += f"; not {name} ({why})" if why else ""
+        return [ok(what, text)]
+
+    def _tiny(self, runtime: Runtime, squasher: Squasher) -> Tiny:
+        return Tiny(
+            runtime=runtime,
+            squasher=squasher,
+            scratch=self.scratch,
+            console=self.console,
+            environ=self.environ,
+        )
 
     def _tools(self) -> tuple[Runtime, Squasher] | None:
         """``None`` where one is missing, which other checks tell."""
@@ -201,12 +230,14 @@ class Trials:
         images = folder / "bottom.sqfs", folder / "top.sqfs"
         if folder.exists():
             return images
-        bottom, top = overlays.trial_layers(folder)
+        bottom, top = folder / "bottom", folder / "top"
+        bottom.mkdir(parents=True)
         write_skeleton(bottom)
         (bottom / _MOUNT_POINT).mkdir()
+        (top / SEEN).mkdir(parents=True)
         for root, image in zip((bottom, top), images, strict=True):
             squasher.squash(
-                root, image, compression="fast", console=self.console, advance=lambda *_: None
+                root, image, compression=EVERYWHERE, console=self.console, advance=lambda *_: None
             )
         return images
 

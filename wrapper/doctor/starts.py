@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wrapper import foreign, process
-from wrapper.doctor.finding import Finding, failed, ok, reason, warning
-from wrapper.errors import ToolError
+from wrapper.compression import EVERYWHERE, Compression
+from wrapper.doctor.finding import Finding, failed, ok, warning
+from wrapper.errors import ContainerizeError, ToolError, reason
 from wrapper.generations import CURRENT
+from wrapper.image.format import read_format
 from wrapper.manifest import FILE_NAME
 from wrapper.models import Site
 from wrapper.process import ToolFailed
 from wrapper.runtime import find_runtime, home_of, host_binds
 from wrapper.shims import DEBUG_NAMES
+from wrapper.trial import Trials
 
 _SECONDS = 30.0
 _SLOW = 2.0
@@ -35,6 +39,28 @@ def stranger_of(target: Path) -> str | None:
     programs = [real / "bin" / name for name in (*_PYTHONS, *DEBUG_NAMES)]
     directories = [target, real, real / "bin", real / CURRENT, generation.parent, generation]
     return foreign.stranger([*directories, *programs, *read] if real.is_dir() else [target, real])
+
+
+def compression(image: Path, target: Path, trials: Trials) -> list[Finding]:
+    """Whether images that are compressed as ``image`` is start on this node at all.
+
+    :param target: what to repack where they do not.
+    """
+    what, who = "compression", f"{trials.runtime.name} {trials.runtime.version}"
+    try:
+        compressors = read_format(image).compressors
+    except ContainerizeError:
+        return []  # told by the check of the image
+    for name in sorted({*compressors} - {EVERYWHERE.name}):
+        try:
+            why = trials.refusal(Compression(name=name))
+        except ToolError:
+            continue  # mksquashfs cannot write it, so nothing can be tried
+        if why:
+            detail = f"{image} is compressed with {name}, which {who} does not start here: {why}"
+            hint = f"its owner: containerize repack {shlex.quote(str(target))}"
+            return [failed(what, detail, hint)]
+    return [ok(what, f"{who} starts it here")]
 
 
 def of_installation(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wrapper import foreign
+from wrapper.compression import NAMES
 from wrapper.errors import InputError, PackageError
 from wrapper.sif import file as sif
 
@@ -30,11 +31,13 @@ class ImageFormat:
 
     :ivar kind: :data:`SIF`, :data:`SQUASHFS` or :data:`SANDBOX`.
     :ivar offsets: where its SquashFS file systems begin, in bytes, the lowest layer first; none for
-        a sandbox. :ivar architecture: as ``uname -m`` says it, empty where the file does not tell.
+        a sandbox. :ivar compressors: how each of these is compressed, by name.
+    :ivar architecture: as ``uname -m`` says it, empty where the file does not tell.
     """
 
     kind: str
     offsets: tuple[int, ...] = ()
+    compressors: tuple[str, ...] = ()
     architecture: str = ""
 
 
@@ -83,16 +86,19 @@ def _recognise(file: BinaryIO, path: Path) -> ImageFormat:
     size = os.fstat(file.fileno()).st_size
     start = file.read(_ENOUGH)
     if start.startswith(_SQUASHFS_MAGIC):
-        _check_squashfs(file, 0, size, path)
-        return ImageFormat(kind=SQUASHFS, offsets=(0,))
+        compressor = _check_squashfs(file, 0, size, path)
+        return ImageFormat(kind=SQUASHFS, offsets=(0,), compressors=(compressor,))
     if not sif.begins_sif(start):
         what = f"{path.name} is empty" if not size else f"{path.name} is no container image"
         raise InputError(what, where=path, hint=_HINT)
     found = sif.read_sif(path)
     offsets = _layers(found)
-    for offset in offsets:
-        _check_squashfs(file, offset, size, path)
-    return ImageFormat(kind=SIF, offsets=offsets, architecture=found.architecture)
+    return ImageFormat(
+        kind=SIF,
+        offsets=offsets,
+        compressors=tuple(_check_squashfs(file, offset, size, path) for offset in offsets),
+        architecture=found.architecture,
+    )
 
 
 def _layers(found: sif.Sif) -> tuple[int, ...]:
@@ -118,7 +124,8 @@ def _layers(found: sif.Sif) -> tuple[int, ...]:
     return (*system[:1], *overlays)
 
 
-def _check_squashfs(file: BinaryIO, offset: int, size: int, path: Path) -> None:
+def _check_squashfs(file: BinaryIO, offset: int, size: int, path: Path) -> str:
+    """Whether a file system is whole; returns how it is compressed."""
     file.seek(offset)
     superblock = file.read(96)
     if len(superblock) < 96:
@@ -132,6 +139,8 @@ def _check_squashfs(file: BinaryIO, offset: int, size: int, path: Path) -> None:
     (used,) = struct.unpack_from("<Q", superblock, 40)
     if offset + used > size:
         raise sif.incomplete(path)
+    (number,) = struct.unpack_from("<H", superblock, 20)
+    return NAMES.get(number, f"number {number}")
 
 
 def mark(image: Path) -> str:

@@ -9,21 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wrapper import inputs, process, removal, workspace
-from wrapper import skeleton as bases
+from wrapper import compression as compressions
+from wrapper import inputs, process, workspace
 from wrapper.base import choose as base_image
 from wrapper.base.built import Tools
+from wrapper.compression import EVERYWHERE, Compression
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.generations import Generation
 from wrapper.image import format as image_format
 from wrapper.lock import locked
-from wrapper.models import Base, Result, SifRequest, Site
+from wrapper.models import Base, Result, SifRequest
 from wrapper.pip.interpreter import Interpreter
-from wrapper.runtime import Runtime, find_runtime
+from wrapper.runtime import find_runtime
 from wrapper.sif import content as sif_content
 from wrapper.sif import file as sif
-from wrapper.sif import os_packages, overlays
+from wrapper.sif import os_packages
 from wrapper.sif import output as sif_output
 from wrapper.sif.build import (
     INSTALL_PATH,
@@ -33,7 +34,7 @@ from wrapper.sif.build import (
     SifOutput,
     manifest_of,
 )
-from wrapper.squash import Squasher, find_squasher
+from wrapper.squash import find_squasher
 
 _KINDS: Mapping[str, type[SifBuild]] = {kind.kind: kind for kind in (SifBuild, CondaSif, PipSif)}
 
@@ -79,8 +80,11 @@ def build_sif(request: SifRequest, console: Console) -> Result:
         tools = Tools(request.site, runtime, squasher, space, console)
         ground = _updated_ground(target, tools) if request.update else _new_ground(request, tools)
         flatten = _flatten(request, ground)
-        if not flatten:
-            _require_overlays(tools)
+        compression = _compression(request, ground)
+        if flatten:
+            tools.trials.choose([compression])
+        else:
+            _require_overlays(tools, compression)
         if not sif.shares_blocks(ground.bottom.path, target.parent):
             workspace.require_space(
                 target.parent,
@@ -88,7 +92,8 @@ def build_sif(request: SifRequest, console: Console) -> Result:
                 "the copy of the base image",
                 "free some space there, or choose another directory",
             )
-        build = _build(request, ground, SifOutput(prefix=target, draft=draft, space=space), tools)
+        output = SifOutput(prefix=target, draft=draft, space=space)
+        build = _build(request, ground, output, tools, compression)
         build.flatten = flatten
         manifest = build.run()
         with console.step("Switching to it"):
@@ -151,7 +156,7 @@ def _updated_ground(target: Path, tools: Tools) -> _Ground:
         base, facts = base_image.named_base(str(target), tools, tools.space.root)
         foreign, labels = _foreign(facts.environment), dict(facts.labels)
         return _Ground(base=base, bottom=bottom, foreign=foreign, labels=labels)
-    image_format.read_format(target)  # whole, and for this machine?
+    tools.trials.require(target)
     known = manifest["base"]
     base = Base(
         image=target,
@@ -179,44 +184,32 @@ def _flatten(request: SifRequest, ground: _Ground) -> bool:
     return bool(request.flatten)
 
 
-def _require_overlays(tools: Tools) -> None:
-    if not overlays_work(tools.runtime, tools.squasher, tools.space.scratch, tools.console):
-        raise ToolError(
-            f"{tools.runtime.name} {tools.runtime.version} mounts no overlay partitions here",
-            where=tools.runtime.path,
-            hint="use --flatten: base and environment in one file system, which takes longer",
-        )
+def _compression(request: SifRequest, ground: _Ground) -> Compression:
+    before = ground.manifest["options"]["compression"] if ground.manifest else None
+    return compressions.travelling(request.compression or before, request.site.compression)
 
 
-def overlays_work(runtime: Runtime, squasher: Squasher, scratch: Path, console: Console) -> bool:
-    """Whether images of the form with an overlay can be used with this runtime."""
-    folder = scratch / "overlay-trial"
-    trees = overlays.trial_layers(folder)
-    bases.write_skeleton(trees[0])
-    images = trees[0].with_suffix(".sqfs"), trees[1].with_suffix(".sqfs")
-    for root, image in zip(trees, images, strict=True):
-        squasher.squash(
-            root, image, compression="fast", console=console, advance=lambda done, total: None
-        )
-    try:
-        return overlays.mounts_overlays(runtime, images, scratch=folder, console=console)
-    finally:
-        removal.remove_tree(folder)
-
-
-def describe_overlays(site: Site) -> str:
-    """The same for a person."""
-    tools = find_runtime(os.environ, site), find_squasher(os.environ, site)
-    folder = workspace.private_directory(site)
-    try:
-        mounted = overlays_work(*tools, folder, Console(-1))
-    finally:
-        removal.remove_marked(folder)
-    return "mounted" if mounted else "not mounted: 'containerize build' needs --flatten"
+def _require_overlays(tools: Tools, compression: Compression) -> None:
+    """:raises ToolError: images with an environment's layer cannot be used with this runtime."""
+    if not (why := tools.trials.overlay_refusal(compression)):
+        return
+    who = f"{tools.runtime.name} {tools.runtime.version}"
+    what, hint = f"{who} mounts no overlay partitions here", "use --flatten: base and environment "
+    hint += "in one file system, which takes longer"
+    if compression.name != EVERYWHERE.name and not tools.trials.overlay_refusal(EVERYWHERE):
+        what += f" that are compressed with {compression.name}"
+        hint = "leave --compression out"
+    raise ToolError(what, where=tools.runtime.path, hint=hint, detail=why)
 
 
 # -- the environment ------------------------------------------------------------------------------
-def _build(request: SifRequest, ground: _Ground, output: SifOutput, tools: Tools) -> SifBuild:
+def _build(
+    request: SifRequest,
+    ground: _Ground,
+    output: SifOutput,
+    tools: Tools,
+    compression: Compression,
+) -> SifBuild:
     old = ground.manifest
     if old is not None and old["kind"] == SifBuild.kind:
         old = None  # there is no environment yet
@@ -233,8 +226,7 @@ def _build(request: SifRequest, ground: _Ground, output: SifOutput, tools: Tools
     return kind(
         request=request,
         wrapper_paths=(),
-        compression=request.compression
-        or (old["options"]["compression"] if old else request.site.compression),
+        compression=compression,
         install_path=INSTALL_PATH,
         base=ground.base,
         bottom=ground.bottom,

@@ -17,6 +17,7 @@ from typing import Any
 
 from wrapper import generations, installed, prefix, process, shims, workspace
 from wrapper.activate import conda_variables, record_activation
+from wrapper.compression import EVERYWHERE
 from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.deploy import Adoption, finish_adoption
@@ -212,7 +213,7 @@ class _Work:
         self.squasher.squash(
             skeleton,
             image,
-            compression="default",
+            compression=EVERYWHERE,
             console=self.console,
             advance=lambda _done, _total: None,
         )
