@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,30 @@ RUNNER = """\
 while [ "$1" != -B ]; do shift; done
 shift 3
 exec "$@"
+"""
+# The same, and spoils what real runtimes spoil: they make text of words and variables, expand "~",
+# lose variables whose names mean something to their shell, and set all signals back.
+SPOILER = """\
+exec {python} -IS -c '
+import os, signal, sys
+words = [os.fsencode(word).decode("utf-8", "replace") for word in sys.argv[1:]]
+words = words[words.index("-B") + 3:]
+given = {{name: value.decode("utf-8", "replace") for name, value in os.environb.items()}}
+for name in [b"e", b"key", b"IFS", b"OPTIND"]:
+    given.pop(name, None)
+env = {{name: "/expanded" if value[:1] == "~" and b"." not in name else value
+    for name, value in given.items()}}
+for name, value in given.items():
+    if name.startswith(b"APPTAINERENV_"):
+        del env[name]
+        for character in "\\\\$`":
+            value = value.replace("\\\\" + character, character)
+        env[name[13:]] = value
+for number in signal.valid_signals() - {{signal.SIGKILL, signal.SIGSTOP}}:
+    signal.signal(number, signal.SIG_DFL)
+os.chdir(os.fsencode(os.getcwd()).decode("utf-8", "replace"))
+os.execvpe(words[0], words, {{name: value.encode() for name, value in env.items()}})
+' "$@"
 """
 # Words before a command that run it without root's powers.
 ORDINARY_USER = (
@@ -207,6 +232,7 @@ def make_prefix(
     runtime: Path | None = None,
     install_path: str = NOWHERE,
     runs: bool = False,
+    spoils: bool = False,
     then: str = "",
     links: Sequence[str] = (),
     activation: Activation | None = None,
@@ -214,11 +240,13 @@ def make_prefix(
     """Make an installation, by default at ``base/env``.
 
     :param runs: the runtime runs the command after recording it.
+    :param spoils: it does so as real ones do.
     :param then: other lines of shell for the runtime to end with.
     """
     root, out = root or base / "env", base / "record"
     out.mkdir(exist_ok=True)
-    runtime = write_runtime(runtime or base / "runtime/apptainer", out, then=RUNNER * runs or then)
+    then = then or RUNNER * runs or SPOILER.format(python=sys.executable) * spoils
+    runtime = write_runtime(runtime or base / "runtime/apptainer", out, then=then)
     root.parent.mkdir(parents=True, exist_ok=True)
     with (
         pytest.MonkeyPatch.context() as patch,

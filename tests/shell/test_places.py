@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.shell.conftest import (
-    ORDINARY_USER,
     Call,
     Install,
     Prefix,
-    make_prefix,
     write_environment,
 )
 from wrapper.binds import UNBINDABLE, UNBINDABLE_NAMES
@@ -100,28 +98,6 @@ def test_looking_behind_links_leaves_the_working_directory_alone(
     assert call.cwd == prefix.out
     assert (call.variable("PWD"), call.variable("OLDPWD")) == (f"{tmp_path}/here", "/usr")
     assert prefix.call(tmp_path / "link/bin/python3").variable("OLDPWD") is None
-
-
-def test_a_working_directory_that_is_gone(prefix: Prefix, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(prefix.root)
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    script = 'rmdir "$1"; exec "$2" x'
-    call = prefix.call("/bin/bash", "-c", script, "-", gone, tmp_path / "link/bin/tool", cwd=gone)
-    assert call.started, call.stderr
-    assert call.cwd == Path(f"{gone} (deleted)")
-
-
-def test_a_working_directory_that_may_be_entered_but_not_read(open_place: Path) -> None:
-    prefix = make_prefix(open_place)
-    prefix.out.chmod(0o777)
-    (open_place / "link").symlink_to(prefix.root)
-    closed = open_place / "closed"
-    closed.mkdir()
-    closed.chmod(0o311)
-    call = prefix.call(open_place / "link/bin/tool", cwd=closed, before=ORDINARY_USER)
-    assert call.started, call.stderr
-    assert (call.cwd, call.stderr) == (closed, "")
 
 
 @pytest.mark.parametrize("name", ["python3", "py"])

@@ -21,12 +21,12 @@ def test_activation_can_be_switched_off(prefix: Prefix) -> None:
     write_environment(prefix.root, activation=ACTIVATION, variables={"MINE": "1"})
     on = prefix.run(env={"U": "u", "P": "p"})
     assert (on.variable("CONDA_PREFIX"), on.variable("D")) == ("/env", "default")
-    assert b"/script.sh" in on.command
+    assert b"/script.sh" in b" ".join(on.command)
     for value in ("1", ""):
         off = prefix.run(env={"U": "u", "P": "p", "CW_NO_CONDA_ACTIVATE": value})
         assert off.variable("CONDA_PREFIX") is None and off.variable("D") is None
         assert (off.variable("P"), off.variable("U"), off.variable("MINE")) == ("p", "u", "1")
-        assert b"/script.sh" not in off.command
+        assert b"/script.sh" not in b" ".join(off.command)
 
 
 def test_activation_in_a_virtual_environment_needs_no_force(prefix: Prefix, tmp_path: Path) -> None:

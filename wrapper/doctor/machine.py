@@ -25,7 +25,7 @@ from wrapper.trial import SEEN
 from wrapper.trial import Trials as Tiny
 
 _SECONDS = 15.0
-_OLDEST_BASH = (4, 2)
+_OLDEST_BASH = (4, 4)  # mapfile -d
 _MOUNT_POINT = "containerize-doctor"
 _SLOW_START = 3.0
 _COMPRESSIONS = ("zstd", "lz4", "gzip")
@@ -129,12 +129,12 @@ def bash(program: Path = Path("/bin/bash")) -> list[Finding]:
     try:
         answer = process.capture([program, "--version"], env={}, timeout=_SECONDS)
     except ToolFailed as error:
-        return [failed("bash", error.what, "shims need bash 4.2 or newer as /bin/bash")]
+        return [failed("bash", error.what, "shims need bash 4.4 or newer as /bin/bash")]
     match = re.search(r"version (\d+)\.(\d+)", answer)
     version = (int(match[1]), int(match[2])) if match else (0, 0)
     text = ".".join(map(str, version))
     if version < _OLDEST_BASH:
-        return [failed("bash", f"{text} is too old", "shims need bash 4.2 or newer as /bin/bash")]
+        return [failed("bash", f"{text} is too old", "shims need bash 4.4 or newer as /bin/bash")]
     return [ok("bash", f"{text} ({program})")]
 
 

@@ -5,7 +5,8 @@
 # -p keeps BASH_ENV (Lmod sets one) and exported functions out. Nothing below starts a process
 # before the runtime does; variables begin with _cw_ because one of the user's may be exported.
 # shellcheck disable=SC2154 # assigned by the generation's file "env"
-if [ -z "${BASH_VERSION-}" ] || [ "${BASH_SOURCE-$0}" != "$0" ]; then # "exec" would end the user's shell
+# Sourced, the last line would take the user's shell away. (-p: else BASH_SOURCE may be a variable.)
+if [ -z "${BASH_VERSION-}" ] || { [ "${-#*p}" = "$-" ] && [ "${BASH_SOURCE-$0}" != "$0" ]; }; then
     printf '%s\n' "[ ERROR ] this is a program to be run, it cannot be sourced: ${BASH_SOURCE:-$0}" \
         "  to do:  run it; where the real one is shell code (a completer), source that:" \
         "          source <('${BASH_SOURCE%/*}/_debug_exec' cat '${BASH_SOURCE:-$0}')" >&2
@@ -282,6 +283,59 @@ if [[ -n $_cw_image ]]; then
     [[ -n $_cw_image_root$_cw_layer ]] || _cw_binds+=,$_cw_generation_dir:$_cw_install_path
 fi
 
+if [[ -v CW_NO_CONDA_ACTIVATE ]]; then # what the site and the user set stays
+    _cw_assign=("${_cw_always[@]}") _cw_prepends=() _cw_defaults=() _cw_unsets=() _cw_scripts=()
+fi
+
+# -- What would not arrive. The runtime makes text of all words, expands a "~" at the beginning of a
+# value, and lets a shell of its own read every variable, where some names mean something else; to
+# this bash some mean something, too. They are looked for in what the kernel keeps of our start.
+_cw_bashs="IFS|PS[24]|PPID|E?UID|GID|OPT(IND|ARG|ERR)|S?RANDOM|SECONDS|LINENO|EPOCH(SECONDS|REALTIME)"
+_cw_bashs+="|SHELLOPTS|BASH(OPTS|PID|_(VERSION|VERSINFO|ARGV0?|ARGC|COMMAND|SUBSHELL|LINENO|REMATCH))?"
+_cw_bashs+="|DIRSTACK|FUNCNAME|GROUPS|MAPFILE|HISTCMD|COMP_[A-Z]+|e|key|IMAGE_ARG|USER_PATH"
+_cw_beyond_ascii=$'[\x80-\xff]'
+_cw_tail=$'[\x80-\xbf]'
+_cw_utf8=( # characters of several bytes, as patterns
+    $'[\xc2-\xdf]'"$_cw_tail"
+    $'\xe0[\xa0-\xbf]'"$_cw_tail" $'\xed[\x80-\x9f]'"$_cw_tail"
+    $'[\xe1-\xec\xee\xef]'"$_cw_tail$_cw_tail"
+    $'\xf0[\x90-\xbf]'"$_cw_tail$_cw_tail" $'\xf4[\x80-\x8f]'"$_cw_tail$_cw_tail"
+    $'[\xf1-\xf3]'"$_cw_tail$_cw_tail$_cw_tail"
+)
+# (Errors go nowhere: of a locale that is missing bash would tell at every return.)
+_cw_is_text() { # WORD…: whether all are UTF-8
+    [[ -z $_cw_text ]] || return 0
+    local LC_ALL=C IFS=' '
+    local text="$*" pattern
+    [[ $text =~ $_cw_beyond_ascii ]] || return 0
+    for pattern in "${_cw_utf8[@]}"; do
+        text=${text//$pattern/ }
+    done
+    [[ ! $text =~ $_cw_beyond_ascii ]]
+} 2>/dev/null
+_cw_text=       # set: there is nothing else
+_cw_spoilt=()   # names of variables whose values would change
+_cw_natively=() # NAME=VALUE: what no shell can hand on
+_cw_look() {    # WORD…: at the variables, those of the activation too, and at these words
+    local LC_ALL=C IFS=$'\n'
+    local pair pairs names=$_cw_bashs values="=~|\\\\u000A|$_cw_beyond_ascii"
+    mapfile -d '' -t pairs </proc/self/environ
+    pairs+=("${_cw_assign[@]}" "${_cw_prepends[@]}" "${_cw_defaults[@]#*|}")
+    [[ -v OLDPWD ]] || names+='|OLDPWD' # one that is no directory any more
+    [[ $'\n'"${pairs[*]}"$'\n'"$*" =~ $'\n'($names)=|$values ]] || { _cw_text=1 && return; }
+    for pair in "${pairs[@]}"; do
+        if [[ $pair =~ ^($names)= ]]; then
+            _cw_natively+=("$pair")
+        elif [[ ! $pair =~ ^[A-Za-z_][A-Za-z0-9_]*= ]]; then
+            _cw_is_text "$pair" || _cw_natively+=("$pair")
+        elif [[ $pair =~ $values ]]; then
+            _cw_spoilt+=("${pair%%=*}")
+        fi
+    done
+    ! _cw_is_text "${pairs[@]}" "$@" || _cw_text=1
+}
+_cw_look "$PWD" "$_cw_self" "$@" 2>/dev/null
+
 # -- The active environment. A container inherits variables as they are; only PATH and
 # LD_LIBRARY_PATH it takes from SINGULARITYENV_PATH and so on. What stands there is evaluated by a
 # shell as if in double quotes, so ours is escaped. Apptainer knows these names too, but prefers its
@@ -327,9 +381,6 @@ _cw_set() { # NAME VALUE: the runtime itself must not see what is for the loader
         *) export "$1=$2" ;;
     esac
 }
-if [[ -v CW_NO_CONDA_ACTIVATE ]]; then # what the site and the user set stays
-    _cw_assign=("${_cw_always[@]}") _cw_prepends=() _cw_defaults=() _cw_unsets=() _cw_scripts=()
-fi
 for _cw_pair in "${_cw_assign[@]}"; do
     _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
 done
@@ -379,25 +430,116 @@ for _cw_unset in "${_cw_unsets[@]}"; do
     [[ $_cw_unset != LD_* ]] || unset -v "SINGULARITYENV_$_cw_unset" "APPTAINERENV_$_cw_unset"
 done
 
-# -- Go. (After a colon the runtime expects the place inside.)
-_cw_home=(--home "${HOME:-/}")
-if [[ ${HOME-} == *:* ]]; then
-    _cw_home=()
-    printf '%s\n' "[ WARNING ] HOME has a colon, which the container runtime cannot express: $HOME" \
-        "  to do:  programs get the home directory of your account; set another HOME" >&2
+# -- What a bash inside has to put right, where there is something: it gets ASCII alone. The ordinary
+# call needs none.
+_cw_inside=() # NAME=VALUE
+for _cw_name_of in "${_cw_spoilt[@]}"; do
+    [[ -z $_cw_image || $_cw_name_of != @(PATH|LD_LIBRARY_PATH) ]] || continue
+    _cw_pair=$_cw_to_inside$_cw_name_of
+    if [[ -v $_cw_pair ]]; then # what is for the runtime, without what _cw_escape added
+        _cw_value=${!_cw_pair//\\\\/$'\1'}
+        _cw_value=${_cw_value//\\}
+        _cw_value=${_cw_value//$'\1'/\\}
+    elif [[ -v $_cw_name_of && $_cw_name_of != @(APPTAINER|SINGULARITY)ENV_* ]]; then
+        _cw_value=${!_cw_name_of}
+    else
+        continue
+    fi
+    if ! _cw_is_text "$_cw_value" 2>/dev/null; then
+        _cw_inside+=("$_cw_name_of=$_cw_value")
+    elif [[ ! -v $_cw_pair ]]; then
+        _cw_force "$_cw_name_of" "$_cw_value" # there nothing is expanded
+    fi
+done
+_cw_account() { # the home of the account, in _cw_home
+    local HOME name='\u'
+    unset -v HOME
+    [[ ${name@P} != 'I have no name!' ]] ||
+        _cw_fail "your account (number $UID) has no name here, and no container starts without" \
+            "ask for an entry in passwd, or use another account"
+    _cw_home=~
+}
+_cw_account
+if [[ -n ${HOME-} && $HOME != *:* ]] && _cw_is_text "$HOME" 2>/dev/null; then
+    _cw_home=$HOME
+elif [[ -v HOME ]]; then # after a colon the runtime expects the place inside
+    _cw_inside+=("HOME=$HOME")
 fi
+_cw_cwd=
+[[ $PWD -ef . ]] || _cw_fail "the current directory has gone: $PWD" "cd elsewhere"
+if [[ ! -r . ]] || ! _cw_is_text "$PWD" 2>/dev/null; then # where the runtime cannot go
+    _cw_cwd=$PWD
+    [[ $_cw_runtime == /* ]] || _cw_runtime=$PWD/$_cw_runtime
+    [[ ! -v OLDPWD ]] || _cw_inside+=("OLDPWD=$OLDPWD")
+    cd /
+fi
+# Signals that the caller ignores (nohup, a script's background jobs) stay so: the runtime resets all.
+trap : QUIT # bash itself ignores this one; caught, it shows whether the caller does
+mapfile -t _cw_words </proc/self/status
+trap - QUIT
+[[ ${_cw_words[*]} =~ SigIgn:[[:space:]]*([0-9a-f]+) ]]
+_cw_bits=$((16#${BASH_REMATCH[1]}))
+_cw_ignored=
+for ((_cw_signal = 1; _cw_bits != 0 && _cw_signal <= 64; _cw_signal++)); do
+    [[ $_cw_signal != 3[23] ]] || continue # the C library's own
+    ((_cw_bits >> _cw_signal - 1 & 1)) && _cw_ignored+=" $_cw_signal"
+done
+
+# -- Go.
 case $_cw_name in
     _debug_exec) ;;
     _debug_shell) set -- /bin/bash --norc "$@" ;;
     *) set -- "$_cw_self" "$@" ;;
 esac
-if [[ ${#_cw_scripts[@]} -gt 0 ]]; then
+_cw_quote() { # WORD…: as bash itself would read them, in _cw_value
+    local LC_ALL=C
+    _cw_value=
+    (($# == 0)) || printf -v _cw_value '%q ' "$@"
+}
+_cw_encoded=
+if ! _cw_is_text "$@" 2>/dev/null; then
+    _cw_encoded=1
+    _cw_words=()
+    for _cw_word; do
+        _cw_quote "$_cw_word" 2>/dev/null
+        _cw_words+=("$_cw_value")
+    done
+    set -- "${_cw_words[@]}"
+fi
+if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded || ${#_cw_scripts[@]} -gt 0 ||
+    ${#_cw_inside[@]} -gt 0 || ${#_cw_natively[@]} -gt 0 ]]; then
+    _cw_settings="_cw_ignored='$_cw_ignored' _cw_encoded=$_cw_encoded"
+    _cw_quote "$_cw_cwd" 2>/dev/null
+    _cw_settings+=" _cw_cwd=$_cw_value"
+    _cw_quote "${_cw_scripts[@]}" 2>/dev/null
+    _cw_settings+=" _cw_scripts=($_cw_value)"
+    _cw_quote "${_cw_inside[@]}" 2>/dev/null
+    _cw_settings+=" _cw_inside=($_cw_value)"
+    _cw_quote "${_cw_natively[@]}" 2>/dev/null
+    _cw_settings+=" _cw_natively=($_cw_value)"
     # shellcheck disable=SC2016 # expanded by the shell inside
-    set -- /bin/bash -p -c '_cw_scripts=("${@:2:$1}") _cw_command=("${@:$1+2}"); set --
+    set -- /bin/bash -p -c '
+        eval "$1" # assignments of words that bash has quoted
+        _cw_command=("${@:2}")
+        if [[ -n $_cw_encoded ]]; then
+            _cw_command=()
+            for _cw_word in "${@:2}"; do eval "_cw_command+=($_cw_word)"; done
+        fi
+        set --
+        [[ -z $_cw_ignored ]] || trap "" $_cw_ignored
+        if [[ -n $_cw_cwd ]]; then
+            cd -- "$_cw_cwd" || cd
+            unset -v OLDPWD
+        fi 2>/dev/null
+        for _cw_pair in "${_cw_inside[@]}"; do export "$_cw_pair"; done
         for _cw_script in "${_cw_scripts[@]}"; do . "$_cw_script"; done
-        set +p; exec -- "${_cw_command[@]}"' activate "${#_cw_scripts[@]}" "${_cw_scripts[@]}" "$@"
+        if [[ ${#_cw_natively[@]} -gt 0 && -x /usr/bin/env && ${_cw_command[0]} != *=* ]]; then
+            _cw_command=(/usr/bin/env -- "${_cw_natively[@]}" "${_cw_command[@]}")
+        fi
+        set +p
+        exec -- "${_cw_command[@]}"' shim "$_cw_settings" "$@"
 fi
 set +p # an exported SHELLOPTS would hand it to every bash inside
 # shellcheck disable=SC2086 # one word each, written by the build
-exec "$_cw_runtime" -s exec $_cw_flags "${_cw_home[@]}" -B "$_cw_binds" \
+exec "$_cw_runtime" -s exec $_cw_flags --home "$_cw_home" -B "$_cw_binds" \
     "$_cw_start" "$@"
