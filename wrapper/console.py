@@ -1,5 +1,8 @@
 """What the user sees while work goes on, and the log of everything.
 
+What is shown can come from anywhere: a manifest of somebody else, a package, a tool. Characters
+that would steer the terminal are written out, here and in the log.
+
 On a terminal: progress bars and colour. Otherwise plain lines, one a step. The words
 ``[ INFO ]``, ``[ WARNING ]`` and ``[ ERROR ]`` are Tykky's, which scripts look for.
 All of it goes to standard error; standard output belongs to a command's result.
@@ -8,12 +11,15 @@ All of it goes to standard error; standard output belongs to a command's result.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+from wrapper.errors import SpaceError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -21,7 +27,25 @@ if TYPE_CHECKING:
 Advance = Callable[[float, float], None]
 """Called with (done, total) in any one unit; total 0 means unknown."""
 
+# Control characters but for tabs and line ends, those that change the direction of writing, and
+# bytes that are no text.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _COLOURS = {"INFO": "\033[34m", "WARNING": "\033[33m", "ERROR": "\033[31m"}
+
+
+def visible(text: str) -> str:
+    """A text with what would steer a terminal written out: ``\\x1b[2J`` for ESC ``[2J``."""
+    return _STEERING.sub(_written_out, text)
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
+        code -= 0xDC00
+    # DEL is the one that JSON has as it is: written so, JSON stays JSON.
+    return f"\\x{code:02x}" if code <= 0xFF and code != 0x7F else f"\\u{code:04x}"
 
 
 class Console:
@@ -38,6 +62,7 @@ class Console:
         self._log: TextIO | None = None
         self._copy: TextIO | None = None
         self._progress: Progress | None = None
+        self._log_matters = True
         self.log_path: Path | None = None
 
     # -- log -------------------------------------------------------------------------------
@@ -51,15 +76,24 @@ class Console:
         self._copy = path.open("a", encoding="utf-8", errors="backslashreplace")
 
     def close_log(self) -> None:
-        if self._log:
-            self._log.close()
-            self._log = None
+        log, self._log = self._log, None
+        if log:
+            with suppress(OSError):  # each line was flushed
+                log.close()
+
+    def log_may_fail(self) -> None:
+        """From now on a log that cannot be written is no failure: what is done is done."""
+        self._log_matters = False
 
     def log(self, text: str) -> None:
-        """A line for the log file only (and for the screen with ``-v``)."""
-        self._record(text.rstrip("\n"))
+        """A line for the log file only (and for the screen with ``-v``).
+
+        :raises SpaceError: the log cannot be written; so do all methods that write to it, once.
+        """
+        text = visible(text.rstrip("\n"))
+        self._record(text)
         if self.verbosity > 0:
-            self._print(text.rstrip("\n"))
+            self._print(text)
 
     # -- messages --------------------------------------------------------------------------
     def info(self, text: str) -> None:
@@ -68,27 +102,53 @@ class Console:
     def warning(self, text: str) -> None:
         self._message("WARNING", text, show=self.verbosity >= -1)
 
-    def error(self, text: str) -> None:
-        self._message("ERROR", text, show=True)
+    def error(self, text: str, more: Iterable[str] = ()) -> None:
+        """The last word of a command, with ``more`` lines for the screen; the log may fail."""
+        with suppress(SpaceError):
+            self._message("ERROR", text, show=True)
+        for line in more:
+            self._print(visible(line))
 
     def _message(self, level: str, text: str, *, show: bool) -> None:
-        self._record(f"[ {level} ] {text}")
+        text = visible(text)
         if show:
             colour, reset = (_COLOURS[level], "\033[0m") if self._colours else ("", "")
             self._print(f"{colour}[ {level} ]{reset} {text}")
+        self._record(f"[ {level} ] {text}")
 
     def _record(self, line: str) -> None:
         for file in (self._log, self._copy):
             if file:
-                file.write(line + "\n")
-                file.flush()
+                try:
+                    file.write(line + "\n")
+                    file.flush()
+                except OSError as error:
+                    self._give_up_logs(error, file.name)
+
+    def _give_up_logs(self, error: OSError, path: str) -> None:
+        for file in (self._log, self._copy):
+            if file:
+                with suppress(OSError):
+                    file.close()
+        self._log = self._copy = None
+        if self._log_matters:
+            raise SpaceError(
+                f"the log cannot be written: {error.strerror}",
+                where=path,
+                hint="free some room or quota there, or name another place with --tmpdir",
+            ) from None
 
     def _print(self, line: str) -> None:
         if self._progress:
             # Text of users and programs is no markup: brackets stay brackets.
             self._progress.console.out(line, highlight=False)
-        else:
+            return
+        try:
             print(line, file=self._stream, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass  # a full disk, where the messages go to a file: the work matters more
 
     # -- steps -----------------------------------------------------------------------------
     @contextmanager
@@ -113,9 +173,10 @@ class Console:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         rich = RichConsole(file=self._stream)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+        what = TextColumn("{task.description}", markup=False)
+        columns = (SpinnerColumn(), what, BarColumn())
         with Progress(*columns, TimeElapsedColumn(), console=rich, transient=True) as progress:
-            task = progress.add_task(title, total=None)
+            task = progress.add_task(visible(title), total=None)
             self._progress = progress
             try:
                 yield lambda done, total: progress.update(task, completed=done, total=total or None)

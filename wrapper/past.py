@@ -23,6 +23,7 @@ def rollback(target: Path, number: int | None, console: Console) -> Generation:
     with locked(target):
         generations.repair(target)
         chosen = _choose(generations.generations(target), number, target)
+        console.log_may_fail()
         process.ignore_signals()  # "interrupted" shall mean that nothing was changed
         generations.switch(target, chosen.number)
     console.info(f"{target} uses generation {chosen.number} now")
@@ -59,6 +60,7 @@ def remove_old(target: Path, keep: int, console: Console) -> list[int]:
     gone, busy = generations.prunable(target, keep)
     if gone:
         generations.wait_for_starts(target)
+        console.log_may_fail()
         process.ignore_signals()
         current = generations.current_generation(target).number
     for generation in gone:

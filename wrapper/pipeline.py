@@ -273,6 +273,7 @@ def _compression(request: Request, tools: Tools, previous: Generation | None = N
 
 def _publish(staging: Staging | NextGeneration, console: Console) -> None:
     with console.step("Switching to it"):
+        console.log_may_fail()
         process.ignore_signals()  # "interrupted" shall mean that nothing was changed
         staging.publish()
 

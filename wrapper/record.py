@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import __version__
+from wrapper.console import visible
 from wrapper.image.format import read_format
 from wrapper.manifest import FILE_NAME, write_manifest
 from wrapper.models import LockedPackage, TreeSize
@@ -89,7 +90,7 @@ def _package_table(packages: Sequence[LockedPackage]) -> str:
         f"{name:<{widths[0]}}  {version:<{widths[1]}}  {build:<{widths[2]}}  {origin}"
         for name, version, build, origin in rows
     ]
-    return "\n".join(lines) + "\n"
+    return visible("\n".join(lines)) + "\n"
 
 
 def _copy_inputs(given: Sequence[Path], directory: Path) -> list[str]:

@@ -336,6 +336,16 @@ def test_room_runs_out_for_the_image(place: Place, channel: Path, runtime: Path)
         assert entries(full) == set()
 
 
+@needs_root
+def test_room_runs_out_while_the_log_is_written(place: Place, channel: Path, runtime: Path) -> None:
+    place.file.write_text(environment_text(channel, "demo-sh-only"))
+    script = place.root / "fill.sh"
+    script.write_text('head -c 40000000 /dev/zero >"$env_root/big" || :\nseq 10000\n')
+    with small_file_system(place.root / "full", 20) as full:
+        outcome = place.new("--pre-install", script, "--tmpdir", full)
+        check(place, outcome, ExitCode.SPACE, "the log cannot be written: No space left")
+
+
 # -- interruptions -------------------------------------------------------------------------------
 STEPS = ["Solving", "Preparing", "Fetching", "Linking", "pre-install", "Byte-compiling"]
 STEPS += ["post-install", "Recording", "Writing"]

@@ -20,6 +20,7 @@ from wrapper.cli.conda import conda_containerize
 from wrapper.cli.pip import pip_containerize
 from wrapper.cli.umbrella import containerize
 from wrapper.cli.wrap import wrap_container, wrap_install
+from wrapper.console import Console
 from wrapper.errors import (
     BusyError,
     ChannelError,
@@ -375,6 +376,29 @@ def test_an_interruption_ends_as_the_signal_would(
 def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     result = failing(monkeypatch, BrokenPipeError(32, "Broken pipe"))
     assert (result.exit_code, result.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("option", [[], ["--debug"]])
+def test_a_full_disk_while_the_log_is_written(
+    monkeypatch: pytest.MonkeyPatch, option: list[str]
+) -> None:
+    def build(_request: NewRequest, console: Console) -> Built:
+        console.open_log(Path("/dev/full"))
+        console.info("on the way")
+        raise AssertionError("it ended there")
+
+    monkeypatch.setattr(pipeline, "new", build)
+    result = invoke(conda_containerize, "new", "--prefix", "/p", "env.yml", *option)
+    assert result.exit_code == ExitCode.SPACE == 9
+    assert "[ ERROR ] the log cannot be written: No space left on device" in result.stderr
+    assert ("Traceback" in result.stderr) is bool(option)
+
+
+def test_an_error_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    steering = "\x1b[2J"
+    error = InputError(*[f"what{steering}"], where=steering, hint=steering, detail=f"x\n{steering}")
+    result = failing(monkeypatch, error, "--debug")
+    assert steering not in result.stderr and result.stderr.count("\\x1b[2J") >= 4
 
 
 def test_a_path_that_can_be_none_is_the_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
-from wrapper.console import Console, counted, human_size
+from wrapper.console import Console, counted, human_size, visible
+from wrapper.errors import SpaceError
 
 
 class Terminal(io.StringIO):
@@ -67,7 +71,7 @@ def test_the_log_has_everything_however_quiet(
         "a line",
         "begin: A step",
         "[ INFO ] A step: N s",
-        "b\\udcff",
+        "b\\xff",
     ]
 
 
@@ -115,6 +119,105 @@ def test_a_terminal_gets_a_bar_and_brackets_stay(monkeypatch: pytest.MonkeyPatch
         console.warning("numpy[all] [bold]x")
     assert "numpy[all] [bold]x" in terminal.getvalue()
     assert "A step" in terminal.getvalue()
+
+
+def test_a_title_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closing tag without its opening one ended the command."""
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    with Console(stream=terminal).step("Copying [/x] [red]\x1b]0;title\x07.sif"):
+        pass
+    assert "Copying [/x] [red]\\x1b]0;title\\x07.sif" in terminal.getvalue()
+
+
+# -- what would steer a terminal -----------------------------------------------------------------
+STEERING = [
+    ("\x1b[2Jcleared", "\\x1b[2Jcleared"),
+    ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+    ("fine\rgone", "fine\\x0dgone"),
+    ("\x9b31m", "\\x9b31m"),
+    ("a\x00b\x7fc\x08d", "a\\x00b\\u007fc\\x08d"),
+    ("\u202etxt.exe", "\\u202etxt.exe"),
+    ("caf\udce9", "caf\\xe9"),
+    ("\ud800", "\\ud800"),
+    ("two\nlines and é 漢 …", "two\nlines and é 漢 …"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), STEERING)
+@pytest.mark.parametrize("kind", ["plain", "bar"])
+def test_text_from_anywhere_steers_no_terminal(
+    text: str, shown: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal = Terminal()
+    console = Console(1, terminal)
+    console.open_log(tmp_path / "log")
+    with console.step("A step") if kind == "bar" else contextlib.nullcontext():
+        console.info(text)
+        console.log(text)
+        console.error(text, [text])
+    console.close_log()
+    assert visible(f"\t{text}") == f"\t{shown}"
+    assert terminal.getvalue().count(shown) == 4
+    assert f"\033[34m[ INFO ]\033[0m {shown}" in terminal.getvalue(), "our colours stay"
+    assert (tmp_path / "log").read_text().count(shown) == 3
+
+
+def test_json_stays_json() -> None:
+    data = {"".join(map(chr, range(0x2100))): "text"}
+    assert json.loads(visible(json.dumps(data))) == data
+
+
+# -- a full disk -----------------------------------------------------------------------------------
+FULL = Path("/dev/full")
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_log_that_cannot_be_written_ends_the_work_once(
+    copy: bool, console: Console, screen: io.StringIO, tmp_path: Path
+) -> None:
+    console.open_log(tmp_path / "log" if copy else FULL)
+    if copy:
+        console.copy_log(FULL)
+    with pytest.raises(SpaceError, match="the log cannot be written: No space left") as caught:
+        console.info("first")
+    assert caught.value.where == str(FULL)
+    console.info("second")
+    console.error("third")
+    console.close_log()
+    assert screen.getvalue() == "[ INFO ] first\n[ INFO ] second\n[ ERROR ] third\n"
+
+
+def test_the_last_word_is_told_where_the_log_is_full(console: Console, screen: io.StringIO) -> None:
+    console.open_log(FULL)
+    console.error("this", ["  where:  there"])
+    assert screen.getvalue() == "[ ERROR ] this\n  where:  there\n"
+
+
+def test_what_is_done_is_done_whatever_becomes_of_the_log(
+    console: Console, screen: io.StringIO
+) -> None:
+    console.open_log(FULL)
+    console.log_may_fail()
+    with console.step("Switching"):
+        pass
+    assert "[ INFO ] Switching" in screen.getvalue()
+
+
+def test_messages_that_cannot_be_written_are_no_reason_to_stop(tmp_path: Path) -> None:
+    """As where a batch system writes them to a file, on a disk that is full."""
+    with FULL.open("w") as stream:
+        console = Console(stream=stream)
+        console.open_log(tmp_path / "log")
+        console.info("x")
+        console.error("y", ["z"])
+        console.close_log()
+        with pytest.raises(OSError):
+            stream.flush()
+        assert (tmp_path / "log").read_text() == "[ INFO ] x\n[ ERROR ] y\n"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # so that it can be closed
 
 
 def test_messages_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -184,6 +184,23 @@ def test_programs_are_started_in_one_place() -> None:
     assert violations(rule) == {}
 
 
+def test_results_and_messages_are_printed_in_few_places() -> None:
+    """Where text from anywhere loses what would steer a terminal."""
+    printing = {"cli/common.py": {"echo"}, "console.py": {"print"}, "cli/doctor.py": {"secho"}}
+    printing["conda/command.py"] = {"print"}  # inside a build, whose log it goes to
+
+    def rule(path: Path) -> set[str]:
+        called = {
+            getattr(node.func, "attr", getattr(node.func, "id", ""))
+            for node in NODES[path]
+            if isinstance(node, ast.Call)
+        }
+        known = printing.get(str(path.relative_to(ROOT)), set())
+        return (called & {"echo", "secho", "print", "print_exc"}) - known
+
+    assert violations(rule) == {}
+
+
 def test_the_architecture_names_every_module() -> None:
     text = (ROOT.parent / "docs/architecture.md").read_text()
     table = text[text.index("## Modules") : text.index("## A build, in order")]

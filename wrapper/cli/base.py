@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wrapper.cli.common import CONTEXT, common_options, run_command
+from wrapper.cli.common import CONTEXT, common_options, run_command, say
 from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply, configured
 from wrapper.console import Console
 
@@ -47,9 +47,9 @@ def list_bases(as_json: bool, verbosity: int, debug: bool) -> None:
         settings, catalogue = _configured(console, verbosity)
         rows = base_commands.listing(catalogue, settings.cache)
         if as_json:
-            click.echo(base_report.list_json(rows))
+            say(base_report.list_json(rows))
         else:
-            click.echo(base_report.list_table(rows, settings.cache))
+            say(base_report.list_table(rows, settings.cache))
 
     run_command(work, verbosity=verbosity, debug=debug)
 
@@ -69,7 +69,7 @@ def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
         settings, catalogue = _configured(console, verbosity)
         found = base_commands.show(name, catalogue, settings, console)
         data = base_report.show_data(*found)
-        click.echo(json.dumps(data, indent=1) if as_json else base_report.show_text(data))
+        say(json.dumps(data, indent=1) if as_json else base_report.show_text(data))
 
     run_command(work, verbosity=verbosity, debug=debug)
 
@@ -164,7 +164,7 @@ def check_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
 
         settings, catalogue = _configured(console, verbosity)
         checks = base_commands.check(name, catalogue, settings, console)
-        click.echo(base_report.check_json(checks) if as_json else base_report.check_text(checks))
+        say(base_report.check_json(checks) if as_json else base_report.check_text(checks))
         base_commands.require_good(name, checks)
 
     run_command(work, verbosity=verbosity, debug=debug)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from wrapper.cli.common import CONTEXT, Command, common_options, run_command
+from wrapper.cli.common import CONTEXT, Command, common_options, run_command, say
 from wrapper.cli.options import (
     COMPRESSION,
     ENVIRON,
@@ -171,7 +171,7 @@ def build(**options: Any) -> None:
             result = sif_pipeline.build_sif(request, console)
         console.info(report.describe_sif(result))
         if as_json:
-            click.echo(report.result_json(result))
+            say(report.result_json(result))
 
     run_command(work, verbosity=verbosity, debug=debug)
 

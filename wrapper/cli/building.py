@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import click
-
-from wrapper.cli.common import run_command
+from wrapper.cli.common import run_command, say
 from wrapper.cli.options import request_fields, require
 from wrapper.console import Console
 
@@ -62,11 +60,11 @@ def run_build(options: dict[str, Any], kind: Kind, *, new: bool | None) -> None:
                 raise inputs.incomplete(tool_file, "what to install", line)
             if dry_run:
                 plan = steps.plan(request, console)
-                click.echo(report.plan_json(plan) if as_json else report.plan_table(plan))
+                say(report.plan_json(plan) if as_json else report.plan_table(plan))
                 return
             result = steps.build(request, console)
         console.info(report.describe(result))
         if as_json:
-            click.echo(report.result_json(result))
+            say(report.result_json(result))
 
     run_command(work, verbosity=options["verbosity"], debug=options["debug"])

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from wrapper import process
-from wrapper.console import Console
+from wrapper.console import Console, visible
 from wrapper.errors import (
     ContainerizeError,
     ExitCode,
@@ -64,7 +64,7 @@ class Group(click.Group):
 def _help_without_words(ctx: click.Context, args: list[str]) -> None:
     """The command alone is a question, not a mistake: status 0, as Tykky's."""
     if not args and ctx.parent is None and not ctx.resilient_parsing:
-        click.echo(ctx.get_help())
+        say(ctx.get_help())
         ctx.exit()
 
 
@@ -92,7 +92,7 @@ def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool)
     except ContainerizeError as error:
         code = _report(console, error, debug=debug)
     except Interrupted as interrupted:
-        console.error("interrupted, nothing was changed")
+        _tell(console, "interrupted, nothing was changed", [], debug=False)
         code = interrupted.code
     except PermissionError as error:
         where = error.filename or ""
@@ -125,7 +125,6 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _report(console: Console, error: ContainerizeError, *, debug: bool) -> int:
-    console.error(error.what)
     lines = []
     if error.where:
         lines.append(f"  where:  {error.where}")
@@ -135,21 +134,31 @@ def _report(console: Console, error: ContainerizeError, *, debug: bool) -> int:
         lines.append(f"  log:    {console.log_path}")
     if error.detail:
         lines += ["", *(f"    {line}" for line in error.detail.splitlines())]
-    for line in lines:
-        print(line, file=sys.stderr)
-    if debug:
-        traceback.print_exc()
+    _tell(console, error.what, lines, debug=debug)
     return error.code
 
 
 def _report_bug(console: Console, error: Exception, *, debug: bool) -> int:
-    console.error(f"internal error: {type(error).__name__}: {error}")
-    print("  to do:  run again with --debug and report what it prints", file=sys.stderr)
+    lines = ["  to do:  run again with --debug and report what it prints"]
     if console.log_path:
-        print(f"  log:    {console.log_path}", file=sys.stderr)
-    if debug:
-        traceback.print_exc()
+        lines.append(f"  log:    {console.log_path}")
+    what = f"internal error: {type(error).__name__}: {error}"
+    _tell(console, what, lines, debug=debug)
     return ExitCode.BUG
+
+
+def _tell(console: Console, what: str, lines: list[str], *, debug: bool) -> None:
+    if debug:
+        lines += traceback.format_exc().splitlines()
+    with contextlib.suppress(BrokenPipeError):  # the status says it too
+        console.error(what, lines)
+
+
+def say(text: object, *, end: str = "\n") -> None:
+    """Print a result to standard output, which can be anywhere and of any encoding."""
+    encoding = sys.stdout.encoding or "utf-8"
+    shown = visible(str(text)).encode(encoding, "backslashreplace").decode(encoding)
+    click.echo(shown + end, nl=False)
 
 
 def _leave(code: int) -> NoReturn:

@@ -9,6 +9,7 @@ import click
 from wrapper.cli.building import Kind, Steps, run_build
 from wrapper.cli.common import CONTEXT, Group
 from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply
+from wrapper.console import Console
 
 _CONDA: list[Decorator] = [
     click.option(
@@ -92,8 +93,10 @@ def advanced(**options: Any) -> None:
 
 def _build(options: dict[str, Any], *, new: bool | None) -> None:
     of_tykky = options.pop("mamba", False) | options.pop("uv", False)
-    if of_tykky and options["verbosity"] >= 0:
-        click.echo("[ INFO ] --mamba and --uv change nothing: both are always in use", err=True)
+    if of_tykky:
+        Console(options["verbosity"]).info(
+            "--mamba and --uv change nothing: both are always in use"
+        )
     needed = ("environment", "env_file: ENV_FILE")
     run_build(options, Kind(modes=("conda", "conda_modify"), steps=_steps, needed=needed), new=new)
 

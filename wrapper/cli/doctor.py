@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from wrapper.cli.common import common_options, run_command
+from wrapper.cli.common import common_options, run_command, say
 from wrapper.cli.options import FILE
 from wrapper.console import Console
 
@@ -64,7 +64,7 @@ def doctor(
                 if not as_json and (finding.state != OK or verbosity >= 0):
                     _show(finding.state, finding.line)
         if as_json:
-            click.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+            say(json.dumps([asdict(finding) for finding in found], indent=1))
         failures = [finding.what for finding in found if finding.state == FAILED]
         if failures:
             raise ChecksFailed(
@@ -79,5 +79,8 @@ def doctor(
 def _show(state: str, line: str) -> None:
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     word = f"{state:<8}"
-    click.echo(f"{click.style(word, fg=_COLOURS[state]) if coloured else word} {line}")
+    if coloured:
+        click.secho(word, fg=_COLOURS[state], nl=False)
+        word = ""
+    say(f"{word} {line}")
     sys.stdout.flush()

@@ -13,6 +13,8 @@ from typing import NoReturn
 
 import click
 
+from wrapper.cli.common import say
+
 _FILES = {"bash": "shell-init.sh", "zsh": "shell-init.sh", "fish": "shell-init.fish"}
 
 
@@ -28,7 +30,7 @@ def shell_init(shell: str, as_path: bool) -> None:
     In a module (starts nothing at load):   source the file that --path names
     """
     file = Path(str(files("wrapper") / "templates" / _FILES[shell]))
-    click.echo(file if as_path else file.read_text(), nl=as_path)
+    say(file if as_path else file.read_text(), end="\n" if as_path else "")
 
 
 @click.command("activate", short_help="Put the programs of an installation first on PATH.")

@@ -10,7 +10,7 @@ import click
 
 from wrapper.cli.base import base
 from wrapper.cli.build import build
-from wrapper.cli.common import CONTEXT, Group, common_options, run_command
+from wrapper.cli.common import CONTEXT, Group, common_options, run_command, say
 from wrapper.cli.doctor import doctor
 from wrapper.cli.options import FILE, TMPDIR, configured
 from wrapper.cli.shell import activate, deactivate, shell_init
@@ -40,7 +40,7 @@ def info(verbosity: int, debug: bool) -> None:
     what it means.
     """
 
-    def work(_console: Console) -> None:
+    def work(console: Console) -> None:
         from wrapper import site
         from wrapper.errors import ContainerizeError
         from wrapper.runtime import find_runtime
@@ -75,15 +75,15 @@ def info(verbosity: int, debug: bool) -> None:
             except ContainerizeError as error:
                 answer = f"none: {error.what}"
                 missing.append(error)
-            click.echo(f"{title:<12} {answer}")
-        click.echo(f"cache        {settings.cache or 'none (CONTAINERIZE_CACHE_DIR)'}")
-        click.echo("\nsetting            value  (where it comes from)")
+            say(f"{title:<12} {answer}")
+        say(f"cache        {settings.cache or 'none (CONTAINERIZE_CACHE_DIR)'}")
+        say("\nsetting            value  (where it comes from)")
         for name, value, origin in site.describe(settings):
-            click.echo(f"{name:<18} {value or '-'}  ({origin})")
+            say(f"{name:<18} {value or '-'}  ({origin})")
             if verbosity > 0:
-                click.echo(f"{'':<18} {KEYS[name].help}")
+                say(f"{'':<18} {KEYS[name].help}")
         for warning in settings.warnings:
-            click.echo(f"[ WARNING ] {warning}", err=True)
+            console.warning(warning)
         if missing:
             raise missing[0]
 
@@ -101,7 +101,7 @@ def inspect(prefix: Path, verbosity: int, debug: bool) -> None:
         from wrapper.sif.build import read_sif_manifest
 
         read = read_sif_manifest if prefix.is_file() else read_manifest
-        click.echo(json.dumps(read(prefix), indent=1))
+        say(json.dumps(read(prefix), indent=1))
 
     run_command(work, verbosity=verbosity, debug=debug)
 
@@ -122,7 +122,7 @@ def list_generations(prefix: Path, as_json: bool, verbosity: int, debug: bool) -
         from wrapper.past import history
 
         entries = history(prefix)
-        click.echo(report.history_json(entries) if as_json else report.history_table(entries))
+        say(report.history_json(entries) if as_json else report.history_table(entries))
 
     run_command(work, verbosity=verbosity, debug=debug)
 

@@ -97,6 +97,7 @@ def build_sif(request: SifRequest, console: Console) -> Result:
         build.flatten = flatten
         manifest = build.run()
         with console.step("Switching to it"):
+            console.log_may_fail()
             process.ignore_signals()  # "interrupted" shall mean that nothing was changed
             sif_output.publish(draft, target, ownership)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)

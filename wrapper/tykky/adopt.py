@@ -66,6 +66,7 @@ def adopt(target: Path, site: Site, console: Console) -> Result:
         )
         manifest = work.write(staging)
         with console.step("Switching to it"):
+            console.log_may_fail()
             process.ignore_signals()  # "interrupted" shall mean that nothing was changed
             staging.publish_with(work.linked(), [n for n in OWN_NAMES if (target / n).exists()])
     console.info(f"Tykky's own files are in {target}/.tykky, which is as it was")
