@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 from wrapper import changes, installed, spec, tree
 from wrapper.compression import EVERYWHERE, Compression
 from wrapper.console import Advance
-from wrapper.container import BuildContainer
+from wrapper.container import OWN_CACHE, BuildContainer
 from wrapper.models import Activation, Base, Change, LockedPackage
 from wrapper.packed import LENT, PackedError
 from wrapper.reuse.taken import start_reuse
@@ -164,13 +164,14 @@ class Build(Start):
             install_path=self.install_path,
             scratch=self.space.scratch,
             console=self.console,
+            cache=self.space.cache,
         )
 
     def _skeleton(self) -> Path:
         skeleton = self.space.root / "skeleton"
         skeleton.mkdir()
         write_skeleton(skeleton)
-        for place in (self.install_path, LENT):
+        for place in (self.install_path, LENT, OWN_CACHE):
             (skeleton / place.lstrip("/")).mkdir(parents=True)
         image = skeleton.with_suffix(".sqfs")
         self.squash(skeleton, image, "Preparing the container", EVERYWHERE)
@@ -239,7 +240,6 @@ class Build(Start):
 
         return PipInstaller(
             container=container,
-            cache=self.space.cache if self.request.use_cache else None,
             directory=self.directory,
             source=str(self.request.environment or "the requirements"),
             reuse=self.reuse,

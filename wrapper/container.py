@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 
 from wrapper import process
+from wrapper.cache import users_own
 from wrapper.console import Console
 from wrapper.errors import ScriptError, SpaceError, means_no_space
 from wrapper.host_program import HOST_ROOT, host_program
@@ -15,6 +18,7 @@ from wrapper.process import ToolFailed
 from wrapper.runtime import BIND_VARIABLES, Runtime, home_of
 from wrapper.workspace import MORE_ROOM
 
+OWN_CACHE = "/containerize-cache"  # inside: a part of the cache that others could exchange outside
 _CERTIFICATES = {
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -35,6 +39,7 @@ class BuildContainer:
     :ivar scratch: directory for the runtime's and the programs' temporary files and caches.
     :ivar environment_bind: what is bound to have the environment there, where it is not the tree:
         ``IMAGE:PATH:image-src=/``.
+    :ivar cache: the user's cache directory, in whose own part uv and pip keep what they download.
     """
 
     runtime: Runtime
@@ -48,6 +53,7 @@ class BuildContainer:
     console: Console
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     environment_bind: str = ""
+    cache: Path | None = None
 
     @property
     def bash(self) -> list[str]:
@@ -78,6 +84,10 @@ class BuildContainer:
         :raises ScriptError: it fails; ``detail`` holds its last lines.
         """
         binds = [*self.binds, *([f"/:{HOST_ROOT}"] if self.own_system else [])]
+        given = dict(env or {})
+        if not bare and self.cache:
+            more, guard, variables = self._kept_downloads(self.cache)
+            binds, command, given = [*binds, *more], [*guard, *command], {**variables, **given}
         if not bare:
             binds.append(self.environment_bind or f"{self.tree}:{self.install_path}")
         argv = self.runtime.exec_argv(
@@ -91,7 +101,7 @@ class BuildContainer:
             process.run(
                 argv,
                 console=self.console,
-                env={**self._environment(path, bare=bare), **self._given(env or {})},
+                env={**self._environment(path, bare=bare), **self._given(given)},
                 on_line=on_line,
             )
         except ToolFailed as error:
@@ -107,6 +117,24 @@ class BuildContainer:
                 hint="its last lines are below, all of them in the log",
                 detail=error.detail,
             ) from None
+
+    def _kept_downloads(self, cache: Path) -> tuple[list[str], list[str], dict[str, str]]:
+        """Where uv and pip keep downloads: a bind, words before the command, variables.
+
+        Where others could put another directory there, it is bound, and looked at once nobody can
+        reach it any more.
+        """
+        own = users_own(cache)
+        place = own.place if own.closed else Path(OWN_CACHE)
+        variables = {"UV_CACHE_DIR": str(place / "uv"), "PIP_CACHE_DIR": str(place / "pip")}
+        if own.closed:
+            return [], [], variables
+        status = own.path.stat()
+        script = str(files("wrapper") / "templates" / "own-cache.sh")
+        look = self.own_program(shutil.which("stat", path=self.environ.get("PATH")) or "stat")
+        identity = f"{status.st_dev}:{status.st_ino}"
+        guard = [*self.bash, script, OWN_CACHE, identity, *look, "--"]
+        return [f"{own.place}:{OWN_CACHE}"], guard, variables
 
     def _given(self, env: Mapping[str, str]) -> dict[str, str]:
         """``env``, in a form that an image's own settings do not overrule."""

@@ -13,12 +13,13 @@ import json
 import os
 import pwd
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 MOST = 16 << 20  # bytes of a record: a manifest of 10,000 packages has 6 MB
 _ROOT = 0
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH  # access lists show as the group's
 _MOST_STEPS = 1000  # of a path, links followed; the kernel ends after 40 links
 
 
@@ -88,6 +89,11 @@ def is_trusted(status: os.stat_result) -> bool:
     return status.st_uid in (_ROOT, os.geteuid())
 
 
+def is_kept_from_others(status: os.stat_result) -> bool:
+    """Whether what is in a file was written by us or root, and nobody else can change it."""
+    return is_trusted(status) and not status.st_mode & OTHERS_WRITE
+
+
 def why_exposed(directory: Path) -> str:
     """Why somebody else may put things in the place of ours in a directory; empty: nobody does.
 
@@ -95,28 +101,67 @@ def why_exposed(directory: Path) -> str:
     each must be ours or root's. Elsewhere who can write was chosen by whoever made the directory.
     What is missing is nobody's. Links are followed as the kernel does.
     """
-    here, todo, steps = Path("/"), list(directory.absolute().parts[1:]), 0
-    status = here.lstat()
-    while todo and steps < _MOST_STEPS:
-        steps += 1
-        above, part = status, todo.pop(0)
-        here = here.parent if part == os.pardir else here / part
-        try:
-            status = here.lstat()
-        except OSError:  # who may not look there cannot use it either, which is told elsewhere
-            return ""
-        if _open_to_all(above) and part != os.pardir and not is_trusted(status):
-            return f"{here} belongs to {user_name(status.st_uid)}"
+    for place, status, above in _steps(directory):
+        if status is None:  # who may not look there cannot use it either, which is told elsewhere
+            break
+        if _open_to_all(above) and not is_trusted(status):
+            return f"{place} belongs to {user_name(status.st_uid)}"
         if stat.S_ISLNK(status.st_mode):
-            target = here.readlink()
-            todo = [word for word in target.parts if word != "/"] + todo
-            here = Path("/") if target.is_absolute() else here.parent
-            status = here.lstat()
-        elif _open_to_all(status) and not status.st_mode & stat.S_ISVTX:
-            return f"everybody can write to {here}, and it has no sticky bit"
-        elif _open_to_all(above) and _open_to_group(status):
-            return f"its group can write to {here} (chmod g-w)"
+            continue
+        if _open_to_all(status) and not status.st_mode & stat.S_ISVTX:
+            return f"everybody can write to {place}, and it has no sticky bit"
+        if _open_to_all(above) and _open_to_group(status):
+            return f"its group can write to {place} (chmod g-w)"
     return ""
+
+
+def only_ours(path: Path) -> bool:
+    """Whether nobody but we and root can change ``path``, or put another one in its place.
+
+    All names on the way to it count. In a sticky directory (``/tmp``) nobody can exchange what is
+    ours. What is not there yet will be as the directory is that it is made in.
+    """
+    status: os.stat_result | None = None
+    for _, status, above in _steps(path):
+        sticky = status is not None and above.st_mode & stat.S_ISVTX
+        if above.st_mode & OTHERS_WRITE and not sticky:
+            return False
+        if status is not None and not is_trusted(status):
+            return False
+    return status is None or not status.st_mode & OTHERS_WRITE
+
+
+def _steps(path: Path) -> Iterator[tuple[Path, os.stat_result | None, os.stat_result]]:
+    """The names on the way to ``path``, links followed as the kernel does.
+
+    Each with its status, and that of the directory which it is in. The last has ``None`` where it
+    cannot be looked at.
+    """
+    here, todo = Path("/"), [*reversed(path.absolute().parts[1:])]
+    above = here.lstat()
+    for _ in range(_MOST_STEPS):
+        if not todo:
+            return
+        part = todo.pop()
+        if part == os.pardir:
+            here = here.parent
+            above = here.lstat()
+            continue
+        place = here / part
+        try:
+            status = place.lstat()
+        except OSError:
+            yield place, None, above
+            return
+        yield place, status, above
+        if stat.S_ISLNK(status.st_mode):
+            target = place.readlink()
+            todo += [word for word in reversed(target.parts) if word != "/"]
+            here = Path("/") if target.is_absolute() else here
+            above = here.lstat()
+        else:
+            here, above = place, status
+    yield here, None, above
 
 
 def _open_to_all(status: os.stat_result) -> bool:

@@ -1,7 +1,8 @@
 """Answers that cost time to find, kept in the cache directory: digests, facts, what was pulled.
 
-Without a cache directory nothing is kept. A damaged or foreign entry counts as none, and where the
-cache cannot be written the answer is found again next time.
+Without a cache directory nothing is kept. What counts are our own answers and root's: anybody who
+can write to the cache could say that an image is the one that was asked for. A damaged entry counts
+as none, and where the cache cannot be written the answer is found again next time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wrapper import foreign
 from wrapper.cache import FILE_MODE, draft, make_directory
 
 
@@ -36,7 +38,10 @@ class Memo:
         if path is None:
             return None
         with contextlib.suppress(OSError, ValueError):
-            entry = json.loads(path.read_bytes())
+            with foreign.open_regular(path, follow=False) as file:
+                if not foreign.is_kept_from_others(os.fstat(file.fileno())):
+                    return None
+                entry = foreign.parse_json(file.read(foreign.MOST))
             if isinstance(entry, dict) and entry.get("key") == key:
                 data = entry.get("data")
                 return data if isinstance(data, dict) else None

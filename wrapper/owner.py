@@ -1,4 +1,4 @@
-"""Whose a file is: who else can change it, which process made it, and whether that still runs.
+"""Whose a file is: marks by which others see which process made it, and whether that still runs.
 
 Other nodes see the same files, and numbers come again: a process is told by its host, its number
 and its start.
@@ -8,43 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 from collections.abc import Mapping
 from pathlib import Path
-
-_ROOT = 0  # can do anything anyway
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH  # access lists show as the group's
-_MOST_STEPS = 400  # through links, of one path: more is a circle
-
-
-def only_ours(path: Path) -> bool:
-    """Whether nobody but we and root can change ``path``, or put another one in its place.
-
-    All directories on the way to it count, through links too. In a sticky one (``/tmp``) nobody can
-    exchange what is ours. What is not there yet will be as the directory is that it is made in.
-    """
-    here = Path("/")
-    todo = [*reversed(path.absolute().parts)]
-    for _ in range(_MOST_STEPS):
-        if not todo:
-            return True
-        place = here / todo.pop()  # a root or ".." among the parts is followed as any other
-        try:
-            status = place.lstat()
-        except FileNotFoundError:
-            return not here.stat().st_mode & _OTHERS_WRITE
-        except OSError:
-            return False
-        if status.st_uid not in (_ROOT, os.geteuid()):
-            return False
-        if stat.S_ISLNK(status.st_mode):
-            todo += reversed(place.readlink().parts)
-            continue
-        sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-        if status.st_mode & _OTHERS_WRITE and not (sticky and todo):
-            return False
-        here = place
-    return False
 
 
 def identity() -> dict[str, object]:

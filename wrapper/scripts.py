@@ -14,7 +14,6 @@ import uv
 from rattler import PackageRecord, RepoDataRecord
 
 from wrapper import process
-from wrapper.cache import users_own
 from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, ScriptError
@@ -142,8 +141,6 @@ def run_user_script(
             "UV_PYTHON": f"{inside}/bin/python",
             "UV_BREAK_SYSTEM_PACKAGES": "1",
             "UV_LINK_MODE": "copy",
-            "UV_CACHE_DIR": str(users_own(cache, "uv")),
-            "PIP_CACHE_DIR": str(users_own(cache, "pip")),
             "PIP_BREAK_SYSTEM_PACKAGES": "1",
             CHANNELS_VARIABLE: "\n".join(channels),
             CACHE_VARIABLE: str(cache),

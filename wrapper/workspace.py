@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wrapper import foreign, removal
 from wrapper.binds import UNBINDABLE_NAMES, unbindable
+from wrapper.cache import make_cache
 from wrapper.console import Console
 from wrapper.errors import InputError, Interrupted, SpaceError
 from wrapper.models import Site
@@ -118,6 +119,8 @@ def workspace(
     root = private_directory(site)
     removal.remove_abandoned(root.parent, _NAME)
     cache = site.cache if use_cache else None
+    if cache and not cache.is_dir():  # what is in it depends on who can write to it
+        make_cache(cache)
     space = Workspace(root=root, cache=cache.absolute() if cache else root / "cache")
     keep = site.keep_files
     try:

@@ -96,3 +96,25 @@ def test_a_users_script_sees_the_activated_environment(tmp_path: Path) -> None:
 def test_a_users_script_ends_at_its_first_failing_command(tmp_path: Path) -> None:
     done = run_active(tmp_path, "echo one; (exit 5); echo two\n")
     assert (done.returncode, done.stdout) == (5, "one\n")
+
+
+# -- own-cache.sh --------------------------------------------------------------------------------
+def own_cache(directory: Path, meant: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    status = meant.stat()
+    argv = ["/bin/bash", str(TEMPLATES / "own-cache.sh"), str(directory)]
+    argv += [f"{status.st_dev}:{status.st_ino}", "env", "stat", "--", *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def test_a_program_starts_with_the_directory_that_was_meant(tmp_path: Path) -> None:
+    done = own_cache(tmp_path, tmp_path, "printf", "<%s>", "a b", "--", "$x")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "<a b><--><$x>", "")
+
+
+def test_no_program_starts_with_another_directory(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    for place in ("theirs", "link", "missing"):
+        done = own_cache(tmp_path / place, tmp_path, "echo", "started")
+        assert (done.returncode, done.stdout) == (1, ""), place
+        assert "another directory in the place of yours" in done.stderr

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from wrapper.cache import draft, drafts, make_cache, make_directory, users_own
+from tests.unit.conftest import names
+from wrapper.cache import (
+    draft,
+    drafts,
+    make_cache,
+    make_directory,
+    users_directory,
+    users_own,
+)
 from wrapper.errors import InputError
 
 
@@ -43,13 +52,65 @@ def test_members_of_a_project_may_write_and_nobody_else(
     assert mode(root) == above, "what was there stays as it is"
 
 
-def test_what_other_programs_keep_is_each_users_own(tmp_path: Path) -> None:
+def test_a_part_is_each_users_own(tmp_path: Path) -> None:
     tmp_path.chmod(0o2770)
-    own = users_own(tmp_path, "uv")
-    assert own == tmp_path / "users" / str(os.geteuid()) / "uv"
-    assert mode(own.parent) == 0o700
-    assert mode(own.parents[1]) & stat.S_IWGRP, "colleagues make theirs beside it"
-    assert users_own(tmp_path, "uv") == own
+    own = users_own(tmp_path)
+    assert own.place == tmp_path / "users" / str(os.geteuid())
+    assert mode(own.place) == 0o700
+    assert mode(own.place.parent) & stat.S_IWGRP, "colleagues make theirs beside it"
+    assert users_directory(tmp_path, "uv").samefile(own.place / "uv")
+
+
+def test_ones_own_cache_is_used_by_its_path(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    own = users_own(tmp_path)
+    assert own.closed and own.path == own.place
+
+
+def test_in_a_shared_cache_another_directory_in_its_place_is_not_used(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2770)
+    own = users_own(tmp_path)
+    (own.path / "mine").touch()
+    own.place.rename(tmp_path / "users/moved")
+    own.place.mkdir(mode=0o777)
+    (own.place / "theirs").touch()
+    assert not own.closed
+    assert names(users_own(tmp_path).path) == {"mine"}
+
+
+def _link(place: Path) -> None:
+    place.symlink_to(place.parents[2])
+
+
+def _file(place: Path) -> None:
+    place.touch()
+
+
+def _open(place: Path) -> None:
+    place.mkdir()
+    place.chmod(0o770)
+
+
+def _foreign(place: Path) -> None:
+    place.mkdir()
+    os.chown(place, 12345, -1)
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        *(_link, _file, _open),
+        pytest.param(_foreign, marks=pytest.mark.skipif(os.getuid() != 0, reason="only root can")),
+    ],
+)
+def test_what_somebody_else_put_there_is_refused(
+    put: Callable[[Path], None], tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o2770)
+    make_directory(tmp_path / "cache/users")
+    put(tmp_path / "cache/users" / str(os.geteuid()))
+    with pytest.raises(InputError, match="the cache directory cannot be used"):
+        users_own(tmp_path / "cache")
 
 
 def test_a_cache_that_cannot_be_used_is_told(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.conftest import Program, names
 from wrapper.console import Console
-from wrapper.container import BuildContainer
+from wrapper.container import OWN_CACHE, BuildContainer
 from wrapper.errors import ScriptError
 from wrapper.runtime import Runtime
 
@@ -125,3 +125,33 @@ def test_progress_is_taken_from_the_output(container: BuildContainer) -> None:
 
     container.run(["prog"], what="x", env={"SINGULARITYENV_FAKE": "echo 1"}, on_line=on_line)
     assert seen == ["1\n"]
+
+
+# -- what uv and pip download ----------------------------------------------------------------------
+def test_downloads_are_kept_in_the_users_own_part_of_the_cache(
+    container: BuildContainer, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    replace(container, cache=tmp_path / "cache").run(["prog"], what="x")
+    place = tmp_path / "cache/users" / str(os.geteuid())
+    seen = environment(container)
+    assert (seen["UV_CACHE_DIR"], seen["PIP_CACHE_DIR"]) == (f"{place}/uv", f"{place}/pip")
+    assert recorded(container, "argv")[-1] == "prog"
+
+
+def test_in_a_shared_cache_that_part_is_bound_and_looked_at(
+    container: BuildContainer, tmp_path: Path
+) -> None:
+    """Others can put another directory there until it is bound."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o2770)
+    replace(container, cache=cache).run(["prog", "a b"], what="x")
+    argv, place = recorded(container, "argv"), cache / "users" / str(os.geteuid())
+    assert f"{place}:{OWN_CACHE}" in argv[argv.index("-B") + 1].split(",")
+    assert environment(container)["UV_CACHE_DIR"] == f"{OWN_CACHE}/uv"
+    start = argv.index("/bin/bash")
+    assert Path(argv[start + 1]).name == "own-cache.sh"
+    status = place.stat()
+    assert argv[start + 2 : start + 4] == [OWN_CACHE, f"{status.st_dev}:{status.st_ino}"]
+    assert argv[argv.index("--", start) + 1 :] == ["prog", "a b"]

@@ -64,9 +64,14 @@ def deb(path: Path, files: list[tuple[str, object]], **control: str) -> Path:
     return path
 
 
+def unpack(root: Path, *files: Path) -> None:
+    debs = [locked(path.read_bytes(), path.name) for path in files]
+    debian.unpack(debs, files, root, lambda done, total: None)
+
+
 def unpacked(tmp_path: Path, *packages: Path) -> Path:
     root = tmp_path / "root"
-    debian.unpack(packages, root, lambda done, total: None)
+    unpack(root, *packages)
     debian.configure(root)
     return root
 
@@ -137,6 +142,14 @@ def test_the_work_of_maintainer_scripts(tmp_path: Path) -> None:
     assert (root / "etc/resolv.conf").read_bytes() == b""
 
 
+def test_what_was_exchanged_after_it_was_checked_is_not_unpacked(tmp_path: Path) -> None:
+    good = deb(tmp_path / "x.deb", [("usr/x", b"x")])
+    asked = locked(good.read_bytes())
+    deb(good, [("usr/x", b"y")])
+    with pytest.raises(PackageError, match="not the file that was asked for any more"):
+        debian.unpack([asked], [good], tmp_path / "root", lambda done, total: None)
+
+
 def test_nothing_is_written_outside(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -146,7 +159,7 @@ def test_nothing_is_written_outside(tmp_path: Path) -> None:
     assert list(outside.iterdir()) == []
     up = deb(tmp_path / "y.deb", [("../../up", b"x")])
     with pytest.raises(PackageError, match="outside of the image"):
-        debian.unpack([up], tmp_path / "again", lambda done, total: None)
+        unpack(tmp_path / "again", up)
 
 
 @pytest.mark.parametrize("target", ["../secret", "/../secret", "{}/secret"])

@@ -247,3 +247,56 @@ def test_a_place_that_somebody_else_made(open_place: Path, kind: str) -> None:
     assert foreign.why_exposed(named) == told
     open_place.chmod(0o755)
     assert foreign.why_exposed(named) == "", "where not everybody can make one"
+
+
+# -- who else can change a file --------------------------------------------------------------------
+@pytest.fixture
+def closed(tmp_path: Path) -> Path:
+    """``a/b/file`` that only we can change (pytest's directories are closed to others)."""
+    folder = tmp_path / "a/b"
+    folder.mkdir(parents=True)
+    for path in (tmp_path, tmp_path / "a", folder):
+        path.chmod(0o755)
+    file = folder / "file"
+    file.touch(mode=0o644)
+    return file
+
+
+def test_what_nobody_else_can_write_to(closed: Path) -> None:
+    assert foreign.only_ours(closed)
+    assert foreign.only_ours(closed.parent / "not/there/yet")
+    assert foreign.only_ours(Path("/")), "root's own"
+
+
+@pytest.mark.parametrize("part", ["a/b/file", "a/b", "a"])
+@pytest.mark.parametrize("mode", [0o775, 0o2775, 0o757])
+def test_one_directory_on_the_way_is_enough(
+    part: str, mode: int, closed: Path, tmp_path: Path
+) -> None:
+    (tmp_path / part).chmod(mode)
+    assert not foreign.only_ours(closed)
+
+
+def test_in_a_sticky_directory_what_is_ours_stays(closed: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").chmod(0o1777)
+    assert foreign.only_ours(closed)
+    assert not foreign.only_ours(tmp_path / "a"), "others put things into it"
+    assert not foreign.only_ours(tmp_path / "a/new"), "another may make it first"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("part", ["a/b/file", "a/b", "a"])
+def test_the_owner_can_always_change_it(part: str, closed: Path, tmp_path: Path) -> None:
+    os.chown(tmp_path / part, 12345, -1)
+    assert not foreign.only_ours(closed)
+
+
+def test_links_are_followed_with_all_that_is_on_their_way(closed: Path, tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "open/through").symlink_to(closed.parent)
+    (tmp_path / "straight").symlink_to("a/b")
+    (tmp_path / "around").symlink_to(tmp_path / "open/through")
+    assert foreign.only_ours(tmp_path / "straight/file")
+    assert not foreign.only_ours(tmp_path / "open/through/file")
+    assert not foreign.only_ours(tmp_path / "around/file"), "the second link can be exchanged"

@@ -73,14 +73,60 @@ def test_a_file_is_referenced_by_its_real_path(
     assert f"{link} leads to {image}" in screen.getvalue()
 
 
-def test_a_file_is_hashed_once(find: Find, image: Path) -> None:
+def digests(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "cache/images/digests").iterdir())
+
+
+def test_a_file_is_hashed_once(find: Find, image: Path, tmp_path: Path) -> None:
+    find(str(image))
+    (record,) = digests(tmp_path)
+    record.write_text(record.read_text().replace(DIGEST, "sha256:known"))
+    assert find(str(image)).digest == "sha256:known"
+
+
+def test_a_file_with_its_old_time_is_hashed_again(find: Find, image: Path) -> None:
+    """Its owner can set the time of change of its content, but not the time of any change."""
     find(str(image))
     status = image.stat()
     image.write_bytes(SIF[:-1] + b"\1")
     os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert find(str(image)).digest == DIGEST, "same inode, size and time: taken as known"
-    os.utime(image)
     assert find(str(image)).digest != DIGEST
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("what", ["digests", "pulled", "image"])
+def test_what_others_left_in_a_shared_cache_is_not_believed(
+    what: str, find: Find, image: Path, tmp_path: Path
+) -> None:
+    """Answers of theirs ("this is what you pulled"), and images."""
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o2770)
+    cache.chmod(0o2770)
+    found = find("docker://hub/x:1")
+    assert found.path.parent == cache / f"images/{os.geteuid()}", "each has images of their own"
+    place = found.path if what == "image" else next((found.path.parent / what).iterdir())
+    os.chown(place, 12345, -1)
+    place.write_text(place.read_text().replace(DIGEST, "sha256:evil") if what != "image" else "x")
+    again = find("docker://hub/x:1")
+    assert (again.digest, again.path.read_bytes()) == (DIGEST, SIF)
+    pulls = (tmp_path / "pulls").read_text().count("pull\n")
+    assert pulls == (1 if what == "digests" else 2)
+
+
+def test_a_copy_of_an_image_that_is_exchanged_meanwhile(
+    find: Find, tmp_path: Path, console: Console
+) -> None:
+    found = find("docker://hub/x:1", cache=_shared(tmp_path))
+    found.path.write_bytes(SIF[:-1] + b"\1")
+    with pytest.raises(PackageError, match="was exchanged while it was copied"):
+        own_image(found, tmp_path, console=console)
+
+
+def _shared(tmp_path: Path) -> Path:
+    cache = tmp_path / "shared"
+    cache.mkdir()
+    cache.chmod(0o2770)
+    return cache
 
 
 def test_names_of_the_catalogue(find: Find, image: Path, tmp_path: Path) -> None:
@@ -148,6 +194,7 @@ def test_a_uri_is_pulled_once(find: Find, tmp_path: Path, screen: io.StringIO) -
 def test_a_cache_that_others_fill(find: Find, open_place: Path) -> None:
     """A site's cache is read-only for its users: what is there serves, nothing else can be got."""
     cache = open_place / "cache"
+    cache.mkdir(mode=0o755)
     found = find("docker://hub/x:1", cache=cache)
     for path in (cache / "images", *(cache / "images").iterdir()):
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -160,7 +207,7 @@ def test_a_cache_that_others_fill(find: Find, open_place: Path) -> None:
 def test_a_pull_that_was_killed(find: Find, tmp_path: Path) -> None:
     found = find("docker://hub/x:1")
     (record,) = (tmp_path / "cache/images/pulled").iterdir()
-    draft = found.path.with_name(f".{record.stem}.sif")
+    draft = tmp_path / f"cache/users/{os.geteuid()}/pulling/{record.stem}.sif"
     draft.write_bytes(b"half")
     record.unlink()
     assert find("docker://hub/x:1").path == found.path

@@ -93,7 +93,7 @@ class BaseBuild:
                 advance=advance,
             )
         with self.console.step("Unpacking") as advance:
-            debian.unpack(files, self.root, advance)
+            debian.unpack(packages, files, self.root, advance)
             debian.configure(self.root)
             self._copy_files()
             self._mount_points()

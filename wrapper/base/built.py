@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from wrapper import foreign
 from wrapper.base.build import BaseBuild
 from wrapper.base.catalogue import Entry
 from wrapper.base.debian import MIRROR_VARIABLE
@@ -148,7 +149,10 @@ def ready_image(entry: Entry, tools: Tools, staging: Path) -> Path:
 
 def _is_there(target: Path, tools: Tools) -> bool:
     """Whether the image is there, and the one that was built: nothing shall stand on another."""
-    if not target.exists():
+    try:
+        if not foreign.is_kept_from_others(target.lstat()):
+            return False
+    except OSError:
         return False
     cache = tools.space.lasting_cache
     known = images.built_digests(cache).recall(str(target.resolve()))

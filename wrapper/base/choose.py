@@ -51,7 +51,8 @@ def find_base(
                 hint="name one with --base-image, or do without",
             )
         if not (base.owned or trial):
-            image = images.copied(base.image, staging, console=tools.console)
+            hashed = base.digest if request.base_image else ""  # just now
+            image = images.copied(base.image, staging, digest=hashed, console=tools.console)
             base = replace(base, image=image, owned=True)
     return base
 

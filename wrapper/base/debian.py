@@ -187,21 +187,23 @@ def _sha256(path: Path) -> str:
 
 
 # -- unpacking ---------------------------------------------------------------------------------
-def unpack(files: Sequence[Path], root: Path, advance: Advance) -> None:
+def unpack(packages: Sequence[Deb], files: Sequence[Path], root: Path, advance: Advance) -> None:
     """Unpack packages into the new directory ``root``, without what a container has no use for.
 
     dpkg's own records are written, so that apt and scanners know what is in the image.
 
-    :raises PackageError: a file is no package, or would write outside of ``root``.
+    :param files: of the packages, in their order; what is unpacked is what has the right hash, as
+        others may write to a cache. :raises PackageError: a file is no package, or another one, or
+        would write outside of ``root``.
     """
     root.mkdir()
     for name in _MERGED:
         (root / "usr" / name).mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(f"usr/{name}")
     status = []
-    for number, path in enumerate(files):
+    for number, (deb, path) in enumerate(zip(packages, files, strict=True)):
         try:
-            members = _ar_members(path)
+            members = _ar_members(path, deb.sha256)
             with _archive(members, "data.tar") as data:
                 names = _extract(data, root.resolve())
             with _archive(members, "control.tar") as control:
@@ -217,9 +219,11 @@ def unpack(files: Sequence[Path], root: Path, advance: Advance) -> None:
     (root / "var/lib/dpkg/available").touch()
 
 
-def _ar_members(path: Path) -> dict[str, bytes]:
+def _ar_members(path: Path, sha256: str) -> dict[str, bytes]:
     """ar(5): a header of 60 bytes before each member, which begin at even offsets."""
     content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError("it is not the file that was asked for any more")
     if not content.startswith(b"!<arch>\n"):
         raise ValueError("not an ar archive")
     members, at = {}, 8

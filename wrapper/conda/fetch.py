@@ -23,8 +23,8 @@ from wrapper.cache import make_cache
 from wrapper.conda.contents import directory_of
 from wrapper.console import Advance
 from wrapper.errors import ChannelError, PackageError, SpaceError, means_no_space
+from wrapper.foreign import only_ours
 from wrapper.models import public_url
-from wrapper.owner import only_ours
 from wrapper.removal import remove_tree
 from wrapper.workspace import MORE_ROOM
 

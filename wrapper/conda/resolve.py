@@ -32,7 +32,7 @@ from rattler.exceptions import (
 from rattler.package import BuildString
 
 from wrapper.background import run_async
-from wrapper.cache import users_own
+from wrapper.cache import users_directory
 from wrapper.conda.channels import mirrored
 from wrapper.errors import ChannelError, InputError, SolveError
 from wrapper.models import Base, EnvironmentSpec, LockedPackage, Resolution, Site, public_url
@@ -68,7 +68,7 @@ def resolve(
     names = [mirror for name in spec.channels for mirror in mirrored(name, site)]
     names += _channels_of(specs)
     urls = tuple(dict.fromkeys(_channel_url(name, directory) for name in names))
-    gateway = Gateway(cache_dir=users_own(cache, "repodata"))
+    gateway = Gateway(cache_dir=users_directory(cache, "repodata"))
     try:
         records = run_async(
             rattler.solve,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from wrapper import foreign
 from wrapper.base.catalogue import URI, Entry, nearest
 from wrapper.base.definition import read_definition
 from wrapper.cache import FILE_MODE
@@ -139,11 +140,15 @@ def own_image(image: BaseImage, staging: Path, *, console: Console) -> BaseImage
     """
     if image.owned:
         return image
-    return replace(image, path=copied(image.path, staging, console=console), owned=True)
+    path = copied(image.path, staging, digest=image.digest, console=console)
+    return replace(image, path=path, owned=True)
 
 
-def copied(image: Path, staging: Path, *, console: Console) -> Path:
-    """The same for the file alone."""
+def copied(image: Path, staging: Path, *, digest: str, console: Console) -> Path:
+    """The same for the file alone.
+
+    :raises PackageError: others can write where it is, and the copy has not the ``digest``.
+    """
     if image.is_dir():
         raise InputError(
             "a sandbox directory cannot be copied into an installation",
@@ -167,6 +172,15 @@ def copied(image: Path, staging: Path, *, console: Console) -> Path:
     ):
         copy_bytes(source, out, size, advanced)
     target.chmod(FILE_MODE)
+    if not foreign.only_ours(image):
+        now = file_digest(target, console=console, cache=None)
+        if digest and now != digest:
+            raise PackageError(
+                "the base image was exchanged while it was copied",
+                where=image,
+                hint="find out who writes there",
+                detail=f"{digest} expected\n{now} found",
+            )
     return target
 
 

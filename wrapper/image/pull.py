@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import process
-from wrapper.cache import FILE_MODE, make_cache
+from wrapper import foreign, process
+from wrapper.cache import FILE_MODE, make_cache, users_directory, users_own
 from wrapper.console import Console, human_size
 from wrapper.errors import ChannelError, InputError, SpaceError, means_no_space
 from wrapper.image.store import alone, file_digest, images_directory
@@ -44,25 +44,39 @@ class Store:
                 return path
             if known.recall(key):
                 self.console.info(f"what was pulled of {uri} has gone, or is not as it was then")
-            draft = folder / f".{record.stem}.sif"
-            draft.unlink(missing_ok=True)  # of a pull that was killed
-            self.pull(uri, draft)
-            try:
-                digest = file_digest(draft, console=self.console, cache=None)
-                path = folder / f"{digest.replace(':', '-')}.sif"
-                draft.replace(path)
-            finally:
-                draft.unlink(missing_ok=True)
+            path, digest = self._pull_into(folder, uri, record.stem, cache)
             date = time.strftime("%Y-%m-%d")
             known.remember(key, {"uri": uri, "file": path.name, "digest": digest, "date": date})
         return path
 
+    def _pull_into(self, folder: Path, uri: str, stem: str, cache: Path) -> tuple[Path, str]:
+        """Pull an image into a directory of the cache; its path and digest.
+
+        It is written where nobody else can write, and taken from the directory that this is for
+        sure.
+        """
+        draft = users_directory(cache, "pulling") / f"{stem}.sif"
+        draft.unlink(missing_ok=True)  # of a pull that was killed
+        try:
+            self.pull(uri, users_own(cache).place / "pulling" / draft.name)
+            digest = file_digest(draft, console=self.console, cache=None)
+            path = folder / f"{digest.replace(':', '-')}.sif"
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        return path, digest
+
     def _known(self, known: Memo, key: str, cache: Path) -> Path | None:
         """What was pulled before, where it is still there and the same."""
         found = known.recall(key)
-        if not found or not (path := images_directory(cache) / str(found["file"])).is_file():
+        if not found:
             return None
-        if file_digest(path, console=self.console, cache=cache) != found["digest"]:
+        path = images_directory(cache) / str(found["file"])
+        try:
+            ours = foreign.is_kept_from_others(path.lstat())
+        except OSError:
+            return None
+        if not ours or file_digest(path, console=self.console, cache=cache) != found["digest"]:
             return None
         self.console.info(f"{found['uri']} was pulled on {found['date']}: {path}")
         return path
@@ -92,7 +106,8 @@ class Store:
                     console=self.console,
                     env=self._environment(),
                 )
-            target.chmod(FILE_MODE)
+            with foreign.open_regular(target, follow=False) as file:
+                os.fchmod(file.fileno(), FILE_MODE)
         except BaseException as error:
             target.unlink(missing_ok=True)
             if isinstance(error, ToolFailed):

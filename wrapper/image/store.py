@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import time
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
+from wrapper import foreign
 from wrapper.console import Console
 from wrapper.errors import BusyError
 from wrapper.lock import locked
@@ -19,30 +22,43 @@ _POLL_SECONDS = 1.0
 
 
 def images_directory(cache: Path) -> Path:
-    """The part of the user's cache that holds images and what is known of them."""
-    return cache / "images"
+    """The part of the cache that holds the user's images and what is known of them.
+
+    Where others write to the cache, each has a directory: nothing says what an image is that was
+    pulled or built, but who did it. Others may read it, as installations are used by others.
+    """
+    images = cache / "images"
+    return images if foreign.only_ours(images) else images / str(os.geteuid())
 
 
 def file_digest(path: Path, *, console: Console, cache: Path | None) -> str:
-    """``sha256:…`` of a file, hashed once: remembered by path, inode, size and time."""
-    status = path.stat()
-    key = f"{path} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
+    """``sha256:…`` of a file, hashed once: remembered by path, inode, size and times.
+
+    Who owns a file can give it another content with the time of before, but not with the same
+    time of change.
+    """
     known = Memo(directory=images_directory(cache) / "digests" if cache else None)
-    if found := known.recall(key):
-        return str(found.get("digest"))
+    with path.open("rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+        key = f"{path} {status.st_ino} {status.st_size} {times}"
+        if found := known.recall(key):
+            return str(found.get("digest"))
+        text = f"sha256:{_hashed(file, path.name, status.st_size, console)}"
+    known.remember(key, {"path": str(path), "digest": text})
+    return text
+
+
+def _hashed(file: FileIO, name: str, size: int, console: Console) -> str:
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_CHUNK))
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(path.open("rb", buffering=0))
-        large = status.st_size > _TOLD_SIZE
-        step = stack.enter_context(console.step(f"Hashing {path.name}")) if large else None
+        step = stack.enter_context(console.step(f"Hashing {name}")) if size > _TOLD_SIZE else None
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
             if step:
-                step(file.tell(), status.st_size)
-    text = f"sha256:{digest.hexdigest()}"
-    known.remember(key, {"path": str(path), "digest": text})
-    return text
+                step(file.tell(), size)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

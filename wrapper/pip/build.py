@@ -75,8 +75,7 @@ class PipBuild(Installation):
             self.interpreter = find_inside(container, self.pyver, may_miss=self.managed)
         if self.interpreter is None:
             with self.console.step(f"Fetching Python {self.pyver}".rstrip()):
-                cache = self.space.cache if self.request.use_cache else None
-                self.interpreter = bring_interpreter(container, self.pyver, cache)
+                self.interpreter = bring_interpreter(container, self.pyver)
         around = None
         if self.system_site and not self.python.managed:
             inside = container if self.base.image else None

@@ -20,7 +20,6 @@ import uv
 from packaging.utils import canonicalize_name
 
 from wrapper import installed
-from wrapper.cache import uv_options
 from wrapper.container import BuildContainer
 from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError
 from wrapper.models import LockedPackage
@@ -57,7 +56,6 @@ class Reused(Protocol):
 class PipInstaller:
     """uv at work on one environment.
 
-    :ivar cache: uv's cache, outside; ``None`` for none.
     :ivar directory: where relative paths in requirements start (outside and inside).
     :ivar source: what requirements are part of that come from no file of their own.
     :ivar outer: packages that the environment sees besides its own.
@@ -65,7 +63,6 @@ class PipInstaller:
     """
 
     container: BuildContainer
-    cache: Path | None
     directory: Path
     source: str
     outer: OuterPackages = field(default_factory=OuterPackages)
@@ -274,7 +271,6 @@ class PipInstaller:
             # pip looks at all indexes and takes the best version; uv's default stops at the first
             # index that has the name, which breaks the usual --extra-index-url of ROCm wheels.
             *("--index-strategy", "unsafe-best-match", "--no-progress", "--no-config"),
-            *uv_options(self.cache),
             *map(str, words),
         ]
         if command == "install":

@@ -16,7 +16,6 @@ from typing import Any
 import uv
 
 from wrapper import process
-from wrapper.cache import uv_options
 from wrapper.container import BuildContainer
 from wrapper.errors import ChannelError, InputError, PackageError, ScriptError, ToolError
 from wrapper.pip.outer import OuterPackages
@@ -204,7 +203,7 @@ def look_around(
     return Outer(packages=packages, sites=tuple(facts["sites"]), is_venv=facts["is_venv"])
 
 
-def bring_interpreter(container: BuildContainer, version: str, cache: Path | None) -> Interpreter:
+def bring_interpreter(container: BuildContainer, version: str) -> Interpreter:
     """Let uv download a Python into the environment; uv checks its hash.
 
     :param version: X.Y or X.Y.Z; empty for uv's choice. :raises ChannelError: uv cannot get it.
@@ -212,7 +211,6 @@ def bring_interpreter(container: BuildContainer, version: str, cache: Path | Non
     """
     inside = f"{container.install_path}/{_MANAGED}"
     options = ["--install-dir", inside, "--no-bin", "--no-progress", "--no-config"]
-    options += uv_options(cache)
     try:
         container.run(
             [
