@@ -8,6 +8,7 @@ Their output goes to the log; when one fails, its last lines are in the error.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import os
 import signal
 import subprocess
@@ -45,7 +46,11 @@ _INHERITED = (
     "SLURM_JOB_ID",
     "LD_LIBRARY_PATH",
 )
-_INHERITED_PREFIXES = ("PIP_", "UV_", "SSL_CERT_", "GIT_", "SINGULARITY", "APPTAINER", "CW_")
+_INHERITED_PREFIXES = ("PIP_", "UV_", "SSL_CERT_", "GIT_", "CW_")
+RUNTIME_SETTINGS = "BIND|BINDPATH|CACHEDIR|LOCALCACHEDIR|TMPDIR|CONFIGDIR|CONFIG_FILE|ENCRYPTION_*"
+"""What a container may take from the user's ``SINGULARITY_NAME`` and ``APPTAINER_NAME``, as
+patterns of a shell. Others (``CLEANENV``, ``CONTAIN``, ``NET``…) are meant for other containers."""
+_PULL_SETTINGS = "DOCKER_*|AUTH_FILE|NOHTTPS|NO_HTTPS|LIBRARY|DISABLE_CACHE"
 _INHERITED_ANY_CASE = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 _FORBIDDEN = ("PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_REQUIRE_VIRTUALENV", "UV_PYTHON")
 
@@ -60,8 +65,17 @@ def base_environment(source: Mapping[str, str]) -> dict[str, str]:
             name in _INHERITED
             or name.startswith(_INHERITED_PREFIXES)
             or name.lower() in _INHERITED_ANY_CASE
+            or _is_for_runtime(name)
         )
     }
+
+
+def _is_for_runtime(name: str) -> bool:
+    family, _, setting = name.partition("_")
+    if family in ("SINGULARITY", "APPTAINER"):
+        patterns = f"{RUNTIME_SETTINGS}|{_PULL_SETTINGS}".split("|")
+        return any(fnmatch.fnmatchcase(setting, pattern) for pattern in patterns)
+    return family in ("SINGULARITYENV", "APPTAINERENV")
 
 
 def processors() -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from wrapper import foreign
 from wrapper.binds import UNBINDABLE, UNBINDABLE_NAMES
 from wrapper.models import Activation, Site
+from wrapper.process import RUNTIME_SETTINGS
 from wrapper.runtime import EXEC_FLAGS
 
 DEBUG_NAMES = ("_debug_exec", "_debug_shell")
@@ -45,6 +46,7 @@ def shim(prefix: Path, runtime: Path) -> str:
     :param prefix: where the installation is (outside). :param runtime: the runtime's program.
     """
     values = {"PREFIX": str(prefix), "RUNTIME": str(runtime), "FLAGS": " ".join(EXEC_FLAGS)}
+    values["SETTINGS"] = RUNTIME_SETTINGS
     values |= {"UNBINDABLE": UNBINDABLE, "UNBINDABLE_NAMES": UNBINDABLE_NAMES}
     return render("shim.sh", values)
 

@@ -22,7 +22,7 @@ MEANT |= {"install_root", "env_root"}  # of _debug_exec and _debug_shell, as in 
 WORDS = {
     word
     for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", TEMPLATE)
-    if not word.startswith(("_cw_", "SINGULARITYENV", "APPTAINERENV"))
+    if not word.startswith(("_cw_", "SINGULARITY", "APPTAINER"))
 } - MEANT
 HOSTILE = {
     "EMPTY": b"",
@@ -52,7 +52,8 @@ def test_no_word_of_the_shim_is_a_variable_that_users_could_have(install: Instal
 def test_nothing_is_added_but_what_is_documented(prefix: Prefix) -> None:
     call = prefix.run()
     added = {os.fsdecode(name) for name in call.environ} - {"PATH", "HOME", "_", "PWD", "SHLVL"}
-    assert added == {"APPTAINERENV_PATH", "APPTAINERENV_PS1", "PYTHONNOUSERSITE"}
+    binds = {"APPTAINERENV_APPTAINER_BIND", "APPTAINERENV_SINGULARITY_BIND"}
+    assert added == {"APPTAINERENV_PATH", "APPTAINERENV_PS1", "PYTHONNOUSERSITE", *binds}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +150,37 @@ def test_bashs_default_path_is_not_exported_where_there_was_none(prefix: Prefix)
 def test_the_shims_own_options_do_not_reach_a_bash_inside(prefix: Prefix) -> None:
     options = prefix.run(env={"SHELLOPTS": "pipefail"}).variable("SHELLOPTS")
     assert options and "privileged" not in options
+
+
+# -- of the runtime ------------------------------------------------------------------------------
+OTHERS = ("CLEANENV", "CONTAIN", "CONTAINALL", "COMPAT", "PWD", "CWD", "FAKEROOT", "NET", "OVERLAY")
+OTHERS += ("ENV_FILE", "WRITABLE", "SHARENS", "HOME", "NO_MOUNT", "DEBUG", "OF_A_VERSION_TO_COME")
+
+
+@pytest.mark.parametrize("family", ["APPTAINER", "SINGULARITY"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_meant_for_other_containers_is_kept_from_the_runtime(
+    prefix: Prefix, family: str, name: str
+) -> None:
+    plain, call = prefix.run(), prefix.run(env={f"{family}_{name}": "the $user's"})
+    assert call.argv == plain.argv
+    assert call.variable(f"{family}_{name}") is None
+    assert call.variable(f"APPTAINERENV_{family}_{name}") == r"the \$user's"  # as on any machine
+
+
+@pytest.mark.parametrize("name", ["CACHEDIR", "TMPDIR", "CONFIGDIR", "ENCRYPTION_PASSPHRASE"])
+def test_where_the_runtime_may_write_is_the_users_word(prefix: Prefix, name: str) -> None:
+    call = prefix.run(env={f"APPTAINER_{name}": "/mine"})
+    assert call.variable(f"APPTAINER_{name}") == "/mine"
+    assert call.variable(f"APPTAINERENV_APPTAINER_{name}") == "/mine"
+
+
+def test_programs_see_the_users_binds_not_the_shims(prefix: Prefix) -> None:
+    """A job that a program submits inherits them, and its node may not have these directories."""
+    call = prefix.run(env={"SINGULARITY_BIND": "/a,/b:/c"})
+    assert "/b:/c" in call.binds and call.variable("SINGULARITY_BIND") is None
+    assert call.variable("APPTAINERENV_SINGULARITY_BIND") == "/a,/b:/c"
+    assert call.variable("APPTAINERENV_APPTAINER_BIND") == ""
 
 
 # -- PATH ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ fi
 _cw_built_at=__PREFIX__
 _cw_runtime=${CONTAINERIZE_RUNTIME:-__RUNTIME__}
 _cw_flags=__FLAGS__
+_cw_settings=__SETTINGS__ # of the user for the runtime, that are meant for every container
 _cw_unbindable=__UNBINDABLE__ # no path of a bind can have these
 
 _cw_fail() {
@@ -225,7 +226,6 @@ for _cw_pair in "$SINGULARITY_BIND" "$SINGULARITY_BINDPATH" "$APPTAINER_BIND" \
     "$APPTAINER_BINDPATH" "$_cw_extra_binds"; do
     [[ -n $_cw_pair && $_cw_user_binds, != *",$_cw_pair,"* ]] && _cw_user_binds+=,$_cw_pair
 done
-unset -v SINGULARITY_BIND SINGULARITY_BINDPATH APPTAINER_BIND APPTAINER_BINDPATH
 for _cw_pair in "${_cw_site_binds[@]}"; do
     [[ ! -e ${_cw_pair%%:*} ]] || _cw_user_binds+=,$_cw_pair
 done
@@ -384,6 +384,14 @@ _cw_set() { # NAME VALUE: the runtime itself must not see what is for the loader
 for _cw_pair in "${_cw_assign[@]}"; do
     _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
 done
+# Variables for the runtime that the user set for other containers (CLEANENV, CONTAIN, NET…) must not
+# change this one. Programs see what the user sees, not what the runtime was given.
+for _cw_name_of in APPTAINER_BIND SINGULARITY_BIND "${!APPTAINER_@}" "${!SINGULARITY_@}"; do
+    _cw_setting=${_cw_name_of#*_}
+    [[ $_cw_setting == @(APPNAME|COMMAND|CONTAINER|ENVIRONMENT|INSTANCE|NAME|SHELL) ]] ||
+        _cw_users_own "$_cw_name_of"
+    [[ $_cw_setting == @($_cw_settings) && $_cw_setting != BIND* ]] || unset -v "$_cw_name_of"
+done
 if [[ -n $_cw_image ]]; then
     # PATH and libraries of the host mean nothing to an image with a system of its own.
     _cw_asked PREPEND_PATH ""
@@ -508,15 +516,15 @@ if ! _cw_is_text "$@" 2>/dev/null; then
 fi
 if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded || ${#_cw_scripts[@]} -gt 0 ||
     ${#_cw_inside[@]} -gt 0 || ${#_cw_natively[@]} -gt 0 ]]; then
-    _cw_settings="_cw_ignored='$_cw_ignored' _cw_encoded=$_cw_encoded"
+    _cw_code="_cw_ignored='$_cw_ignored' _cw_encoded=$_cw_encoded"
     _cw_quote "$_cw_cwd" 2>/dev/null
-    _cw_settings+=" _cw_cwd=$_cw_value"
+    _cw_code+=" _cw_cwd=$_cw_value"
     _cw_quote "${_cw_scripts[@]}" 2>/dev/null
-    _cw_settings+=" _cw_scripts=($_cw_value)"
+    _cw_code+=" _cw_scripts=($_cw_value)"
     _cw_quote "${_cw_inside[@]}" 2>/dev/null
-    _cw_settings+=" _cw_inside=($_cw_value)"
+    _cw_code+=" _cw_inside=($_cw_value)"
     _cw_quote "${_cw_natively[@]}" 2>/dev/null
-    _cw_settings+=" _cw_natively=($_cw_value)"
+    _cw_code+=" _cw_natively=($_cw_value)"
     # shellcheck disable=SC2016 # expanded by the shell inside
     set -- /bin/bash -p -c '
         eval "$1" # assignments of words that bash has quoted
@@ -537,7 +545,7 @@ if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded || ${#_cw_scripts[@]} -gt 0 ||
             _cw_command=(/usr/bin/env -- "${_cw_natively[@]}" "${_cw_command[@]}")
         fi
         set +p
-        exec -- "${_cw_command[@]}"' shim "$_cw_settings" "$@"
+        exec -- "${_cw_command[@]}"' shim "$_cw_code" "$@"
 fi
 set +p # an exported SHELLOPTS would hand it to every bash inside
 # shellcheck disable=SC2086 # one word each, written by the build
