@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from wrapper import changes, installed, spec, tree
+from wrapper import changes, installed, tree
 from wrapper.compression import EVERYWHERE, Compression
 from wrapper.console import Advance
 from wrapper.container import OWN_CACHE, BuildContainer
@@ -23,6 +23,7 @@ from wrapper.packed import LENT, PackedError
 from wrapper.reuse.taken import start_reuse
 from wrapper.runtime import Runtime, home_of, host_binds, image_binds, with_more
 from wrapper.skeleton import write_skeleton
+from wrapper.spec.files import InputFile
 from wrapper.squash import IMAGE_TIME
 from wrapper.start import Start
 
@@ -61,13 +62,13 @@ class Build(Start):
         self.get_ready()
         before = self.packages_before()
         links = self.mount_points()
-        self._user_scripts(container, self.request.pre_install, "pre-install")
+        self._user_scripts(container, self.inputs.pre_install, "pre-install")
         try:
             self.populate(container)
         except PackedError:
             self.start_over()
             self.populate(container)
-        self._user_scripts(container, self.request.post_install, "post-install")
+        self._user_scripts(container, self.inputs.post_install, "post-install")
         if self.reuse:
             self.reuse.clean(self.tree)
             self.console.info(changes.describe_reused(list(self.reuse.taken.values())))
@@ -184,25 +185,22 @@ class Build(Start):
 
         own = [Path(__file__).parent, self.space.root, self.space.cache]
         files = [path.absolute().parent for path in self.request.files]
-        places = local_places(os.environ, self.pip_lines, self.directory)
-        places += local_directories(self.channels(), self.directory)
-        users = [self.directory, Path.cwd(), Path(home_of(os.environ))]
+        directory = self.inputs.directory
+        places = local_places(os.environ, self.inputs.requirements, directory)
+        places += local_directories(self.channels(), directory)
+        users = [directory, Path.cwd(), Path(home_of(os.environ))]
         return [*own, *files, *places, *(path for path in users if path != Path("/"))]
-
-    def environ(self) -> dict[str, str]:
-        """Variables of the request's ``--environ`` file."""
-        path = self.request.environ
-        return spec.read_variables(path) if path else {}
 
     # -- packages --------------------------------------------------------------------------------
     def install_pip(self, container: BuildContainer, locked: Sequence[LockedPackage] = ()) -> None:
-        """Install pip packages: ``locked`` ones exactly, and those of ``pip_lines``.
+        """Install pip packages: ``locked`` ones exactly, and those that requirements ask for.
 
         An update says before what that changes.
         """
         if self.reuse:
             locked = self.reuse.missing(locked)
-        if not (self.pip_lines or locked):
+        requirements = self.inputs.requirements
+        if not (requirements or locked):
             return
         with self.whole(container) as whole:
             pip = self.pip_installer(whole)
@@ -211,8 +209,8 @@ class Build(Start):
             with self.console.step("Installing pip packages"):
                 if locked:
                     pip.install_locked(locked)
-                if self.pip_lines:
-                    pip.install(self.pip_lines)
+                if requirements:
+                    pip.install(requirements)
 
     def _tell_pip(self, pip: Any, locked: Sequence[LockedPackage]) -> None:
         """:raises PackedError: something that is packed would be replaced."""
@@ -228,8 +226,8 @@ class Build(Start):
     ) -> list[LockedPackage]:
         """The packages ``before``, as they will be when pip packages are installed."""
         added, removed = list(locked), set[str]()
-        if self.pip_lines:
-            planned, removed = pip.plan(self.pip_lines)
+        if self.inputs.requirements:
+            planned, removed = pip.plan(self.inputs.requirements)
             added += planned
         gone = removed | {package.canonical for package in added}
         return [*(p for p in before if p.canonical not in gone), *added]
@@ -240,12 +238,13 @@ class Build(Start):
 
         return PipInstaller(
             container=container,
-            directory=self.directory,
-            source=str(self.request.environment or "the requirements"),
+            directory=self.inputs.directory,
             reuse=self.reuse,
         )
 
-    def _user_scripts(self, container: BuildContainer, scripts: Sequence[Path], kind: str) -> None:
+    def _user_scripts(
+        self, container: BuildContainer, scripts: Sequence[InputFile], kind: str
+    ) -> None:
         from wrapper.scripts import run_user_script
 
         for script in scripts:
@@ -270,7 +269,7 @@ class Build(Start):
             present.pop(package.canonical, None)
         if present and self.has_lock:
             with self.console.step("Locking pip packages"):
-                pip += self.pip_installer(container).lock(present, self.pip_lines)
+                pip += self.pip_installer(container).lock(present, self.inputs.requirements)
         elif present:
             pip += map(installed.of_no_index, present.values())
         return [*installed.conda_packages(self.tree), *pip]

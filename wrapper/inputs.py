@@ -1,16 +1,15 @@
-"""What a request's files say: every one is read and checked before anything is made."""
+"""What a request's files say: every one is read once, and checked, before anything is made."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wrapper import removal, spec, tree, workspace
+from wrapper import spec, tree
 from wrapper.conda.channels import choose
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
@@ -20,27 +19,48 @@ from wrapper.models import (
     NewPipRequest,
     Request,
     SifRequest,
-    Site,
     UpdatePipRequest,
     UpdateRequest,
     WrapContainerRequest,
 )
 from wrapper.reuse.packages import LOCK_NOTE
+from wrapper.spec.files import InputFile, InputFiles
 from wrapper.spec.kinds import refuse_condas
 from wrapper.spec.pip_lock import parse_requirements_lock
 from wrapper.spec.project import FILE_NAME as PROJECT
 from wrapper.spec.project import project_lines
-from wrapper.spec.requirements import NO_ISOLATION, read_requirements, repositories
+from wrapper.spec.requirements import NO_ISOLATION, Requirements, read_requirements, repositories
 from wrapper.spec.tykky import ToolFile, parse_tool
+from wrapper.spec.variables import parse_variables
 
 _HEAD = 500  # characters of a lock in which it is said what it is
-_COPY_NAMES = {
-    "environment": "env.yml",
-    "environ": "environ",
-    "requirements": "requirements.txt",
-    "pre_install": "pre-install.sh",
-    "post_install": "post-install.sh",
-}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """All that the files of a request say.
+
+    :ivar environment: with the channels to search; ``None`` without an environment file.
+    :ivar requirements: what pip is to install, :ivar pip_lines: the same as it was written.
+    :ivar locked: pip packages of locks, to be installed as they are.
+    :ivar variables: to be set at run time, :ivar environ: those of them from ``--environ``.
+    :ivar pre_install: scripts, in order; so :ivar post_install:. :ivar files: all that was read.
+    """
+
+    environment: EnvironmentSpec | None = None
+    requirements: Requirements = field(default_factory=Requirements)
+    pip_lines: tuple[str, ...] = ()
+    locked: tuple[LockedPackage, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    pre_install: tuple[InputFile, ...] = ()
+    post_install: tuple[InputFile, ...] = ()
+    files: tuple[InputFile, ...] = ()
+
+    @property
+    def directory(self) -> Path:
+        """Where relative paths start that neither requirements nor scripts are part of."""
+        return self.environment.directory.absolute() if self.environment else Path.cwd()
 
 
 def read_tool(path: Path | None, modes: Sequence[str], console: Console) -> ToolFile:
@@ -56,85 +76,22 @@ def read_tool(path: Path | None, modes: Sequence[str], console: Console) -> Tool
     return tool
 
 
-@contextlib.contextmanager
-def ready(request: Any, tool: ToolFile) -> Iterator[Any]:
-    """The request with what the tool's file adds, and all its files regular ones.
-
-    What comes through a pipe (``<(…)``, ``/dev/stdin``) can be read only once: such files are
-    copied into a directory that goes when the block ends, and so are scripts and variables that
-    the tool's file holds itself.
-    """
-    with contextlib.ExitStack() as stack:
-        copies = _Copies(request.site, stack)
-        added = _from_tool(request, tool, copies)
-        for name in ("environment", "environ"):
-            path = added.get(name, getattr(request, name, None))
-            if path and copies.needed(path):
-                added[name] = copies.add(name, spec.read_bytes(path))
-        for name in ("requirements", "pre_install", "post_install"):
-            paths = added.get(name, getattr(request, name, ()))
-            if any(map(copies.needed, paths)):
-                added[name] = tuple(
-                    copies.add(name, spec.read_bytes(path)) if copies.needed(path) else path
-                    for path in paths
-                )
-        if isinstance(request, Request):
-            added["copies"] = copies.made
-        yield replace(request, **added)
-
-
-class _Copies:
-    """A directory for copies, made when the first one is."""
-
-    def __init__(self, site: Site, stack: contextlib.ExitStack) -> None:
-        self._site, self._stack = site, stack
-        self.made: Path | None = None
-
-    @staticmethod
-    def needed(path: Path) -> bool:
-        return path.exists() and not path.is_file() and not path.is_dir()
-
-    def add(self, what: str, content: bytes) -> Path:
-        if self.made is None:
-            self.made = workspace.private_directory(self._site)
-            self._stack.callback(removal.remove_marked, self.made)
-        names = (f"{number}{_COPY_NAMES[what]}" for number in ("", *range(2, 1000)))
-        path = next(p for p in (self.made / name for name in names) if not p.exists())
-        path.write_bytes(content)
-        return path
-
-
-def _from_tool(request: Any, tool: ToolFile, copies: _Copies) -> dict[str, Any]:
-    """Fields that the tool's file adds; what the command line says has the last word."""
+def completed(request: Any, tool: ToolFile) -> Any:
+    """The request with what a tool's file adds; the command line has the last word."""
     added: dict[str, Any] = {
         "prefix": request.prefix or tool.prefix,
         "wrapper_paths": tuple(dict.fromkeys((*request.wrapper_paths, *tool.wrapper_paths))),
+        "variables": tool.variables,
     }
     if isinstance(request, Request):
-        for name in ("pre_install", "post_install"):
-            scripts = _scripts(name, getattr(tool, name), copies)
-            added[name] = (*scripts, *getattr(request, name))
-        added["environment"] = request.environment or tool.environment
         files = [tool.requirements] if tool.requirements else []
         added["requirements"] = (*request.requirements, *files)
+        added["environment"] = request.environment or tool.environment
+        added["pre_install"] = (*tool.pre_install, *request.pre_install)
+        added["post_install"] = (*tool.post_install, *request.post_install)
     if isinstance(request, NewPipRequest):
         added["system_site"] = request.system_site or tool.system_site
-    if tool.variables:
-        given = spec.read_variables(request.environ) if request.environ else {}
-        lines = [f"{n}={v}" for n, v in {**tool.variables, **given}.items()]
-        added["environ"] = copies.add("environ", "\n".join([*lines, ""]).encode())
-    return added
-
-
-def _scripts(what: str, entries: Sequence[Path | str], copies: _Copies) -> list[Path]:
-    """Files as they are, lines between them as files of their own."""
-    found: list[Path] = []
-    for inline, group in itertools.groupby(entries, key=lambda entry: isinstance(entry, str)):
-        if inline:
-            found.append(copies.add(what, "".join(f"{line}\n" for line in group).encode()))
-        else:
-            found += [Path(path) for path in group]
-    return found
+    return replace(request, **added)
 
 
 def incomplete(tool_file: Path | None, what: str, line: str) -> InputError:
@@ -144,8 +101,9 @@ def incomplete(tool_file: Path | None, what: str, line: str) -> InputError:
 
 def require_something(request: UpdateRequest | UpdatePipRequest) -> None:
     """:raises InputError: an update names nothing that it could change."""
-    given = (*request.files, *request.wrapper_paths, request.compression, request.base_image)
-    if not any(given):
+    scripts = (*request.pre_install, *request.post_install)
+    given = (*request.files, *scripts, *request.variables, *request.wrapper_paths)
+    if not (given or request.compression or request.base_image):
         raise InputError(
             "nothing to do: the update names nothing that changes",
             where=request.prefix,
@@ -154,56 +112,135 @@ def require_something(request: UpdateRequest | UpdatePipRequest) -> None:
         )
 
 
-def read_inputs(request: Request, console: Console) -> EnvironmentSpec:
-    """Read and check every input file before anything is made.
+def read(request: Request | WrapContainerRequest, console: Console) -> Inputs:
+    """Read and check every input file, and tell what there is to say about them.
 
-    :returns: the environment file's content, with what other files and options add to it.
+    :raises InputError: one is missing or wrong. :raises ToolError: one needs git, which is missing.
     """
+    reading = _Reading(console)
+    if isinstance(request, WrapContainerRequest):
+        return reading.result(request)
     tree.check_wrapper_paths(request.wrapper_paths)
-    asked = EnvironmentSpec(source=Path.cwd() / "-")
-    if request.environment:
-        asked = spec.read_spec(request.environment)
-        if request.copies and request.environment.is_relative_to(request.copies):
-            asked = replace(asked, base=Path.cwd())
-    for path in request.files:
-        spec.read_text(path)
-    for note in asked.notes:
-        console.info(note)
-    for warning in asked.warnings:
-        console.warning(warning)
-    variables = read_environ(request)
-    lines, places = asked.pip_lines, asked.pip_places
-    _check_requirements(lines, asked.directory, asked.source, console, places)
+    _check_sections(request)
+    reading.environment_file(request)
     for path in request.requirements:
-        _check_requirements([f"-r {path}"], Path.cwd(), path, console)
-    channels = asked.channels
-    if request.environment:
+        reading.requirements_file(path, request)
+    reading.built_late(request.no_isolation)
+    reading.tell()
+    return reading.result(request)
+
+
+class _Reading:
+    """The files of one request while they are read."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.files = InputFiles()
+        self.environment: EnvironmentSpec | None = None
+        self.requirements = Requirements()
+        self._lines: list[str] = []
+        self._locked: list[LockedPackage] = []
+
+    def environment_file(self, request: Request) -> None:
+        if request.environment is None:
+            return
+        file = self.files.take(request.environment, "env.yml")
+        asked = spec.read_spec(request.environment, lambda _: file.text)
+        if not file.lasts:
+            asked = replace(asked, base=Path.cwd())
+        for note in asked.notes:
+            self._console.info(note)
+        for warning in asked.warnings:
+            self._console.warning(warning)
+        self._add(asked.pip_lines, asked.directory, str(asked.source), asked.pip_places)
+        self._lines += asked.pip_lines
         channels, said = choose(asked, request.channels, request.site)
         for note in said:
-            console.info(note)
-    return replace(
-        asked,
-        channels=channels,
-        pip_lines=(*asked.pip_lines, *(f"-r {path.absolute()}" for path in request.requirements)),
-        variables={**asked.variables, **variables},
-    )
+            self._console.info(note)
+        self.environment = replace(asked, channels=channels)
 
+    def requirements_file(self, path: Path, request: Request) -> None:
+        """One of ``-r``: a lock of ours, a project's file, or requirements."""
+        text = self.files.take(path, "requirements.txt").text
+        refuse_condas(text, path)
+        lock = parse_requirements_lock(text, path)
+        if lock is not None:
+            self._locked += lock
+            if any(package.url.startswith("git+") for package in lock):
+                _check_git(str(path))
+            return
+        lines = [f"-r {path.absolute()}"]
+        if path.name == PROJECT:
+            lines = [*project_lines(path, request.extras, request.groups, self.files.text)]
+        self._add(lines, Path.cwd(), str(path))
+        self._lines += lines
 
-def _check_requirements(
-    lines: Sequence[str],
-    directory: Path,
-    source: Path,
-    console: Console,
-    places: Sequence[str] = (),
-) -> None:
-    """Read requirements as a build will, so that a mistake is told before anything is made."""
-    wanted = read_requirements(lines, directory.absolute(), str(source), places)
-    for note in wanted.notes:
-        console.info(note)
-    for warning in wanted.warnings:
-        console.warning(warning)
-    for repository in repositories(wanted.packages)[:1]:
-        _check_git(repository.where)
+    def built_late(self, names: Sequence[str]) -> None:
+        """Packages that an option names: they are built against the others."""
+        self._add([f"{NO_ISOLATION} {name}" for name in names], Path.cwd(), NO_ISOLATION)
+
+    def _add(
+        self, lines: Sequence[str], directory: Path, where: str, places: Sequence[str] = ()
+    ) -> None:
+        read_requirements(
+            lines,
+            directory.absolute(),
+            where,
+            places,
+            read=self.files.text,
+            found=self.requirements,
+        )
+
+    def tell(self) -> None:
+        for note in self.requirements.notes:
+            self._console.info(note)
+        for warning in self.requirements.warnings:
+            self._console.warning(warning)
+        for repository in repositories(self.requirements.packages)[:1]:
+            _check_git(repository.where)
+
+    def _script(self, what: str, given: Path | str) -> InputFile:
+        """A script's file, or the lines of one that a tool's file holds itself."""
+        if isinstance(given, Path):
+            file = self.files.take(given, f"{what}.sh")
+            _ = file.text  # raises where it is none
+            return file
+        path = Path.cwd() / f"{what}.sh"
+        return InputFile(path=path, content=given.encode(), name=path.name, mode=0o600)
+
+    def _scripts(self, what: str, given: Sequence[Path | str]) -> tuple[InputFile, ...]:
+        """Files as they are, lines between them as scripts of their own."""
+        found: list[InputFile] = []
+        for inline, group in itertools.groupby(given, key=lambda one: isinstance(one, str)):
+            entries = list(group)
+            if inline:
+                entries = ["".join(f"{line}\n" for line in entries)]
+            found += [self._script(what, entry) for entry in entries]
+        return tuple(found)
+
+    def result(self, request: Request | WrapContainerRequest) -> Inputs:
+        pre: tuple[InputFile, ...] = ()
+        post = pre
+        if isinstance(request, Request):
+            pre = self._scripts("pre-install", request.pre_install)
+            post = self._scripts("post-install", request.post_install)
+        environ = dict(request.variables)
+        if request.environ:
+            file = self.files.take(request.environ, "environ")
+            environ |= parse_variables(file.text, request.environ)
+        variables = self.environment.variables if self.environment else {}
+        inline = [script for script in (*pre, *post) if script not in self.files.all]
+        return Inputs(
+            environment=self.environment,
+            requirements=self.requirements,
+            pip_lines=tuple(self._lines),
+            locked=tuple(self._locked),
+            variables={**variables, **environ},
+            environ=environ,
+            pre_install=pre,
+            post_install=post,
+            files=(*self.files.all, *inline),
+        )
 
 
 def _check_git(where: str) -> None:
@@ -215,7 +252,7 @@ def _check_git(where: str) -> None:
         )
 
 
-def check_reuse(request: Request) -> None:
+def check_reuse(request: Request, inputs: Inputs) -> None:
     """Whether what is to be reused is named, for a new environment.
 
     :raises InputError: there is no base image, or a lock needs one whose packages are reused.
@@ -226,67 +263,30 @@ def check_reuse(request: Request) -> None:
             where="--reuse-base",
             hint="name it with --base-image",
         )
-    for path in request.files:
-        if not request.reuse_base and f"\n{LOCK_NOTE} " in spec.read_text(path)[:_HEAD]:
+    for file in inputs.files:
+        if not request.reuse_base and f"\n{LOCK_NOTE} " in file.text[:_HEAD]:
             raise InputError(
-                f"{path.name} holds only what was added to the packages of a base image",
-                where=path,
+                f"{file.name} holds only what was added to the packages of a base image",
+                where=file.path,
                 hint="build with --base-image and --reuse-base; its first lines say on which",
             )
 
 
-def read_environ(request: Request | WrapContainerRequest) -> dict[str, str]:
-    """Variables of the ``--environ`` file, none without one. :raises InputError: it is wrong."""
-    return spec.read_variables(request.environ) if request.environ else {}
-
-
 def merged_variables(
     request: UpdateRequest | UpdatePipRequest | SifRequest,
-    asked: Mapping[str, str],
+    inputs: Inputs,
     old: Mapping[str, Any],
 ) -> dict[str, str]:
-    """Variables after an update: ``asked`` ones, and those of the manifest ``old`` that stay.
+    """Variables after an update: those of ``inputs``, and those of the manifest ``old`` that stay.
 
     A new environment file says its variables anew; those of --environ files stay.
     """
-    environ = read_environ(request)
     if request.replaces_variables:
-        return {**asked, **old.get("environ", {}), **environ}
-    return {**old.get("variables", {}), **asked}
+        return {**inputs.variables, **old.get("environ", {}), **inputs.environ}
+    return {**old.get("variables", {}), **inputs.variables}
 
 
-def read_pip_inputs(request: NewPipRequest | UpdatePipRequest, console: Console) -> dict[str, Any]:
-    """Read and check the inputs of a pip build; fields of a :class:`PipBuild`."""
-    tree.check_wrapper_paths(request.wrapper_paths)
-    for path in request.files:
-        spec.read_text(path)
-    _check_sections(request)
-    locked: list[LockedPackage] = []
-    lines: list[str] = []
-    for path in request.requirements:
-        refuse_condas(spec.read_text(path), path)
-        lock = parse_requirements_lock(spec.read_text(path), path)
-        if lock is not None:
-            locked += lock
-        else:
-            more = [f"-r {path.absolute()}"]
-            if path.name == PROJECT:
-                more = list(project_lines(path, request.extras, request.groups))
-            _check_requirements(more, Path.cwd(), path, console)
-            lines += more
-    lines += [f"{NO_ISOLATION} {name}" for name in request.no_isolation]
-    if any(package.url.startswith("git+") for package in locked):
-        _check_git(str(request.requirements[0]))
-    return {
-        "directory": Path.cwd(),
-        "pip_lines": tuple(lines),
-        "locked": tuple(locked),
-        "variables": read_environ(request),
-        "system_site": request.system_site,
-    }
-
-
-def _check_sections(request: NewPipRequest | UpdatePipRequest) -> None:
+def _check_sections(request: Request) -> None:
     """:raises InputError: a part of a project is asked for, and there is no project."""
     option = "--extra" if request.extras else "--group" if request.groups else ""
     if option and PROJECT not in {path.name for path in request.requirements}:

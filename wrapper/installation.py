@@ -53,7 +53,7 @@ class Installation(Build):
             self.staging.directory,
             facts=facts(self, packages, len(names)),
             packages=packages,
-            inputs=self.request.files,
+            inputs=self.inputs.files,
             size=size,
             log=self.space.log,
         )

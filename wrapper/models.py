@@ -220,25 +220,30 @@ class Request:
     """What ``new`` and ``update`` have in common; paths are outside the container.
 
     ``environment`` may be absent in an update, which then leaves the conda packages as they are.
-    ``environ`` is a file of ``NAME=VALUE`` lines, set for programs at run time. ``compression``
+    Scripts are files, or lines of one (of a tool's file). ``environ`` is a file of ``NAME=VALUE``
+    lines, set for programs at run time besides ``variables``. ``requirements`` are requirements
+    files, pyproject.toml or our locks; ``extras`` and ``groups`` are a project's, ``no_isolation``
+    packages to build after the others and against them. ``compression``
     ``None`` means the one before; so does ``base_image``, which is a path, a name or a URI.
-    ``copy_base``: the installation gets a copy of its own. ``copies`` is a directory with those
-    files that were no regular ones, see :func:`wrapper.inputs.ready`.
+    ``copy_base``: the installation gets a copy of its own.
     ``reuse_base``: its Python and packages stay in use, and only what is missing is added.
     """
 
     prefix: Path
     environment: Path | None = None
     requirements: tuple[Path, ...] = ()
-    pre_install: tuple[Path, ...] = ()
-    post_install: tuple[Path, ...] = ()
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    no_isolation: tuple[str, ...] = ()
+    pre_install: tuple[Path | str, ...] = ()
+    post_install: tuple[Path | str, ...] = ()
     environ: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
     wrapper_paths: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     use_cache: bool = True
     compression: str | None = None
     base_image: str | None = None
-    copies: Path | None = None
     site: Site = Site()
     copy_base: bool = False
     reuse_base: bool = False
@@ -251,7 +256,7 @@ class Request:
     def files(self) -> tuple[Path, ...]:
         """The user's files, the environment first."""
         given = [self.environment, *self.requirements, *self.pre_install, *self.post_install]
-        return tuple(path for path in (*given, self.environ) if path)
+        return tuple(path for path in (*given, self.environ) if isinstance(path, Path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,15 +278,10 @@ class UpdateRequest(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class NewPipRequest(Request):
-    """A ``pip-containerize new``: ``requirements`` may be requirements files, pyproject.toml or
-    our locks; ``extras`` and ``groups`` are a project's. ``no_isolation`` are packages to build
-    after the others and against them. ``pyver`` is the Python's version, ``managed`` whether uv
-    may bring one.
+    """A ``pip-containerize new``: ``pyver`` is the Python's version, ``managed`` whether uv may
+    bring one.
     """
 
-    extras: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    no_isolation: tuple[str, ...] = ()
     system_site: bool = False
     pyver: str = ""
     managed: bool = False
@@ -311,6 +311,7 @@ class WrapContainerRequest:
     image: str
     wrapper_paths: tuple[str, ...]
     environ: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
     site: Site = Site()
 
 

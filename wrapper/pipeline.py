@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from wrapper import generations, inputs, plans, prefix, process, tree, workspace
+from wrapper import generations, inputs, plans, prefix, process, workspace
 from wrapper.base.built import Tools
 from wrapper.base.catalogue import read_catalogues
 from wrapper.base.choose import find_base
@@ -39,6 +39,8 @@ from wrapper.squash import Squasher, find_squasher
 from wrapper.wrap import container as container_build
 from wrapper.wrap.install import CopyBuild, check_source
 
+_NOTHING: Mapping[str, Any] = {}
+
 
 def new(request: NewRequest, console: Console) -> Result:
     """Build a conda environment and let it appear at the prefix, whole or not at all.
@@ -46,47 +48,29 @@ def new(request: NewRequest, console: Console) -> Result:
     :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
     """
     request = request.on_site_base()
-    asked = inputs.read_inputs(request, console)
-    return _new(
-        request,
-        console,
-        CondaBuild,
-        asked=asked,
-        directory=asked.directory.absolute(),
-        pip_lines=asked.pip_lines,
-        variables=asked.variables,
-    )
+    return _new(request, inputs.read(request, console), console, CondaBuild)
 
 
 def new_pip(request: NewPipRequest, console: Console) -> Result:
     """Build a virtual environment for the Python on PATH, likewise."""
     request = request.on_site_base()
-    asked = inputs.read_pip_inputs(request, console)
-    return _new(request, console, PipBuild, **choose_python(request), **asked)
+    asked = inputs.read(request, console)
+    return _new(request, asked, console, PipBuild, choose_python(request))
 
 
 def wrap_install(request: WrapInstallRequest, console: Console) -> Result:
     """Put an installation that lies on disk into an image, likewise."""
-    tree.check_wrapper_paths(request.wrapper_paths)
-    return _new(
-        request,
-        console,
-        CopyBuild,
-        source=check_source(
-            request.source, prefix=prefix.absolute_prefix(request.prefix), mask=request.mask
-        ),
-        mask=request.mask,
-        directory=Path.cwd(),
-        pip_lines=(),
-        variables=inputs.read_environ(request),
-    )
+    asked = inputs.read(request, console)
+    target = prefix.absolute_prefix(request.prefix)
+    source = check_source(request.source, prefix=target, mask=request.mask)
+    return _new(request, asked, console, CopyBuild, {"source": source, "mask": request.mask})
 
 
 def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
     """Make shims for programs of an existing container."""
     start = time.monotonic()
     container_build.check_paths(request.wrapper_paths)
-    variables = inputs.read_environ(request)
+    variables = inputs.read(request, console).variables
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
     runtime = find_runtime(os.environ, request.site)
@@ -131,10 +115,16 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
 
-def _new(request: Request, console: Console, kind: type[Build], **specific: Any) -> Result:
+def _new(
+    request: Request,
+    asked: inputs.Inputs,
+    console: Console,
+    kind: type[Build],
+    specific: Mapping[str, Any] = _NOTHING,
+) -> Result:
     """The frame of every new installation; ``specific`` are the kind's own fields."""
     start = time.monotonic()
-    inputs.check_reuse(request)
+    inputs.check_reuse(request, asked)
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
     runtime, squasher = _tools(request)
@@ -156,6 +146,8 @@ def _new(request: Request, console: Console, kind: type[Build], **specific: Any)
             wrapper_paths=request.wrapper_paths,
             compression=_compression(request, tools),
             install_path=install_path(target, request.site),
+            inputs=asked,
+            variables=asked.variables,
             **specific,
         )
         _publish(staging, console)
@@ -168,32 +160,22 @@ def update(request: UpdateRequest, console: Console) -> Result:
     :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
     """
     request = plans.with_channels(request)
-    asked = inputs.read_inputs(request, console)
-    return _update(
-        request,
-        console,
-        CondaBuild,
-        asked=asked if request.environment else None,
-        directory=asked.directory.absolute(),
-        pip_lines=asked.pip_lines,
-        variables=asked.variables,
-    )
+    return _update(request, console, CondaBuild)
 
 
 def update_pip(request: UpdatePipRequest, console: Console) -> Result:
     """The same for a virtual environment."""
-    asked = inputs.read_pip_inputs(request, console)
-    return _update(request, console, PipBuild, **asked)
+    return _update(request, console, PipBuild)
 
 
 def _update(
     request: UpdateRequest | UpdatePipRequest,
     console: Console,
     kind: type[Build],
-    **specific: Any,
 ) -> Result:
     """The frame of every update; what it does not name stays as it was."""
     start = time.monotonic()
+    asked = inputs.read(request, console)
     target = prefix.absolute_prefix(request.prefix)
     plans.require_kind(generations.current_generation(target).manifest, kind, target)
     prefix.check_update(target)
@@ -210,9 +192,7 @@ def _update(
         stack.enter_context(process.umask(0o022))
         previous = generations.current_generation(target)
         old = previous.manifest
-        if kind is PipBuild:
-            specific |= recorded(old)
-        specific["variables"] = inputs.merged_variables(request, specific["variables"], old)
+        specific = recorded(old) if kind is PipBuild else {}
         tools = Tools(request.site, runtime, squasher, space, console)
         paths = [*old["options"]["wrapper_paths"], *request.wrapper_paths]
         manifest = _run(
@@ -224,6 +204,8 @@ def _update(
             wrapper_paths=tuple(dict.fromkeys(paths)),
             compression=_compression(request, tools, previous),
             install_path=old["install_path"],
+            inputs=asked,
+            variables=inputs.merged_variables(request, asked, old),
             **specific,
         )
         _publish(staging, console)

@@ -19,9 +19,9 @@ from wrapper.container import BuildContainer
 from wrapper.deploy import Staging
 from wrapper.errors import PrefixError
 from wrapper.generations import Generation
+from wrapper.inputs import Inputs
 from wrapper.models import (
     Base,
-    EnvironmentSpec,
     NewPipRequest,
     NewRequest,
     Plan,
@@ -45,8 +45,8 @@ _HOW_TO_CHANGE = {
 def plan_new(request: NewRequest, console: Console) -> Plan:
     """Solve and say what would be installed; leaves nothing on disk."""
     request = request.on_site_base()
-    inputs.check_reuse(request)
-    asked = inputs.read_inputs(request, console)
+    asked = inputs.read(request, console)
+    inputs.check_reuse(request, asked)
     prefix.check_new(prefix.absolute_prefix(request.prefix))
     with workspace.workspace(console, site=request.site, use_cache=request.use_cache) as space:
         return _plan(request, asked, space, console, None)
@@ -56,7 +56,7 @@ def plan_update(request: UpdateRequest, console: Console) -> Plan:
     """Solve and say what would change; leaves nothing on disk."""
     request = with_channels(request)
     inputs.require_something(request)
-    asked = inputs.read_inputs(request, console)
+    asked = inputs.read(request, console)
     target = prefix.absolute_prefix(request.prefix)
     previous = generations.current_generation(target)
     require_kind(previous.manifest, CondaBuild, target)
@@ -75,7 +75,9 @@ def with_channels(request: UpdateRequest) -> UpdateRequest:
 
 def plan_pip(request: NewPipRequest | UpdatePipRequest, console: Console) -> Plan:
     """The same for a virtual environment; it is made in the build directory for that."""
-    asked = inputs.read_pip_inputs(request, console)
+    if not isinstance(request, UpdatePipRequest):
+        request = request.on_site_base()
+    asked = inputs.read(request, console)
     target = prefix.absolute_prefix(request.prefix)
     previous = None
     if isinstance(request, UpdatePipRequest):
@@ -83,12 +85,12 @@ def plan_pip(request: NewPipRequest | UpdatePipRequest, console: Console) -> Pla
         previous = generations.current_generation(target)
         require_kind(previous.manifest, PipBuild, target)
         prefix.check_owner(target)
-        asked |= recorded(previous.manifest)
+        python = recorded(previous.manifest)
         inside = previous.manifest["install_path"]
     else:
-        inputs.check_reuse(request)
+        inputs.check_reuse(request, asked)
         prefix.check_new(target)
-        asked |= choose_python(request)
+        python = choose_python(request)
         inside = prefix.install_path(target, request.site)
     site = request.site
     runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
@@ -106,7 +108,9 @@ def plan_pip(request: NewPipRequest | UpdatePipRequest, console: Console) -> Pla
             space=space,
             staging=Staging(target, generation=1, mode=0o700),  # not entered: nothing is written
             console=console,
-            **asked,
+            inputs=asked,
+            variables=asked.variables,
+            **python,
         ).plan()
 
 
@@ -122,7 +126,7 @@ def require_kind(manifest: Mapping[str, Any], kind: type[Build], target: Path) -
 
 def _plan(
     request: Request,
-    asked: EnvironmentSpec,
+    asked: Inputs,
     space: workspace.Workspace,
     console: Console,
     previous: Generation | None,
@@ -141,11 +145,11 @@ def _plan(
     old = _old_records(previous, tools) if previous and tools else None
     before = installed.conda_packages(old) if old else []
     packages, sizes = before, {}
-    if request.environment:
+    if asked.environment:
         reuse = _reuse(request, base, tools, previous) if tools else None
         with console.step("Solving"):
             resolution = solve(
-                asked,
+                asked.environment,
                 request,
                 base=base,
                 reuse=reuse,

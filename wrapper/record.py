@@ -14,6 +14,7 @@ from wrapper.console import visible
 from wrapper.image.format import read_format
 from wrapper.manifest import FILE_NAME, write_manifest
 from wrapper.models import LockedPackage, TreeSize
+from wrapper.spec.files import InputFile
 
 
 def write_record(
@@ -21,7 +22,7 @@ def write_record(
     *,
     facts: Mapping[str, Any],
     packages: Sequence[LockedPackage],
-    inputs: Sequence[Path],
+    inputs: Sequence[InputFile],
     size: TreeSize,
     log: Path,
     image: Path | None = None,
@@ -29,7 +30,7 @@ def write_record(
     """Complete a generation's ``directory``, whose image is in place, and return its manifest.
 
     :param facts: keys of the manifest that the caller knows, see :mod:`wrapper.manifest`.
-    :param inputs: the user's files, to be copied. :param size: of the tree before squashing.
+    :param inputs: the user's files, as they were read. :param size: of the tree before squashing.
     :param image: another image than the generation's own.
     """
     names = write_inputs(directory, packages, inputs)
@@ -40,11 +41,11 @@ def write_record(
 
 
 def write_inputs(
-    directory: Path, packages: Sequence[LockedPackage], inputs: Sequence[Path]
+    directory: Path, packages: Sequence[LockedPackage], inputs: Sequence[InputFile]
 ) -> list[str]:
     """The package table and copies of the user's files; returns the names of the copies."""
     (directory / "packages.txt").write_text(_package_table(packages))
-    return _copy_inputs(inputs, directory / "inputs")
+    return _write_inputs(inputs, directory / "inputs")
 
 
 def describe(
@@ -93,13 +94,13 @@ def _package_table(packages: Sequence[LockedPackage]) -> str:
     return visible("\n".join(lines)) + "\n"
 
 
-def _copy_inputs(given: Sequence[Path], directory: Path) -> list[str]:
+def _write_inputs(given: Sequence[InputFile], directory: Path) -> list[str]:
     directory.mkdir()
     names: list[str] = []
-    for path in given:
-        name = path.name
+    for file in given:
+        name = file.name
         while name in names:
             name = f"{len(names)}-{name}"
-        shutil.copyfile(path, directory / name)
+        (directory / name).write_bytes(file.content)
         names.append(name)
     return names

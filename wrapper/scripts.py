@@ -18,6 +18,7 @@ from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, ScriptError
 from wrapper.host_program import HOST_ROOT, host_program
+from wrapper.spec.files import InputFile
 
 # Variables by which the conda command of a build knows where to look, see wrapper.conda.command.
 CHANNELS_VARIABLE = "CONTAINERIZE_BUILD_CHANNELS"
@@ -103,7 +104,7 @@ def run_post_link(container: BuildContainer, records: Sequence[RepoDataRecord]) 
 
 def run_user_script(
     container: BuildContainer,
-    script: Path,
+    script: InputFile,
     *,
     kind: str,
     variables: Mapping[str, str],
@@ -123,14 +124,17 @@ def run_user_script(
     if not container.has_bash:
         raise InputError(
             f"the base image has no bash to run the {kind} script with",
-            where=script,
+            where=script.path,
             hint="choose another base image, or do without the script",
         )
     inside = container.install_path
+    copy = container.scratch / "scripts" / script.name  # what was read, whatever the file is now
+    copy.parent.mkdir(exist_ok=True)
+    copy.write_bytes(script.content)
     runner = str(files("wrapper") / "templates" / "run-active.sh")
     container.run(
-        ["/bin/bash", runner, inside, str(script.absolute())],
-        what=f"the {kind} script {script}",
+        ["/bin/bash", runner, inside, str(copy), str(script.path)],
+        what=f"the {kind} script {script.path}",
         env={
             "env_root": inside,
             "install_root": inside,

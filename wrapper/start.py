@@ -19,13 +19,13 @@ from wrapper.container import BuildContainer
 from wrapper.errors import ContainerizeError
 from wrapper.generations import Generation
 from wrapper.image.format import read_format
+from wrapper.inputs import Inputs
 from wrapper.models import LockedPackage, Request
 from wrapper.packed import Packed
 from wrapper.pip import managed
 from wrapper.removal import remove_tree
 from wrapper.reuse.taken import Reuse
 from wrapper.skeleton import write_skeleton
-from wrapper.spec.requirements import read_requirements
 from wrapper.squash import Squasher
 from wrapper.workspace import MORE_ROOM, Workspace, require_space
 
@@ -34,14 +34,13 @@ from wrapper.workspace import MORE_ROOM, Workspace, require_space
 class Start:
     """The first steps of a build, and the tree that it works on.
 
-    :ivar pip_lines: lines of a requirements file, with relative paths from ``directory``.
+    :ivar inputs: what the user's files say.
     :ivar previous: the generation that is updated, ``None`` for a new one.
     :ivar packed: what of it stays packed, where not all is in the tree.
     """
 
     request: Request
-    directory: Path
-    pip_lines: tuple[str, ...]
+    inputs: Inputs
     wrapper_paths: tuple[str, ...]
     compression: Compression
     install_path: str
@@ -98,7 +97,7 @@ class Start:
 
     def builds_inside(self) -> bool:
         """Whether pip packages are built against others of the environment."""
-        return bool(read_requirements(self.pip_lines, self.directory, "the requirements").late)
+        return bool(self.inputs.requirements.late)
 
     def take_changing(self) -> Packed | None:
         """Unpack that part; ``None`` where all is needed after all."""

@@ -21,8 +21,14 @@ def loads(text: str) -> dict[str, Any]:
 
 def load(path: Path) -> dict[str, Any]:
     """Parse a user's file. :raises InputError: it is not TOML (with line and column)."""
+    return parse(path.read_bytes(), path)
+
+
+def parse(content: str | bytes, path: Path) -> dict[str, Any]:
+    """The same of a file that was read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # of TOML's grammar, or of UTF-8
         raise InputError(
             f"{path.name} is not valid TOML: {error}", where=path, hint="correct it there"

@@ -14,6 +14,7 @@ from wrapper.errors import PrefixError
 from wrapper.manifest import FORMAT, read_manifest, write_manifest
 from wrapper.models import LockedPackage, TreeSize
 from wrapper.record import write_record
+from wrapper.spec.files import InputFiles
 
 
 @pytest.fixture
@@ -93,11 +94,14 @@ def test_a_generation_keeps_how_it_was_made(prefix: Path, tmp_path: Path) -> Non
     for path in inputs:
         path.parent.mkdir(exist_ok=True)
         path.write_text(str(path))
+    read = InputFiles()
+    for path in inputs:
+        read.take(path, "input")
     manifest = write_record(
         directory,
         facts={"kind": "conda"},
         packages=[package("zlib", build="h_0"), package("a-longer-name"), package("mid", "pip")],
-        inputs=inputs,
+        inputs=read.all,
         size=TreeSize(files=3, size=12),
         log=tmp_path / "log",
     )

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+from wrapper import inputs
 from wrapper.changes import describe_reused
+from wrapper.console import Console
 from wrapper.errors import InputError, SolveError
-from wrapper.inputs import check_reuse
+from wrapper.inputs import Inputs, check_reuse
 from wrapper.models import LockedPackage, NewPipRequest, NewRequest
 from wrapper.reuse.packages import STUB_MARK, BasePackage, BasePython, CondaPart
 from wrapper.reuse.python import connect, disconnect, offer_programs, remove_stubs
 from wrapper.reuse.taken import Reuse
+from wrapper.spec.pip_lock import write_requirements_lock
 
 PYTHON = BasePython(
     executable="/opt/sci/bin/python3",
@@ -179,23 +182,27 @@ def test_options_that_forbid_wheels_do_not_forbid_stubs(tmp_path: Path) -> None:
 
 def test_a_lock_says_on_which_base_it_stands(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
-    lock.write_text("# mark\nalpha==1.0 @ https://x\n")
+    alpha = LockedPackage(
+        manager="pip", name="alpha", version="1.0", url="https://x", sha256="a" * 64
+    )
+    write_requirements_lock([alpha], lock)
+    mark, line = lock.read_text().splitlines()
     taken = reuse(tmp_path)
     taken.take_pip(["numpy"])
     taken.annotate(lock)
     lines = lock.read_text().splitlines()
-    assert lines[0] == "# mark"
+    assert lines[0] == mark
     assert "sha256:abc" in lines[1]
-    assert lines[2:] == ["#   pip numpy 1.26.4", "alpha==1.0 @ https://x"]
+    assert lines[2:] == ["#   pip numpy 1.26.4", line]
     request = NewPipRequest(prefix=tmp_path / "p", requirements=(lock,))
     with pytest.raises(InputError, match="holds only what was added"):
-        check_reuse(request)
+        check_reuse(request, inputs.read(request, Console(-1)))
 
 
 def test_reusing_needs_a_base_image(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs a base image"):
-        check_reuse(NewRequest(prefix=tmp_path, reuse_base=True))
-    check_reuse(NewRequest(prefix=tmp_path, reuse_base=True, base_image="x.sif"))
+        check_reuse(NewRequest(prefix=tmp_path, reuse_base=True), Inputs())
+    check_reuse(NewRequest(prefix=tmp_path, reuse_base=True, base_image="x.sif"), Inputs())
 
 
 def test_the_report_names_the_largest() -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from wrapper import yaml_nodes
+from wrapper import inputs, yaml_nodes
 from wrapper.console import Console
 from wrapper.errors import InputError
-from wrapper.inputs import read_pip_inputs, ready
 from wrapper.models import NewPipRequest, Site
-from wrapper.spec.tykky import ToolFile, parse_tool
+from wrapper.spec.tykky import parse_tool
 
 
 def test_a_single_value_is_a_list_of_one(tmp_path: Path) -> None:
@@ -77,7 +76,7 @@ def test_parts_of_a_project_need_one(tmp_path: Path, asked: dict[str, tuple[str]
     path.write_text("numpy\n")
     request = NewPipRequest(prefix=tmp_path / "p", requirements=(path,), **asked)
     with pytest.raises(InputError, match="names a part of a pyproject"):
-        read_pip_inputs(request, Console(-1))
+        inputs.read(request, Console(-1))
 
 
 @pytest.mark.parametrize("kind", ["socket", "device"])
@@ -88,6 +87,5 @@ def test_inputs_that_are_no_files_to_read(tmp_path: Path, kind: str) -> None:
         with socket.socket(socket.AF_UNIX) as made:
             made.bind(str(path))
     request = NewPipRequest(prefix=tmp_path / "p", requirements=(path,), site=Site(tmpdir=tmp_path))
-    told = pytest.raises(InputError, match=f"{path.name} (cannot be read|is longer)")
-    with told, ready(request, ToolFile()):
-        pass
+    with pytest.raises(InputError, match=f"{path.name} (cannot be read|is longer)"):
+        inputs.read(request, Console(-1))

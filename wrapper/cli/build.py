@@ -147,12 +147,11 @@ def build(**options: Any) -> None:
     options["use_cache"] = not options.pop("nocache")
 
     def work(console: Console) -> None:
-        from wrapper import inputs, models
+        from wrapper import models
         from wrapper.cli import report
         from wrapper.conda import channels
         from wrapper.sif import pipeline as sif_pipeline
         from wrapper.sif.systems import base_of, find_systems
-        from wrapper.spec.tykky import ToolFile
 
         options["force"] = _may_replace(options)
         named: dict[str, Any] = {name: options.get(name) for name in ("tmpdir", "compression")}
@@ -167,8 +166,7 @@ def build(**options: Any) -> None:
         request: Any = models.SifRequest(**options, site=settings)
         if log_to_file:
             console.copy_log(Path(time.strftime("containerize_build_%Y%m%d_%H%M%S.log")))
-        with inputs.ready(request, ToolFile()) as request:
-            result = sif_pipeline.build_sif(request, console)
+        result = sif_pipeline.build_sif(request, console)
         console.info(report.describe_sif(result))
         if as_json:
             say(report.result_json(result))

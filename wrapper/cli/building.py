@@ -51,18 +51,18 @@ def run_build(options: dict[str, Any], kind: Kind, *, new: bool | None) -> None:
         fresh = new if new is not None else tool.mode != kind.modes[1]
         steps = kind.steps(fresh)
         request = steps.request(**request_fields({"prefix": None, **options}, console))
-        with inputs.ready(request, tool) as request:
-            if tool_file and not request.prefix:
-                raise inputs.incomplete(tool_file, "where to install", "installation_prefix: DIR")
-            require(request.prefix, "--prefix")
-            name, line = kind.needed
-            if fresh and not getattr(request, name):
-                raise inputs.incomplete(tool_file, "what to install", line)
-            if dry_run:
-                plan = steps.plan(request, console)
-                say(report.plan_json(plan) if as_json else report.plan_table(plan))
-                return
-            result = steps.build(request, console)
+        request = inputs.completed(request, tool)
+        if tool_file and not request.prefix:
+            raise inputs.incomplete(tool_file, "where to install", "installation_prefix: DIR")
+        require(request.prefix, "--prefix")
+        name, line = kind.needed
+        if fresh and not getattr(request, name):
+            raise inputs.incomplete(tool_file, "what to install", line)
+        if dry_run:
+            plan = steps.plan(request, console)
+            say(report.plan_json(plan) if as_json else report.plan_table(plan))
+            return
+        result = steps.build(request, console)
         console.info(report.describe(result))
         if as_json:
             say(report.result_json(result))

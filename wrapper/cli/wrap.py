@@ -77,11 +77,11 @@ def _run(options: dict[str, Any], kind: str) -> None:
         request: Any = (models.WrapContainerRequest if container else models.WrapInstallRequest)(
             **request_fields(options, console)
         )
-        with inputs.ready(request, tool) as request:
-            require(request.prefix, "--prefix")
-            require(request.wrapper_paths, "-w' / '--wrapper-paths")
-            wrap = pipeline.wrap_container if container else pipeline.wrap_install
-            result = wrap(request, console)
+        request = inputs.completed(request, tool)
+        require(request.prefix, "--prefix")
+        require(request.wrapper_paths, "-w' / '--wrapper-paths")
+        wrap = pipeline.wrap_container if container else pipeline.wrap_install
+        result = wrap(request, console)
         console.info(report.describe(result))
 
     run_command(work, verbosity=options["verbosity"], debug=options["debug"])

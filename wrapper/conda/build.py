@@ -39,10 +39,7 @@ _IMAGE_RATIO = 1.2
 
 @dataclass(kw_only=True)
 class CondaBuild(Installation):
-    """:ivar asked: the environment, ``None`` in an update that leaves the conda packages."""
-
     kind = "conda"
-    asked: EnvironmentSpec | None
     resolution: Resolution | None = field(default=None, init=False)
 
     def prepare(self) -> None:
@@ -79,7 +76,7 @@ class CondaBuild(Installation):
         if self.reuse:
             connect(container, self.reuse.python, self.install_path)
         self._run_post_link(container, archives)
-        self.install_pip(container, self.resolution.pip_locked if self.resolution else ())
+        self.install_pip(container, self._pip_locked())
         if self.reuse:
             offer_programs(container, self.reuse.python)
 
@@ -89,13 +86,18 @@ class CondaBuild(Installation):
         return sizes(self.resolution.records) if self.resolution else {}
 
     def known_pip(self) -> list[LockedPackage]:
-        locked = self.resolution.pip_locked if self.resolution else ()
-        return [*super().known_pip(), *locked]
+        return [*super().known_pip(), *self._pip_locked()]
+
+    def _pip_locked(self) -> tuple[LockedPackage, ...]:
+        """Pip packages of locks: of the environment's, and of those that were given beside it."""
+        of_environment = self.resolution.pip_locked if self.resolution else ()
+        return (*of_environment, *self.inputs.locked)
 
     def channels(self) -> Sequence[str]:
         if self.resolution:
             return self.resolution.channels
-        named = self.request.channels or (self.asked.channels if self.asked else ())
+        asked = self.inputs.environment
+        named = self.request.channels or (asked.channels if asked else ())
         return named or super().channels()
 
     def advice(self) -> str:
@@ -122,7 +124,8 @@ class CondaBuild(Installation):
             shutil.copyfile(self.tree / "pyvenv.cfg", self.staging.directory / "pyvenv.cfg")
 
     def _solve(self) -> Resolution | None:
-        if self.asked is None:
+        asked = self.inputs.environment
+        if asked is None:  # an update that leaves the conda packages
             return None
         from wrapper.conda.resolve import as_locked
 
@@ -131,7 +134,7 @@ class CondaBuild(Installation):
         present = installed.conda_records(self._old_records())
         with self.console.step("Solving"):
             resolution = solve(
-                self.asked,
+                asked,
                 self.request,
                 base=self.base,
                 reuse=self.reuse,

@@ -37,16 +37,14 @@ class PipBuild(Installation):
     """:ivar interpreter: of the base; it stays there and is used by its path. ``None`` where the
     container of a base image is still to be asked, or uv to bring one.
 
-    :ivar pyver: the version that is wanted, empty for any. :ivar managed: whether uv may bring
-        it. :ivar locked: packages of a lock. :ivar system_site: whether
-        the interpreter's own packages (Cray's numpy and mpi4py) are seen.
+    :ivar pyver: the version that is wanted, empty for any. :ivar managed: whether uv may bring it.
+    :ivar system_site: whether the interpreter's own packages (Cray's numpy and mpi4py) are seen.
     """
 
     kind = "pip"
     interpreter: Interpreter | None = None
     pyver: str = ""
     managed: bool = False
-    locked: tuple[LockedPackage, ...] = ()
     system_site: bool = False
     outer: OuterPackages = field(default_factory=OuterPackages, init=False)
 
@@ -56,11 +54,13 @@ class PipBuild(Installation):
         return super().may_leave_packed() and not managed
 
     def builds_inside(self) -> bool:
-        return super().builds_inside() or not all(package.isolated for package in self.locked)
+        return super().builds_inside() or not all(
+            package.isolated for package in self.inputs.locked
+        )
 
     def populate(self, container: BuildContainer) -> None:
         self.make_environment(container)
-        self.install_pip(container, self.locked)
+        self.install_pip(container, self.inputs.locked)
         if self.reuse:
             offer_programs(container, self.reuse.python)
 
@@ -113,7 +113,7 @@ class PipBuild(Installation):
         before = self.packages_before() or []
         self.look_at_base(container)
         self.make_environment(container)
-        locked = self.reuse.missing(self.locked) if self.reuse else self.locked
+        locked = self.reuse.missing(self.inputs.locked) if self.reuse else self.inputs.locked
         after = self.with_pip(self.pip_installer(container), before, locked)
         differences = changes.compare(before, after)
         download = sum(change.size for change in differences)
@@ -138,7 +138,7 @@ class PipBuild(Installation):
         return installer
 
     def known_pip(self) -> list[LockedPackage]:
-        return [*super().known_pip(), *self.locked]
+        return [*super().known_pip(), *self.inputs.locked]
 
     def own_variables(self) -> dict[str, str]:
         conda = self.reuse.python.conda if self.reuse else None
@@ -186,7 +186,8 @@ def choose_python(request: NewPipRequest) -> dict[str, Any]:
     :raises ToolError: no Python on PATH fits, and uv may not bring one.
     """
     version = parse_version(request.pyver) if request.pyver else ""
-    wanted = {"pyver": version, "managed": request.managed}
+    wanted: dict[str, Any] = {"pyver": version, "managed": request.managed}
+    wanted["system_site"] = request.system_site
     if request.base_image:
         return wanted  # its container is asked
     found = find_interpreter(os.environ, version)

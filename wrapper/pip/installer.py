@@ -37,7 +37,7 @@ from wrapper.pip.origin import (
 )
 from wrapper.pip.outer import OuterPackages
 from wrapper.reuse.packages import BasePython, conflict
-from wrapper.spec.requirements import Requirements, Wanted, read_requirements
+from wrapper.spec.requirements import Requirements, Wanted
 
 _PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from (.*)\))?\s*")
 _ALL = ":all:"
@@ -57,26 +57,23 @@ class PipInstaller:
     """uv at work on one environment.
 
     :ivar directory: where relative paths in requirements start (outside and inside).
-    :ivar source: what requirements are part of that come from no file of their own.
     :ivar outer: packages that the environment sees besides its own.
     :ivar reuse: the base image's, which cannot be changed, where they are reused.
     """
 
     container: BuildContainer
     directory: Path
-    source: str
     outer: OuterPackages = field(default_factory=OuterPackages)
     reuse: Reused | None = None
     _copies: dict[Path, Path] = field(default_factory=dict, init=False)
 
-    def install(self, requirements: Sequence[str]) -> None:
-        """Install the requirements, lines of a requirements file.
+    def install(self, wanted: Requirements) -> None:
+        """Install what requirements ask for.
 
         :raises InputError: the environment has no Python. :raises SolveError: there is no solution.
         :raises ScriptError: uv fails otherwise.
         """
         self._require_python()
-        wanted = self._read(requirements)
         early = [one for one in wanted.packages if one.name not in wanted.late]
         passes = [early] if len(early) < len(wanted.packages) else []
         lines = {one: self._line(one) for one in wanted.packages}
@@ -137,9 +134,6 @@ class PipInstaller:
         path.write_text("\n".join(lines) + "\n")
         return str(path)
 
-    def _read(self, lines: Sequence[str]) -> Requirements:
-        return read_requirements(lines, self.directory, self.source)
-
     def install_locked(self, packages: Sequence[LockedPackage]) -> None:
         """Install exactly these, every file checked against its hash.
 
@@ -182,11 +176,10 @@ class PipInstaller:
         return [info for site in sites for info in site.glob("*.dist-info")]
 
     # -- what it would be, what it was -----------------------------------------------------------
-    def plan(self, requirements: Sequence[str]) -> tuple[list[LockedPackage], set[str]]:
+    def plan(self, wanted: Requirements) -> tuple[list[LockedPackage], set[str]]:
         """What :meth:`install` would install (but for packages that wait for others), with sizes
         where indexes tell them, and the names of what would be replaced or removed.
         """
-        wanted = self._read(requirements)
         packages = [one for one in wanted.packages if one.name not in wanted.late]
         lines = [self._line(one) for one in packages]
         files = self._files(wanted, lines, self.outer.fitting(packages))
@@ -214,14 +207,13 @@ class PipInstaller:
         return list(added.values()), removed
 
     def lock(
-        self, present: Mapping[str, Distribution], lines: Sequence[str]
+        self, present: Mapping[str, Distribution], wanted: Requirements
     ) -> list[LockedPackage]:
         """Lock entries of installed distributions, with URLs and hashes from their indexes.
 
-        :param lines: the requirements that they were installed for: their index options matter.
+        :param wanted: what they were installed for: its index options matter.
         :returns: an entry for each; without a hash what no index offers.
         """
-        wanted = self._read(lines)
         direct = {name: direct_entry(d) for name, d in present.items()}
         entries = {n: e for n, e in direct.items() if e and not _needs_hash(e)}
         urls = {n: f"{e.name} @ {e.url}" for n, e in direct.items() if e and _needs_hash(e)}
@@ -339,9 +331,8 @@ def _needs_hash(entry: LockedPackage) -> bool:
     return not (entry.sha256 or entry.content or entry.url.startswith("git+"))
 
 
-def local_places(environ: Mapping[str, str], lines: Sequence[str], directory: Path) -> list[Path]:
+def local_places(environ: Mapping[str, str], wanted: Requirements, directory: Path) -> list[Path]:
     """Directories and files of the host that installing reads: ``--find-links`` and the like."""
-    wanted = read_requirements(lines, directory, "the requirements")
     words = [*re.split(r"[\s,]+", " ".join(uv_settings(environ).values())), *wanted.options]
     paths = [directory / word.removeprefix("file://") for word in words]
     paths += [one.path for one in wanted.packages if one.path]

@@ -156,7 +156,7 @@ class SifBuild(Build):
         programs = len(self.programs())
         managed.put_notice(self.tree, self.advice())
         size = tree.settle(self.space.image, fix=not self.keeps_modes)
-        inputs = write_inputs(self.staging.directory, packages, self.request.files)
+        inputs = write_inputs(self.staging.directory, packages, self.inputs.files)
         tree.settle(self.staging.directory)
         layer = self._unpacked_base() if self.flatten else self.space.image
         texts = self._write_content(layer, activation)

@@ -61,9 +61,9 @@ def build_sif(request: SifRequest, console: Console) -> Result:
     sif_output.check_output(target, update=request.update, force=request.force)
     request = replace(request, prefix=target)
     os_packages.check_names(request.os_packages)
-    inputs.read_inputs(request, console)
+    asked = inputs.read(request, console)
     if not request.update:
-        inputs.check_reuse(request)
+        inputs.check_reuse(request, asked)
     runtime, squasher = (
         find_runtime(os.environ, request.site),
         find_squasher(os.environ, request.site),
@@ -93,7 +93,7 @@ def build_sif(request: SifRequest, console: Console) -> Result:
                 "free some space there, or choose another directory",
             )
         output = SifOutput(prefix=target, draft=draft, space=space)
-        build = _build(request, ground, output, tools, compression)
+        build = _build(request, asked, ground, output, tools, compression=compression)
         build.flatten = flatten
         manifest = build.run()
         with console.step("Switching to it"):
@@ -206,9 +206,11 @@ def _require_overlays(tools: Tools, compression: Compression) -> None:
 # -- the environment ------------------------------------------------------------------------------
 def _build(
     request: SifRequest,
+    asked: inputs.Inputs,
     ground: _Ground,
     output: SifOutput,
     tools: Tools,
+    *,
     compression: Compression,
 ) -> SifBuild:
     old = ground.manifest
@@ -240,7 +242,9 @@ def _build(
         staging=output,
         console=tools.console,
         previous=previous,
-        **_asked(request, kind, old, tools.console),
+        inputs=asked,
+        variables=inputs.merged_variables(request, asked, old or {}),
+        **_python(request, kind, old),
     )
 
 
@@ -250,24 +254,13 @@ def _kind(request: SifRequest) -> type[SifBuild]:
     return PipSif if request.requirements else SifBuild
 
 
-def _asked(
-    request: SifRequest, kind: type[SifBuild], old: Mapping[str, Any] | None, console: Console
+def _python(
+    request: SifRequest, kind: type[SifBuild], old: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """The fields of a kind that say what is to be installed."""
-    if kind is PipSif:
-        fields = inputs.read_pip_inputs(request, console)
-        if old:
-            known = old["interpreter"]
-            fields["interpreter"] = Interpreter.from_record(known)
-            fields["system_site"] = old["system_site_packages"]
-    else:
-        asked = inputs.read_inputs(request, Console(-1))  # what it has to say was said
-        fields = {
-            "directory": asked.directory.absolute(),
-            "pip_lines": asked.pip_lines,
-            "variables": asked.variables,
-        }
-        if kind is CondaSif:
-            fields["asked"] = asked if request.environment else None
-    fields["variables"] = inputs.merged_variables(request, fields["variables"], old or {})
-    return fields
+    """The fields of a :class:`PipSif` that say which Python it is for."""
+    if kind is not PipSif:
+        return {}
+    if not old:
+        return {"system_site": request.system_site}
+    known = Interpreter.from_record(old["interpreter"])
+    return {"interpreter": known, "system_site": old["system_site_packages"]}

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from wrapper.errors import InputError
+from wrapper.spec.text import read_text
 
 FILE_NAME = "pyproject.toml"
 
 
-def project_lines(path: Path, extras: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:
+def project_lines(
+    path: Path,
+    extras: Sequence[str],
+    groups: Sequence[str],
+    read: Callable[[Path], str] = read_text,
+) -> tuple[str, ...]:
     """Requirement lines that install what a ``pyproject.toml`` asks for, without the project.
 
     :param extras: of its optional dependencies. :param groups: of its dependency groups (PEP 735).
+    :param read: gives the text of a file.
     :raises InputError: it is no project's file, or has no such extra or group.
     """
     from wrapper import toml
 
-    data = toml.load(path)
+    data = toml.parse(read(path), path)
     project = data.get("project")
     if not isinstance(project, dict):
         raise InputError(

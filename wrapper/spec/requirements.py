@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -26,6 +26,7 @@ from packaging.utils import (
 )
 
 from wrapper.errors import InputError
+from wrapper.spec.text import read_text
 
 # pip's option -> uv's on the command line: uv reads few of them in files.
 _WITH_VALUE = {
@@ -100,20 +101,31 @@ class Requirements:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def __bool__(self) -> bool:
+        """Whether anything is to be installed."""
+        return bool(self.packages or self.remote)
+
 
 def read_requirements(
-    lines: Iterable[str], directory: Path, where: str, places: Iterable[str] = ()
+    lines: Iterable[str],
+    directory: Path,
+    where: str,
+    places: Iterable[str] = (),
+    *,
+    read: Callable[[Path], str] = read_text,
+    found: Requirements | None = None,
 ) -> Requirements:
     """Read lines of a requirements file, and the files that they name.
 
     :param directory: where relative paths start. :param where: what the lines are part of.
     :param places: where each of them stands, as far as that is known.
+    :param read: gives the text of a file. :param found: to be added to.
     :raises InputError: a line or a file is not right, with its place.
     """
-    found = Requirements()
+    found = Requirements() if found is None else found
     known = iter(places)
     for line in lines:
-        _Reader(found, directory).line(line.strip(), next(known, where), directory)
+        _Reader(found, directory, read).line(line.strip(), next(known, where), directory)
     return found
 
 
@@ -125,20 +137,19 @@ class _Reader:
 
     found: Requirements
     start: Path
+    read: Callable[[Path], str]
     outer: tuple[Path, ...] = ()
     limits: bool = False
-    late: bool = False
 
     def file(self, path: Path, where: str) -> None:
-        from wrapper.spec import read_text
-
-        if not os.path.isfile(path):  # noqa: PTH113 - false, not raised, for what is no path
+        # (False, not raised, for what is no path.)
+        if not os.path.exists(path) or os.path.isdir(path):  # noqa: PTH110, PTH112
             raise InputError(f"no such file: {path}", where=where, hint="check the path")
         real = path.resolve()
         if real in self.outer:
             return  # pip reads such circles without an end
-        inner = _Reader(self.found, self.start, (*self.outer, real), self.limits, self.late)
-        for number, line in _logical_lines(read_text(path)):
+        inner = replace(self, outer=(*self.outer, real))
+        for number, line in _logical_lines(self.read(path)):
             inner.line(line, f"{path}, line {number}", path.parent)
 
     def line(self, line: str, where: str, directory: Path) -> None:
@@ -176,8 +187,7 @@ class _Reader:
             return
         limits = self.limits or name == "--constraint"
         path = Path(_path_of(value, where)) if value.startswith("file://") else Path(value)
-        inner = _Reader(self.found, self.start, self.outer, limits, self.late)
-        inner.file(directory / path, where)
+        replace(self, limits=limits).file(directory / path, where)
 
     def _editable(self, value: str, where: str) -> None:
         self._package(value, where)

@@ -29,6 +29,7 @@ from wrapper.pip.origin import direct_entry
 from wrapper.record import write_record
 from wrapper.runtime import Runtime, find_runtime, host_binds
 from wrapper.skeleton import write_skeleton
+from wrapper.spec.files import InputFiles
 from wrapper.squash import Squasher, find_squasher
 from wrapper.tykky.prefix import OWN_NAMES, TykkyPrefix, read_tykky_prefix
 from wrapper.workspace import Workspace
@@ -145,12 +146,15 @@ class _Work:
             write_lock(locked, facts["channels"], staging.directory / "conda-lock.yml")
         image = self.tykky.image or self.tykky.container
         unpacked = self.tykky.image.stat().st_size * _UNPACKED_RATIO if self.tykky.image else 0
-        inputs = sorted((self.tykky.prefix / "share").glob("*.y*ml"))
+        files = InputFiles()
+        for path in sorted((self.tykky.prefix / "share").glob("*.y*ml")):
+            if path.is_file():
+                files.take(path, path.name)
         return write_record(
             staging.directory,
             facts=facts,
             packages=packages,
-            inputs=[path for path in inputs if path.is_file()],
+            inputs=files.all,
             size=TreeSize(files=0, size=unpacked),
             log=self.space.log,
             image=image,

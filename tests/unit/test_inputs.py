@@ -1,0 +1,175 @@
+"""A request's files: each is read once, by one reader for all commands, and recorded as read."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wrapper import inputs
+from wrapper.console import Console
+from wrapper.errors import InputError
+from wrapper.models import LockedPackage, NewPipRequest, NewRequest, Request, SifRequest, Site
+from wrapper.record import write_inputs
+from wrapper.spec.files import InputFiles
+from wrapper.spec.pip_lock import write_requirements_lock
+from wrapper.spec.tykky import ToolFile
+
+Make = Callable[..., Request]
+WHEEL = LockedPackage(
+    manager="pip",
+    name="humanize",
+    version="4.9",
+    url="https://index.example/humanize-4.9-py3-none-any.whl",
+    sha256="1" * 64,
+)
+KINDS: dict[str, Make] = {
+    "conda": lambda **files: NewRequest(prefix=Path("p"), **files),
+    "pip": lambda **files: NewPipRequest(prefix=Path("p"), **{**files, "environment": None}),
+    "sif": lambda **files: SifRequest(prefix=Path("p.sif"), base_image="b", **files),
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """One file of every kind, some of which name others."""
+    monkeypatch.chdir(tmp_path)
+    Path("env.yml").write_text(
+        "channels: [c]\ndependencies: [python, pip: ['-r more.txt']]\nvariables: {A: '1'}\n"
+    )
+    Path("more.txt").write_text("six\n")
+    Path("r.txt").write_text("-c limits.txt\n-e ./own\nnumpy\n")
+    Path("limits.txt").write_text("numpy<3\n")
+    Path("pyproject.toml").write_text('[project]\nname = "x"\ndependencies = ["tabulate"]\n')
+    Path("own").mkdir()
+    Path("own/setup.py").touch()
+    Path("post.sh").write_text("true\n")
+    Path("environ").write_text("B=2\n")
+    write_requirements_lock([WHEEL], Path("requirements.lock"))
+    return {
+        "environment": Path("env.yml"),
+        "requirements": (Path("r.txt"), Path("requirements.lock"), Path("pyproject.toml")),
+        "post_install": (Path("post.sh"),),
+        "environ": Path("environ"),
+    }
+
+
+def opened(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often each file is opened from now on, by its name."""
+    counts: dict[str, int] = {}
+    real = io.open
+
+    def count(file: object, *words: object, **named: object) -> object:
+        name = os.path.basename(str(file))  # noqa: PTH119
+        counts[name] = counts.get(name, 0) + 1
+        return real(file, *words, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(io, "open", count)
+    monkeypatch.setattr("builtins.open", count)
+    return counts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_file_is_read_once_and_means_the_same_to_every_command(
+    kind: str, files: dict[str, object], console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = opened(monkeypatch)
+    found = inputs.read(KINDS[kind](**files), console)
+    names = {"more.txt", "r.txt", "limits.txt", "pyproject.toml", "post.sh", "environ"}
+    names |= {"env.yml", "requirements.lock"}
+    if kind == "pip":
+        names -= {"env.yml", "more.txt"}
+    assert {name: counts.get(name) for name in names} == dict.fromkeys(names, 1)
+    assert {file.name for file in found.files} == names
+    asked = {one.name for one in found.requirements.packages}
+    assert asked - {None} == ({"numpy", "tabulate"} | ({"six"} if kind != "pip" else set()))
+    assert found.requirements.constraints == ["numpy<3"]
+    assert [package.name for package in found.locked] == ["humanize"]
+    assert found.environ == {"B": "2"}
+    assert found.variables == ({"B": "2"} if kind == "pip" else {"A": "1", "B": "2"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_record_holds_what_was_read(
+    kind: str, files: dict[str, object], console: Console, tmp_path: Path
+) -> None:
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    found = inputs.read(KINDS[kind](**files), console)
+    for name in before:
+        Path(name).unlink() if name > "m" else Path(name).write_text("edited meanwhile")
+    (tmp_path / "record").mkdir()
+    names = write_inputs(tmp_path / "record", (), found.files)
+    recorded = {name: (tmp_path / "record/inputs" / name).read_bytes() for name in names}
+    assert recorded == {name: before[name] for name in names}
+    assert found.post_install[0].content == b"true\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_note_is_told_once(kind: str, files: dict[str, object], screen: io.StringIO) -> None:
+    inputs.read(KINDS[kind](**files), Console(stream=screen))
+    assert screen.getvalue().count("is installed as a copy") == 1
+
+
+def test_relative_paths_start_where_their_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    """Of an env.yml beside it, of requirements in the working directory, as with pip."""
+    for place in ("here/own", "there/own"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "setup.py").touch()
+    (tmp_path / "there/env.yml").write_text("dependencies: [python, pip: [./own]]\n")
+    (tmp_path / "there/r.txt").write_text("./own\n")
+    monkeypatch.chdir(tmp_path / "here")
+    request = NewRequest(
+        prefix=Path("p"),
+        environment=Path("../there/env.yml"),
+        requirements=(Path("../there/r.txt"),),
+        site=Site(),
+    )
+    asked = inputs.read(request, console).requirements.packages
+    assert [one.path for one in asked] == [tmp_path / "there/own", tmp_path / "here/own"]
+
+
+def test_a_pipe_is_read_once_and_recorded_under_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pipe = tmp_path / "63"
+    os.mkfifo(pipe)
+    writer = threading.Thread(
+        target=lambda: pipe.write_text("dependencies: [python, pip: [./own]]\n")
+    )
+    writer.start()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/setup.py").touch()
+    found = inputs.read(NewRequest(prefix=Path("p"), environment=pipe), console)
+    writer.join()
+    assert [file.name for file in found.files] == ["env.yml"]
+    assert found.environment is not None and found.environment.directory == tmp_path
+
+
+def test_lines_of_a_tools_file_become_scripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("b.sh").write_text("b\n")
+    tool = ToolFile(post_install=("a1", "a2", Path("b.sh"), "c"), variables={"A": "1"})
+    request = inputs.completed(NewRequest(prefix=Path("p"), environment=None), tool)
+    found = inputs.read(request, console)
+    assert [script.content for script in found.post_install] == [b"a1\na2\n", b"b\n", b"c\n"]
+    assert found.environ == {"A": "1"}
+    (tmp_path / "record").mkdir()
+    assert write_inputs(tmp_path / "record", (), found.files) == [
+        "b.sh",
+        "post-install.sh",
+        "2-post-install.sh",
+    ]
+
+
+def test_a_file_that_went_while_it_is_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        InputFiles().take(tmp_path / "gone", "env.yml")
