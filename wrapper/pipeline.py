@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from wrapper import generations, inputs, plans, prefix, process, workspace
+from wrapper import generations, inputs, plans, prefix, process, smoke, workspace
 from wrapper.base.built import Tools
 from wrapper.base.catalogue import read_catalogues
 from wrapper.base.choose import find_base
@@ -111,6 +111,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
             site=request.site,
             log=space.log,
         )
+        _start_once(staging, manifest, runtime, space, console)
         _publish(staging, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
@@ -150,6 +151,7 @@ def _new(
             variables=asked.variables,
             **specific,
         )
+        _start_once(staging, manifest, runtime, space, console)
         _publish(staging, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
@@ -208,6 +210,7 @@ def _update(
             variables=inputs.merged_variables(request, asked, old),
             **specific,
         )
+        _start_once(staging, manifest, tools.runtime, space, console)
         _publish(staging, console)
         if request.keep is not None:
             remove_old(target, request.keep, console)
@@ -251,6 +254,26 @@ def _compression(request: Request, tools: Tools, previous: Generation | None = N
         kept = read_format(previous.image).compressors
         candidates = tuple(sorted(candidates, key=lambda item: item.name not in kept))
     return tools.trials.choose(candidates)
+
+
+def _start_once(
+    staging: Staging | NextGeneration,
+    manifest: Mapping[str, Any],
+    runtime: Runtime,
+    space: workspace.Workspace,
+    console: Console,
+) -> None:
+    """:raises ToolError: what was built does not start."""
+    with console.step("Starting it once"):
+        smoke.start_installation(
+            staging.directory,
+            staging.generation,
+            prefix=staging.prefix,
+            own_system=manifest["base"]["kind"] == "image",
+            runtime=runtime,
+            scratch=space.scratch,
+            console=console,
+        )
 
 
 def _publish(staging: Staging | NextGeneration, console: Console) -> None:

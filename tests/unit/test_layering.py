@@ -50,7 +50,7 @@ LAYERS: list[set[str]] = [
     {"image.software"},
     {"image.facts"},
     {"container", "shims"},  # shims is text only: names and facts in, scripts out
-    {"generations", "sif.os_packages", "pip.interpreter", "reuse.python"},
+    {"generations", "smoke", "sif.os_packages", "pip.interpreter", "reuse.python"},
     {"sif.output"},
     STEPS,
     {"packed", "trial", "inputs"},

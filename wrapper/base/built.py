@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wrapper import foreign
+from wrapper import foreign, smoke
 from wrapper.base.build import BaseBuild
 from wrapper.base.catalogue import Entry
 from wrapper.base.debian import MIRROR_VARIABLE
@@ -108,6 +108,15 @@ def build_image(
         image = images.describe_file(draft, name=name, console=tools.console, cache=None)
         if entry:
             images.require_digest(entry, image.digest, target)
+        with tools.console.step("Starting it once"):
+            smoke.start_image(
+                draft,
+                "/",
+                name=target,
+                runtime=tools.runtime,
+                scratch=tools.space.scratch,
+                console=tools.console,
+            )
         draft.replace(target)
     image = replace(image, path=target.resolve())
     record = images.built_digests(tools.space.lasting_cache)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import compression as compressions
-from wrapper import inputs, process, workspace
+from wrapper import inputs, process, smoke, workspace
 from wrapper.base import choose as base_image
 from wrapper.base.built import Tools
 from wrapper.compression import EVERYWHERE, Compression
@@ -28,6 +28,7 @@ from wrapper.sif import os_packages
 from wrapper.sif import output as sif_output
 from wrapper.sif.build import (
     INSTALL_PATH,
+    RECORD,
     CondaSif,
     PipSif,
     SifBuild,
@@ -96,6 +97,15 @@ def build_sif(request: SifRequest, console: Console) -> Result:
         build = _build(request, asked, ground, output, tools, compression=compression)
         build.flatten = flatten
         manifest = build.run()
+        with console.step("Starting it once"):
+            smoke.start_image(
+                draft,
+                f"/{RECORD}",
+                name=target,
+                runtime=runtime,
+                scratch=space.scratch,
+                console=console,
+            )
         with console.step("Switching to it"):
             console.log_may_fail()
             process.ignore_signals()  # "interrupted" shall mean that nothing was changed
