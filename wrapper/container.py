@@ -12,7 +12,14 @@ from pathlib import Path
 from wrapper import process
 from wrapper.cache import users_own
 from wrapper.console import Console
-from wrapper.errors import ScriptError, SpaceError, means_no_space
+from wrapper.errors import (
+    NO_LOOP_DEVICE,
+    ScriptError,
+    SpaceError,
+    ToolError,
+    means_no_loop_device,
+    means_no_space,
+)
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.process import ToolFailed
 from wrapper.runtime import BIND_VARIABLES, Runtime, home_of
@@ -82,6 +89,7 @@ class BuildContainer:
         :param path: directories for PATH, after the environment's. :param cwd: its directory.
         :param bare: without the environment, as the base image itself has it.
         :raises ScriptError: it fails; ``detail`` holds its last lines.
+        :raises SpaceError: for want of room. :raises ToolError: for want of a loop device.
         """
         binds = [*self.binds, *([f"/:{HOST_ROOT}"] if self.own_system else [])]
         given = dict(env or {})
@@ -110,6 +118,13 @@ class BuildContainer:
                     f"no room left: {what} failed",
                     where=self.scratch,
                     hint=MORE_ROOM,
+                    detail=error.detail,
+                ) from None
+            if means_no_loop_device(error.detail):
+                raise ToolError(
+                    f"no loop device of this node is free: {what} could not start",
+                    where=self.runtime.path,
+                    hint=NO_LOOP_DEVICE,
                     detail=error.detail,
                 ) from None
             raise ScriptError(

@@ -133,8 +133,26 @@ def means_no_space(error: OSError | str) -> bool:
     return bool(re.search(r"no space left|quota exceeded|\bos error (28|122)\b", text, re.I))
 
 
+NO_LOOP_DEVICE = (
+    "each image that the kernel mounts takes a loop device until its program ends: start fewer at "
+    "once, or ask the administrators for 'shared loop devices = yes' (docs/admins.md)"
+)
+"""What to do where a node has none left."""
+
+
+def means_no_loop_device(text: str) -> bool:
+    """Whether a runtime says that an image cannot be mounted for want of a loop device."""
+    return "no loop devices available" in text
+
+
+def start_hint(refusal: str, otherwise: str) -> str:
+    """What to do where a runtime refused to start a container, by its words."""
+    return NO_LOOP_DEVICE if means_no_loop_device(refusal) else otherwise
+
+
 def reason(error: ContainerizeError) -> str:
     """Of what a program said, the line that tells why it failed: the error, else the last."""
-    lines = [line for line in error.detail.splitlines() if line.strip()]
-    told = [line for line in lines if re.match(r"\[ ERROR \]|FATAL", line)]
+    said = re.sub(r"\x1b\[[\d;]*m", "", error.detail)  # the runtimes' starters print colours always
+    lines = [line for line in said.splitlines() if line.strip()]
+    told = [line for line in lines if re.match(r"\[ ERROR \]|FATAL|ERROR\s*:", line)]
     return (told or lines[-1:] or [error.what])[0].removeprefix("[ ERROR ] ")

@@ -139,6 +139,8 @@ def _new(
     ):
         prefix.check_new(target)  # again, now that nobody else builds there
         tools = Tools(request.site, runtime, squasher, space, console)
+        if isinstance(request, WrapInstallRequest) and request.mask:
+            tools.trials.require_cover(request.source.resolve())
         manifest = _run(
             kind,
             request,

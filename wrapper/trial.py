@@ -11,6 +11,7 @@ import contextlib
 import os
 import shlex
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +19,14 @@ from pathlib import Path
 from wrapper import process
 from wrapper.compression import EVERYWHERE, Compression, wanted
 from wrapper.console import Console
-from wrapper.errors import ToolError, reason
+from wrapper.errors import ToolError, reason, start_hint
 from wrapper.image.format import read_format
 from wrapper.models import Site
 from wrapper.process import ToolFailed
 from wrapper.removal import remove_marked, remove_tree
 from wrapper.runtime import (
     BIND_VARIABLES,
+    RUNTIME_VARIABLE,
     Runtime,
     find_runtime,
     home_of,
@@ -37,9 +39,23 @@ from wrapper.workspace import private_directory
 
 SEEN = "containerize-trial"
 """What a trial's image has in its root, by which one sees that it is there."""
+_MOUNT_POINT = "containerize-mount"
 _LINE = "read from an image"
 _MANY = 4000  # lines: more than a block, and well to be compressed
 _NOT_THERE = 77  # a status that no runtime ends with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What became of a start.
+
+    :ivar refusal: why there was none, in the runtime's words. :ivar seconds: that it took.
+    :ivar mounts: proc(5) mountinfo of the container.
+    """
+
+    refusal: str = ""
+    seconds: float = 0.0
+    mounts: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +101,46 @@ class Trials:
             )
             return self._started(image, folder)
 
+    def start(self) -> Started:
+        """Start a container of a skeleton, as shims of the host base do, and look at its mounts."""
+        with self._folder() as folder:
+            image = self._squashed(folder / "root", EVERYWHERE, skeleton=True)
+            argv = self._argv(image, host_binds(), "cat /proc/self/mountinfo")
+            begin = time.monotonic()
+            try:
+                mounts = process.capture(argv, env=self._environment(folder))
+            except ToolFailed as error:
+                return Started(refusal=reason(error))
+            return Started(seconds=time.monotonic() - begin, mounts=mounts)
+
+    def bind_refusal(self, at: str = "") -> str:
+        """Why no image is bound into a container, in the runtime's words; empty where one is.
+
+        :param at: where, absolute: a directory of the host, over which it shall lie, or a path for
+            which a container's image has no mount point. Else where it has one.
+        """
+        place = at or f"/{_MOUNT_POINT}"
+        with self._folder() as folder:
+            bottom = self._squashed(folder / "bottom", EVERYWHERE, skeleton=True, seen=False)
+            top = self._squashed(folder / "top", EVERYWHERE, skeleton=False)
+            return self._started(bottom, folder, [f"{top}:{place}:image-src=/"], place)
+
+    def require_cover(self, path: Path) -> None:
+        """Whether an image can lie over a directory of the host.
+
+        SingularityCE before 4.0 mounts images first, and then the host's directories over them.
+
+        :raises ToolError: it cannot.
+        """
+        if why := self.bind_refusal(str(path)):
+            raise ToolError(
+                f"{self._who} lays no image over a directory of the host",
+                where=path,
+                hint="do without --mask, or take SingularityCE 4 or Apptainer, which can: "
+                f"{RUNTIME_VARIABLE} names it",
+                detail=why,
+            )
+
     def choose(self, candidates: Sequence[Compression]) -> Compression:
         """The first of them that starts.
 
@@ -127,7 +183,7 @@ class Trials:
             return ToolError(
                 f"{self._who} starts no image here",
                 where=self.runtime.path,
-                hint="see what it lacks: containerize doctor",
+                hint=start_hint(nothing, "see what it lacks: containerize doctor"),
                 detail=nothing,
             )
         names = " or ".join(refusals)
@@ -154,6 +210,7 @@ class Trials:
         root.mkdir()
         if skeleton:
             write_skeleton(root)
+            (root / _MOUNT_POINT).mkdir()
         if seen:
             (root / SEEN).write_text(f"{_LINE}\n" * _MANY)
         image = root.with_suffix(".sqfs")
@@ -166,18 +223,23 @@ class Trials:
         )
         return image
 
-    def _started(self, image: Path, scratch: Path) -> str:
-        look = (
-            f'[ -e /{SEEN} ] || exit {_NOT_THERE}; read -r line </{SEEN}; [ "$line" = "{_LINE}" ]'
-        )
-        argv = self.runtime.exec_argv(
-            image, host_binds(), ["/bin/sh", "-c", look], cwd=Path("/"), home=home_of(self.environ)
-        )
-        env = self.runtime.environment(scratch, self.environ)
-        for name in BIND_VARIABLES:  # a mistake in them is not the image's
-            env.pop(name, None)
+    def _argv(self, image: Path, binds: Sequence[str], look: str) -> list[str]:
+        command = ["/bin/sh", "-c", look]
+        home = home_of(self.environ)
+        return self.runtime.exec_argv(image, binds, command, cwd=Path("/"), home=home)
+
+    def _environment(self, scratch: Path) -> dict[str, str]:
+        seen = self.runtime.environment(scratch, self.environ)
+        # A mistake in the user's binds is not the image's.
+        return {name: value for name, value in seen.items() if name not in BIND_VARIABLES}
+
+    def _started(self, image: Path, scratch: Path, binds: Sequence[str] = (), at: str = "") -> str:
+        """Start ``image`` and look for what the trial's image has, in the directory ``at``."""
+        seen = shlex.quote(f"{at}/{SEEN}")
+        look = f'[ -e {seen} ] || exit {_NOT_THERE}; read -r line <{seen}; [ "$line" = "{_LINE}" ]'
+        argv = self._argv(image, [*host_binds(), *binds], look)
         try:
-            process.run(argv, console=self.console, env=env)
+            process.run(argv, console=self.console, env=self._environment(scratch))
         except ToolFailed as error:
             if error.status == _NOT_THERE:
                 return "the container starts without it, and nothing is said of that"

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.conftest import Program, names
 from wrapper.console import Console
 from wrapper.container import OWN_CACHE, BuildContainer
-from wrapper.errors import ScriptError
+from wrapper.errors import ScriptError, ToolError
 from wrapper.runtime import Runtime
 
 # Records its arguments and environment beside itself, and then does what FAKE says.
@@ -114,6 +114,15 @@ def test_a_failure_is_told_by_what_it_was_to_the_user(container: BuildContainer)
     assert caught.value.detail == "why"
     assert caught.value.__suppress_context__
     assert names(container.scratch) == set()
+
+
+def test_a_start_for_want_of_a_loop_device_is_no_failure_of_the_program(
+    container: BuildContainer,
+) -> None:
+    words = "FATAL: could not attach image file: no loop devices available"
+    with pytest.raises(ToolError, match="no loop device of this node is free: x could") as caught:
+        container.run(["prog"], what="x", env={"SINGULARITYENV_FAKE": f"echo '{words}'; exit 255"})
+    assert "shared loop devices = yes" in caught.value.hint and words in caught.value.detail
 
 
 def test_progress_is_taken_from_the_output(container: BuildContainer) -> None:

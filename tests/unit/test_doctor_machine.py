@@ -50,47 +50,6 @@ def test_the_runtime_is_named(program: Program, tmp_path: Path) -> None:
     assert f"singularity 3.11.4-1 ({other}); {path} is on PATH too" in text(found)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a set-uid program of root's")
-def test_a_set_uid_runtime(program: Program, tmp_path: Path) -> None:
-    starter = tmp_path / "libexec/apptainer/bin/starter-suid"
-    starter.parent.mkdir(parents=True)
-    starter.touch()
-    path = apptainer(program, tmp_path / "libexec")
-    assert "set-uid" not in text(machine.mode(on_path(path), NO_SITE))
-    starter.chmod(0o4755)
-    assert f"set-uid ({starter})" in text(machine.mode(on_path(path), NO_SITE))
-
-
-@pytest.fixture
-def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getuid", lambda: 1000)
-
-
-def fake_kernel(root: Path, **settings: str) -> Path:
-    for name, value in settings.items():
-        file = root / "proc/sys" / name.replace("__", "/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(value)
-    return root
-
-
-def test_an_unprivileged_runtime(program: Program, tmp_path: Path, nobody: None) -> None:
-    environ = on_path(apptainer(program, tmp_path))
-    root = fake_kernel(tmp_path / "root", user__max_user_namespaces="100\n")
-    assert told(machine.mode(environ, NO_SITE, root)) == [("mode", OK), ("/dev/fuse", FAILED)]
-    (root / "dev").mkdir()
-    (root / "dev/fuse").touch()
-    assert told(machine.mode(environ, NO_SITE, root)) == [("mode", OK), ("/dev/fuse", OK)]
-
-
-@pytest.mark.parametrize("name", ["user__max_user_namespaces", "kernel__unprivileged_userns_clone"])
-def test_closed_namespaces(name: str, program: Program, tmp_path: Path, nobody: None) -> None:
-    root = fake_kernel(tmp_path / "root", **{name: "0\n"})
-    found = machine.mode(on_path(apptainer(program, tmp_path)), NO_SITE, root)
-    assert told(found) == [("mode", FAILED)]
-    assert name.replace("__", ".") in text(found)
-
-
 def test_squash_tools(program: Program) -> None:
     path = program("mksquashfs", "echo mksquashfs version 4.6.1")
     assert told(machine.squash_tools(on_path(path), NO_SITE)) == [

@@ -103,6 +103,19 @@ def test_overlays_that_are_dropped_without_a_word(trials: Make) -> None:
     assert "FATAL" in trials(refused="gzip").overlay_refusal(EVERYWHERE)
 
 
+def test_an_image_over_a_directory_of_the_host(trials: Make, tmp_path: Path) -> None:
+    """SingularityCE before 4.0 mounts the directory over it: the programs on disk would run."""
+    trials().require_cover(tmp_path)
+    with pytest.raises(ToolError, match=r"singularity 4\.1\.3 lays no image over") as caught:
+        trials(dropped="gzip").require_cover(tmp_path)
+    assert "--mask" in caught.value.hint and caught.value.where == str(tmp_path)
+
+
+def test_a_start_says_why_there_is_none(trials: Make) -> None:
+    assert trials(refused="gzip").start().refusal == "FATAL: unknown compression gzip"
+    assert trials().start().refusal == ""
+
+
 @pytest.mark.parametrize(("number", "fine"), [(1, True), (5, True), (6, False), (9, True)])
 def test_images_that_exist(trials: Make, tmp_path: Path, number: int, fine: bool) -> None:
     """What mksquashfs cannot write cannot be tried: its start will tell."""

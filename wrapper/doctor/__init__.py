@@ -20,6 +20,7 @@ from wrapper.doctor import (
     machine,
     needs,
     places,
+    rights,
     sif_image,
     starts,
     variables,
@@ -128,7 +129,7 @@ class _Ward:
         checks = [
             Check(what="container", look=variables.inside_container),
             Check(what="runtime", look=lambda: machine.runtime_found(tools, settings)),
-            Check(what="mode", look=lambda: machine.mode(tools, settings)),
+            Check(what="mode", look=lambda: rights.mode(tools, settings)),
             Check(what="bash", look=machine.bash),
             Check(what="mksquashfs", look=lambda: machine.squash_tools(tools, settings)),
         ]
@@ -207,6 +208,7 @@ class _Ward:
             checks.append(check("content", self._content, _READ_SECONDS))
         if self.scratch:
             checks.append(check("compression", self._compression))
+            checks.append(check("mask", self._mask))
             checks.append(check("start", self._start, _START_SECONDS))
         return checks
 
@@ -228,6 +230,12 @@ class _Ward:
             images.append((image, image))
         found = [it for pair in images for it in starts.compression(*pair, self._trials())]
         return [it for it in found if it.state != OK] or found[:1]
+
+    def _mask(self, _: Path, data: dict[str, Any]) -> list[Finding]:
+        """Where the image lies over a path of the host, does this runtime lay it there?"""
+        if not data.get("mask"):
+            return []
+        return starts.mask(Path(data["source"]).resolve(), self._trials())
 
     def _trials(self) -> Trials:
         assert self.scratch

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
-import stat
-import time
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper import process
 from wrapper.compression import EVERYWHERE, Compression
 from wrapper.console import Console
+from wrapper.doctor import rights
 from wrapper.doctor.finding import Finding, failed, ok, warning
-from wrapper.errors import ToolError, reason
+from wrapper.doctor.rights import Settings
+from wrapper.errors import ToolError, reason, start_hint
 from wrapper.models import Site
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, find_runtime, home_of, host_binds
-from wrapper.skeleton import write_skeleton
-from wrapper.squash import Squasher, find_squasher
-from wrapper.trial import SEEN
+from wrapper.runtime import find_runtime
+from wrapper.squash import find_squasher
+from wrapper.trial import Started
 from wrapper.trial import Trials as Tiny
 
 _SECONDS = 15.0
 _OLDEST_BASH = (4, 4)  # mapfile -d
-_MOUNT_POINT = "containerize-doctor"
+_NEW_PLACE = "/containerize-new-place"
+_FLATTEN = "build images with --flatten, which need none"
 _SLOW_START = 3.0
 _COMPRESSIONS = ("zstd", "lz4", "gzip")
 
@@ -42,66 +44,6 @@ def runtime_found(environ: Mapping[str, str], site: Site) -> list[Finding]:
 
 def _same(one: str | Path, other: str | Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
-
-
-def mode(environ: Mapping[str, str], site: Site, root: Path = Path("/")) -> list[Finding]:
-    """How the runtime gets its rights: set-uid, user namespaces, root."""
-    try:
-        runtime = find_runtime(environ, site)
-    except ToolError:
-        return []  # told by the check of the runtime
-    starter = _starter(runtime, environ)
-    if starter and starter.stat().st_mode & stat.S_ISUID and starter.stat().st_uid == 0:
-        return [ok("mode", f"set-uid ({starter}): images are mounted in the kernel")]
-    if os.getuid() == 0:
-        return [ok("mode", "root: images are mounted in the kernel")]
-    if closed := _closed_namespaces(root):
-        return [
-            failed(
-                "mode",
-                f"not set-uid, and users may have no namespaces here ({closed})",
-                "use a set-uid installation of the runtime (load its module), or ask the "
-                "administrators to allow user namespaces",
-            )
-        ]
-    return [ok("mode", "unprivileged: user namespaces, images are mounted by FUSE"), *_fuse(root)]
-
-
-def _starter(runtime: Runtime, environ: Mapping[str, str]) -> Path | None:
-    """The set-uid helper, where the runtime has one: ``LIBEXECDIR/NAME/bin/starter-suid``."""
-    try:
-        answer = process.capture(
-            [runtime.path, "buildcfg"], env=process.base_environment(environ), timeout=_SECONDS
-        )
-    except ToolFailed:
-        return None
-    folder = re.search(r"^LIBEXECDIR=(.+)$", answer, re.M)
-    places = (
-        [Path(folder[1], name, "bin/starter-suid") for name in ("apptainer", "singularity")]
-        if folder
-        else []
-    )
-    return next((place for place in places if place.exists()), None)
-
-
-def _closed_namespaces(root: Path) -> str:
-    """The setting of the kernel that keeps users from namespaces, empty where none does."""
-    for name in ("user/max_user_namespaces", "kernel/unprivileged_userns_clone"):
-        try:
-            if int((root / "proc/sys" / name).read_text()) == 0:
-                return f"{name.replace('/', '.')} is 0"
-        except (OSError, ValueError):
-            continue
-    return ""
-
-
-def _fuse(root: Path) -> list[Finding]:
-    device = root / "dev/fuse"
-    if os.access(device, os.R_OK | os.W_OK):
-        return [ok("/dev/fuse", "can be used")]
-    found = "cannot be opened by you" if device.exists() else "is not there"
-    hint = "ask the administrators: without set-uid the runtime mounts images through it"
-    return [failed("/dev/fuse", f"{found}", hint)]
 
 
 # -- other programs ------------------------------------------------------------------------------
@@ -151,49 +93,61 @@ class Trials:
     def start(self) -> list[Finding]:
         """A container whose root is a skeleton, as shims of the host base start theirs."""
         what = "start of a container"
-        if not (tools := self._tools()):
+        if not (tiny := self._tiny):
             return []
-        runtime, squasher = tools
-        bottom, _ = self._layers(squasher)
-        begin = time.monotonic()
-        if failure := self._run(runtime, bottom, [], "/.containerize"):
+        found = self._started
+        if found.refusal:
+            detail = f"{tiny.runtime.name} cannot, and so nothing works: {found.refusal}"
             hint = "see 'mode' and '/dev/fuse' above; ask the administrators with this line"
-            return [failed(what, f"{runtime.name} cannot: {failure}", hint)]
-        seconds = time.monotonic() - begin
-        if seconds > _SLOW_START:
+            return [failed(what, detail, self._hint(found.refusal, rights.NO_CONTAINER, hint))]
+        mounts = rights.images(found.mounts, tiny.runtime, self._settings)
+        if found.seconds > _SLOW_START:
             hint = "is the node busy, or the runtime on a slow file system? try another node"
-            return [warning(what, f"takes {seconds:.1f} s", hint)]
-        return [ok(what, f"from a SquashFS file, in {seconds:.2f} s")]
+            return [warning(what, f"takes {found.seconds:.1f} s", hint), *mounts]
+        return [ok(what, f"from a SquashFS file, in {found.seconds:.2f} s"), *mounts]
 
     def bind_image(self) -> list[Finding]:
         """A SquashFS file that is bound into a container: environments on base images."""
         what = "bind of an image"
-        if not (tools := self._tools()):
+        if not (tiny := self._starting):
             return []
-        runtime, squasher = tools
-        bottom, top = self._layers(squasher)
-        bind = f"{top}:/{_MOUNT_POINT}:image-src=/"
-        if failure := self._run(runtime, bottom, [bind], f"/{_MOUNT_POINT}/{SEEN}"):
-            hint = "--base-image and CONTAINERIZE_WITH need it: use a newer runtime"
-            return [failed(what, f"{runtime.name} cannot: {failure}", hint)]
-        return [ok(what, "a SquashFS file is bound into a container (image-src)")]
+        who, hint = tiny.runtime.name, "use a newer runtime"
+        if failure := tiny.bind_refusal():
+            detail = f"{who} cannot, which --base-image and CONTAINERIZE_WITH need: {failure}"
+            if "disallows users from mounting" in failure:
+                hint = rights.ask_for_mounts(tiny.runtime, self._settings)
+            return [failed(what, detail, self._hint(failure, rights.NO_IMAGE_BIND, hint))]
+        found = [ok(what, "a SquashFS file is bound into a container (image-src)")]
+        if failure := tiny.bind_refusal(_NEW_PLACE):
+            detail = (
+                f"{who} binds nothing where an image has no mount point, which CONTAINERIZE_WITH "
+                f"and directories of the host newer than an installation need: {failure}"
+            )
+            advice = self._hint(failure, rights.NO_NEW_PLACE, hint)
+            found.append(warning("mount points", detail, advice))
+        with tempfile.TemporaryDirectory(dir=self.scratch) as covered:
+            if failure := tiny.bind_refusal(covered):
+                detail = f"{who} lays no image over a directory of the host: {failure}"
+                hint = "do without 'wrap-install --mask', or use a newer runtime"
+                found.append(warning("masks", detail, hint))
+        return found
 
     def overlay(self) -> list[Finding]:
         """An overlay partition of a SIF: the images of ``containerize build``."""
         what = "overlay partitions"
-        if not (tools := self._tools()):
+        if not (tiny := self._starting):
             return []
-        if why := self._tiny(*tools).overlay_refusal(EVERYWHERE):
-            hint = "build images with --flatten, which need none"
-            return [warning(what, f"{tools[0].name} does not mount them here: {why}", hint)]
+        if why := tiny.overlay_refusal(EVERYWHERE):
+            detail = f"{tiny.runtime.name} does not mount them here: {why}"
+            more = self._hint(why, rights.NO_OVERLAY, "")
+            return [warning(what, detail, f"{_FLATTEN}; or {more}" if more else _FLATTEN)]
         return [ok(what, "mounted: images of 'containerize build' can be used")]
 
     def compression(self) -> list[Finding]:
         """How images may be compressed: what a build takes here, or a node can start."""
         what = "compression"
-        if not (tools := self._tools()):
+        if not (tiny := self._starting):
             return []
-        tiny = self._tiny(*tools)
         refusals: dict[str, str] = {}
         for name in _COMPRESSIONS:
             try:
@@ -208,56 +162,32 @@ class Trials:
             text += f"; not {name} ({why})" if why else ""
         return [ok(what, text)]
 
-    def _tiny(self, runtime: Runtime, squasher: Squasher) -> Tiny:
-        return Tiny(
-            runtime=runtime,
-            squasher=squasher,
-            scratch=self.scratch,
-            console=self.console,
-            environ=self.environ,
-        )
+    @functools.cached_property
+    def _settings(self) -> Settings:
+        return rights.read_settings(find_runtime(self.environ, self.site), self.environ)
 
-    def _tools(self) -> tuple[Runtime, Squasher] | None:
-        """``None`` where one is missing, which other checks tell."""
+    @functools.cached_property
+    def _started(self) -> Started:
+        return self._tiny.start() if self._tiny else Started()
+
+    @property
+    def _starting(self) -> Tiny | None:
+        """``None`` where nothing starts, which needs to be told once."""
+        return None if self._started.refusal else self._tiny
+
+    def _hint(self, refusal: str, rules: rights.Rules, otherwise: str) -> str:
+        return start_hint(refusal, self._settings.hint(rules, otherwise))
+
+    @functools.cached_property
+    def _tiny(self) -> Tiny | None:
+        """``None`` where a tool is missing, which other checks tell."""
         try:
-            return find_runtime(self.environ, self.site), find_squasher(self.environ, self.site)
+            return Tiny(
+                runtime=find_runtime(self.environ, self.site),
+                squasher=find_squasher(self.environ, self.site),
+                scratch=self.scratch,
+                console=self.console,
+                environ=self.environ,
+            )
         except ToolError:
             return None
-
-    def _layers(self, squasher: Squasher) -> tuple[Path, Path]:
-        """Images of mount points, and of a directory by which one sees that it is there."""
-        folder = self.scratch / "trial"
-        images = folder / "bottom.sqfs", folder / "top.sqfs"
-        if folder.exists():
-            return images
-        bottom, top = folder / "bottom", folder / "top"
-        bottom.mkdir(parents=True)
-        write_skeleton(bottom)
-        (bottom / _MOUNT_POINT).mkdir()
-        (top / SEEN).mkdir(parents=True)
-        for root, image in zip((bottom, top), images, strict=True):
-            squasher.squash(
-                root, image, compression=EVERYWHERE, console=self.console, advance=lambda *_: None
-            )
-        return images
-
-    def _place(self, name: str) -> Path:
-        path = self.scratch / name
-        path.mkdir(exist_ok=True)
-        return path
-
-    def _run(self, runtime: Runtime, image: Path, binds: Sequence[str], expected: str) -> str:
-        """Look for a directory inside; returns why that failed, empty where it is there."""
-        argv = runtime.exec_argv(
-            image,
-            [*host_binds(), *binds],
-            ["/bin/sh", "-c", f"test -d {expected}"],
-            cwd=Path("/"),
-            home=home_of(self.environ),
-        )
-        env = runtime.environment(self._place("runtime"), self.environ)
-        try:
-            process.capture(argv, env=env, timeout=_SECONDS)
-        except ToolFailed as error:
-            return reason(error)
-        return ""

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import foreign, process
+from wrapper.binds import unbindable
 from wrapper.compression import EVERYWHERE, Compression
 from wrapper.doctor.finding import Finding, failed, ok, warning
-from wrapper.errors import ContainerizeError, ToolError, reason
+from wrapper.errors import ContainerizeError, ToolError, reason, start_hint
 from wrapper.generations import CURRENT
 from wrapper.image.format import read_format
 from wrapper.manifest import FILE_NAME
 from wrapper.models import Site
 from wrapper.process import ToolFailed
-from wrapper.runtime import find_runtime, home_of, host_binds
+from wrapper.runtime import RUNTIME_VARIABLE, find_runtime, home_of, host_binds
 from wrapper.shims import DEBUG_NAMES
 from wrapper.trial import Trials
 
@@ -63,6 +64,18 @@ def compression(image: Path, target: Path, trials: Trials) -> list[Finding]:
     return [ok(what, f"{who} starts it here")]
 
 
+def mask(path: Path, trials: Trials) -> list[Finding]:
+    """Whether an image can lie over ``path`` on this node; that it is there the start tells."""
+    if unbindable(path) or not path.is_dir():
+        return []
+    what, who = "mask", f"{trials.runtime.name} {trials.runtime.version}"
+    if why := trials.bind_refusal(str(path)):
+        detail = f"{who} does not lay the image over {path}: programs are those on disk ({why})"
+        hint = f"name a runtime that can (SingularityCE 4, Apptainer) in {RUNTIME_VARIABLE}"
+        return [failed(what, detail, start_hint(why, hint))]
+    return [ok(what, f"the image lies over {path}")]
+
+
 def of_installation(
     target: Path, data: dict[str, Any], *, environ: Mapping[str, str], site: Site
 ) -> list[Finding]:
@@ -74,6 +87,7 @@ def of_installation(
     taken = _timed([str(target / "bin" / words[0]), *words[1:]], env)
     if isinstance(taken, str):
         hint = "see the findings above, and those of 'containerize doctor' without DIR"
+        hint = start_hint(taken, hint)
         return [failed("start", f"{' '.join(words)}: {taken}", hint)]
     text = f"bin/{' '.join(words)} in {taken:.2f} s"
     if python and data["base"]["kind"] == "host" and not data.get("image_root"):
@@ -108,6 +122,7 @@ def of_image(
     taken = _timed([str(runtime.path), "-s", "exec", str(image), *words], env)
     if isinstance(taken, str):
         hint = "is an overlay mounted here? see 'containerize doctor'; else build it --flatten"
+        hint = start_hint(taken, hint)
         return [failed("start", f"{' '.join(words)}: {taken}", hint)]
     return [_judged(f"{' '.join(words)} in {taken:.2f} s", taken)]
 

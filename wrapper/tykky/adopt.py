@@ -31,6 +31,7 @@ from wrapper.runtime import Runtime, find_runtime, host_binds
 from wrapper.skeleton import write_skeleton
 from wrapper.spec.files import InputFiles
 from wrapper.squash import Squasher, find_squasher
+from wrapper.trial import Trials
 from wrapper.tykky.prefix import OWN_NAMES, TykkyPrefix, read_tykky_prefix
 from wrapper.workspace import Workspace
 
@@ -65,6 +66,8 @@ def adopt(target: Path, site: Site, console: Console) -> Result:
             space=space,
             console=console,
         )
+        if work.masked:
+            work.require_cover()
         manifest = work.write(staging)
         with console.step("Switching to it"):
             console.log_may_fail()
@@ -104,6 +107,16 @@ class _Work:
         """The environment's records, unpacked."""
         inside = Path(self.tykky.environment).relative_to(self.tykky.image_root)
         return self.space.root / "records" / inside
+
+    def require_cover(self) -> None:
+        """Whether the runtime lays the image over the path that it stored."""
+        trials = Trials(
+            runtime=self.runtime,
+            squasher=self.squasher,
+            scratch=self.space.scratch,
+            console=self.console,
+        )
+        trials.require_cover(Path(self.tykky.image_root))
 
     def linked(self) -> dict[str, Path]:
         """Files of Tykky's that the generation keeps."""
