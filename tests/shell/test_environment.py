@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell.conftest import Install, Prefix
+from tests.shell.conftest import Install, Prefix, write_environment
 from wrapper.models import Activation, Guarded
 
 TEMPLATE = (files("wrapper") / "templates/shim.sh").read_text()
@@ -43,7 +43,7 @@ def test_variables_arrive_byte_for_byte(prefix: Prefix) -> None:
 
 
 def test_no_word_of_the_shim_is_a_variable_that_users_could_have(install: Install) -> None:
-    assert {"old", "apptainer", "singularity", "LD_LIBRARY_PATH"} <= WORDS
+    assert {"list", "apptainer", "singularity", "LD_LIBRARY_PATH"} <= WORDS
     given = dict.fromkeys([*WORDS, "name", "self", "value", "n", "i"], "the user's")
     seen = program_environment(install(runs=True), given)
     assert {name: seen.get(name) for name in given if seen.get(name) != "the user's"} == {}
@@ -230,6 +230,77 @@ def test_an_empty_path_becomes_the_installation_alone(prefix: Prefix) -> None:
     assert inside(prefix, "PATH", PATH="") == f"{prefix.root}/bin"
 
 
+# -- a virtual environment on top ----------------------------------------------------------------
+def on_top(prefix: Prefix, place: Path) -> Path:
+    """What ``DIR/bin/python3 -m venv PLACE`` makes of it."""
+    (place / "bin").mkdir(parents=True)
+    (place / "pyvenv.cfg").touch()
+    (place / "bin/python3").symlink_to(prefix.program("python3"))
+    (place / "bin/python").symlink_to("python3")
+    return place / "bin"
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [
+        ("/a", "{venv}:{own}:/a"),  # called by its path, not active
+        ("{venv}:/a", "{venv}:{own}:/a"),  # active
+        ("/a:{venv}:/b", "/a:{venv}:{own}:/b"),
+        ("{venv}:{own}:/a", "{venv}:{own}:/a"),
+        ("{own}:/a:{venv}", "{own}:/a:{venv}"),  # the user's order
+        ("{own}:/a", "{venv}:{own}:/a"),
+        ("/a:", "{venv}:{own}:/a:"),
+    ],
+)
+def test_a_virtual_environment_that_is_called_comes_first(
+    prefix: Prefix, tmp_path: Path, path: str, inside: str
+) -> None:
+    venv = on_top(prefix, tmp_path / "ve n$v")
+    names = {"venv": str(venv), "own": f"{prefix.root}/bin"}
+    call = prefix.call(venv / "python", env={"PATH": path.format(**names)})
+    escaped = {**names, "venv": str(venv).replace("$", r"\$")}
+    assert call.variable("APPTAINERENV_PATH") == inside.format(**escaped)
+
+
+def test_an_active_virtual_environment_comes_first_for_every_program(
+    prefix: Prefix, tmp_path: Path
+) -> None:
+    venv = on_top(prefix, tmp_path / "venv")
+    env = {"VIRTUAL_ENV": str(venv.parent), "PATH": f"{venv}:/a"}
+    assert inside(prefix, "PATH", **env) == f"{venv}:{prefix.root}/bin:/a"
+    call = prefix.run(env=env, name="tool")
+    assert call.variable("VIRTUAL_ENV") == str(venv.parent)
+
+
+def test_a_virtual_environment_of_another_python_does_not(prefix: Prefix, tmp_path: Path) -> None:
+    """Else programs of the installation would find the other's Python by name."""
+    venv = on_top(prefix, tmp_path / "venv")
+    (venv / "python3").unlink()
+    (venv / "python3").symlink_to("/usr/bin/env")
+    env = {"VIRTUAL_ENV": str(venv.parent), "PATH": f"{venv}:/a"}
+    assert inside(prefix, "PATH", **env) == f"{prefix.root}/bin:{venv}:/a"
+
+
+def test_the_installation_itself_may_be_a_virtual_environment(prefix: Prefix) -> None:
+    (prefix.root / "pyvenv.cfg").touch()
+    env = {"VIRTUAL_ENV": str(prefix.root), "PATH": "/a"}
+    assert inside(prefix, "PATH", **env) == f"{prefix.root}/bin:/a"
+
+
+def test_on_an_image_the_virtual_environment_comes_first_too(
+    prefix: Prefix, tmp_path: Path
+) -> None:
+    (tmp_path / "x.sif").touch()
+    activation = Activation(assign={"VIRTUAL_ENV": "/opt/venv"})
+    write_environment(prefix.root, image=str(tmp_path / "x.sif"), activation=activation)
+    venv = on_top(prefix, tmp_path / "venv")
+    env = {"VIRTUAL_ENV": str(venv.parent), "PATH": f"{venv}:/a", "APPTAINERENV_PREPEND_PATH": "/m"}
+    call = prefix.call(venv / "python", env=env)
+    assert call.variable("APPTAINERENV_PREPEND_PATH") == f"{venv}:{prefix.root}/bin:/m"
+    assert call.variable("APPTAINERENV_VIRTUAL_ENV") == str(venv.parent)
+    assert prefix.run().variable("APPTAINERENV_VIRTUAL_ENV") == "/opt/venv"
+
+
 def test_the_library_path_is_handed_on(prefix: Prefix) -> None:
     assert inside(prefix, "LD_LIBRARY_PATH", LD_LIBRARY_PATH="/a:$ORIGIN") == r"/a:\$ORIGIN"
     assert inside(prefix, "LD_LIBRARY_PATH") is None
@@ -318,6 +389,50 @@ def test_the_users_own_site_packages_are_off_unless_they_say_so(
     prefix: Prefix, given: str | None, seen: str
 ) -> None:
     assert prefix.run(env={"PYTHONNOUSERSITE": given}).variable("PYTHONNOUSERSITE") == seen
+
+
+# -- the caller's word ---------------------------------------------------------------------------
+KEEP = {"A": "mine", "P": "/p", "D": "", "U": "u", "LD_LIBRARY_PATH": "/l", "PATH": "/x"}
+
+
+def test_the_caller_may_keep_values_of_their_own(install: Install) -> None:
+    prefix = activated(
+        install,
+        assign={"A": "env", "B": "env", "C": "env"},
+        prepend={"P": "/env", "LD_LIBRARY_PATH": "/env"},
+        default=(Guarded(guards=("D",), assign={"D": "env|x=y"}),),
+        unset=("U",),
+    )
+    call = prefix.run(env={**KEEP, "B": "mine", "CONTAINERIZE_KEEP": "A,P, D,U,LD_LIBRARY_PATH,C"})
+    seen = {name: call.variable(name) for name in ("A", "B", "C", "P", "D", "U")}
+    assert seen == {"A": "mine", "B": "env", "C": "env", "P": "/p", "D": "", "U": "u"}
+    assert call.variable("APPTAINERENV_LD_LIBRARY_PATH") == "/l"
+    plain = prefix.run(env=KEEP)
+    assert (plain.variable("A"), plain.variable("D"), plain.variable("U")) == (
+        "env",
+        "env|x=y",
+        None,
+    )
+
+
+def test_the_callers_path_may_be_kept_as_it_is(prefix: Prefix) -> None:
+    assert inside(prefix, "PATH", PATH="/x:/y", CONTAINERIZE_KEEP="PATH") == "/x:/y"
+
+
+def test_what_is_kept_wins_over_an_image_too(prefix: Prefix, tmp_path: Path) -> None:
+    (tmp_path / "x.sif").touch()
+    activation = Activation(assign={"A": "env"})
+    write_environment(prefix.root, image=str(tmp_path / "x.sif"), activation=activation)
+    call = prefix.run(env={"A": "$mine", "CONTAINERIZE_KEEP": "A"})
+    assert call.variable("APPTAINERENV_A") == r"\$mine"
+
+
+def test_what_is_kept_wins_over_scripts_too(install: Install, tmp_path: Path) -> None:
+    prefix = scripted(install, tmp_path, "export A=script B=script\n")
+    write = Activation(assign={"A": "env"}, scripts=(str(tmp_path / "script 0.sh"),))
+    write_environment(prefix.root, activation=write)
+    seen = program_environment(prefix, {"A": "mine", "B": "mine", "CONTAINERIZE_KEEP": "A,B"})
+    assert (seen["A"], seen["B"]) == ("mine", "mine")
 
 
 # -- scripts that depend on the moment -------------------------------------------------------------

@@ -286,6 +286,36 @@ fi
 if [[ -v CW_NO_CONDA_ACTIVATE ]]; then # what the site and the user set stays
     _cw_assign=("${_cw_always[@]}") _cw_prepends=() _cw_defaults=() _cw_unsets=() _cw_scripts=()
 fi
+# A virtual environment on top of this installation, called or active.
+_cw_on_top=
+for _cw_dir in "${_cw_self%/*/*}" "${VIRTUAL_ENV-}"; do
+    [[ -z $_cw_on_top && $_cw_dir/bin != "$_cw_bin" && -f $_cw_dir/pyvenv.cfg ]] || continue
+    for _cw_found in "$_cw_dir"/bin/python*; do
+        [[ ! $_cw_found -ef $_cw_bin/_debug_exec ]] || _cw_on_top=$_cw_dir
+    done
+done
+[[ ! $_cw_on_top -ef $_cw_prefix ]] || _cw_on_top=
+# Variables of which the caller's values are to stay as they are.
+_cw_kept=() # NAME=VALUE
+_cw_keep=,  # their names
+for _cw_name_of in ${CONTAINERIZE_KEEP//,/ } ${_cw_on_top:+VIRTUAL_ENV}; do
+    [[ $_cw_name_of == [A-Za-z_]*([A-Za-z0-9_]) && -v $_cw_name_of ]] || continue
+    _cw_kept+=("$_cw_name_of=${!_cw_name_of}")
+    _cw_keep+=$_cw_name_of,
+done
+_cw_leave() { # LIST: without those
+    local -n _cw_list=$1
+    local _cw_left=()
+    for _cw_pair in "${_cw_list[@]}"; do
+        _cw_name_of=$_cw_pair
+        [[ $1 != _cw_defaults ]] || _cw_name_of=${_cw_pair#*|}
+        [[ $_cw_keep == *",${_cw_name_of%%=*},"* ]] || _cw_left+=("$_cw_pair")
+    done
+    _cw_list=("${_cw_left[@]}")
+}
+if [[ $_cw_keep != , ]]; then
+    for _cw_value in _cw_assign _cw_prepends _cw_defaults _cw_unsets; do _cw_leave "$_cw_value"; done
+fi
 
 # -- What would not arrive. The runtime makes text of all words, expands a "~" at the beginning of a
 # value, and lets a shell of its own read every variable, where some names mean something else; to
@@ -360,12 +390,24 @@ _cw_asked() { # NAME DEFAULT: what the user wants NAME to be inside, else DEFAUL
     _cw_escape "$2"
     _cw_value=${!own-${!other-$_cw_value}}
 }
-_cw_hand_on() { # NAME FIRST: set NAME inside to FIRST and then what it would have been
-    _cw_asked "$1" "${!1-}"
-    local old=$_cw_value
+_cw_hand_on() { # NAME FIRST [ON_TOP]: set NAME inside to FIRST and then what it would have been,
+    local first top list # and what is to be on top of it before it. What is there stays in its place.
     _cw_escape "$2"
-    [[ -z $2 || :$old: == *":$_cw_value:"* ]] || old=$_cw_value${old:+:$old}
-    [[ -z $old ]] || _cw_give "$1" "$old"
+    first=$_cw_value
+    _cw_escape "${3-}"
+    top=$_cw_value
+    _cw_asked "$1" "${!1-}"
+    list=:$_cw_value:
+    if [[ -n $first && $list != *":$first:"* ]]; then
+        if [[ -n $top && $list == *":$top:"* ]]; then
+            list=${list/":$top:"/":$top:$first:"}
+        else
+            list=:$first${_cw_value:+:$_cw_value}:
+        fi
+    fi
+    [[ -z $top || $list == *":$top:"* ]] || list=${list/":$first:"/":$top:$first:"}
+    list=${list#:}
+    [[ -z ${list%:} ]] || _cw_give "$1" "${list%:}"
 }
 _cw_force() { # NAME VALUE: inside, whatever the image sets
     _cw_escape "$2"
@@ -396,15 +438,20 @@ if [[ -n $_cw_image ]]; then
     # PATH and libraries of the host mean nothing to an image with a system of its own.
     _cw_asked PREPEND_PATH ""
     _cw_old=$_cw_value
-    _cw_escape "$_cw_prefix/bin"
+    _cw_escape "${_cw_on_top:+$_cw_on_top/bin:}$_cw_prefix/bin"
     _cw_give PREPEND_PATH "$_cw_value${_cw_old:+:$_cw_old}"
+    for _cw_pair in "${_cw_kept[@]}"; do
+        [[ $_cw_pair == @(PATH|LD_LIBRARY_PATH)=* ]] || _cw_force "${_cw_pair%%=*}" "${_cw_pair#*=}"
+    done
     # An image's own would lead programs of the environment to another Python; the user's may.
     if [[ -n $_cw_layer ]]; then
         for _cw_name_of in PYTHONPATH PYTHONHOME VIRTUAL_ENV; do _cw_users_own "$_cw_name_of"; done
     fi
 else
     _cw_hand_on LD_LIBRARY_PATH ""
-    _cw_hand_on PATH "$_cw_prefix/bin"
+    _cw_bins=$_cw_prefix/bin
+    [[ $_cw_keep != *,PATH,* ]] || _cw_bins=
+    _cw_hand_on PATH "$_cw_bins" "${_cw_bins:+${_cw_on_top:+$_cw_on_top/bin}}"
 fi
 for _cw_pair in "${_cw_prepends[@]}"; do
     _cw_name_of=${_cw_pair%%=*}
@@ -521,6 +568,8 @@ if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded || ${#_cw_scripts[@]} -gt 0 ||
     _cw_code+=" _cw_cwd=$_cw_value"
     _cw_quote "${_cw_scripts[@]}" 2>/dev/null
     _cw_code+=" _cw_scripts=($_cw_value)"
+    _cw_quote "${_cw_kept[@]}" 2>/dev/null
+    _cw_code+=" _cw_kept=($_cw_value)"
     _cw_quote "${_cw_inside[@]}" 2>/dev/null
     _cw_code+=" _cw_inside=($_cw_value)"
     _cw_quote "${_cw_natively[@]}" 2>/dev/null
@@ -541,6 +590,7 @@ if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded || ${#_cw_scripts[@]} -gt 0 ||
         fi 2>/dev/null
         for _cw_pair in "${_cw_inside[@]}"; do export "$_cw_pair"; done
         for _cw_script in "${_cw_scripts[@]}"; do . "$_cw_script"; done
+        [[ ${#_cw_scripts[@]} -eq 0 ]] || for _cw_pair in "${_cw_kept[@]}"; do export "$_cw_pair"; done
         if [[ ${#_cw_natively[@]} -gt 0 && -x /usr/bin/env && ${_cw_command[0]} != *=* ]]; then
             _cw_command=(/usr/bin/env -- "${_cw_natively[@]}" "${_cw_command[@]}")
         fi
