@@ -7,6 +7,7 @@ where the tests run as root they make an ordinary user and run everything as tha
 from __future__ import annotations
 
 import atexit
+import grp
 import os
 import pwd
 import shlex
@@ -19,6 +20,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 USER_NAME = "containerize-test"
+NEIGHBOUR_NAME = "containerize-test-2"
+GROUP_NAME = "containerize-test-project"
 _FUSE = Path("/dev/fuse")
 _CWD = "@cwd@"
 
@@ -27,7 +30,8 @@ _CWD = "@cwd@"
 class Account:
     """Someone who runs commands.
 
-    :ivar name: for test names. :ivar uid: whose, ``None`` for the tester's own.
+    :ivar name: for test names. :ivar uid: whose, ``None`` for the tester's own. :ivar gid: its
+        group, likewise.
     :ivar home: an empty home directory. :ivar work: a directory to work in.
     """
 
@@ -35,6 +39,7 @@ class Account:
     home: Path
     work: Path
     uid: int | None = None
+    gid: int | None = None
     _prefix: tuple[str, ...] = field(default=(), repr=False)
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -78,8 +83,8 @@ class Account:
 
     def owns(self, path: Path) -> Path:
         """Give a path to this account; returns it."""
-        if self.uid is not None:
-            os.chown(path, self.uid, self.uid, follow_symlinks=False)
+        if self.uid is not None and self.gid is not None:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
         return path
 
     def directory(self, name: str) -> Path:
@@ -95,48 +100,90 @@ class Account:
         return self.owns(path)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Two ordinary users, and where both may write.
+
+    :ivar project: a directory of their group, as a project's: its members may write, not others.
+    :ivar public: one that everybody can write to, with the sticky bit, as /tmp.
+    """
+
+    alice: Account
+    bob: Account
+    project: Path
+    public: Path
+
+
 def own_account(root: Path) -> Account:
     """Whoever runs the tests."""
-    return _account("root" if os.getuid() == 0 else "self", root, None, ())
+    return _account("root" if os.getuid() == 0 else "self", root)
 
 
 def ordinary_user(root: Path) -> Account:
     """An ordinary user, made if need be (only root can). FUSE mounts are opened to all users."""
+    if _FUSE.exists():
+        _FUSE.chmod(0o666)
+    return _account("user", root, _user(USER_NAME))
+
+
+def two_users(root: Path) -> Neighbours:
+    """Two ordinary users of one group, made if need be (only root can)."""
+    subprocess.run(["groupadd", "--force", GROUP_NAME], check=True)
+    group = grp.getgrnam(GROUP_NAME).gr_gid
+    root.chmod(0o755)
+    alice, bob = (
+        _account(name, root / name, _user(user), group)
+        for name, user in (("alice", USER_NAME), ("bob", NEIGHBOUR_NAME))
+    )
+    project, public = root / "project", root / "public"
+    project.mkdir()
+    os.chown(project, -1, group)
+    project.chmod(0o2775)
+    public.mkdir()
+    public.chmod(0o1777)
+    return Neighbours(alice=alice, bob=bob, project=project, public=public)
+
+
+def _user(name: str) -> pwd.struct_passwd:
     try:
-        entry = pwd.getpwnam(USER_NAME)
+        entry = pwd.getpwnam(name)
     except KeyError:
-        subprocess.run(
-            ["useradd", "--user-group", "--create-home", "--shell", "/bin/bash", USER_NAME],
-            check=True,
-        )
-        entry = pwd.getpwnam(USER_NAME)
+        options = ["--user-group", "--create-home", "--shell", "/bin/bash"]
+        subprocess.run(["useradd", *options, name], check=True)
+        entry = pwd.getpwnam(name)
     home = Path(entry.pw_dir)  # where a runtime's own defaults look, whatever HOME says
     if home.parent == Path("/home") and not home.exists():
         home.mkdir(mode=0o700)
         os.chown(home, entry.pw_uid, entry.pw_gid)
-    if _FUSE.exists():
-        _FUSE.chmod(0o666)
-    return _account("user", root, entry.pw_uid, _user_prefix(entry.pw_uid))
+    return entry
 
 
-def _account(name: str, root: Path, uid: int | None, prefix: tuple[str, ...]) -> Account:
+def _account(name: str, root: Path, user: pwd.struct_passwd | None = None, *groups: int) -> Account:
     root.mkdir(exist_ok=True)
     root.chmod(0o755)
-    account = Account(name=name, home=root / "home", work=root / "work", uid=uid, _prefix=prefix)
+    account = Account(
+        name=name,
+        home=root / "home",
+        work=root / "work",
+        uid=user.pw_uid if user else None,
+        gid=user.pw_gid if user else None,
+        _prefix=_user_prefix(user, groups) if user else (),
+    )
     for directory in (account.home, account.work):
         directory.mkdir()
         account.owns(directory)
     return account
 
 
-def _user_prefix(uid: int) -> tuple[str, ...]:
-    """Run as the user, with the repository and this Python within reach.
+def _user_prefix(user: pwd.struct_passwd, groups: Sequence[int]) -> tuple[str, ...]:
+    """Run as the user, in these groups too, with the repository and this Python within reach.
 
     They may lie below a closed directory (``/root``). Commands then enter a mount namespace where
     that directory is empty and open but for what is needed, at the same paths. A process of ours
     holds it: a runtime's own namespaces do not keep their parent alive.
     """
-    identity = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--")
+    more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    identity = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", more, "--")
     closed: dict[Path, list[Path]] = {}
     for path in (REPOSITORY, Path(sys.base_prefix)):
         for parent in reversed(path.parents):

@@ -14,9 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.account import REPOSITORY, Account, ordinary_user, own_account
+from tests.account import (
+    REPOSITORY,
+    Account,
+    Neighbours,
+    ordinary_user,
+    own_account,
+    two_users,
+)
 from wrapper.removal import remove_tree
 
+_LEFT_OUT = pytest.StashKey[list[str]]()
 CHANNEL = REPOSITORY / ".cache" / "channel"
 
 
@@ -27,6 +35,23 @@ def require(present: bool, what: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing, run the tests with 'make test'")
     pytest.skip(f"{what} is missing")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that need root are left out for others, and named at the end by number and reason."""
+    if os.getuid() == 0:
+        return
+    left = [item for item in items if item.get_closest_marker("root")]
+    config.stash[_LEFT_OUT] = [item.get_closest_marker("root").args[0] for item in left]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for reason in sorted(set(left := config.stash.get(_LEFT_OUT, []))):
+        terminalreporter.write_line(f"{left.count(reason)} left out, run them as root: {reason}")
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +78,14 @@ def account(request: pytest.FixtureRequest) -> Iterator[Account]:
     """Every account in turn: root and an ordinary user, or whoever runs the tests."""
     root = Path(tempfile.mkdtemp(prefix="containerize-test-"))
     yield ordinary_user(root) if request.param == "user" else own_account(root)
+    remove_tree(root)
+
+
+@pytest.fixture(scope="session")
+def neighbours() -> Iterator[Neighbours]:
+    """Two ordinary users of one group; tests that have them are marked ``root``."""
+    root = Path(tempfile.mkdtemp(prefix="containerize-test-"))
+    yield two_users(root)
     remove_tree(root)
 
 

@@ -73,18 +73,18 @@ def parent_directory(site: Site) -> Path:
     """
     parent = site.tmpdir.absolute()
     check_bindable(parent, "the directory for temporary files")
+    if why := foreign.why_exposed(parent):
+        raise InputError(
+            f"the directory for temporary files is not safe: {why}",
+            where=parent,
+            hint=f"name one of your own with --tmpdir or {TMPDIR_VARIABLE}",
+        )
     above = _existing(parent)
     if not (os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)):  # noqa: PTH112
         raise InputError(
             "the directory for temporary files cannot be used",
             where=parent,
             hint=f"name a writable directory with --tmpdir or {TMPDIR_VARIABLE}",
-        )
-    if why := foreign.why_exposed(parent):
-        raise InputError(
-            f"the directory for temporary files is not safe: {why}",
-            where=parent,
-            hint=f"name one of your own with --tmpdir or {TMPDIR_VARIABLE}",
         )
     return parent
 

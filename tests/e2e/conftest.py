@@ -115,7 +115,7 @@ def untouched(directory: Path, *, but: frozenset[str] = frozenset()) -> Iterator
     assert entries(directory) - before <= but
 
 
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a file system")
+needs_root = pytest.mark.root("only root can mount a file system")
 
 
 @contextlib.contextmanager

@@ -218,7 +218,7 @@ def test_without_a_home_it_is_the_accounts(prefix: Prefix) -> None:
     assert call.command[0] == os.fsencode(prefix.program())
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another account")
+@pytest.mark.root("only root can be another account")
 def test_an_account_without_a_name_is_told(open_place: Path) -> None:
     """The runtime starts nothing for one."""
     prefix = make_prefix(open_place)

@@ -100,7 +100,7 @@ def _foreign(place: Path) -> None:
     "put",
     [
         *(_link, _file, _open),
-        pytest.param(_foreign, marks=pytest.mark.skipif(os.getuid() != 0, reason="only root can")),
+        pytest.param(_foreign, marks=pytest.mark.root("only root can")),
     ],
 )
 def test_what_somebody_else_put_there_is_refused(

@@ -122,7 +122,7 @@ def test_until_then_nobody_else_can_look(prefix: Path) -> None:
         assert stat.S_IMODE(staging.root.stat().st_mode) == 0o700
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory to any group")
+@pytest.mark.root("only root can give a directory to any group")
 def test_an_existing_prefixs_group_is_kept(prefix: Path) -> None:
     prefix.mkdir()
     os.chown(prefix, -1, 12345)
@@ -131,7 +131,7 @@ def test_an_existing_prefixs_group_is_kept(prefix: Path) -> None:
     assert groups == {12345}
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory to any group")
+@pytest.mark.root("only root can give a directory to any group")
 def test_a_group_that_we_are_not_in_is_no_failure(
     open_place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

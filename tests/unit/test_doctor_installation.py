@@ -229,7 +229,7 @@ def test_permissions(damage: Callable[[Path], None], state: str, word: str, pref
     assert told(found) == [("permissions", state)] and word in text(found)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to a foreign group")
+@pytest.mark.root("only root can give a file to a foreign group")
 def test_a_foreign_group(prefix: Path) -> None:
     os.chown(prefix / "current/env", -1, 12345)
     assert "not of the prefix's group" in text(installation.permissions(prefix))
@@ -428,7 +428,7 @@ def diagnosed(target: Path, console: Console, *, start: bool = False) -> dict[st
     return {f.what: f for f in found}
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.root("only root can give a file away")
 @pytest.mark.parametrize(
     "part",
     [".", "bin", "bin/python3", "bin/_debug_shell", "current", ".generations", "current/."]
@@ -458,7 +458,7 @@ def test_what_is_ours_is_started(prefix: Path, console: Console) -> None:
     assert "bin/python3 -c pass in" in diagnosed(prefix, console)["start"].detail
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.root("only root can give a file away")
 def test_an_image_of_somebody_else(tmp_path: Path) -> None:
     (tmp_path / "x.sif").touch()
     (tmp_path / "link.sif").symlink_to("x.sif")

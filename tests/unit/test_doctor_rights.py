@@ -19,7 +19,7 @@ APPTAINER = Runtime(path=Path("/a"), name="apptainer", version="1.4.5")
 
 
 # -- rights --------------------------------------------------------------------------------------
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a set-uid program of root's")
+@pytest.mark.root("only root can make a set-uid program of root's")
 def test_a_set_uid_runtime(program: Program, tmp_path: Path) -> None:
     starter = tmp_path / "libexec/apptainer/bin/starter-suid"
     starter.parent.mkdir(parents=True)

@@ -178,7 +178,7 @@ def test_our_files_and_roots_are_no_strangers(tmp_path: Path) -> None:
     assert foreign.stranger([]) is None
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.root("only root can give a file away")
 def test_a_strangers_link_is_told_by_its_own_owner(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
     os.chown(tmp_path / "link", NOBODY, NOBODY, follow_symlinks=False)
@@ -186,7 +186,7 @@ def test_a_strangers_link_is_told_by_its_own_owner(tmp_path: Path) -> None:
 
 
 # -- directories for temporary files --------------------------------------------------------------
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
+needs_root = pytest.mark.root("only root can give a directory away")
 
 
 def test_directories_of_ours_and_of_the_system_are_ours_to_use(open_place: Path) -> None:
@@ -284,7 +284,7 @@ def test_in_a_sticky_directory_what_is_ours_stays(closed: Path, tmp_path: Path) 
     assert not foreign.only_ours(tmp_path / "a/new"), "another may make it first"
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.root("only root can give a file away")
 @pytest.mark.parametrize("part", ["a/b/file", "a/b", "a"])
 def test_the_owner_can_always_change_it(part: str, closed: Path, tmp_path: Path) -> None:
     os.chown(tmp_path / part, 12345, -1)

@@ -93,7 +93,7 @@ def test_a_file_with_its_old_time_is_hashed_again(find: Find, image: Path) -> No
     assert find(str(image)).digest != DIGEST
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.root("only root can give a file away")
 @pytest.mark.parametrize("what", ["digests", "pulled", "image"])
 def test_what_others_left_in_a_shared_cache_is_not_believed(
     what: str, find: Find, image: Path, tmp_path: Path

@@ -242,7 +242,7 @@ def test_what_is_behind_a_link_is_no_part_of_an_installation(installed: Path, na
     assert caught.value.where == str(installed / name)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
+@pytest.mark.root("only root can give a directory away")
 def test_root_changes_nobodys_installation(installed: Path) -> None:
     os.chown(installed, NOBODY, NOBODY)
     with pytest.raises(PrefixError, match="the installation belongs to nobody") as caught:
