@@ -26,7 +26,7 @@ STEPS = {
 }
 LAYERS: list[set[str]] = [
     {"errors", "models", "background", "binds", "bundled", "foreign", "owner", "rocm"}
-    | {"compression", "squashfs.layout"},
+    | {"compression", "squashfs.layout", "squashfs.compressors"},
     {"cache", "copying", "removal", "squashfs.reader"},
     {"console", "lock", "memo", "toml", "yaml_nodes", "squashfs.writer"},
     {"process", "spec", "manifest", "installed", "base.catalogue", "pip.local", "pip.config"}

@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import zstandard
-
 MAGIC = 0x73717368
 SUPERBLOCK = struct.Struct("<5I6H8Q")
-ZSTD = 6
 NO_XATTRS, COMPRESSOR_OPTIONS = 0x200, 0x400  # flags of the superblock
 METADATA = 8192  # bytes of a metadata block before it is compressed
 RAW_METADATA = 0x8000  # bit of its header: it is not compressed
@@ -142,12 +139,3 @@ class Link:
 
 
 Node = Directory | File | Link
-
-
-def decompressed(data: bytes, most: int) -> bytes:
-    """:param most: bytes that it may become."""
-    return zstandard.ZstdDecompressor().decompress(data, max_output_size=most)
-
-
-def compressed(data: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=3).compress(data)

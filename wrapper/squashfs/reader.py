@@ -11,11 +11,12 @@ from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 
-import zstandard
-
 from wrapper.squashfs import layout
+from wrapper.squashfs.compressors import KNOWN, decompress
 from wrapper.squashfs.layout import Directory, File, Link, Node, Superblock, Unsupported
 
+_LEAST_BLOCK, _MOST_BLOCK = 4096, 1 << 20  # bytes
+_MOST_TABLE = 1 << 28  # bytes: a million files have 100 MB
 _KINDS = {layout.DIRECTORY, layout.FILE, layout.SYMLINK}
 
 
@@ -52,22 +53,23 @@ class Image:
         position, left = file.start, file.size
         for size in file.blocks:
             length = min(left, self.superblock.block_size)
-            yield self._block(position, size) if size else bytes(length)
+            yield self.block(position, size) if size else bytes(length)
             position += size & ~layout.RAW
             left -= length
         if left:
             yield self._fragment(file.fragment)[file.offset : file.offset + left]
 
-    def _block(self, position: int, size: int) -> bytes:
+    def block(self, position: int, size: int) -> bytes:
+        """The bytes of a block, decompressed; ``size`` as the image tells it."""
         with self.path.open("rb", buffering=0) as file:
             data = os.pread(file.fileno(), size & ~layout.RAW, position)
         if size & layout.RAW:
             return data
-        return layout.decompressed(data, self.superblock.block_size)
+        return decompress(self.superblock.compression, data, self.superblock.block_size)
 
     @lru_cache(maxsize=4)  # noqa: B019 - an image lives as long as the build
     def _fragment(self, number: int) -> bytes:
-        return self._block(*self.fragments[number])
+        return self.block(*self.fragments[number])
 
 
 def read_image(path: Path) -> Image:
@@ -79,17 +81,20 @@ def read_image(path: Path) -> Image:
     try:
         with path.open("rb", buffering=0) as file:
             superblock = Superblock.parse(file.read(layout.SUPERBLOCK.size))
-            if superblock.compression != layout.ZSTD or not superblock.flags & layout.NO_XATTRS:
+            if superblock.compression not in KNOWN or not superblock.flags & layout.NO_XATTRS:
                 raise Unsupported("another compressor, or extended attributes")
+            if not _MOST_BLOCK >= superblock.block_size >= _LEAST_BLOCK:
+                raise Unsupported("blocks of a size that no image has")
             tables = _Tables(file, superblock)
+            fragments = tables.fragments()
             return Image(
                 path=path,
                 superblock=superblock,
-                root=_Tree(path, superblock, tables).root(),
-                fragments=tables.fragments(),
+                root=_Tree(path, superblock, tables, len(fragments)).root(),
+                fragments=fragments,
                 options=tables.options(),
             )
-    except (struct.error, IndexError, KeyError, ValueError, zstandard.ZstdError) as error:
+    except (struct.error, IndexError, KeyError, ValueError, RecursionError) as error:
         raise Unsupported(f"damaged: {error}") from None
 
 
@@ -142,18 +147,22 @@ class _Tables:
         size = head & ~layout.RAW_METADATA
         data = self._read(position + 2, size)
         raw = head & layout.RAW_METADATA
-        return data if raw else layout.decompressed(data, layout.METADATA), position + 2 + size
+        if not raw:
+            data = decompress(self.superblock.compression, data, layout.METADATA)
+        return data, position + 2 + size
 
     def _region(self, start: int, end: int) -> tuple[bytes, dict[int, int]]:
         """Metadata blocks in a row, and where in them the block at a relative position begins."""
         parts: list[bytes] = []
         where: dict[int, int] = {}
         position, length = start, 0
-        while position < end:
+        while position < end and length <= _MOST_TABLE:
             where[position - start] = length
             data, position = self._metadata(position)
             parts.append(data)
             length += len(data)
+        if length > _MOST_TABLE:
+            raise ValueError("a table is larger than that of any image")
         return b"".join(parts), where
 
     def _positions(self, table: int, count: int) -> tuple[int, ...]:
@@ -173,7 +182,9 @@ class _Tree:
     path: Path
     superblock: Superblock
     tables: _Tables
+    fragments: int
     _files: dict[int, File] = field(default_factory=dict, init=False)
+    _directories: set[int] = field(default_factory=set, init=False)
 
     def root(self) -> Directory:
         node = self._node(self.superblock.root)
@@ -191,6 +202,9 @@ class _Tree:
         if basic not in _KINDS:
             raise Unsupported("devices, sockets or pipes")
         if basic == layout.DIRECTORY:
+            if reference in self._directories:
+                raise Unsupported("a directory that is in two places, or in itself")
+            self._directories.add(reference)
             return self._directory(mode, time, at, extended=extended)
         if basic == layout.SYMLINK:
             _, size = layout.LINK.unpack_from(self.tables.inodes, at)
@@ -209,8 +223,10 @@ class _Tree:
             start, fragment, offset, size = words
             sparse = 0
         count, rest = divmod(size, self.superblock.block_size)
-        if rest and fragment == layout.NONE:
-            count += 1
+        if fragment == layout.NONE:
+            count += bool(rest)
+        elif fragment >= self.fragments or offset + rest > self.superblock.block_size:
+            raise ValueError("a file that ends in no block")
         blocks = struct.unpack_from(f"<{count}I", self.tables.inodes, at + form.size)
         return File(
             image=self.path,
@@ -245,7 +261,10 @@ class _Tree:
             for _ in range(count + 1):
                 offset, _, _, size = layout.ENTRY.unpack_from(data, at)
                 at += layout.ENTRY.size
-                yield _text(data[at : at + size + 1]), block << 16 | offset
+                name = data[at : at + size + 1]
+                if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+                    raise ValueError("a name that no file can have")
+                yield _text(name), block << 16 | offset
                 at += size + 1
 
 

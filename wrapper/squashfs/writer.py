@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import struct
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
 from wrapper.copying import copy_bytes
 from wrapper.squashfs import layout
+from wrapper.squashfs.compressors import Compressor, of_number
 from wrapper.squashfs.layout import Directory, File, Node, Superblock, Unsupported
 from wrapper.squashfs.reader import Image
 
 _ALIGNED = 4096  # what block devices want of a file's size
 _MOST_ENTRIES = 256  # of a run in a directory
 _MOST_BASIC = 0xFFFF  # bytes of a directory of the basic kind
-_FLAGS = layout.NO_XATTRS | layout.COMPRESSOR_OPTIONS
+_AHEAD = 64  # blocks that wait for a processor, or to be written
 
 
 def write_image(
@@ -26,29 +29,39 @@ def write_image(
     root: Directory,
     sources: Sequence[Image],
     *,
+    compressor: Compressor | None = None,
+    processors: int = 1,
     advance: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> None:
     """Write the new file ``target``: the tree below ``root``, whose files are in ``sources``.
 
     The same values give the same bytes; owners are root, as in the sources.
 
+    :param compressor: of the new image, ``None``: that of the first source. Blocks of sources with
+        another one, or with none, are compressed anew. :param processors: to do that with.
     :param advance: is told the bytes that are copied, and how many there will be.
     :raises Unsupported: the sources do not fit each other. :raises OSError: no room, and the like.
     """
     first = sources[0].superblock
+    chosen = compressor or of_number(first.compression)
     if any(image.superblock.block_size != first.block_size for image in sources):
         raise Unsupported("blocks of different sizes")
     with target.open("xb", buffering=0) as out:
-        options = sources[0].options
+        options = chosen.options if compressor else sources[0].options
         out.seek(layout.SUPERBLOCK.size)
         out.write(options)
-        data = _Data(out, root, sources, advance)
-        tables = _Tables(data)
+        data = _Data(out, advance)
+        files = [node for _, node in root.walk() if isinstance(node, File)]
+        recompressed = [*sources] if compressor else _others(sources, chosen)
+        with ThreadPoolExecutor(processors) as pool:
+            data.add(sources, files, recompressed, partial(_compressed_anew, chosen, pool))
+        tables = _Tables(data, _Metadata(chosen), _Metadata(chosen))
         tables.add_all(root)
         starts = [tables.inodes.write(out), tables.directories.write(out)]
         # The kernel wants these in this order, the owners' as the last.
-        fragment_table = _write_list(out, [layout.FRAGMENT.pack(*it, 0) for it in data.fragments])
-        owner_table = _write_list(out, [struct.pack("<I", 0)])
+        fragments = [layout.FRAGMENT.pack(*it, 0) for it in data.fragments]
+        fragment_table = _write_list(out, fragments, chosen)
+        owner_table = _write_list(out, [struct.pack("<I", 0)], chosen)
         used = out.tell()
         out.truncate(-(-used // _ALIGNED) * _ALIGNED)
         superblock = Superblock(
@@ -56,8 +69,8 @@ def write_image(
             time=first.time,
             block_size=first.block_size,
             fragments=len(data.fragments),
-            compression=layout.ZSTD,
-            flags=first.flags & _FLAGS,
+            compression=chosen.number,
+            flags=layout.NO_XATTRS | (layout.COMPRESSOR_OPTIONS if options else 0),
             owners=1,
             root=tables.references[id(root)],
             used=used,
@@ -72,51 +85,138 @@ def write_image(
         out.write(superblock.pack())
 
 
+def transcode(
+    image: Image,
+    target: Path,
+    compressor: Compressor,
+    *,
+    processors: int = 1,
+    advance: Callable[[int, int], None] = lambda _done, _total: None,
+) -> None:
+    """Write the same files as ``target``, compressed by ``compressor``; raises as above."""
+    write_image(
+        target, image.root, [image], compressor=compressor, processors=processors, advance=advance
+    )
+
+
+def _others(sources: Sequence[Image], chosen: Compressor) -> list[Image]:
+    return [image for image in sources if image.superblock.compression != chosen.number]
+
+
+Blocks = Iterable[tuple[int, bytes]]
+Recompress = Callable[[Image, Sequence[tuple[int, int]]], Blocks]
+
+
+def _compressed_anew(
+    chosen: Compressor, pool: ThreadPoolExecutor, image: Image, blocks: Sequence[tuple[int, int]]
+) -> Blocks:
+    """Blocks of an image, in order, as the size that tells how they are stored, and their bytes.
+
+    :param blocks: their positions and sizes.
+    """
+
+    def compress(position: int, size: int) -> tuple[int, bytes]:
+        data = image.block(position, size)
+        small = chosen.compress(data)
+        return (len(small), small) if len(small) < len(data) else (len(data) | layout.RAW, data)
+
+    waiting: deque[Future[tuple[int, bytes]]] = deque()
+    for position, size in blocks:
+        waiting.append(pool.submit(compress, position, size))
+        if len(waiting) >= _AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
 class _Data:
-    """The files' blocks, copied; where they are now.
+    """The files' blocks, copied or compressed anew; where they are now.
 
     :ivar fragments: position and size of each shared block.
     """
 
-    def __init__(
-        self,
-        out: FileIO,
-        root: Directory,
-        sources: Sequence[Image],
-        advance: Callable[[int, int], None],
-    ) -> None:
-        files = [node for _, node in root.walk() if isinstance(node, File)]
+    def __init__(self, out: FileIO, advance: Callable[[int, int], None]) -> None:
+        self._out, self._advance = out, advance
+        self._done = self._total = 0
         self.fragments: list[tuple[int, int]] = []
         self._starts: dict[tuple[Path, int], int] = {}
+        self._sizes: dict[tuple[Path, int], int] = {}
         self._numbers: dict[tuple[Path, int], int] = {}
+
+    def add(
+        self,
+        sources: Sequence[Image],
+        files: Sequence[File],
+        recompressed: Sequence[Image],
+        recompress: Recompress,
+    ) -> None:
+        """Write what ``files`` need of each source; of some of them compressed anew."""
         pieces = {image.path: _pieces(image, files) for image in sources}
-        total = sum(size for found in pieces.values() for size in found.values())
-        done = 0
-
-        def copied(count: int) -> None:
-            nonlocal done
-            done += count
-            advance(done, total)
-
+        self._total = sum(size for found in pieces.values() for size in found.values())
         for image in sources:
-            wanted = {file.fragment for file in files if file.image == image.path}
-            numbers = sorted(wanted - {layout.NONE})
-            with image.path.open("rb", buffering=0) as source:
-                places = dict(_copy(source, out, pieces[image.path], copied))
-            for position, place in places.items():
-                self._starts[image.path, position] = place
+            own = [file for file in files if file.image == image.path]
+            numbers = sorted({file.fragment for file in own} - {layout.NONE})
+            if image in recompressed:
+                self._recompress(image, _blocks(image, own), recompress)
+            else:
+                with image.path.open("rb", buffering=0) as source:
+                    for old, new in _copy(source, self._out, pieces[image.path], self._count):
+                        self._starts[image.path, old] = new
             for number in numbers:
                 position, size = image.fragments[number]
                 self._numbers[image.path, number] = len(self.fragments)
-                self.fragments.append((places[position], size))
+                new_size = self._sizes.get((image.path, position), size)
+                self.fragments.append((self._starts[image.path, position], new_size))
+
+    def _count(self, count: int) -> None:
+        self._done += count
+        self._advance(self._done, self._total)
+
+    def _recompress(
+        self, image: Image, blocks: Sequence[tuple[int, int]], recompress: Recompress
+    ) -> None:
+        for (old, old_size), (size, data) in zip(blocks, recompress(image, blocks), strict=True):
+            self._starts[image.path, old] = self._out.tell()
+            self._sizes[image.path, old] = size
+            self._write(data)
+            self._count(old_size & ~layout.RAW)
+
+    def _write(self, data: bytes) -> None:
+        """All of it: on a disk that fills, one write(2) may be short without an error."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._out.write(rest) or 0 :]
 
     def start(self, file: File) -> int:
         return self._starts[file.image, file.start] if file.stored else 0
+
+    def blocks(self, file: File) -> list[int]:
+        """Sizes of a file's own blocks as they are now."""
+        found, position = [], file.start
+        for size in file.blocks:
+            found.append(self._sizes.get((file.image, position), size) if size else 0)
+            position += size & ~layout.RAW
+        return found
 
     def fragment(self, file: File) -> int:
         if file.fragment == layout.NONE:
             return layout.NONE
         return self._numbers[file.image, file.fragment]
+
+
+def _blocks(image: Image, own: Sequence[File]) -> list[tuple[int, int]]:
+    """Position and size of each block that files of an image need, in its order."""
+    found: dict[int, int] = {}
+    for file in own:
+        position = file.start
+        for size in file.blocks:
+            if size:
+                found[position] = size
+            position += size & ~layout.RAW
+    for number in {file.fragment for file in own} - {layout.NONE}:
+        position, size = image.fragments[number]
+        found[position] = size
+    return sorted(found.items())
 
 
 def _pieces(image: Image, files: Sequence[File]) -> dict[int, int]:
@@ -150,7 +250,8 @@ def _copy(
 class _Metadata:
     """A table in the making: bytes in compressed blocks."""
 
-    def __init__(self) -> None:
+    def __init__(self, compressor: Compressor) -> None:
+        self._compressor = compressor
         self._blocks: list[bytes] = []
         self._written = 0
         self._open = bytearray()
@@ -177,7 +278,7 @@ class _Metadata:
         return start
 
     def _close(self, data: bytes) -> None:
-        small = layout.compressed(data)
+        small = self._compressor.compress(data)
         head = len(small)
         if len(small) >= len(data):
             small, head = data, len(data) | layout.RAW_METADATA
@@ -185,12 +286,12 @@ class _Metadata:
         self._written += 2 + len(small)
 
 
-def _write_list(out: FileIO, records: Sequence[bytes]) -> int:
+def _write_list(out: FileIO, records: Sequence[bytes], compressor: Compressor) -> int:
     """A table that is found by the positions of its blocks; returns where these are listed."""
     positions = []
     data = b"".join(records)
     for at in range(0, len(data), layout.METADATA):
-        block = _Metadata()
+        block = _Metadata(compressor)
         block.add(data[at : at + layout.METADATA])
         positions.append(block.write(out))
     start = out.tell()
@@ -206,8 +307,8 @@ class _Tables:
     """
 
     data: _Data
-    inodes: _Metadata = field(default_factory=_Metadata, init=False)
-    directories: _Metadata = field(default_factory=_Metadata, init=False)
+    inodes: _Metadata
+    directories: _Metadata
     references: dict[int, int] = field(default_factory=dict, init=False)
     _numbers: dict[int, int] = field(default_factory=dict, init=False)
     _names: Counter[int] = field(default_factory=Counter, init=False)
@@ -242,7 +343,7 @@ class _Tables:
     def _file(self, node: File) -> tuple[int, bytes]:
         start, fragment = self.data.start(node), self.data.fragment(node)
         names = self._names[id(node)]
-        blocks = struct.pack(f"<{len(node.blocks)}I", *node.blocks)
+        blocks = struct.pack(f"<{len(node.blocks)}I", *self.data.blocks(node))
         if names > 1 or node.sparse or max(start, node.size) > layout.NONE:
             place = (names, fragment, node.offset, layout.NONE)
             head = layout.EXTENDED_FILE.pack(start, node.size, node.sparse, *place)
