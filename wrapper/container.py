@@ -13,12 +13,11 @@ from wrapper import process
 from wrapper.cache import users_own
 from wrapper.console import Console
 from wrapper.errors import (
-    NO_LOOP_DEVICE,
     ScriptError,
     SpaceError,
-    ToolError,
     means_no_loop_device,
     means_no_space,
+    no_loop_device,
 )
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.process import ToolFailed
@@ -121,12 +120,8 @@ class BuildContainer:
                     detail=error.detail,
                 ) from None
             if means_no_loop_device(error.detail):
-                raise ToolError(
-                    f"no loop device of this node is free: {what} could not start",
-                    where=self.runtime.path,
-                    hint=NO_LOOP_DEVICE,
-                    detail=error.detail,
-                ) from None
+                what = f"{what} could not start"
+                raise no_loop_device(what, self.runtime.path, error.detail) from None
             raise ScriptError(
                 f"{what} failed with status {error.status}",
                 hint="its last lines are below, all of them in the log",

@@ -145,6 +145,16 @@ def means_no_loop_device(text: str) -> bool:
     return "no loop devices available" in text
 
 
+def no_loop_device(what: str, runtime: Path, detail: str) -> ToolError:
+    """The error for it: it may be otherwise in a moment, and says nothing of the image."""
+    return ToolError(
+        f"no loop device of this node is free: {what}",
+        where=runtime,
+        hint=NO_LOOP_DEVICE,
+        detail=detail,
+    )
+
+
 def start_hint(refusal: str, otherwise: str) -> str:
     """What to do where a runtime refused to start a container, by its words."""
     return NO_LOOP_DEVICE if means_no_loop_device(refusal) else otherwise

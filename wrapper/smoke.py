@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wrapper import process, shims
 from wrapper.console import Console
-from wrapper.errors import ToolError
+from wrapper.errors import ToolError, start_hint
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.process import ToolFailed
 from wrapper.removal import remove_tree
@@ -109,4 +109,5 @@ def _start(
             what = f"{who} does not start what was built"
         else:
             what = f"{who} starts what was built, but {has} is not in it"
-        raise ToolError(what, where=name, hint=_HINT, detail=error.detail) from None
+        hint = start_hint(error.detail, _HINT)
+        raise ToolError(what, where=name, hint=hint, detail=error.detail) from None

@@ -19,7 +19,7 @@ from pathlib import Path
 from wrapper import process
 from wrapper.compression import EVERYWHERE, Compression, wanted
 from wrapper.console import Console
-from wrapper.errors import ToolError, reason, start_hint
+from wrapper.errors import ToolError, means_no_loop_device, no_loop_device, reason
 from wrapper.image.format import read_format
 from wrapper.models import Site
 from wrapper.process import ToolFailed
@@ -183,7 +183,7 @@ class Trials:
             return ToolError(
                 f"{self._who} starts no image here",
                 where=self.runtime.path,
-                hint=start_hint(nothing, "see what it lacks: containerize doctor"),
+                hint="see what it lacks: containerize doctor",
                 detail=nothing,
             )
         names = " or ".join(refusals)
@@ -234,7 +234,12 @@ class Trials:
         return {name: value for name, value in seen.items() if name not in BIND_VARIABLES}
 
     def _started(self, image: Path, scratch: Path, binds: Sequence[str] = (), at: str = "") -> str:
-        """Start ``image`` and look for what the trial's image has, in the directory ``at``."""
+        """Start ``image`` and look for what the trial's image has, in the directory ``at``.
+
+        :returns: why that is not to be seen, in the runtime's words; empty where it is.
+
+        :raises ToolError: the node has no loop device for it, which says nothing of the image.
+        """
         seen = shlex.quote(f"{at}/{SEEN}")
         look = f'[ -e {seen} ] || exit {_NOT_THERE}; read -r line <{seen}; [ "$line" = "{_LINE}" ]'
         argv = self._argv(image, [*host_binds(), *binds], look)
@@ -243,6 +248,8 @@ class Trials:
         except ToolFailed as error:
             if error.status == _NOT_THERE:
                 return "the container starts without it, and nothing is said of that"
+            if means_no_loop_device(error.detail):
+                raise no_loop_device("nothing starts", self.runtime.path, error.detail) from None
             return reason(error)
         return ""
 

@@ -111,6 +111,18 @@ def test_an_image_over_a_directory_of_the_host(trials: Make, tmp_path: Path) -> 
     assert "--mask" in caught.value.hint and caught.value.where == str(tmp_path)
 
 
+def test_a_node_without_a_loop_device_says_nothing_of_an_image(
+    trials: Make, program: Program
+) -> None:
+    """It may have one in a moment: nothing else is tried, and no compression is to blame."""
+    tried = trials()
+    program("singularity", "echo 'FATAL: no loop devices available'; exit 255")
+    with pytest.raises(ToolError, match="no loop device of this node is free") as caught:
+        tried.choose(wanted("default"))
+    assert "shared loop devices" in caught.value.hint
+    assert "no loop devices" in tried.start().refusal
+
+
 def test_a_start_says_why_there_is_none(trials: Make) -> None:
     assert trials(refused="gzip").start().refusal == "FATAL: unknown compression gzip"
     assert trials().start().refusal == ""

@@ -152,7 +152,7 @@ class Trials:
         for name in _COMPRESSIONS:
             try:
                 refusals[name] = tiny.refusal(Compression(name=name))
-            except ToolError as error:
+            except ToolFailed as error:
                 refusals[name] = f"mksquashfs cannot write it: {reason(error)}"
         started = [name for name, why in refusals.items() if not why]
         if not started:

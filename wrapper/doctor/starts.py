@@ -55,7 +55,7 @@ def compression(image: Path, target: Path, trials: Trials) -> list[Finding]:
     for name in sorted({*compressors} - {EVERYWHERE.name}):
         try:
             why = trials.refusal(Compression(name=name))
-        except ToolError:
+        except ToolFailed:
             continue  # mksquashfs cannot write it, so nothing can be tried
         if why:
             detail = f"{image} is compressed with {name}, which {who} does not start here: {why}"
