@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.account import Account
 from tests.e2e.conftest import seen
 from tests.images import write_files
 from wrapper import process
@@ -15,6 +16,8 @@ from wrapper.compression import Compression
 from wrapper.console import Console
 from wrapper.models import Site
 from wrapper.packed import take
+from wrapper.runtime import host_binds
+from wrapper.skeleton import write_skeleton
 from wrapper.squash import IMAGE_TIME, Squasher, find_squasher
 from wrapper.squashfs import compressors, layout
 from wrapper.squashfs.layout import Directory, File, Link, Unsupported
@@ -256,3 +259,21 @@ def test_what_an_update_looks_at_is_taken(
     tree = tmp_path / "tree"
     assert {str(path.relative_to(tree)) for path in tree.rglob("*")} == taken
     assert not taken & {path for path in packed.kept if "/" in path}
+
+
+@pytest.mark.parametrize("name", compressors.NAMES.values())
+def test_a_runtime_starts_what_is_written(
+    name: str, me: Account, runtime: Path, squasher: Squasher, tmp_path: Path
+) -> None:
+    (tmp_path / "root").mkdir()
+    write_skeleton(tmp_path / "root")
+    lines = "".join(f"{number}\n" for number in range(100_000))
+    (tmp_path / "root/lines").write_text(lines)
+    (tmp_path / "root/end").write_text("a fragment\n")
+    image = rewritten(pack(squasher, tmp_path / "root", tmp_path / "image", name), tmp_path / "1")
+    chosen = compressors.compressor(name)
+    assert chosen
+    transcode(read_image(image), tmp_path / "2", chosen, processors=2)
+    for again in (image, tmp_path / "2"):
+        words = (runtime, "-s", "exec", "-B", ",".join(host_binds()), again)
+        assert me.ok(*words, "/bin/cat", "/lines", "/end") == f"{lines}a fragment\n"

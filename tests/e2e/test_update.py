@@ -116,6 +116,17 @@ def test_joined_images_hold_what_images_of_a_whole_tree_do(
     assert different(base, tmp_path, "2", "3") == set()
 
 
+@pytest.mark.parametrize("word", ["lz4", "gzip"])
+def test_an_update_keeps_the_compression_and_joins(
+    word: str, me: Account, build: Builder, channel: Path
+) -> None:
+    specs = ("python", "demo-noarch")
+    base = build(me, f"packed-with-{word}", *specs, options=("--compression", word))
+    assert JOINED in change(base, env(base, channel, *specs, "demo-tool"))
+    assert base.manifest["image"]["compression"] == word
+    assert has(base, "demo_noarch") and me.ok(base.program("demo-tool"))
+
+
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of packages, two of them of one namespace, one that was a module before."""
