@@ -318,6 +318,10 @@ class Build(Start):
         """What is set in any case: the site's variables and, over them, the user's."""
         return {**self.request.site.variables, **self.variables}
 
+    def environ(self) -> dict[str, str]:
+        """The variables that came from ``--environ`` files, of earlier builds too."""
+        return {**self.old("environ", {}), **self.inputs.environ}
+
     def programs(self) -> dict[str, str]:
         """Programs to get shims: name -> path below the tree."""
         found, warnings = tree.wrapped(

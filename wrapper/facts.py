@@ -46,7 +46,7 @@ def facts(build: Build, packages: Sequence[LockedPackage], programs: int) -> dic
             "channels": [public_url(name) for name in build.request.channels],
         },
         "variables": dict(build.variables),
-        "environ": {**build.old("environ", {}), **build.inputs.environ},
+        "environ": build.environ(),
         "channels": [public_url(url) for url in build.channels()],
         "packages": [package.as_dict() for package in packages],
         "programs": programs,

@@ -276,14 +276,20 @@ def merged_variables(
     request: UpdateRequest | UpdatePipRequest | SifRequest,
     inputs: Inputs,
     old: Mapping[str, Any],
+    console: Console,
 ) -> dict[str, str]:
     """Variables after an update: those of ``inputs``, and those of the manifest ``old`` that stay.
 
-    A new environment file says its variables anew; those of --environ files stay.
+    A new env.yml says its variables anew, those of --environ files stay; a lock, and a list of
+    packages, leave all in place.
     """
-    if request.replaces_variables:
-        return {**inputs.variables, **old.get("environ", {}), **inputs.environ}
-    return {**old.get("variables", {}), **inputs.variables}
+    before = old.get("variables", {})
+    if inputs.environment is None or inputs.environment.locked is not None:
+        return {**before, **inputs.variables}
+    after = {**inputs.variables, **old.get("environ", {}), **inputs.environ}
+    if gone := sorted(before.keys() - after.keys()):
+        console.info(f"no longer set, {request.environment} does not name them: {', '.join(gone)}")
+    return after
 
 
 def _check_sections(request: Request) -> None:

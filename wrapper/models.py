@@ -270,11 +270,6 @@ class UpdateRequest(Request):
 
     keep: int | None = None
 
-    @property
-    def replaces_variables(self) -> bool:
-        """An environment file says all variables; without one those from before stay."""
-        return self.environment is not None
-
 
 @dataclass(frozen=True, kw_only=True)
 class NewPipRequest(Request):
@@ -292,7 +287,6 @@ class UpdatePipRequest(NewPipRequest):
     """A ``pip-containerize update``; see :class:`UpdateRequest`."""
 
     keep: int | None = None
-    replaces_variables: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,10 +322,6 @@ class SifRequest(NewPipRequest):
     force: bool = False
     flatten: bool | None = None
     os_packages: tuple[str, ...] = ()
-
-    @property
-    def replaces_variables(self) -> bool:
-        return self.environment is not None
 
 
 @dataclass(frozen=True, kw_only=True)

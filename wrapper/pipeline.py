@@ -209,7 +209,7 @@ def _update(
             compression=_compression(request, tools, previous),
             install_path=old["install_path"],
             inputs=asked,
-            variables=inputs.merged_variables(request, asked, old),
+            variables=inputs.merged_variables(request, asked, old, console),
             **specific,
         )
         _start_once(staging, manifest, tools.runtime, space, console)

@@ -129,7 +129,7 @@ def test_the_members_of_a_project_may_use_it(
 
 def test_the_same_lock_gives_the_same_image(build: Builder, me: Account) -> None:
     specs = ("python", "demo-noarch", "demo-postlink", "demo-textprefix")
-    first = build(me, "same", *specs)
+    first = build(me, "same", *specs, more="variables:\n  KEPT: a b\n")
     lock = me.file("same.lock.yml", (first.prefix / "current/conda-lock.yml").read_text())
     first.prefix.rename(me.work / "same-first")
     me.ok(CONDA, "new", "--prefix", first.prefix, lock)
@@ -138,6 +138,7 @@ def test_the_same_lock_gives_the_same_image(build: Builder, me: Account) -> None
         for name in ("same-first", "same")
     ]
     assert digests[0] == digests[1]
+    assert first.python("import os; print(os.environ['KEPT'])") == "a b\n"
 
 
 def test_an_explicit_list_is_an_input(build: Builder, me: Account) -> None:

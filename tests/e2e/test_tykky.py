@@ -172,7 +172,7 @@ def test_a_virtual_environment_with_a_file(me: Account, here: Path) -> None:
     me.ok(PIP, "advanced", "tool.yml", cwd=here)
     python = here / "ve/bin/python3"
     assert me.ok(python, "-c", "import demo_one, os; print(os.environ['WORD'])") == "hello\n"
-    settings = me.ok(here / "ve/bin/_debug_exec", "sh", "-c", 'cat "$VIRTUAL_ENV/pyvenv.cfg"')
+    settings = me.ok(here / "ve/bin/_debug_exec", "sh", "-c", 'cat "$env_root/pyvenv.cfg"')
     assert "include-system-site-packages = true" in settings
 
     write(

@@ -13,7 +13,16 @@ import pytest
 from wrapper import inputs
 from wrapper.console import Console
 from wrapper.errors import InputError
-from wrapper.models import LockedPackage, NewPipRequest, NewRequest, Request, SifRequest, Site
+from wrapper.models import (
+    EnvironmentSpec,
+    LockedPackage,
+    NewPipRequest,
+    NewRequest,
+    Request,
+    SifRequest,
+    Site,
+    UpdateRequest,
+)
 from wrapper.record import write_inputs
 from wrapper.spec.files import InputFiles
 from wrapper.spec.pip_lock import write_requirements_lock
@@ -173,3 +182,33 @@ def test_lines_of_a_tools_file_become_scripts(
 def test_a_file_that_went_while_it_is_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         InputFiles().take(tmp_path / "gone", "env.yml")
+
+
+OLD = {"variables": {"A": "old", "E": "old", "GONE": "1"}, "environ": {"E": "old"}}
+
+
+@pytest.mark.parametrize(
+    ("locked", "after"),
+    [
+        (None, {"A": "new", "E": "old"}),  # an env.yml says them anew
+        ((), {"A": "new", "E": "old", "GONE": "1"}),  # a lock may have none
+    ],
+)
+def test_which_variables_an_update_keeps(
+    locked: tuple[LockedPackage, ...] | None, after: dict[str, str]
+) -> None:
+    screen = io.StringIO()
+    environment = EnvironmentSpec(source=Path("x.yml"), locked=locked)
+    asked = inputs.Inputs(environment=environment, variables={"A": "new"})
+    request = UpdateRequest(prefix=Path("p"), environment=Path("x.yml"))
+    found = inputs.merged_variables(request, asked, OLD, Console(stream=screen))
+    assert found == after
+    told = "no longer set, x.yml does not name them: GONE" in screen.getvalue()
+    assert told == (locked is None)
+
+
+def test_an_update_without_an_environment_file_keeps_all_variables() -> None:
+    request = UpdateRequest(prefix=Path("p"))
+    asked = inputs.Inputs(variables={"A": "new"})
+    found = inputs.merged_variables(request, asked, OLD, Console(stream=io.StringIO()))
+    assert found == {"A": "new", "E": "old", "GONE": "1"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conda_lock.lockfile import write_conda_lock_file
+from conda_lock.lockfile import parse_conda_lock_file, write_conda_lock_file
 from conda_lock.lockfile.v1.models import HashModel, LockMeta
 from conda_lock.lockfile.v2prelim.models import LockedDependency, Lockfile
 from conda_lock.models.channel import Channel
@@ -194,6 +194,27 @@ def test_the_same_packages_give_the_same_bytes(lock: Path, tmp_path: Path) -> No
     other = tmp_path / "other.yml"
     write_lock(PACKAGES[::-1], CHANNELS, other)
     assert other.read_bytes() == lock.read_bytes()
+
+
+def test_a_lock_keeps_the_variables_of_an_environment_file(tmp_path: Path) -> None:
+    variables = {"OMP_NUM_THREADS": "1", "TEXT": "it's $HOME\n# é", "EMPTY": ""}
+    path = tmp_path / "lock.yml"
+    write_lock(PACKAGES, CHANNELS, path, variables)
+    found = read_spec(path)
+    assert found.variables == variables
+    assert found.notes == ("variables of the lock: OMP_NUM_THREADS, TEXT, EMPTY",)
+    write_lock(PACKAGES, CHANNELS, tmp_path / "other.yml")
+    assert parse_conda_lock_file(path) == parse_conda_lock_file(tmp_path / "other.yml")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"A": 1}', '{"A B": "1"}', '{"A": "\\u0000"}'])
+def test_variables_of_a_lock_that_somebody_changed(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "lock.yml"
+    write_lock(PACKAGES, CHANNELS, path, {"A": "1"})
+    path.write_text(path.read_text().replace('{"A": "1"}', text))
+    with pytest.raises(InputError, match="variables cannot be read") as caught:
+        read_spec(path)
+    assert caught.value.where == f"{path}, line 2"
 
 
 def as_conda_lock_writes_it(packages: Sequence[LockedPackage], path: Path) -> bytes:

@@ -63,7 +63,9 @@ def run_build(options: dict[str, Any], kind: Kind, *, new: bool | None) -> None:
             say(report.plan_json(plan) if as_json else report.plan_table(plan))
             return
         result = steps.build(request, console)
-        console.info(report.describe(result))
+        for line in (report.describe_variables(result), report.describe(result)):
+            if line:
+                console.info(line)
         if as_json:
             say(report.result_json(result))
 

@@ -29,6 +29,13 @@ def describe(result: Result) -> str:
     )
 
 
+def describe_variables(result: Result) -> str:
+    """Which variables the user gave to the environment; empty where none."""
+    names = ", ".join(sorted(result.manifest.get("variables", {})))
+    what = "programs get these variables, whatever the caller has (CONTAINERIZE_KEEP keeps theirs)"
+    return f"{what}: {names}" if names else ""
+
+
 def describe_sif(result: Result) -> str:
     """A built SIF in one line for a person."""
     tree, image = result.manifest["tree"], result.manifest["image"]

@@ -118,6 +118,7 @@ class CondaBuild(Installation):
             packages,
             [public_url(url) for url in self.channels()],
             self.staging.directory / "conda-lock.yml",
+            {name: value for name, value in self.variables.items() if name not in self.environ()},
         )
         if self.reuse:  # then it is a virtual environment of the base's
             self.reuse.annotate(self.staging.directory / "conda-lock.yml")

@@ -141,11 +141,9 @@ class PipBuild(Installation):
         return [*super().known_pip(), *self.inputs.locked]
 
     def own_variables(self) -> dict[str, str]:
+        # No VIRTUAL_ENV: pipenv, poetry and uv would take the image for the project's environment.
         conda = self.reuse.python.conda if self.reuse else None
-        return {
-            **(conda_variables(conda.root) if conda else {}),
-            "VIRTUAL_ENV": self.install_path,
-        }
+        return conda_variables(conda.root) if conda else {}
 
     def required_program(self) -> str:
         return "" if self._is_inside else str(self.python.path)

@@ -253,7 +253,7 @@ def _build(
         console=tools.console,
         previous=previous,
         inputs=asked,
-        variables=inputs.merged_variables(request, asked, old or {}),
+        variables=inputs.merged_variables(request, asked, old or {}, tools.console),
         **_python(request, kind, old),
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from wrapper import yaml_nodes
 from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec, LockedPackage
 from wrapper.spec.explicit import split_archive_name
+from wrapper.spec.names import why_not
 
 PLATFORM = "linux-64"
+_VARIABLES = "# Variables of the environment: "  # a comment to conda-lock, which has none
 
 
 def is_lock(text: str) -> bool:
@@ -44,6 +48,7 @@ def parse_lock(text: str, path: Path) -> EnvironmentSpec:
         for package in lock.package
         if package.platform == PLATFORM and "main" in package.categories
     )
+    variables = _variables(text, path)
     if not packages:
         raise InputError(
             f"{path.name} has no packages for {PLATFORM}",
@@ -54,7 +59,30 @@ def parse_lock(text: str, path: Path) -> EnvironmentSpec:
         source=path,
         locked=packages,
         channels=tuple(channel.url for channel in lock.metadata.channels),
+        variables=variables,
+        notes=(f"variables of the lock: {', '.join(variables)}",) if variables else (),
     )
+
+
+def _variables(text: str, path: Path) -> dict[str, str]:
+    """What :func:`write_lock` wrote. :raises InputError: it was changed to something else."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith(_VARIABLES):
+            with contextlib.suppress(ValueError):
+                found = json.loads(line.removeprefix(_VARIABLES))
+                if isinstance(found, dict) and all(map(_can_be_set, found.items())):
+                    return found
+            raise InputError(
+                "the lock's variables cannot be read",
+                where=f"{path}, line {number}",
+                hint='write {"NAME": "VALUE"}, or remove the line',
+            )
+    return {}
+
+
+def _can_be_set(item: tuple[str, object]) -> bool:
+    name, value = item
+    return not why_not(name) and isinstance(value, str) and "\0" not in value
 
 
 def _read(text: str, path: Path) -> Any:
@@ -85,8 +113,15 @@ def _why(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def write_lock(packages: Sequence[LockedPackage], channels: Sequence[str], path: Path) -> None:
+def write_lock(
+    packages: Sequence[LockedPackage],
+    channels: Sequence[str],
+    path: Path,
+    variables: Mapping[str, str] | None = None,
+) -> None:
     """Write a lock, format 1, as conda-lock would; the same packages give the same bytes.
+
+    ``variables`` of the environment file become a comment, which :func:`parse_lock` reads.
 
     Without its library, whose import takes longer than most steps of a build (*measured*, 1.1 s
     and more). ``tests/unit/test_spec_files.py`` compares the bytes with what that writes.
@@ -101,8 +136,10 @@ def write_lock(packages: Sequence[LockedPackage], channels: Sequence[str], path:
         },
         "package": [_entry(p) for p in sorted(packages, key=lambda p: (p.manager, p.name))],
     }
-    with path.open("w", encoding="utf-8") as file:
-        yaml.dump(lock, file, Dumper=_Dumper, sort_keys=False)
+    text = yaml.dump(lock, Dumper=_Dumper, sort_keys=False)
+    note = f"{_VARIABLES}{json.dumps(dict(variables))}\n" if variables else ""
+    version, _, rest = text.partition("\n")
+    path.write_text(f"{version}\n{note}{rest}", encoding="utf-8")
 
 
 class _Dumper(yaml.CSafeDumper):
