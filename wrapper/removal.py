@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import stat
 import tempfile
 import time
@@ -27,6 +28,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNMARKED_SECONDS = 60.0  # longer than a directory is without its mark
 _SECONDS = 5.0
 _MOST = 4096  # bytes of a mark
+_DEEPEST = 100  # levels of a tree at once
 _made: set[tuple[int, int]] = set()  # device and inode of what this process marked
 
 
@@ -57,14 +59,25 @@ def _is_there(path: Path, inside: int | None) -> bool:
     return True
 
 
-def _remove(path: str | Path, inside: int | None) -> None:
+def _remove(path: str | Path, inside: int | None, above: tuple[int, ...] = ()) -> None:
+    """:param above: descriptors of the directories of the tree in which ``path`` is."""
     try:
         os.unlink(path, dir_fd=inside)
     except IsADirectoryError:
+        if inside is not None and len(above) == _DEEPEST:
+            _lift(path, inside, above[0])
+            return
         with _opened_to_empty(path, inside) as handle:
-            for name in names(handle):
-                _remove(name, handle)
+            while entries := names(handle):  # again, if something was lifted here
+                for name in entries:
+                    _remove(name, handle, (*above, handle))
         os.rmdir(path, dir_fd=inside)
+
+
+def _lift(path: str | Path, inside: int, top: int) -> None:
+    """Move a directory up: a script can make more levels than there are descriptors."""
+    with _opened_to_empty(path, inside):
+        os.rename(path, secrets.token_hex(16), src_dir_fd=inside, dst_dir_fd=top)
 
 
 @contextlib.contextmanager

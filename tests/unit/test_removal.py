@@ -57,6 +57,26 @@ def test_files_and_links_are_removed_and_not_what_they_lead_to(tmp_path: Path) -
     assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o500])
+def test_a_tree_that_is_deeper_than_any_path(open_place: Path, mode: int) -> None:
+    """As a script of a package can make one; the next build, and every later one, met it again."""
+    with without_powers():
+        top = open_place / "tree"
+        top.mkdir()
+        handle = os.open(top, os.O_RDONLY)
+        for number in range(2500):
+            os.mkdir("deep", dir_fd=handle)
+            if number % 300 == 0:
+                os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=handle))
+            below = os.open("deep", os.O_RDONLY, dir_fd=handle)
+            os.fchmod(handle, mode)
+            os.close(handle)
+            handle = below
+        os.close(handle)
+        remove_tree(top)
+    assert names(open_place) == set()
+
+
 def test_what_cannot_be_removed_is_tried_again_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
