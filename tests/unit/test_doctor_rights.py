@@ -147,6 +147,7 @@ def test_what_each_way_costs() -> None:
     )
     kernel = f"{OVER}{TMPFS}{ROOT}squashfs /dev/loop1 ro\n"
     assert images(kernel, limited) == [("images", OK), ("loop devices", WARNING)]
+    assert images(kernel, Settings()) == [("images", OK)], "its configuration cannot be read"
     assert images(f"{OVER}{TMPFS}{ROOT}fuse fuse ro\n", limited) == [("images", OK)]
     assert images(f"{OVER}{TMPFS}", limited) == [("images", WARNING)]
     assert images(OVER, limited) == [], "nothing is said that is not known"

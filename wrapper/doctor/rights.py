@@ -173,7 +173,8 @@ def images(mountinfo: str, runtime: Runtime, settings: Settings) -> list[Finding
     """
     what, how = "images", how_mounted(mountinfo)
     if how == KERNEL:
-        return [ok(what, "mounted by the kernel"), loop_devices(settings)]
+        loops = [loop_devices(settings)] if settings.values else []  # else it may be as it should
+        return [ok(what, "mounted by the kernel"), *loops]
     if how == FUSE:
         reasons = settings.reasons(NO_KERNEL_MOUNT) if settings.set_uid else ""
         because = f" ({reasons})" if reasons else ""
