@@ -119,6 +119,7 @@ class Installation(Build):
             mark=self.base.mark,
             layer=bool(self.base.image),
             venv=venv,
+            no_bash=not self.base.has_bash,
         )
         path = self.staging.directory / "env"
         path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets

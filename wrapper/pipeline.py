@@ -100,11 +100,13 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
         with console.step("Looking into the image"):
             programs = look.programs(request.wrapper_paths)
             venv = look.virtual_environment(programs)
+            has_bash = look.has_bash()
         manifest = container_build.write(
             image,
             programs,
             variables,
             venv=venv,
+            has_bash=has_bash,
             staging=staging,
             inside=install_path(target, request.site),
             runtime=runtime,

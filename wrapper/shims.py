@@ -85,6 +85,7 @@ def environment_file(
     mark: str = "",
     layer: bool = False,
     venv: bool = False,
+    no_bash: bool = False,
 ) -> str:
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
@@ -101,6 +102,7 @@ def environment_file(
         not the container's root itself (adopted from Tykky).
     :param mark: bytes that its first block has, in hexadecimal, so that a change is seen.
     :param layer: whether ``img.sqfs`` lies over it, at the install path.
+    :param no_bash: whether the image has none, so that nothing can be put right in it.
     :param venv: whether it is a virtual environment, where pip looks for no notice that it must
         not install there.
     """
@@ -109,6 +111,7 @@ def environment_file(
     scalars |= {"mask": mask, "image": image}
     scalars |= {"image_root": image_root, "layer": "1" if layer else ""}
     scalars["venv"] = "1" if venv else ""
+    scalars["no_bash"] = "1" if no_bash else ""
     scalars["image_mark"] = _without_zeros(mark)
     arrays = {
         "links": links,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell.conftest import ORDINARY_USER, Install, Prefix, make_prefix
+from tests.shell.conftest import ORDINARY_USER, Install, Prefix, make_prefix, write_environment
 from wrapper.models import Activation
 
 ACCOUNTS_HOME = os.fsencode(pwd.getpwuid(os.getuid()).pw_dir)
@@ -168,6 +168,23 @@ def test_an_ordinary_caller_ignores_nothing(spoiling: Prefix) -> None:
     call = spoiling.run("/bin/cat", "/proc/self/status", name="_debug_exec")
     assert int(call.stdout.decode().partition("SigIgn:")[2].split()[0], 16) == 0
     assert call.command[0] == b"/bin/cat"
+
+
+# -- without a bash inside -------------------------------------------------------------------------
+def test_in_an_image_without_bash_programs_start_all_the_same(
+    prefix: Prefix, tmp_path: Path
+) -> None:
+    (tmp_path / "x.sif").touch()
+    write_environment(prefix.root, image=str(tmp_path / "x.sif"), no_bash=True)
+    words = (prefix.program("tool"), LATIN, "a b")
+    env = {"X": LATIN, "HOME": b"/a:b", "OLDPWD": LATIN}
+    call = prefix.call(*words, before=("nohup",), env=env)
+    assert call.command == (os.fsencode(prefix.program("tool")), LATIN, b"a b")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    odd.mkdir()
+    call = prefix.call(prefix.program("tool"), cwd=odd)
+    assert (call.started, call.status) == (False, 1)
+    assert "cannot be started in the current directory" in call.stderr
 
 
 # -- the working directory -------------------------------------------------------------------------

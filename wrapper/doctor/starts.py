@@ -129,7 +129,11 @@ def of_image(
 
 def _judged(text: str, seconds: float) -> Finding:
     if seconds > _SLOW:
-        return warning("start", text, "is the node or its file system busy? try another node")
+        return warning(
+            "start",
+            text,
+            "see 'images' of 'containerize doctor'; is the node or its file system busy?",
+        )
     return ok("start", text)
 
 

@@ -540,6 +540,12 @@ for ((_cw_signal = 1; _cw_bits != 0 && _cw_signal <= 64; _cw_signal++)); do
     ((_cw_bits >> _cw_signal - 1 & 1)) && _cw_ignored+=" $_cw_signal"
 done
 
+if [[ -n $_cw_no_bash ]]; then # of the image: nothing can be put right in it
+    [[ -z $_cw_cwd ]] ||
+        _cw_fail "the container cannot be started in the current directory: $_cw_cwd" "cd elsewhere"
+    _cw_ignored='' _cw_inside=() _cw_natively=()
+fi
+
 # -- Go.
 case $_cw_name in
     _debug_exec) ;;
@@ -552,7 +558,7 @@ _cw_quote() { # WORD…: as bash itself would read them, in _cw_value
     (($# == 0)) || printf -v _cw_value '%q ' "$@"
 }
 _cw_encoded=
-if ! _cw_is_text "$@" 2>/dev/null; then
+if [[ -z $_cw_no_bash ]] && ! _cw_is_text "$@" 2>/dev/null; then
     _cw_encoded=1
     _cw_words=()
     for _cw_word; do

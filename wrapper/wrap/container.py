@@ -83,6 +83,10 @@ class Looker:
         is_one = self._find(f"{root}/pyvenv.cfg", "-maxdepth", "0", "-type", "f")
         return root if is_one else ""
 
+    def has_bash(self) -> bool:
+        """Whether the image has the program that puts right what a runtime spoils of a call."""
+        return bool(self._find("/bin/bash", "-maxdepth", "0", "-type", "f"))
+
     def _find(self, *search: str) -> list[str]:
         """What find(1) finds in the image; nothing where the path is missing. It is the host's own:
         an image may have no shell.
@@ -122,6 +126,7 @@ def write(
     variables: Mapping[str, str],
     *,
     venv: str,
+    has_bash: bool,
     staging: Staging,
     inside: str,
     runtime: Runtime,
@@ -149,6 +154,7 @@ def write(
         site=site,
         image=str(base["path"]),
         mark=str(base["mark"]),
+        no_bash=not has_bash,
     )
     (staging.directory / "env").write_text(env, encoding="utf-8", errors="surrogateescape")
     return write_record(
