@@ -1,7 +1,8 @@
 """Accounts that end-to-end tests run commands as: the tester's own, and an ordinary user.
 
 Root's own account hides whole classes of mistakes (permissions, kernel mounts instead of FUSE), so
-where the tests run as root they make an ordinary user and run everything as that user too.
+where the tests run as root they make an ordinary user and run everything as that user too. What
+makes or starts an image they also run with other runtimes: see ``runtimes``.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import grp
 import os
 import pwd
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.runtimes import NAMES, REPOSITORY, setuid_mounts, setuid_path
+
 USER_NAME = "containerize-test"
 NEIGHBOUR_NAME = "containerize-test-2"
 GROUP_NAME = "containerize-test-project"
@@ -33,20 +36,35 @@ class Account:
     :ivar name: for test names. :ivar uid: whose, ``None`` for the tester's own. :ivar gid: its
         group, likewise.
     :ivar home: an empty home directory. :ivar work: a directory to work in.
+    :ivar path: ``PATH``, by which the account has its container runtime.
     """
 
     name: str
     home: Path
     work: Path
+    path: str
     uid: int | None = None
     gid: int | None = None
     _prefix: tuple[str, ...] = field(default=(), repr=False)
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """A plain login environment with the project's commands and the runtime on PATH."""
-        kept = ("PATH", "LANG", "SSL_CERT_FILE", "CONTAINERIZE_CACHE_DIR", "TERM")
+        kept = ("LANG", "SSL_CERT_FILE", "CONTAINERIZE_CACHE_DIR", "TERM")
         plain = {name: os.environ[name] for name in kept if name in os.environ}
-        return {**plain, "HOME": str(self.home), "USER": self.name, **(more or {})}
+        return {
+            **plain,
+            "PATH": self.path,
+            "HOME": str(self.home),
+            "USER": self.name,
+            **(more or {}),
+        }
+
+    @property
+    def runtime(self) -> str:
+        """The container runtime on ``PATH``, as the program finds it."""
+        found = next(filter(None, (shutil.which(name, path=self.path) for name in NAMES)), None)
+        assert found, f"no container runtime on {self.path}"
+        return found
 
     def argv(self, argv: Sequence[str | Path], cwd: Path | None = None) -> list[str]:
         """The line that runs ``argv`` as this account in the directory ``cwd``."""
@@ -114,16 +132,33 @@ class Neighbours:
     public: Path
 
 
-def own_account(root: Path) -> Account:
-    """Whoever runs the tests."""
-    return _account("root" if os.getuid() == 0 else "self", root)
+def own_account(root: Path, path: str | None = None) -> Account:
+    """Whoever runs the tests.
+
+    :param root: a directory for the account. :param path: ``PATH``, by default the tester's.
+    """
+    return _account("root" if os.getuid() == 0 else "self", root, path=path)
 
 
-def ordinary_user(root: Path) -> Account:
+def ordinary_user(root: Path, path: str | None = None) -> Account:
     """An ordinary user, made if need be (only root can). FUSE mounts are opened to all users."""
     if _FUSE.exists():
         _FUSE.chmod(0o666)
-    return _account("user", root, _user(USER_NAME))
+    return _account("user", root, _user(USER_NAME), path=path)
+
+
+def setuid_user(root: Path, settings: Mapping[str, str], *, helpers: bool = True) -> Account:
+    """The ordinary user with the set-uid Apptainer, to whom user namespaces are refused.
+
+    :param settings: of its configuration, see :func:`tests.runtimes.setuid_mounts`.
+    """
+    if _FUSE.exists():
+        _FUSE.chmod(0o666)
+    user = _user(USER_NAME)
+    mounts = setuid_mounts(root, settings, helpers=helpers)
+    account = _account("user", root, user, path=setuid_path(root))
+    refused = (sys.executable, "-I", str(REPOSITORY / "tests/namespaces.py"))
+    return replace(account, _prefix=_user_prefix(user, (), mounts, refused))
 
 
 def two_users(root: Path) -> Neighbours:
@@ -158,13 +193,20 @@ def _user(name: str) -> pwd.struct_passwd:
     return entry
 
 
-def _account(name: str, root: Path, user: pwd.struct_passwd | None = None, *groups: int) -> Account:
+def _account(
+    name: str,
+    root: Path,
+    user: pwd.struct_passwd | None = None,
+    *groups: int,
+    path: str | None = None,
+) -> Account:
     root.mkdir(exist_ok=True)
     root.chmod(0o755)
     account = Account(
         name=name,
         home=root / "home",
         work=root / "work",
+        path=os.environ["PATH"] if path is None else path,
         uid=user.pw_uid if user else None,
         gid=user.pw_gid if user else None,
         _prefix=_user_prefix(user, groups) if user else (),
@@ -175,12 +217,19 @@ def _account(name: str, root: Path, user: pwd.struct_passwd | None = None, *grou
     return account
 
 
-def _user_prefix(user: pwd.struct_passwd, groups: Sequence[int]) -> tuple[str, ...]:
+def _user_prefix(
+    user: pwd.struct_passwd,
+    groups: Sequence[int],
+    mounts: Sequence[Sequence[str]] = (),
+    command: tuple[str, ...] = (),
+) -> tuple[str, ...]:
     """Run as the user, in these groups too, with the repository and this Python within reach.
 
     They may lie below a closed directory (``/root``). Commands then enter a mount namespace where
     that directory is empty and open but for what is needed, at the same paths. A process of ours
     holds it: a runtime's own namespaces do not keep their parent alive.
+
+    :param mounts: more lines for that namespace. :param command: what root runs the line with.
     """
     more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
     identity = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", more, "--")
@@ -190,14 +239,16 @@ def _user_prefix(user: pwd.struct_passwd, groups: Sequence[int]) -> tuple[str, .
             if not parent.stat().st_mode & 0o001:
                 closed.setdefault(parent, []).append(path)
                 break
-    if not closed:
-        return identity
-    script = "\n".join(["set -e", *map(_opened, closed, closed.values()), "echo ready", "read _"])
+    if not closed and not mounts:
+        return (*command, *identity)
+    lines = ["set -e", *map(_opened, closed, closed.values()), *map(shlex.join, mounts)]
+    script = "\n".join([*lines, "echo ready", "read _"])
     unshare = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script]
     holder = subprocess.Popen(unshare, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     atexit.register(holder.kill)
     assert holder.stdout is not None and holder.stdout.readline() == "ready\n"
-    return ("nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", f"--wdns={_CWD}", *identity)
+    entered = ("nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", f"--wdns={_CWD}")
+    return (*entered, *command, *identity)
 
 
 def _opened(directory: Path, needed: Sequence[Path]) -> str:

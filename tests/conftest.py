@@ -11,15 +11,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import runtimes
 from tests.account import (
     REPOSITORY,
     Account,
     Neighbours,
     ordinary_user,
     own_account,
+    setuid_user,
     two_users,
 )
 from wrapper.removal import remove_tree
@@ -38,20 +41,27 @@ def require(present: bool, what: str) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that need root are left out for others, and named at the end by number and reason."""
-    if os.getuid() == 0:
-        return
-    left = [item for item in items if item.get_closest_marker("root")]
-    config.stash[_LEFT_OUT] = [item.get_closest_marker("root").args[0] for item in left]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in left]
+    """What cannot run here is left out, and named at the end by number and reason."""
+    left = [(item, why) for item in items if (why := _left_out(item))]
+    config.stash[_LEFT_OUT] = [why for _, why in left]
+    config.hook.pytest_deselected(items=[item for item, _ in left])
+    items[:] = [item for item in items if not _left_out(item)]
+
+
+def _left_out(item: pytest.Item) -> str:
+    root = item.get_closest_marker("root")
+    if root and os.getuid() != 0:
+        return f"run them as root: {root.args[0]}"
+    if item.get_closest_marker("setuid") and not runtimes.has_setuid():
+        return "run them after 'make runtime-setuid'"
+    return ""
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     for reason in sorted(set(left := config.stash.get(_LEFT_OUT, []))):
-        terminalreporter.write_line(f"{left.count(reason)} left out, run them as root: {reason}")
+        terminalreporter.write_line(f"{left.count(reason)} left out, {reason}")
 
 
 @pytest.fixture(scope="session")
@@ -63,22 +73,51 @@ def channel() -> Path:
 
 @pytest.fixture(scope="session")
 def runtime() -> Path:
-    """A container runtime and mksquashfs are on PATH."""
-    found = shutil.which("apptainer") or shutil.which("singularity")
-    require(bool(found and shutil.which("mksquashfs")), "Apptainer or mksquashfs")
+    """The machine's container runtime; mksquashfs is on PATH too. An account knows its own."""
+    found = next(filter(None, map(shutil.which, runtimes.NAMES)), None)
+    require(bool(found and shutil.which("mksquashfs")), "a container runtime or mksquashfs")
     return Path(str(found))
 
 
-def _accounts() -> list[str]:
-    return ["root", "user"] if os.getuid() == 0 else ["self"]
+NEEDS_SETUID = (pytest.mark.setuid, pytest.mark.root("they need a set-uid runtime"))
+"""Marks of tests with the set-uid Apptainer."""
 
 
-@pytest.fixture(scope="session", params=_accounts())
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "account" in metafunc.fixturenames:
+        every = metafunc.definition.get_closest_marker("every_runtime") is not None
+        names = _accounts(every_runtime=every)
+        metafunc.parametrize("account", names, indirect=True, scope="session")
+
+
+def _accounts(*, every_runtime: bool) -> list[Any]:
+    """Accounts that a test runs as, see :func:`account`."""
+    names: list[Any] = ["root", "user"] if os.getuid() == 0 else ["self"]
+    if every_runtime:
+        names += ["strict"] if runtimes.real_apptainer() else []
+        names.append(pytest.param("setuid", marks=NEEDS_SETUID))
+    return names
+
+
+@pytest.fixture(scope="session")
 def account(request: pytest.FixtureRequest) -> Iterator[Account]:
-    """Every account in turn: root and an ordinary user, or whoever runs the tests."""
+    """Every account in turn: root and an ordinary user, or whoever runs the tests.
+
+    Tests marked ``every_runtime`` also run as an ordinary user who has another runtime: the strict
+    ``singularity``, and the set-uid Apptainer.
+    """
     root = Path(tempfile.mkdtemp(prefix="containerize-test-"))
-    yield ordinary_user(root) if request.param == "user" else own_account(root)
+    yield _made(request.param, root)
     remove_tree(root)
+
+
+def _made(name: str, root: Path) -> Account:
+    if name == "strict":
+        ordinary = ordinary_user if os.getuid() == 0 else own_account
+        return ordinary(root, runtimes.strict_path(root))
+    if name == "setuid":
+        return setuid_user(root, runtimes.KERNEL)
+    return ordinary_user(root) if name == "user" else own_account(root)
 
 
 @pytest.fixture(scope="session")

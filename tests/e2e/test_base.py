@@ -54,7 +54,7 @@ def test_everybody_builds_the_same_image(account: Account, minimal: Path) -> Non
 def test_it_runs_and_is_what_its_catalogue_says(account: Account, minimal: Path) -> None:
     environ = {"CONTAINERIZE_BASE_IMAGES": str(minimal.parent)}
     system = "apt-get --version && dpkg -s libc6 && awk 'BEGIN {print ENVIRON[\"LC_ALL\"]}'"
-    told = account.ok("apptainer", "-s", "exec", minimal, "bash", "-c", system)
+    told = account.ok(account.runtime, "-s", "exec", minimal, "bash", "-c", system)
     assert "apt 3" in told and "Version: 2.41" in told and "C.UTF-8" in told
     data = json.loads(account.ok(UMBRELLA, "base", "show", "--json", "minimal", env=environ))
     assert data["digest"] == f"sha256:{sha256(minimal)}"
@@ -130,10 +130,12 @@ def test_a_portable_image_of_pip_packages_alone(
     words = ("build", image, "--base-image", "python", "--requirements", alpha)
     account.ok(UMBRELLA, *words, env=slim)
     code = "import alpha, sys; print(alpha.VERSION, sys.prefix, sys.base_prefix)"
-    told = account.ok(runtime, "exec", image, "python3", "-c", code)
+    told = account.ok(account.runtime, "exec", image, "python3", "-c", code)
     assert told == "1.0 /containerize /usr\n"
-    assert account.ok(runtime, "run", image, "alpha-run") == "alpha 1.0\n"
-    assert "alpha==1.0" in account.ok(runtime, "exec", image, "cat", f"/{RECORD}/{LOCKS[1]}")
+    assert account.ok(account.runtime, "run", image, "alpha-run") == "alpha 1.0\n"
+    assert "alpha==1.0" in account.ok(
+        account.runtime, "exec", image, "cat", f"/{RECORD}/{LOCKS[1]}"
+    )
 
 
 def test_a_catalogue_pins_an_image(me: Account, runtime: Path, minimal: Path) -> None:
@@ -248,8 +250,8 @@ def test_an_image_is_pulled_once(
 def test_a_sif_file_of_a_registry(me: Account, runtime: Path, hub: Registry) -> None:
     file, uri = me.work / "tool.sif", f"oras://{hub.address}/tool:sif"
     docker = f"docker://{hub.address}/tool:1"
-    me.ok("apptainer", "-s", "pull", file, docker, env=PLAIN_HTTP)
-    me.ok("apptainer", "-s", "push", file, uri, env={**PLAIN_HTTP, "HOME": str(me.work)})
+    me.ok(me.runtime, "-s", "pull", file, docker, env=PLAIN_HTTP)
+    me.ok(me.runtime, "-s", "push", file, uri, env={**PLAIN_HTTP, "HOME": str(me.work)})
     env = {**PLAIN_HTTP, "CONTAINERIZE_CACHE_DIR": str(me.directory("oras-cache"))}
     data = json.loads(me.ok(UMBRELLA, "base", "show", "--json", uri, env=env))
     assert data["digest"] == f"sha256:{sha256(file)}", "the very file that was pushed"
@@ -279,7 +281,9 @@ def test_environments_on_an_image_of_a_registry(
     code = "import os, sys; print(os.environ['FROM_DOCKER'], sys.prefix)"
     installed = account.ok(prefix / "bin/python3", "-c", code)
     assert installed.startswith("yes /containerize-")
-    assert account.ok(runtime, "exec", image, "python3", "-c", code) == "yes /containerize\n"
+    assert (
+        account.ok(account.runtime, "exec", image, "python3", "-c", code) == "yes /containerize\n"
+    )
     (pulled,) = (cache / "images").glob("*.sif")
     base = json.loads((prefix / "current/manifest.json").read_text())["base"]
     assert (base["path"], base["digest"]) == (str(pulled), f"sha256:{sha256(pulled)}")

@@ -26,7 +26,7 @@ PACKAGES = ("python", "demo-activate", "demo-dynamic", "demo-postlink")
 
 
 def make_image(
-    account: Account, runtime: Path, name: str, *, without: tuple[str, ...] = (), rocm: str = ""
+    account: Account, name: str, *, without: tuple[str, ...] = (), rocm: str = ""
 ) -> Path:
     """A small SIF of an account's own, with a system that calls itself ``Base Linux``."""
     sandbox = system_files(account.work / f"{name}.d", HOSTILE)
@@ -36,14 +36,14 @@ def make_image(
     for program in without:
         (sandbox / "usr/bin" / program).unlink()
     image = account.work / f"{name}.sif"
-    subprocess.run([runtime, "-s", "build", image, sandbox], check=True)
+    subprocess.run([account.runtime, "-s", "build", image, sandbox], check=True)
     shutil.rmtree(sandbox)
     return account.owns(image)
 
 
 @pytest.fixture(scope="session")
 def image(account: Account, runtime: Path) -> Path:
-    return make_image(account, runtime, "base")
+    return make_image(account, "base")
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +96,7 @@ def test_the_users_pythonpath_counts(based: Installation) -> None:
 def test_the_base_is_recorded_and_a_changed_or_vanished_one_is_told(
     account: Account, build: Builder, runtime: Path
 ) -> None:
-    image = make_image(account, runtime, "changing")
+    image = make_image(account, "changing")
     done = build(account, "on-changing", "demo-sh-only", options=("--base-image", str(image)))
     hello = done.program("demo-hello")
     base = done.manifest["base"]
@@ -130,7 +130,7 @@ def test_the_base_is_recorded_and_a_changed_or_vanished_one_is_told(
 def test_an_image_without_a_shell(
     account: Account, build: Builder, channel: Path, runtime: Path
 ) -> None:
-    image = make_image(account, runtime, "bare", without=("bash", "sh"))
+    image = make_image(account, "bare", without=("bash", "sh"))
     options = ("--base-image", str(image))
     done = build(account, "on-bare", "python", "demo-activate", "demo-postlink", options=options)
     assert done.python("import os; print(os.environ['DEMO_ACTIVATE_HOME'])").startswith("/")
@@ -140,7 +140,7 @@ def test_an_image_without_a_shell(
 
 
 def test_a_rocm_that_the_driver_does_not_serve(me: Account, channel: Path, runtime: Path) -> None:
-    image = make_image(me, runtime, "gpu", rocm="5.7.1")
+    image = make_image(me, "gpu", rocm="5.7.1")
     file = me.file("on-gpu.yml", environment_text(channel, "demo-sh-only"))
     env, prefix = {"CONTAINERIZE_ROCM_DRIVER": "6.3"}, me.work / "on-gpu"
     told = me.run(CONDA, "new", "--prefix", prefix, "--base-image", image, file, env=env)

@@ -62,7 +62,7 @@ class Definitions:
 def mine(me: Account, runtime: Path, tmp_path: Path) -> Definitions:
     sandbox = system_files(tmp_path / "sandbox")
     below = tmp_path / "below.sif"  # named by the definition, in whose directory it is
-    subprocess.run([runtime, "-s", "build", below, sandbox], check=True)
+    subprocess.run([me.runtime, "-s", "build", below, sandbox], check=True)
     found = Definitions(account=me, root=tmp_path)
     found.catalogue()
     found.label("first")

@@ -48,7 +48,7 @@ def test_a_machine_that_works(account: Account, runtime: Path) -> None:
     able = {"runtime", "mode", "bash", "mksquashfs", "unsquashfs"}
     able |= {"start of a container", "bind of an image", "overlay partitions"}
     assert able <= set(found) and not able & set(unwell(found)), found
-    assert str(runtime) in found["runtime"][1]
+    assert str(account.runtime) in found["runtime"][1]
 
 
 def test_lines_for_people(me: Account, runtime: Path) -> None:
@@ -65,7 +65,7 @@ def test_lines_for_people(me: Account, runtime: Path) -> None:
 @pytest.fixture(scope="module")
 def ailing(account: Account, build: Builder, runtime: Path) -> Installation:
     """An installation on a base image, to be damaged and mended."""
-    image = make_image(account, runtime, "ailing-base")
+    image = make_image(account, "ailing-base")
     return build(account, "ailing", "python", options=("--base-image", str(image)))
 
 

@@ -99,14 +99,14 @@ def test_packages_are_installed(
         assert not image.exists()
         return
     assert done.returncode == 0, done.stderr
-    assert account.ok(runtime, "exec", image, "tiny-tool") == "data\n0\n", "its script ran"
-    told = account.ok(runtime, "exec", image, "dpkg-query", "-W", "tiny-tool", "tiny-data")
+    assert account.ok(account.runtime, "exec", image, "tiny-tool") == "data\n0\n", "its script ran"
+    told = account.ok(account.runtime, "exec", image, "dpkg-query", "-W", "tiny-tool", "tiny-data")
     assert told == "tiny-data\t1.2\ntiny-tool\t1.2\n"
-    assert account.ok(runtime, "exec", image, "demo-tool"), "and the environment over them"
+    assert account.ok(account.runtime, "exec", image, "demo-tool"), "and the environment over them"
     # An update changes the environment; the system stays.
     file.write_text(environment_text(channel, "demo-sh-only"))
     account.ok(UMBRELLA, "build", "--update", image, "--conda-env", file)
-    assert account.ok(runtime, "exec", image, "tiny-tool") == "data\n0\n"
+    assert account.ok(account.runtime, "exec", image, "tiny-tool") == "data\n0\n"
     assert '"tiny-tool"' in account.ok(UMBRELLA, "inspect", image)
 
 

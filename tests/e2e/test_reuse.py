@@ -6,7 +6,6 @@ top, neither on PATH before ``$WITH_CONDA``, and a PYTHONPATH.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -207,7 +206,7 @@ def test_a_sif_on_the_base_s_python(me: Account, base: Path, wheels: Path) -> No
     image = me.work / "reuse.sif"
     me.ok(UMBRELLA, "build", image, "--base-image", base, "--reuse-base", "-r", file)
     code = "import alpha, gamma, on_path; print(alpha.VERSION, gamma.__file__)"
-    run = (os.environ.get("CONTAINERIZE_RUNTIME", "apptainer"), "-s", "exec", image)
+    run = (me.runtime, "-s", "exec", image)
     assert me.ok(*run, "python3", "-c", code) == f"2.0 /{SITE}/gamma/__init__.py\n"
     more = requirements(me, "reuse-sif-more.txt", wheels, "zeta")
     me.ok(UMBRELLA, "build", "--update", image, "-r", more)

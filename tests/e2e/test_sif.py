@@ -64,7 +64,9 @@ def portable(account: Account, channel: Path, base: Path) -> Path:
     more = 'variables:\n  MY_VARIABLE: "it\'s $HOME"\n'
     file = account.file("portable.yml", environment_text(channel, *PACKAGES, more=more))
     image = account.work / "portable.sif"
-    with untouched(account.home, but=frozenset({".apptainer"})):  # the runtime's keys
+    with untouched(
+        account.home, but=frozenset({".apptainer", ".singularity"})
+    ):  # the runtime's keys
         told = account.run(UMBRELLA, "build", image, "--base-image", base, "--conda-env", file)
     assert told.returncode == 0, told.stderr
     assert "demo-dynamic.sh depends on the moment" in told.stderr
@@ -79,7 +81,7 @@ def test_the_environment_is_active(
         "import json, os, sys, demo_noarch; "
         "print(json.dumps({'prefix': sys.prefix, 'path': sys.path, **os.environ}))"
     )
-    seen = json.loads(account.ok(runtime, verb, portable, "python3", "-c", code))
+    seen = json.loads(account.ok(account.runtime, verb, portable, "python3", "-c", code))
     assert seen["prefix"] == seen["CONDA_PREFIX"] == "/containerize"
     assert seen["PATH"].startswith("/containerize/bin:/opt/base/bin:")
     assert seen["MY_VARIABLE"] == "it's $HOME" and seen["FROM_BASE"] == "yes"
@@ -91,9 +93,10 @@ def test_the_environment_is_active(
 
 
 def test_users_say_the_last_word(account: Account, runtime: Path, portable: Path) -> None:
-    env = {"PYTHONPATH": "/mine", "APPTAINERENV_PREPEND_PATH": "/my/bin"}
+    prepended = {f"{family}ENV_PREPEND_PATH": "/my/bin" for family in ("SINGULARITY", "APPTAINER")}
+    env = {"PYTHONPATH": "/mine", **prepended}
     told = account.ok(
-        *(runtime, "exec", portable, "bash", "-c", 'echo "$PYTHONPATH $PATH"; $WITH_CONDA'),
+        *(account.runtime, "exec", portable, "bash", "-c", 'echo "$PYTHONPATH $PATH"; $WITH_CONDA'),
         env=env,
     )
     # The base image sets PYTHONPATH whatever it was before; what is left is nobody's.
@@ -105,21 +108,21 @@ def test_a_shell_and_a_run_without_a_command(
 ) -> None:
     line = "found=$(type -p python); echo $found\n"
     for verb in ("shell", "run"):
-        told = account.ok(runtime, verb, portable, stdin=line)
+        told = account.ok(account.runtime, verb, portable, stdin=line)
         assert told.strip().endswith("/containerize/bin/python")
 
 
 def test_what_the_image_says_of_itself(account: Account, runtime: Path, portable: Path) -> None:
-    labels = account.ok(runtime, "inspect", portable)
+    labels = account.ok(account.runtime, "inspect", portable)
     for text in ("containerize.version: ", "containerize.lock.digest: sha256:", "base.digest"):
         assert text in labels
-    assert 'exec "$@"' in account.ok(runtime, "inspect", "--runscript", portable)
-    lock = account.ok(runtime, "exec", portable, "cat", "/.containerize/conda-lock.yml")
+    assert 'exec "$@"' in account.ok(account.runtime, "inspect", "--runscript", portable)
+    lock = account.ok(account.runtime, "exec", portable, "cat", "/.containerize/conda-lock.yml")
     assert "demo-noarch" in lock
     manifest = json.loads(account.ok(UMBRELLA, "inspect", portable))
     assert manifest["kind"] == "conda" and manifest["form"] == "sif"
     assert {p["name"] for p in manifest["packages"]} >= {"demo-noarch", "python"}
-    listing = account.ok(runtime, "sif", "list", portable)
+    listing = account.ok(account.runtime, "sif", "list", portable)
     assert len(re.findall(r"FS \(Squashfs/Overlay/amd64\)", listing)) == 1
 
 
@@ -136,7 +139,7 @@ def test_programs_start_without_a_process_more(
     for target in (base, image):
         trace = tmp_path / "trace"
         options = ("-f", "-qq", "-e", "trace=execve", "-e", "status=successful", "-o", trace)
-        me.ok("strace", *options, runtime, "exec", target, "true")
+        me.ok("strace", *options, me.runtime, "exec", target, "true")
         counts.append(len(re.findall(r'execve\("[^"]*sh"', trace.read_text())))
     assert counts[1] <= counts[0]
 
@@ -145,7 +148,6 @@ def test_programs_start_without_a_process_more(
 def test_an_update_replaces_the_layer(
     account: Account, channel: Path, portable: Path, index: Path
 ) -> None:
-    runtime = "apptainer" if shutil.which("apptainer") else "singularity"
     image = account.owns(Path(shutil.copy(portable, account.work / "updated.sif")))
     image.chmod(0o755)
     file = account.file("more.txt", f"--no-index\n--find-links {index}\nalpha\n")
@@ -155,13 +157,13 @@ def test_an_update_replaces_the_layer(
     assert told.returncode == 0, told.stderr
     assert "+ alpha" in told.stderr
     code = "import alpha, demo_noarch; print(alpha.VERSION)"
-    assert account.ok(runtime, "exec", image, "python", "-c", code) == "1.0\n"
+    assert account.ok(account.runtime, "exec", image, "python", "-c", code) == "1.0\n"
     assert len(sif.read_sif(image).overlays) == 1
     leaner = account.file("lean.yml", environment_text(channel, "python", "pip"))
     account.ok(UMBRELLA, "build", "--update", image, "--conda-env", leaner)
-    gone = account.run(runtime, "exec", image, "python", "-c", "import demo_noarch")
+    gone = account.run(account.runtime, "exec", image, "python", "-c", "import demo_noarch")
     assert gone.returncode == 1 and "No module named" in gone.stderr
-    seen = account.ok(runtime, "exec", image, "bash", "-c", 'echo "${MY_VARIABLE-unset}"')
+    seen = account.ok(account.runtime, "exec", image, "bash", "-c", 'echo "${MY_VARIABLE-unset}"')
     assert seen == "unset\n", "a new environment file says its variables anew"
 
 
@@ -175,12 +177,12 @@ def test_a_flattened_image_needs_no_overlay(
     found = sif.read_sif(image)
     assert not found.overlays and found.primary
     show = ("bash", "-c", 'type -p demo-tool; echo "$CONDA_PREFIX $FROM_BASE"')
-    told = account.ok(runtime, "exec", image, *show)
+    told = account.ok(account.runtime, "exec", image, *show)
     assert told == "/containerize/bin/demo-tool\n/containerize yes\n"
     lean = account.file("flat2.yml", environment_text(channel, "demo-activate"))
     account.ok(UMBRELLA, "build", "--update", image, "--conda-env", lean)
     assert not sif.read_sif(image).overlays, "it stays what it is"
-    told = account.ok(runtime, "exec", image, *show)
+    told = account.ok(account.runtime, "exec", image, *show)
     assert told == "/containerize yes\n", "a layer could not have removed the program"
 
 
@@ -190,11 +192,11 @@ def test_an_image_of_anybody_gets_an_environment(
     image, other = Path(shutil.copy(base, tmp_path / "theirs.sif")), tmp_path / "other.sif"
     file = me.file("theirs.yml", environment_text(channel, "demo-tool"))
     me.ok(UMBRELLA, "build", "--update", image, "--conda-env", file)
-    assert me.ok(runtime, "exec", image, "bash", "-c", "type -p demo-tool").startswith("/conta")
+    assert me.ok(me.runtime, "exec", image, "bash", "-c", "type -p demo-tool").startswith("/conta")
     # And as the base of another one: the new environment takes the place of its own.
     lean = me.file("other.yml", environment_text(channel, "demo-sh-only"))
     me.ok(UMBRELLA, "build", other, "--base-image", image, "--conda-env", lean)
-    assert me.run(runtime, "exec", other, "bash", "-c", "type -p demo-tool").stdout == ""
+    assert me.run(me.runtime, "exec", other, "bash", "-c", "type -p demo-tool").stdout == ""
     assert len(sif.read_sif(other).overlays) == 1
 
 
@@ -214,7 +216,7 @@ def test_cotainrs_command_line_works(
     assert told.returncode == 0, told.stderr
     code = "import sys; print(sys.prefix)"
     image = tmp_path / "my image.sif"
-    assert me.ok(runtime, "exec", image, "python3", "-c", code) == "/containerize\n"
+    assert me.ok(me.runtime, "exec", image, "python3", "-c", code) == "/containerize\n"
     logs = [name for name in entries(tmp_path) if name.endswith(".log")]
     assert len(logs) == 1 and logs[0].startswith("containerize_build_")
     assert "begin: Solving" in (tmp_path / logs[0]).read_text()
@@ -230,7 +232,7 @@ def test_a_base_alone(me: Account, runtime: Path, base: Path, tmp_path: Path) ->
     with script.open("a") as file:
         file.write('chmod +x "$env_root/bin/own"\n')
     me.ok(UMBRELLA, "build", tmp_path / "out.sif", "--base-image", base, "--post-install", script)
-    assert me.ok(runtime, "exec", tmp_path / "out.sif", "bash", "-c", "own") == "mine\n"
+    assert me.ok(me.runtime, "exec", tmp_path / "out.sif", "bash", "-c", "own") == "mine\n"
 
 
 # -- who may use the result -----------------------------------------------------------------------
@@ -246,7 +248,7 @@ def test_colleagues_can_run_it(base: Path, account: Account, runtime: Path, mask
     assert stat.S_IMODE(status.st_mode) == 0o750
     assert status.st_gid == folder.stat().st_gid
     assert grp.getgrgid(status.st_gid)
-    account.ok(runtime, "exec", image, "true")
+    account.ok(account.runtime, "exec", image, "true")
 
 
 # -- what goes wrong ------------------------------------------------------------------------------
