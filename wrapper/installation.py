@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, cast
 from wrapper import removal, shims, tree
 from wrapper.build import Build, Place
 from wrapper.facts import facts
+from wrapper.image.format import rarest_compression
 from wrapper.models import Activation, LockedPackage
 from wrapper.pip import managed
 
@@ -105,6 +106,9 @@ class Installation(Build):
         text = shims.shim(staging.prefix, self.runtime.path)
         staging.write_programs(names, self.program_root(), text)
         staging.write_links(self.install_path)
+        images = {"img.sqfs": self.staging.image}
+        if self.base.image:
+            images[self.base.reference] = self.base.image
         env = shims.environment_file(
             generation=self.staging.generation,
             install_path=self.install_path,
@@ -120,6 +124,8 @@ class Installation(Build):
             layer=bool(self.base.image),
             venv=venv,
             no_bash=not self.base.has_bash,
+            compressed=rarest_compression(images),
+            runtime=self.runtime.path,
         )
         path = self.staging.directory / "env"
         path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets

@@ -86,6 +86,8 @@ def environment_file(
     layer: bool = False,
     venv: bool = False,
     no_bash: bool = False,
+    compressed: tuple[str, str] = ("", ""),
+    runtime: Path = Path("/"),
 ) -> str:
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
@@ -105,6 +107,9 @@ def environment_file(
     :param no_bash: whether the image has none, so that nothing can be put right in it.
     :param venv: whether it is a virtual environment, where pip looks for no notice that it must
         not install there.
+    :param compressed: how, and which image: of those that are mounted the one that the fewest
+        runtimes start; absolute or below the generation's directory.
+    :param runtime: the program that started it when it was built.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
     scalars |= {"required_program": required_program, "required_library": required_library}
@@ -113,6 +118,8 @@ def environment_file(
     scalars["venv"] = "1" if venv else ""
     scalars["no_bash"] = "1" if no_bash else ""
     scalars["image_mark"] = _without_zeros(mark)
+    scalars |= {"compression": compressed[0], "compressed": compressed[1]}
+    scalars["built_with"] = str(runtime)
     arrays = {
         "links": links,
         "site_binds": site.binds,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -141,6 +142,18 @@ def _check_squashfs(file: BinaryIO, offset: int, size: int, path: Path) -> str:
         raise sif.incomplete(path)
     (number,) = struct.unpack_from("<H", superblock, 20)
     return NAMES.get(number, f"number {number}")
+
+
+def rarest_compression(images: Mapping[str, Path]) -> tuple[str, str]:
+    """Of the images, by what the shim calls them, the one that the fewest runtimes start.
+
+    :returns: its compression and its name; empty of sandboxes.
+    """
+    found = [
+        (kind, name) for name, path in images.items() for kind in read_format(path).compressors
+    ]
+    found.sort(key=lambda pair: pair[0] != "zstd")
+    return found[0] if found else ("", "")
 
 
 def mark(image: Path) -> str:

@@ -366,6 +366,21 @@ _cw_look() {    # WORD…: at the variables, those of the activation too, and at
 }
 _cw_look "$PWD" "$_cw_self" "$@" 2>/dev/null
 
+# SingularityCE starts no image that is compressed with zstd, and leaves out without a word a layer
+# that is. Where another runtime was found than the one that started it when it was built, that is
+# asked; nowhere else a process is started for it.
+if [[ $_cw_compression == zstd && ! $_cw_runtime -ef $_cw_built_with &&
+    $("$_cw_runtime" --version 2>/dev/null) == singularity* ]]; then
+    _cw_part=$_cw_compressed
+    [[ $_cw_part == /* ]] || _cw_part=$_cw_generation_dir/$_cw_part
+    if [[ $("$_cw_runtime" -s exec "$_cw_part" / 2>&1 </dev/null) == *[Cc]ompress* ]]; then
+        [[ $_cw_compressed == /* ]] || _cw_part=$_cw_prefix
+        _cw_typed "$_cw_part"
+        _cw_fail "$_cw_runtime starts no image that is compressed with $_cw_compression" \
+            "use the runtime of the build ($_cw_built_with), or, as the owner: containerize repack $_cw_word"
+    fi
+fi
+
 # -- The active environment. A container inherits variables as they are; only PATH and
 # LD_LIBRARY_PATH it takes from SINGULARITYENV_PATH and so on. What stands there is evaluated by a
 # shell as if in double quotes, so ours is escaped. Apptainer knows these names too, but prefers its

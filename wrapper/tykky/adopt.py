@@ -22,7 +22,7 @@ from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.deploy import Adoption, finish_adoption
 from wrapper.errors import PrefixError, ToolError
-from wrapper.image.format import mark
+from wrapper.image.format import mark, rarest_compression
 from wrapper.lock import locked
 from wrapper.models import Activation, LockedPackage, Result, Site, TreeSize
 from wrapper.pip.origin import direct_entry
@@ -264,6 +264,9 @@ class _Work:
         staging.write_programs(programs, "", shims.shim(staging.prefix, self.runtime.path))
         staging.write_links(self.tykky.environment, own_image=self.tykky.image is not None)
         interpreter = facts.get("interpreter", {"path": ""})
+        images = {"img.sqfs": self.tykky.image} if self.tykky.image else {}
+        if self.tykky.isolated:
+            images[self._container_reference()] = self.tykky.container
         env = shims.environment_file(
             generation=staging.generation,
             install_path=facts["install_path"],
@@ -277,6 +280,8 @@ class _Work:
             mark=mark(self.tykky.container) if self.tykky.isolated else "",
             image_root=self.root if self.tykky.image else "",
             venv=facts["kind"] == "pip",
+            compressed=rarest_compression(images),
+            runtime=self.runtime.path,
         )
         path = staging.directory / "env"
         path.write_text(env, encoding="utf-8", errors="surrogateescape")

@@ -13,7 +13,7 @@ from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.image.find import BaseImage
-from wrapper.image.format import mark
+from wrapper.image.format import mark, rarest_compression
 from wrapper.installation import Staging
 from wrapper.models import Activation, Site, TreeSize
 from wrapper.process import ToolFailed
@@ -155,6 +155,8 @@ def write(
         image=str(base["path"]),
         mark=str(base["mark"]),
         no_bash=not has_bash,
+        compressed=rarest_compression({str(base["path"]): image.path}),
+        runtime=runtime.path,
     )
     (staging.directory / "env").write_text(env, encoding="utf-8", errors="surrogateescape")
     return write_record(
