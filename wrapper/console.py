@@ -1,7 +1,7 @@
 """What the user sees while work goes on, and the log of everything.
 
 What is shown can come from anywhere: a manifest of somebody else, a package, a tool. Characters
-that would steer the terminal are written out, here and in the log.
+that would steer the terminal are written out, and secrets of URLs left out, here and in the log.
 
 On a terminal: progress bars and colour. Otherwise plain lines, one a step. The words
 ``[ INFO ]``, ``[ WARNING ]`` and ``[ ERROR ]`` are Tykky's, which scripts look for.
@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from wrapper.credentials import public_url
 from wrapper.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ _COLOURS = {"INFO": "\033[34m", "WARNING": "\033[33m", "ERROR": "\033[31m"}
 
 
 def visible(text: str) -> str:
-    """A text with what would steer a terminal written out: ``\\x1b[2J`` for ESC ``[2J``."""
-    return _STEERING.sub(_written_out, text)
+    """A text that may be seen: without passwords and tokens of URLs (see :func:`public_url`), and
+    with what would steer a terminal written out: ``\\x1b[2J`` for ESC ``[2J``.
+    """
+    return _STEERING.sub(_written_out, public_url(text))
 
 
 def _written_out(match: re.Match[str]) -> str:

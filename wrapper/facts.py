@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from wrapper.build import Build
-from wrapper.models import LockedPackage, public_url
+from wrapper.credentials import public_url
+from wrapper.models import LockedPackage
 
 
 def facts(build: Build, packages: Sequence[LockedPackage], programs: int) -> dict[str, Any]:

@@ -12,13 +12,6 @@ if TYPE_CHECKING:
     from rattler import RepoDataRecord
 
 
-def public_url(text: str) -> str:
-    """A URL, or a text with URLs, without what is secret: ``user:password@`` and ``/t/TOKEN``."""
-    text = re.sub(r"(://)[^/@\s]+@", r"\1", text)
-    # Of servers only: a local channel may lie below a directory named "t".
-    return re.sub(r"(https?://\S*?[^/:\s])/t/[^/\s]+(?=/)", r"\1", text)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Located:
     """A piece of an input file and the line it stands on (counted from 1)."""

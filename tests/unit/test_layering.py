@@ -25,8 +25,8 @@ STEPS = {
     *("squash", "record", "deploy", "tree", "skeleton"),
 }
 LAYERS: list[set[str]] = [
-    {"errors", "models", "background", "binds", "bundled", "foreign", "owner", "rocm"}
-    | {"compression", "squashfs.layout", "squashfs.compressors"},
+    {"errors", "credentials", "models", "background", "binds", "bundled", "foreign", "owner"}
+    | {"compression", "rocm", "squashfs.layout", "squashfs.compressors"},
     {"cache", "copying", "removal", "squashfs.reader"},
     {"console", "lock", "memo", "toml", "yaml_nodes", "squashfs.writer"},
     {"process", "spec", "manifest", "installed", "base.catalogue", "pip.local", "pip.config"}

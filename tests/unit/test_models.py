@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.models import LockedPackage, NewRequest, Site, public_url
+from wrapper.models import LockedPackage, NewRequest, Site
 
 
 @pytest.mark.parametrize(
@@ -23,18 +23,3 @@ def test_a_new_environment_stands_on_the_sites_base_image(
 def test_a_package_of_a_later_version_is_read() -> None:
     package = LockedPackage(manager="pip", name="x", version="1", url="u", depends=("y",))
     assert LockedPackage.from_dict({**package.as_dict(), "colour": "blue"}).name == "x"
-
-
-@pytest.mark.parametrize(
-    ("url", "public"),
-    [
-        ("https://me:secret@host/t/tk-123/chan/linux-64", "https://host/chan/linux-64"),
-        (
-            "https://host/api/t/tk-123/chan and http://h/t/x/y",
-            "https://host/api/chan and http://h/y",
-        ),
-        ("file:///home/me/t/chan/linux-64/x.conda", "file:///home/me/t/chan/linux-64/x.conda"),
-    ],
-)
-def test_urls_lose_secrets_and_nothing_else(url: str, public: str) -> None:
-    assert public_url(url) == public

@@ -13,6 +13,7 @@ from wrapper import installed, removal, workspace
 from wrapper.activate import conda_variables
 from wrapper.console import counted
 from wrapper.container import BuildContainer
+from wrapper.credentials import public_url
 from wrapper.errors import InputError, SolveError
 from wrapper.installation import Installation
 from wrapper.models import (
@@ -21,7 +22,6 @@ from wrapper.models import (
     LockedPackage,
     Request,
     Resolution,
-    public_url,
 )
 from wrapper.packed import Packed
 from wrapper.reuse.packages import BasePackage, conflict

@@ -23,8 +23,9 @@ from wrapper.conda.channels import absolute, choose
 from wrapper.conda.fetch import fetch
 from wrapper.conda.install import link_packages, split
 from wrapper.conda.resolve import resolve
+from wrapper.credentials import public_url
 from wrapper.errors import ContainerizeError, InputError
-from wrapper.models import Base, EnvironmentSpec, Located, public_url
+from wrapper.models import Base, EnvironmentSpec, Located
 from wrapper.removal import remove_tree
 from wrapper.reuse.taken import PINNED_VARIABLE
 from wrapper.scripts import CACHE_VARIABLE, CHANNELS_VARIABLE, post_link_jobs

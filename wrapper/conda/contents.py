@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from wrapper.credentials import public_url
 from wrapper.errors import PackageError
-from wrapper.models import public_url
 
 if TYPE_CHECKING:
     from rattler import PrefixRecord, RepoDataRecord

@@ -22,9 +22,9 @@ from wrapper.background import run_async
 from wrapper.cache import make_cache
 from wrapper.conda.contents import directory_of
 from wrapper.console import Advance
+from wrapper.credentials import public_url
 from wrapper.errors import ChannelError, PackageError, SpaceError, means_no_space
 from wrapper.foreign import only_ours
-from wrapper.models import public_url
 from wrapper.removal import remove_tree
 from wrapper.workspace import MORE_ROOM
 

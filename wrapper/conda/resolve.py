@@ -34,8 +34,9 @@ from rattler.package import BuildString
 from wrapper.background import run_async
 from wrapper.cache import users_directory
 from wrapper.conda.channels import mirrored
+from wrapper.credentials import public_url
 from wrapper.errors import ChannelError, InputError, SolveError
-from wrapper.models import Base, EnvironmentSpec, LockedPackage, Resolution, Site, public_url
+from wrapper.models import Base, EnvironmentSpec, LockedPackage, Resolution, Site
 
 _PLATFORMS: tuple[str, str] = ("linux-64", "noarch")
 _LISTED = 6  # versions in a message

@@ -1,0 +1,72 @@
+"""Passwords and tokens in URLs: what is shown or kept is without them, what is fetched with them.
+
+URLs with secrets come from a command line, from files, variables and settings, and go into messages
+of programs that we do not know beforehand. So a text is cleaned where it is shown or written,
+whatever it is about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_WORD = re.compile(r"[^\s\"<>\\]+")
+# Of RFC 3986, and what people write unencoded. An image's digest ("docker://x@sha256:…") is none.
+_LOGIN = re.compile(r"://([^/\s?#\"<>\\]*)@(?!sha(?:256|512):)")
+_SERVER = re.compile(r"https?://")  # a local channel may lie below a directory named "t"
+_TOKEN = re.compile(r"(?<=[^/:])/t/[^/]+(?=/)")
+_PARAMETER = re.compile(
+    r"([?&][\w.-]*(?:sig|signature|token|secret|passw(?:or)?d|credential|(?:api|access)[_-]?key)=)"
+    r"[^&#]+",
+    re.I,
+)
+_REFERENCE = re.compile(r"(?:[^:$@]*:)?\$\{[A-Z0-9_]+\}")  # pip's form
+
+
+def public_url(text: str) -> str:
+    """A URL, or a text with URLs, without what is secret.
+
+    That is ``user:password@`` (of ssh the password: the user says which account it is),
+    ``/t/TOKEN`` and parameters such as ``?token=…``.
+    """
+    return _WORD.sub(_public_word, text) if "://" in text else text
+
+
+def _public_word(match: re.Match[str]) -> str:
+    word = match[0]
+    if "://" not in word:
+        return word
+    word = _PARAMETER.sub(r"\1…", _LOGIN.sub(_without_login, word))
+    server = _SERVER.search(word)
+    start = server.start() if server else len(word)
+    return word[:start] + _TOKEN.sub("", word[start:])
+
+
+def _without_login(match: re.Match[str]) -> str:
+    is_ssh = match.string.endswith("ssh", 0, match.start())
+    return f"://{match[1].partition(':')[0]}@" if is_ssh else "://"
+
+
+def public_file(text: str) -> str:
+    """The content of a user's file likewise. The *name* of a secret (``${NAME}``) is none."""
+    kept: list[str] = []
+
+    def put_aside(match: re.Match[str]) -> str:
+        if not _REFERENCE.fullmatch(match[1]):
+            return match[0]
+        kept.append(match[1])
+        return f"://\0{len(kept) - 1}\0"
+
+    text = public_url(_LOGIN.sub(put_aside, text.replace("\0", "")))
+    return re.sub(r"\0(\d+)\0", lambda match: f"{kept[int(match[1])]}@", text)
+
+
+def with_credentials(url: str, known: Iterable[str]) -> str:
+    """``url`` as it is to be fetched: with the login or token of the first of the ``known`` URLs
+    that it is below.
+    """
+    for source in known:
+        secret, public = source.rstrip("/"), public_url(source).rstrip("/")
+        if public != secret and f"{url}/".startswith(f"{public}/"):
+            return secret + url[len(public) :]
+    return url
