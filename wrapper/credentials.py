@@ -7,8 +7,10 @@ whatever it is about.
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote
 
 _WORD = re.compile(r"[^\s\"<>\\]+")
 # Of RFC 3986, and what people write unencoded. An image's digest ("docker://x@sha256:…") is none.
@@ -18,6 +20,12 @@ _TOKEN = re.compile(r"(?<=[^/:])/t/[^/]+(?=/)")
 _PARAMETER = re.compile(
     r"([?&][\w.-]*(?:sig|signature|token|secret|passw(?:or)?d|credential|(?:api|access)[_-]?key)=)"
     r"[^&#]+",
+    re.I,
+)
+_REPOSITORY = re.compile(r"git\+(https?)://([^/\s]+)@([^\s@#;]+)")
+_REFUSED = re.compile(
+    r"\b40[13] (?:Unauthorized|Forbidden)|could not read (?:Username|Password)"
+    r"|Authentication failed for",
     re.I,
 )
 _REFERENCE = re.compile(r"(?:[^:$@]*:)?\$\{[A-Z0-9_]+\}")  # pip's form
@@ -70,3 +78,41 @@ def with_credentials(url: str, known: Iterable[str]) -> str:
         if public != secret and f"{url}/".startswith(f"{public}/"):
             return secret + url[len(public) :]
     return url
+
+
+def login_hint(detail: str) -> str:
+    """What to do where the text of a failure says that a login is missing; else empty."""
+    if not _REFUSED.search(detail):
+        return ""
+    return (
+        "it asks for a login, which locks and records are without: put it into ~/.netrc "
+        "('machine HOST login NAME password SECRET'), or name the URL with it"
+    )
+
+
+def without_logins(lines: Iterable[str], logins: dict[str, str]) -> list[str]:
+    """Lines of requirements without the logins of repositories, which are put into ``logins``:
+    ``NAME:PASSWORD`` by URL. A repository's URL becomes a word of git's.
+    """
+
+    def without(match: re.Match[str]) -> str:
+        scheme, login, place = match.groups()
+        user, _, password = login.partition(":")
+        logins[f"{scheme}://{place}"] = f"{unquote(user)}:{unquote(password)}"
+        return f"git+{scheme}://{place}"
+
+    return [_REPOSITORY.sub(without, line) for line in lines]
+
+
+def git_settings(logins: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that tell git these logins, besides the settings that ``environ`` has for it.
+
+    git 2.31 and newer take settings so (``GIT_CONFIG_COUNT`` in git-config(1)).
+    """
+    count = int(environ.get("GIT_CONFIG_COUNT") or 0)
+    settings = {"GIT_CONFIG_COUNT": str(count + len(logins))} if logins else {}
+    for number, (url, login) in enumerate(logins.items(), count):
+        header = f"Authorization: Basic {base64.b64encode(login.encode()).decode()}"
+        settings[f"GIT_CONFIG_KEY_{number}"] = f"http.{url}.extraHeader"
+        settings[f"GIT_CONFIG_VALUE_{number}"] = header
+    return settings

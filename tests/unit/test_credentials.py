@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from wrapper.console import Console
-from wrapper.credentials import public_file, public_url, with_credentials
+from wrapper.credentials import (
+    git_settings,
+    public_file,
+    public_url,
+    with_credentials,
+    without_logins,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +93,35 @@ def test_whatever_is_shown_or_logged_is_without_them(tmp_path: Path) -> None:
     console.close_log()
     for text in (screen.getvalue(), (tmp_path / "log").read_text()):
         assert "https://host/x" in text and "s3cret" not in text
+
+
+def test_gits_words_have_no_login() -> None:
+    logins: dict[str, str] = {}
+    lines = [
+        "a @ git+https://ghp_1@host/o/a.git@v1#subdirectory=x",
+        "git+http://me:p%40w@host/b ; python_version > '3'",
+        "c @ git+ssh://git@host/c",
+        "d @ https://me:pw@host/d.whl",
+        "git+http://me:p%40w@host/b",
+    ]
+    assert without_logins(lines, logins) == [
+        "a @ git+https://host/o/a.git@v1#subdirectory=x",
+        "git+http://host/b ; python_version > '3'",
+        *lines[2:4],
+        "git+http://host/b",
+    ]
+    assert logins == {"https://host/o/a.git": "ghp_1:", "http://host/b": "me:p@w"}
+
+
+def test_git_takes_logins_from_variables(tmp_path: Path) -> None:
+    """Besides the settings that the user gives it so."""
+    environ = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "a.b", "GIT_CONFIG_VALUE_0": "c"}
+    assert git_settings({}, environ) == {}
+    settings = {**environ, **git_settings({"https://h/r": "me:p@w", "https://h/s": "t:"}, environ)}
+    argv = ["git", "config", "--get-urlmatch", "http.extraHeader"]
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **settings}
+    header = subprocess.check_output([*argv, "https://h/r/info/refs"], env=env, text=True).strip()
+    assert header == f"Authorization: Basic {base64.b64encode(b'me:p@w').decode()}"
+    other = subprocess.run([*argv, "https://h/x"], env=env, capture_output=True, check=False)
+    assert other.stdout == b""
+    assert subprocess.check_output(["git", "config", "a.b"], env=env, text=True) == "c\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wrapper.pip import config as pip_config
-from wrapper.pip.config import uv_settings
+from wrapper.pip.config import uv_settings, without_indexes
 
 
 @pytest.fixture
@@ -100,3 +100,27 @@ def test_a_broken_file_is_pips_to_complain_about(home: Path, content: bytes) -> 
     configure(home / ".pip/pip.conf", "").write_bytes(content)
     configure(home / ".config/pip/pip.conf", "[global]\nno-index = 1\n")
     assert settings(home) == {"UV_NO_INDEX": "1"}
+
+
+def test_indexes_are_no_words_of_a_command() -> None:
+    words = ["-r", "f", "--index-url", "https://u:p@a", "--pre", "--extra-index-url", "https://b"]
+    words += ["--extra-index-url", "https://c", "--find-links", "/d,e", "--find-links", "https://f"]
+    kept, found = without_indexes(words, {})
+    assert kept == ["-r", "f", "--pre"]
+    assert found == {
+        "UV_DEFAULT_INDEX": "https://u:p@a",
+        "UV_INDEX": "https://b https://c",
+        "UV_FIND_LINKS": "file:///d%2Ce,https://f",
+    }
+
+
+def test_a_files_indexes_come_before_the_users_settings() -> None:
+    """As with pip: the one index of a file is in the place of theirs, the others are added."""
+    user = {"UV_DEFAULT_INDEX": "https://m", "UV_INDEX": "https://n", "UV_FIND_LINKS": "/l"}
+    words = ["--index-url", "https://a", "--extra-index-url", "https://b", "--find-links", "/c"]
+    assert without_indexes(words, user)[1] == {
+        "UV_DEFAULT_INDEX": "https://a",
+        "UV_INDEX": "https://b https://n",
+        "UV_FIND_LINKS": "file:///c,/l",
+    }
+    assert without_indexes(["--pre"], user) == (["--pre"], {})

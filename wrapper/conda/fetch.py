@@ -22,7 +22,7 @@ from wrapper.background import run_async
 from wrapper.cache import make_cache
 from wrapper.conda.contents import directory_of
 from wrapper.console import Advance
-from wrapper.credentials import public_url
+from wrapper.credentials import login_hint, public_url
 from wrapper.errors import ChannelError, PackageError, SpaceError, means_no_space
 from wrapper.foreign import only_ours
 from wrapper.removal import remove_tree
@@ -163,7 +163,8 @@ async def _download(record: RepoDataRecord, client: Client, target: Path) -> Non
         raise ChannelError(
             f"cannot download {record.file_name}",
             where=public_url(record.url),
-            hint="try again; if it stays, the channel's index and its packages do not agree",
+            hint=login_hint(str(error))
+            or "try again; if it stays, the channel's index and its packages do not agree",
             detail=str(error),
         ) from None
 

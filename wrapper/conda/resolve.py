@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +14,7 @@ import rattler
 from rattler import (
     Channel,
     ChannelPriority,
+    Client,
     Gateway,
     GenericVirtualPackage,
     MatchSpec,
@@ -34,7 +36,7 @@ from rattler.package import BuildString
 from wrapper.background import run_async
 from wrapper.cache import users_directory
 from wrapper.conda.channels import mirrored
-from wrapper.credentials import public_url
+from wrapper.credentials import login_hint, public_url, with_credentials
 from wrapper.errors import ChannelError, InputError, SolveError
 from wrapper.models import Base, EnvironmentSpec, LockedPackage, Resolution, Site
 
@@ -63,13 +65,18 @@ def resolve(
     :raises SolveError: there is no solution; ``detail`` holds the solver's whole explanation.
     """
     if spec.locked is not None:
-        return _from_lock(spec)
+        return _from_lock(spec, site)
     specs = [_match_spec(_at_mirror(s.text, site), spec.source, s.line) for s in spec.specs]
     directory = spec.directory.absolute()
     names = [mirror for name in spec.channels for mirror in mirrored(name, site)]
     names += _channels_of(specs)
-    urls = tuple(dict.fromkeys(_channel_url(name, directory) for name in names))
-    gateway = Gateway(cache_dir=users_directory(cache, "repodata"))
+    known = _with_secrets(spec, site)
+    found = (with_credentials(_channel_url(name, directory), known) for name in names)
+    urls = tuple(dict.fromkeys(found))
+    gateway = Gateway(
+        cache_dir=users_directory(cache, "repodata"),
+        client=Client.default_client(),  # which knows ~/.netrc
+    )
     try:
         records = run_async(
             rattler.solve,
@@ -85,13 +92,21 @@ def resolve(
     except SolverError as error:
         raise _explained(str(error), spec, specs, urls, gateway) from None
     except GatewayError as error:
+        detail = _with_causes(error)
         raise ChannelError(
             "a channel cannot be read",
-            where=public_url(", ".join(urls)),
-            hint=_OFFLINE_HINT,
-            detail=public_url(_with_causes(error)),
+            where=", ".join(urls),
+            hint=login_hint(detail) or _OFFLINE_HINT,
+            detail=detail,
         ) from None
     return Resolution(records=tuple(records), channels=urls)
+
+
+def _with_secrets(spec: EnvironmentSpec, site: Site) -> list[str]:
+    """Channels that are named with a login or token, which those of locks and records lack."""
+    mirrors = [url for urls in site.mirrors.values() for url in urls]
+    named = (*spec.channels, *site.channels, *site.more_channels, *mirrors)
+    return [url for url in named if url != public_url(url)]
 
 
 def _explained(
@@ -220,7 +235,8 @@ def _with_causes(error: BaseException) -> str:
 
 
 # -- locks -------------------------------------------------------------------------------------
-def _from_lock(spec: EnvironmentSpec) -> Resolution:
+def _from_lock(spec: EnvironmentSpec, site: Site) -> Resolution:
+    known = _with_secrets(spec, site)
     conda = [p for p in spec.locked or () if p.manager == "conda"]
     pip = [p for p in spec.locked or () if p.manager == "pip"]
     if not conda:
@@ -230,7 +246,10 @@ def _from_lock(spec: EnvironmentSpec) -> Resolution:
             hint="a lock for conda-containerize has at least Python",
         )
     return Resolution(
-        records=tuple(locked_record(p, spec.source) for p in conda),
+        records=tuple(
+            locked_record(replace(p, url=with_credentials(p.url, known)), spec.source)
+            for p in conda
+        ),
         channels=spec.channels or tuple(dict.fromkeys(_channel_of(p.url) for p in conda)),
         pip_locked=tuple(pip),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _SITE_CONFIGS = (Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"))
@@ -22,6 +22,12 @@ _PIP_SETTINGS = {
     "timeout": "UV_HTTP_TIMEOUT",
     "require-hashes": "UV_REQUIRE_HASHES",
     "keyring-provider": "UV_KEYRING_PROVIDER",
+}
+# uv's options that name indexes -> its variables, and what stands between several.
+_INDEXES = {
+    "--index-url": ("UV_DEFAULT_INDEX", ""),
+    "--extra-index-url": ("UV_INDEX", " "),
+    "--find-links": ("UV_FIND_LINKS", ","),
 }
 _FILE_SETTINGS = ("constraint", "build-constraint", "cert", "client-cert")
 _CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # pip reads them too
@@ -50,6 +56,32 @@ def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
         if environ.get(name) and "SSL_CERT_FILE" not in environ:
             result.setdefault("SSL_CERT_FILE", environ[name])
     return result
+
+
+def without_indexes(
+    words: Iterable[str], settings: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """uv's options without those that name indexes, and these as its variables.
+
+    A password in one would be seen by everybody in the list of processes. As with pip, what is said
+    in a file is added to the ``settings`` of the user, and its one index goes before theirs.
+    """
+    kept: list[str] = []
+    found: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        if word not in _INDEXES:
+            kept.append(word)
+            continue
+        variable, between = _INDEXES[word]
+        value = next(rest)
+        if word == "--find-links":
+            value = (value if "://" in value else Path(value).as_uri()).replace(",", "%2C")
+        found[variable] = f"{found[variable]}{between}{value}" if variable in found else value
+    for variable, between in _INDEXES.values():
+        if between and variable in found and settings.get(variable):
+            found[variable] += f"{between}{settings[variable]}"
+    return kept, found
 
 
 def _pip_config(environ: Mapping[str, str]) -> dict[str, str]:

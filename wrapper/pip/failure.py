@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from packaging.utils import canonicalize_name
 
-from wrapper.errors import ContainerizeError, ScriptError, SolveError, ToolError
+from wrapper.credentials import login_hint
+from wrapper.errors import ChannelError, ContainerizeError, ScriptError, SolveError, ToolError
 from wrapper.spec.requirements import Wanted, repositories
 
 _ANOTHER = "add the index that has it: a line '--extra-index-url URL'"
@@ -34,6 +35,10 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
 
     :param wanted: the requirements, each with its place.
     """
+    if hint := login_hint(error.detail):
+        return ChannelError(
+            "an index or a repository cannot be read", hint=hint, detail=error.detail
+        )
     if _NO_SOLUTION in error.detail:
         return _unsolved(error.detail, wanted)
     if _NO_GIT in error.detail:  # of a base image; the host's is looked for before

@@ -21,9 +21,10 @@ from packaging.utils import canonicalize_name
 
 from wrapper import installed
 from wrapper.container import BuildContainer
+from wrapper.credentials import git_settings, without_logins
 from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError
 from wrapper.models import LockedPackage
-from wrapper.pip.config import uv_settings
+from wrapper.pip.config import uv_settings, without_indexes
 from wrapper.pip.failure import explained
 from wrapper.pip.local import content_digest, copy_project
 from wrapper.pip.origin import (
@@ -66,6 +67,7 @@ class PipInstaller:
     outer: OuterPackages = field(default_factory=OuterPackages)
     reuse: Reused | None = None
     _copies: dict[Path, Path] = field(default_factory=dict, init=False)
+    _logins: dict[str, str] = field(default_factory=dict, init=False)
 
     def install(self, wanted: Requirements) -> None:
         """Install what requirements ask for.
@@ -130,8 +132,9 @@ class PipInstaller:
         return [*words, *_isolation(wanted.late)]
 
     def _write(self, name: str, lines: Iterable[str]) -> str:
+        """A file for uv, in the build directory, which is ours alone; its path."""
         path = self.container.scratch / name
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text("\n".join(without_logins(lines, self._logins)) + "\n")
         return str(path)
 
     def install_locked(self, packages: Sequence[LockedPackage]) -> None:
@@ -257,13 +260,17 @@ class PipInstaller:
         wanted: Sequence[Wanted] = (),
         on_line: Callable[[str], bool] | None = None,
     ) -> None:
+        settings = uv_settings(self.container.environ)
+        options, indexes = without_indexes(map(str, words), {**self.container.environ, **settings})
+        for variable, value in indexes.items():
+            self.container.console.log(f"{variable}={value}")
         argv = [
             *self.container.own_program(uv.find_uv_bin()),
             *("pip", command, "--python", self._python),
             # pip looks at all indexes and takes the best version; uv's default stops at the first
             # index that has the name, which breaks the usual --extra-index-url of ROCm wheels.
             *("--index-strategy", "unsafe-best-match", "--no-progress", "--no-config"),
-            *map(str, words),
+            *options,
         ]
         if command == "install":
             # The tree is a mount of its own inside: no hard links from the cache.
@@ -277,7 +284,8 @@ class PipInstaller:
                     **{"VIRTUAL_ENV": "", "CONDA_PREFIX": self.container.install_path},
                     # Debug information names the directory of the build, another each time.
                     "CFLAGS": "-g0",
-                    **uv_settings(self.container.environ),
+                    **{**settings, **indexes},
+                    **git_settings(self._logins, self.container.environ),
                     # The user's constraints are for choosing versions, not for given ones.
                     **({"UV_CONSTRAINT": ""} if "--no-deps" in words else {}),
                 },

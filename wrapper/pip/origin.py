@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from wrapper import toml
+from wrapper.credentials import public_url
 from wrapper.models import LockedPackage
 from wrapper.pip.local import origin_of
 
@@ -33,7 +34,7 @@ def direct_entry(distribution: Distribution) -> LockedPackage | None:
     if not text:
         return None
     data = json.loads(text)
-    url = str(data["url"])
+    url = public_url(str(data["url"]))
     known: dict[str, Any] = {}
     if "vcs_info" in data:
         url = f"git+{url}@{data['vcs_info']['commit_id']}"
@@ -124,8 +125,8 @@ def _entry(package: Mapping[str, Any], file: Mapping[str, Any], directory: Path)
 
 
 def _url(file: Mapping[str, Any], directory: Path) -> str:
-    """A file's URL; files of a local ``--find-links`` have a path."""
-    return str(file.get("url") or (directory / file["path"]).as_uri())
+    """A file's URL, without a login; files of a local ``--find-links`` have a path."""
+    return public_url(str(file.get("url") or (directory / file["path"]).as_uri()))
 
 
 def _tags(url: str) -> set[str]:
