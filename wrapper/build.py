@@ -18,6 +18,7 @@ from wrapper import changes, installed, tree
 from wrapper.compression import EVERYWHERE, Compression
 from wrapper.console import Advance
 from wrapper.container import OWN_CACHE, BuildContainer
+from wrapper.credentials import public_url
 from wrapper.models import Activation, Base, Change, LockedPackage
 from wrapper.packed import LENT, PackedError
 from wrapper.reuse.taken import start_reuse
@@ -272,7 +273,8 @@ class Build(Start):
                 pip += self.pip_installer(container).lock(present, self.inputs.requirements)
         elif present:
             pip += map(installed.of_no_index, present.values())
-        return [*installed.conda_packages(self.tree), *pip]
+        public = [replace(package, url=public_url(package.url)) for package in pip]
+        return [*installed.conda_packages(self.tree), *public]
 
     # -- finishing -------------------------------------------------------------------------------
     def _compile_and_lock(

@@ -20,6 +20,7 @@ from wrapper import foreign, removal, shims
 from wrapper.errors import PrefixError, SpaceError
 from wrapper.generations import CURRENT, USED_MARK, repair, switch, sync_directory
 from wrapper.generations import DIRECTORY as GENERATIONS
+from wrapper.manifest import INPUTS
 from wrapper.prefix import OWN_NAMES, STAGING_NAME
 from wrapper.removal import MARK, remove_tree
 
@@ -237,8 +238,14 @@ def _give(path: Path, group: int | None) -> None:
 
 
 def _file_mode(path: Path, mode: int) -> int:
-    """As readable (and, if a program, executable) as directories; only the owner writes."""
-    allowed = 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
+    """As readable (and, if a program, executable) as directories; only the owner writes.
+
+    A copy of a user's file stays as closed as that was.
+    """
+    status = path.stat().st_mode
+    allowed = 0o755 if status & stat.S_IXUSR else 0o644
+    if path.parent.name == INPUTS:
+        allowed &= status
     return (mode & allowed & 0o777) | stat.S_IRUSR | stat.S_IWUSR
 
 

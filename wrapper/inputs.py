@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 from wrapper import spec, tree
 from wrapper.conda.channels import choose
 from wrapper.console import Console
-from wrapper.errors import InputError, ToolError
+from wrapper.errors import InputError, PrefixError, ToolError
+from wrapper.manifest import VALUES_NAME
 from wrapper.models import (
     EnvironmentSpec,
     LockedPackage,
@@ -228,6 +230,11 @@ class _Reading:
         if request.environ:
             file = self.files.take(request.environ, "environ")
             environ |= parse_variables(file.text, request.environ)
+            if file.lasts and not file.mode & (stat.S_IRGRP | stat.S_IROTH):
+                self._console.warning(
+                    f"{request.environ} is closed to others, but whoever may use what is built can "
+                    "read the values in it"
+                )
         variables = self.environment.variables if self.environment else {}
         inline = [script for script in (*pre, *post) if script not in self.files.all]
         return Inputs(
@@ -283,13 +290,24 @@ def merged_variables(
     A new env.yml says its variables anew, those of --environ files stay; a lock, and a list of
     packages, leave all in place.
     """
-    before = old.get("variables", {})
+    before = _values(old, "variables")
     if inputs.environment is None or inputs.environment.locked is not None:
         return {**before, **inputs.variables}
-    after = {**inputs.variables, **old.get("environ", {}), **inputs.environ}
+    after = {**inputs.variables, **_values(old, "environ"), **inputs.environ}
     if gone := sorted(before.keys() - after.keys()):
         console.info(f"no longer set, {request.environment} does not name them: {', '.join(gone)}")
     return after
+
+
+def _values(manifest: Mapping[str, Any], key: str) -> dict[str, str]:
+    found = manifest.get(key) or {}
+    if not isinstance(found, dict):
+        raise PrefixError(
+            f"the values of its variables have gone: {', '.join(found)}",
+            where=f"{manifest.get('prefix', '')}/current/{VALUES_NAME}",
+            hint="bring the file back, or go back to another generation with 'rollback'",
+        )
+    return found
 
 
 def _check_sections(request: Request) -> None:

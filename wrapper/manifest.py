@@ -18,7 +18,7 @@ Format 1 is a JSON object with the keys
   ``packages`` and their ``size``;
 - ``runtime``: ``{"name", "version", "path"}``; ``mksquashfs``: version;
 - ``options``: of the command line, as far as they shape the result;
-- ``packages``: lock entries of all packages; ``variables``: set at run time;
+- ``packages``: lock entries of all packages; ``variables``: names of those set at run time;
 - ``environ``: those of them that came from ``--environ`` files;
 - ``inputs``: names of the copies in ``inputs/``; ``channels``: URLs;
 - ``image``: ``{"sha256", "size", "compression"}``, the last not in early manifests; ``tree``:
@@ -28,6 +28,9 @@ Format 1 is a JSON object with the keys
 A SIF of ``containerize build`` has ``form``: ``sif`` and, for its updates, ``flatten``,
 ``os_packages``, ``foreign`` and ``labels`` of its base (see :mod:`wrapper.sif.build`); its ``kind``
 may be ``base``.
+
+A manifest is shown, sent and put into logs, so it has no secrets. The values of variables are in
+``variables.json`` beside it: objects of the same two keys. In memory they are one.
 
 Sizes are bytes. Readers ignore keys they do not know and refuse a higher format.
 """
@@ -42,10 +45,13 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import foreign
+from wrapper.credentials import public_url
 from wrapper.errors import PrefixError
 
 FORMAT = 1
-FILE_NAME = "manifest.json"
+FILE_NAME, VALUES_NAME = "manifest.json", "variables.json"
+INPUTS = "inputs"  # a directory beside it, with copies of the user's files
+_VALUES = ("variables", "environ")
 
 
 class NoInstallation(PrefixError):
@@ -53,13 +59,28 @@ class NoInstallation(PrefixError):
 
 
 def write_manifest(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a manifest; ``data`` are the keys besides ``format``."""
+    """Write a manifest, and the values of its variables beside it; ``data`` are the keys besides
+    ``format``.
+    """
     path.write_text(manifest_text(data))
+    if text := values_text(data):
+        path.with_name(VALUES_NAME).write_text(text)
 
 
 def manifest_text(data: Mapping[str, Any]) -> str:
-    """The same as text."""
-    return json.dumps({"format": FORMAT, **data}, indent=1) + "\n"
+    """A manifest as text, without the values of its variables."""
+    return public_url(json.dumps(public({"format": FORMAT, **data}), indent=1)) + "\n"
+
+
+def public(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest with the names of its variables only."""
+    return {**data, **{key: [*data[key]] for key in _VALUES if key in data}}
+
+
+def values_text(data: Mapping[str, Any]) -> str:
+    """The values of its variables as text, empty where it has none."""
+    values = {key: data[key] for key in _VALUES if data.get(key)}
+    return json.dumps(values, indent=1) + "\n" if values else ""
 
 
 def read_manifest(prefix: Path) -> dict[str, Any]:
@@ -72,15 +93,22 @@ def read_manifest(prefix: Path) -> dict[str, Any]:
 
 def load_manifest(path: Path, prefix: Path) -> dict[str, Any]:
     """The manifest in the file ``path`` of the installation ``prefix``; raises as above."""
+    return parse_manifest(_text(path), prefix, values=_text(path.with_name(VALUES_NAME)))
+
+
+def _text(path: Path) -> str:
+    """What is in a file, nothing where it cannot be read."""
     try:
-        text = foreign.read_bytes(path).decode("utf-8")
+        return foreign.read_bytes(path).decode("utf-8")
     except (OSError, ValueError):
-        text = ""
-    return parse_manifest(text, prefix)
+        return ""
 
 
-def parse_manifest(text: str, prefix: Path) -> dict[str, Any]:
-    """A manifest from its text; ``prefix`` is whose it is; raises as above."""
+def parse_manifest(text: str, prefix: Path, *, values: str = "") -> dict[str, Any]:
+    """A manifest from its text; ``prefix`` is whose it is; raises as above.
+
+    :param values: of its variables. Where they are missing it keeps their names, as a list.
+    """
     try:
         data: Any = foreign.parse_json(text)
         version = int(data["format"])
@@ -92,7 +120,22 @@ def parse_manifest(text: str, prefix: Path) -> dict[str, Any]:
             where=prefix,
             hint="update containerize",
         )
-    return dict(data)
+    none: dict[str, Any] = {key: {} for key in _VALUES if data.get(key) == []}
+    return {**data, **none, **_read_values(values)}
+
+
+def _read_values(text: str) -> dict[str, dict[str, str]]:
+    try:
+        found = foreign.parse_json(text)
+    except ValueError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {
+        key: {str(name): str(value) for name, value in found[key].items()}
+        for key in _VALUES
+        if isinstance(found.get(key), dict)
+    }
 
 
 def no_installation(prefix: Path) -> NoInstallation:

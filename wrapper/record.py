@@ -11,8 +11,9 @@ from typing import Any
 
 from wrapper import __version__
 from wrapper.console import visible
+from wrapper.credentials import public_file
 from wrapper.image.format import read_format
-from wrapper.manifest import FILE_NAME, write_manifest
+from wrapper.manifest import FILE_NAME, INPUTS, write_manifest
 from wrapper.models import LockedPackage, TreeSize
 from wrapper.spec.files import InputFile
 
@@ -43,9 +44,12 @@ def write_record(
 def write_inputs(
     directory: Path, packages: Sequence[LockedPackage], inputs: Sequence[InputFile]
 ) -> list[str]:
-    """The package table and copies of the user's files; returns the names of the copies."""
+    """The package table and copies of the user's files; returns the names of the copies.
+
+    A copy is as closed to others as the file, and has no passwords and tokens of URLs.
+    """
     (directory / "packages.txt").write_text(_package_table(packages))
-    return _write_inputs(inputs, directory / "inputs")
+    return _write_inputs(inputs, directory / INPUTS)
 
 
 def describe(
@@ -101,6 +105,14 @@ def _write_inputs(given: Sequence[InputFile], directory: Path) -> list[str]:
         name = file.name
         while name in names:
             name = f"{len(names)}-{name}"
-        (directory / name).write_bytes(file.content)
+        copy = directory / name
+        copy.touch(mode=0o600)
+        copy.write_bytes(_public(file.content))
+        copy.chmod(0o600 | file.readable_by(copy.stat().st_gid))
         names.append(name)
     return names
+
+
+def _public(content: bytes) -> bytes:
+    text = content.decode("utf-8", "surrogateescape")
+    return public_file(text).encode("utf-8", "surrogateescape")

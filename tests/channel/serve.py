@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import io
 import sys
 import threading
@@ -38,8 +39,12 @@ def serve(
     directory: Path,
     faults: Faults | None = None,
     on_request: Callable[[str], object] | None = None,
+    login: str = "",
 ) -> Iterator[str]:
     """Serve `directory` on 127.0.0.1 at a free port; yield the URL, without a slash at its end.
+
+    `login` is `NAME:PASSWORD` that a request must have, or the password as `/t/PASSWORD` in front
+    of its path.
 
     `on_request` is called with the path of every request, from the server's threads:
     ``serve(directory, on_request=seen.append)`` lists them in `seen`.
@@ -49,6 +54,7 @@ def serve(
         directory=str(directory),
         faults=faults or Faults(),
         on_request=on_request or (lambda path: None),
+        login=login,
     )
     with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -87,13 +93,21 @@ class _Handler(SimpleHTTPRequestHandler):
         directory: str,
         faults: Faults,
         on_request: Callable[[str], object],
+        login: str,
     ) -> None:
         self._faults = faults
         self._on_request = on_request
+        self._login = login
         super().__init__(*args, directory=directory)  # handles the request
 
     def send_head(self) -> BinaryIO | io.BytesIO | None:
         """Answer with the headers, and return what is to be sent after them."""
+        if self._login and not self._is_allowed():
+            self.send_response(HTTPStatus.UNAUTHORIZED)
+            self.send_header("WWW-Authenticate", 'Basic realm="test"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
         file = Path(self.translate_path(self.path))
         name = file.relative_to(self.directory).as_posix()
         self._on_request(name)
@@ -114,6 +128,14 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(announced))
         self.end_headers()
         return io.BytesIO(content)
+
+    def _is_allowed(self) -> bool:
+        token = f"/t/{self._login.partition(':')[2]}"
+        if self.path.startswith(f"{token}/"):
+            self.path = self.path.removeprefix(token)
+            return True
+        expected = f"Basic {base64.b64encode(self._login.encode()).decode()}"
+        return self.headers.get("Authorization") == expected
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: `on_request` is there for who wants to know."""

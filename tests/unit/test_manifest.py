@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.images import squashfs_bytes
 from wrapper import __version__
 from wrapper.errors import PrefixError
-from wrapper.manifest import FORMAT, read_manifest, write_manifest
-from wrapper.models import LockedPackage, TreeSize
-from wrapper.record import write_record
+from wrapper.inputs import Inputs, merged_variables
+from wrapper.manifest import FORMAT, public, read_manifest, write_manifest
+from wrapper.models import LockedPackage, TreeSize, UpdateRequest
+from wrapper.record import write_inputs, write_record
 from wrapper.spec.files import InputFiles
 
 
@@ -122,3 +126,63 @@ def test_a_generation_keeps_how_it_was_made(prefix: Path, tmp_path: Path) -> Non
         "mid            1               pip",
         "zlib           1        h_0    https://host/channel",
     ]
+
+
+# -- secrets ---------------------------------------------------------------------------------------
+def test_values_of_variables_are_beside_the_manifest(prefix: Path) -> None:
+    values = {"variables": {"A": "s3cret", "B": "x\ny"}, "environ": {"A": "s3cret"}}
+    write_manifest(prefix / "current/manifest.json", {"tool": "1", **values})
+    shown = json.loads((prefix / "current/manifest.json").read_text())
+    assert (shown["variables"], shown["environ"]) == (["A", "B"], ["A"])
+    assert read_manifest(prefix) == {"format": FORMAT, "tool": "1", **values}
+    assert public(read_manifest(prefix)) == shown
+
+
+def test_without_variables_there_is_no_such_file(prefix: Path) -> None:
+    empty: dict[str, Any] = {"variables": {}, "environ": {}}
+    write_manifest(prefix / "current/manifest.json", empty)
+    assert {path.name for path in (prefix / "current").iterdir()} == {"manifest.json"}
+    assert read_manifest(prefix) == {"format": FORMAT, **empty}
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"variables": ["A"]}'])
+def test_an_update_does_not_lose_variables_whose_values_have_gone(
+    prefix: Path, text: str | None
+) -> None:
+    write_manifest(prefix / "current/manifest.json", {"variables": {"A": "1"}, "environ": {}})
+    (prefix / "current/variables.json").unlink()
+    if text:
+        (prefix / "current/variables.json").write_text(text)
+    request = UpdateRequest(prefix=prefix)
+    with pytest.raises(PrefixError, match="the values of its variables have gone: A"):
+        merged_variables(request, Inputs(), read_manifest(prefix))
+
+
+def test_a_manifest_of_before_has_the_values_itself(prefix: Path) -> None:
+    text = json.dumps({"format": 1, "variables": {"A": "1"}, "environ": {}})
+    (prefix / "current/manifest.json").write_text(text)
+    assert read_manifest(prefix)["variables"] == {"A": "1"}
+
+
+def test_a_manifest_has_no_passwords_of_urls(prefix: Path) -> None:
+    write_manifest(prefix / "current/manifest.json", {"base": {"source": "https://u:s3cret@h/x"}})
+    assert read_manifest(prefix)["base"] == {"source": "https://h/x"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "same_group", "copied"),
+    [(0o644, False, 0o644), (0o600, True, 0o600), (0o640, True, 0o640), (0o640, False, 0o600)],
+)
+def test_a_copy_of_a_file_is_as_closed_as_the_file(
+    mode: int, same_group: bool, copied: int, tmp_path: Path
+) -> None:
+    source = tmp_path / "r.txt"
+    source.write_text("-i https://u:s3cret@h/simple\n-i https://u:${PW}@h/simple\n")
+    source.chmod(mode)
+    (file,) = (InputFiles().take(source, "input"),)
+    if not same_group:
+        file = replace(file, group=file.group + 1)
+    (name,) = write_inputs(tmp_path, (), [file])
+    copy = tmp_path / "inputs" / name
+    assert stat.S_IMODE(copy.stat().st_mode) == copied
+    assert copy.read_text() == "-i https://h/simple\n-i https://u:${PW}@h/simple\n"

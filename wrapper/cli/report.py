@@ -8,12 +8,14 @@ from dataclasses import asdict
 
 from wrapper.changes import describe as describe_changes
 from wrapper.console import counted, human_size
+from wrapper.manifest import public
 from wrapper.models import HistoryEntry, Plan, Result
 
 
 def result_json(result: Result) -> str:
     """For ``--json``: the manifest, where the installation is and how long it took (seconds)."""
-    data = {"prefix": str(result.prefix), "seconds": round(result.seconds, 1), **result.manifest}
+    manifest = public(result.manifest)
+    data = {"prefix": str(result.prefix), "seconds": round(result.seconds, 1), **manifest}
     return json.dumps(data, indent=1)
 
 

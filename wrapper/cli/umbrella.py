@@ -97,11 +97,11 @@ def inspect(prefix: Path, verbosity: int, debug: bool) -> None:
     """Print the manifest of the installation DIR, or of an image of 'build', as JSON."""
 
     def work(_console: Console) -> None:
-        from wrapper.manifest import read_manifest
+        from wrapper.manifest import public, read_manifest
         from wrapper.sif.build import read_sif_manifest
 
         read = read_sif_manifest if prefix.is_file() else read_manifest
-        say(json.dumps(read(prefix), indent=1))
+        say(json.dumps(public(read(prefix)), indent=1))
 
     run_command(work, verbosity=verbosity, debug=debug)
 

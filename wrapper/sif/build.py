@@ -16,6 +16,7 @@ Beside it in the file, as SIF objects: the manifest and the build's log.
 from __future__ import annotations
 
 import hashlib
+import stat
 import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -28,7 +29,7 @@ from wrapper.build import Build
 from wrapper.conda.build import CondaBuild
 from wrapper.errors import PrefixError
 from wrapper.facts import facts
-from wrapper.manifest import manifest_text, parse_manifest
+from wrapper.manifest import manifest_text, parse_manifest, values_text
 from wrapper.models import Activation, LockedPackage
 from wrapper.pip import managed
 from wrapper.pip.build import PipBuild
@@ -39,8 +40,9 @@ from wrapper.sif.file import NewObject, Sif, SifObject, SifWriter
 INSTALL_PATH = "/containerize"
 RECORD = ".containerize"
 LOCKS = ("conda-lock.yml", "requirements.lock")
-_OVERLAY, _MANIFEST, _LOG = "containerize.sqfs", "containerize-manifest.json", "containerize.log"
-_OWN = (_OVERLAY, _MANIFEST, _LOG)
+_OVERLAY, _LOG = "containerize.sqfs", "containerize.log"
+_MANIFEST, _VALUES = "containerize-manifest.json", "containerize-variables.json"
+_OWN = (_OVERLAY, _MANIFEST, _VALUES, _LOG)
 
 
 def read_sif_manifest(path: Path) -> dict[str, Any]:
@@ -58,10 +60,15 @@ def read_sif_manifest(path: Path) -> dict[str, Any]:
 
 def manifest_of(image: Sif) -> dict[str, Any] | None:
     """The manifest in an image, ``None`` where it is not of our making."""
-    item = image.named(_MANIFEST)
-    if item is None:
+    text = _object_text(image, _MANIFEST)
+    if text is None:
         return None
-    return parse_manifest(image.read(item).decode("utf-8", "replace"), image.path)
+    return parse_manifest(text, image.path, values=_object_text(image, _VALUES) or "")
+
+
+def _object_text(image: Sif, name: str) -> str | None:
+    item = image.named(name)
+    return image.read(item).decode("utf-8", "replace") if item else None
 
 
 def environment_layer(image: Sif) -> SifObject:
@@ -156,7 +163,13 @@ class SifBuild(Build):
         programs = len(self.programs())
         managed.put_notice(self.tree, self.advice())
         size = tree.settle(self.space.image, fix=not self.keeps_modes)
-        inputs = write_inputs(self.staging.directory, packages, self.inputs.files)
+        # In an image it is readable for everybody who can read the image.
+        opened = [file for file in self.inputs.files if file.mode & stat.S_IROTH]
+        if closed := [file.name for file in self.inputs.files if file not in opened]:
+            self.console.info(
+                f"closed to others, so not recorded in the image: {', '.join(closed)}"
+            )
+        inputs = write_inputs(self.staging.directory, packages, opened)
         tree.settle(self.staging.directory)
         layer = self._unpacked_base() if self.flatten else self.space.image
         texts = self._write_content(layer, activation)
@@ -247,10 +260,9 @@ class SifBuild(Build):
         return flat
 
     def _assemble(self, manifest: dict[str, Any], texts: dict[str, str]) -> None:
-        old = self.bottom.named(sif.INSPECT_NAME)
-        metadata = sif_content.inspect_metadata(
-            self.bottom.read(old).decode("utf-8", "replace") if old else "", texts
-        )
+        old = _object_text(self.bottom, sif.INSPECT_NAME) or ""
+        metadata = sif_content.inspect_metadata(old, texts)
+        values = [text] if (text := values_text(manifest)) else []
         role = sif.PRIMARY if self.flatten else sif.OVERLAY
         add = [
             NewObject(
@@ -261,6 +273,7 @@ class SifBuild(Build):
             ),
             NewObject(kind=sif.JSON, name=sif.INSPECT_NAME, content=metadata.encode()),
             NewObject(kind=sif.JSON, name=_MANIFEST, content=manifest_text(manifest).encode()),
+            *(NewObject(kind=sif.JSON, name=_VALUES, content=text.encode()) for text in values),
             NewObject(kind=sif.GENERIC, name=_LOG, content=self.space.log.read_bytes()),
         ]
         with self.console.step(f"Writing {self.staging.prefix.name}"):

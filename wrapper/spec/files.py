@@ -14,7 +14,8 @@ from wrapper.spec.text import decoded, read_bytes
 class InputFile:
     """A file as it was read.
 
-    :ivar path: outside, absolute, as it was named. :ivar mode: its permissions.
+    :ivar path: outside, absolute, as it was named. :ivar mode: its permissions, :ivar group: and
+        for whom those of a group are.
     :ivar name: for the record. :ivar lasts: whether it is a regular file, which can be read again,
         and beside which others may be.
     """
@@ -23,12 +24,19 @@ class InputFile:
     content: bytes
     name: str
     mode: int = 0o644
+    group: int = -1
     lasts: bool = True
 
     @property
     def text(self) -> str:
         """:raises InputError: it is no text in UTF-8."""
         return decoded(self.content, self.path)
+
+    def readable_by(self, group: int) -> int:
+        """Permissions to read for others than its owner, of a copy that is ``group``'s."""
+        if self.mode & stat.S_IROTH:
+            return stat.S_IRGRP | stat.S_IROTH
+        return self.mode & stat.S_IRGRP if group == self.group else 0
 
 
 @dataclass
@@ -49,12 +57,13 @@ class InputFiles:
         path = path.absolute()
         if path not in self._read:
             content = read_bytes(path)
-            mode, lasts = _status(path)
+            mode, group, lasts = _status(path)
             self._read[path] = InputFile(
                 path=path,
                 content=content,
                 name=path.name if lasts else name,
                 mode=mode,
+                group=group,
                 lasts=lasts,
             )
         return self._read[path]
@@ -68,10 +77,11 @@ class InputFiles:
         return tuple(self._read.values())
 
 
-def _status(path: Path) -> tuple[int, bool]:
-    """Permissions of a file, and whether it is a regular one."""
+def _status(path: Path) -> tuple[int, int, bool]:
+    """Permissions and group of a file, and whether it is a regular one."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:  # it was there a moment ago
-        return 0o600, True
-    return stat.S_IMODE(status.st_mode) & 0o777, stat.S_ISREG(status.st_mode)
+        return 0o600, -1, True
+    mode = stat.S_IMODE(status.st_mode) & 0o777
+    return mode, status.st_gid, stat.S_ISREG(status.st_mode)
