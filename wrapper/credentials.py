@@ -16,7 +16,8 @@ _WORD = re.compile(r"[^\s\"<>\\]+")
 # Of RFC 3986, and what people write unencoded. An image's digest ("docker://x@sha256:…") is none.
 _LOGIN = re.compile(r"://([^/\s?#\"<>\\]*)@(?!sha(?:256|512):)")
 _SERVER = re.compile(r"https?://")  # a local channel may lie below a directory named "t"
-_TOKEN = re.compile(r"(?<=[^/:])/t/[^/]+(?=/)")
+# (An index may have /t/tabulate/tabulate-1.0.whl.)
+_TOKEN = re.compile(r"(?<=[^/:])/t/(?:([^/]+)(?!/\1[-_.])(?=/)|[^/.]+\.?$)")
 _PARAMETER = re.compile(
     r"([?&][\w.-]*(?:sig|signature|token|secret|passw(?:or)?d|credential|(?:api|access)[_-]?key)=)"
     r"[^&#]+",
@@ -75,7 +76,7 @@ def with_credentials(url: str, known: Iterable[str]) -> str:
     """
     for source in known:
         secret, public = source.rstrip("/"), public_url(source).rstrip("/")
-        if public != secret and f"{url}/".startswith(f"{public}/"):
+        if secret != public and f"{url}/".startswith(f"{public}/"):
             return secret + url[len(public) :]
     return url
 
