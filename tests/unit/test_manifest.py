@@ -13,6 +13,7 @@ import pytest
 
 from tests.images import squashfs_bytes
 from wrapper import __version__
+from wrapper.console import Console
 from wrapper.errors import PrefixError
 from wrapper.inputs import Inputs, merged_variables
 from wrapper.manifest import FORMAT, public, read_manifest, write_manifest
@@ -147,7 +148,7 @@ def test_without_variables_there_is_no_such_file(prefix: Path) -> None:
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"variables": ["A"]}'])
 def test_an_update_does_not_lose_variables_whose_values_have_gone(
-    prefix: Path, text: str | None
+    prefix: Path, text: str | None, console: Console
 ) -> None:
     write_manifest(prefix / "current/manifest.json", {"variables": {"A": "1"}, "environ": {}})
     (prefix / "current/variables.json").unlink()
@@ -155,7 +156,7 @@ def test_an_update_does_not_lose_variables_whose_values_have_gone(
         (prefix / "current/variables.json").write_text(text)
     request = UpdateRequest(prefix=prefix)
     with pytest.raises(PrefixError, match="the values of its variables have gone: A"):
-        merged_variables(request, Inputs(), read_manifest(prefix))
+        merged_variables(request, Inputs(), read_manifest(prefix), console)
 
 
 def test_a_manifest_of_before_has_the_values_itself(prefix: Path) -> None:
