@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.account import Account
+from tests import runtimes
+from tests.account import Account, setuid_user
 from tests.e2e.conftest import UMBRELLA, Builder, Installation, entries, untouched
 from tests.e2e.test_base_image import make_image
 from wrapper.errors import ExitCode
+from wrapper.removal import remove_tree
 
 Findings = dict[str, tuple[str, str]]
 
@@ -49,6 +52,53 @@ def test_a_machine_that_works(account: Account, runtime: Path) -> None:
     able |= {"start of a container", "bind of an image", "overlay partitions"}
     assert able <= set(found) and not able & set(unwell(found)), found
     assert str(account.runtime) in found["runtime"][1]
+
+
+NO = "'{} = no'"
+KERNEL = runtimes.KERNEL
+NOTHING_STARTS = {"start of a container": "failed"}
+
+
+@pytest.mark.setuid
+@pytest.mark.root("they need a set-uid runtime")
+@pytest.mark.parametrize(
+    ("settings", "helpers", "states", "told"),
+    [
+        (KERNEL, True, {"images": "ok", "loop devices": "warning"}, "mounted by the kernel"),
+        ({**KERNEL, "shared loop devices": "yes"}, True, {"loop devices": "ok"}, "share one"),
+        ({}, True, {"images": "ok", "bind of an image": "ok"}, "mounted by FUSE"),
+        ({}, False, {"images": "warning", "bind of an image": "failed"}, "unpacks the whole image"),
+        ({**KERNEL, "enable overlay": "no"}, True, {"overlay partitions": "warning"}, NO),
+        (
+            {**KERNEL, "allow container squashfs": "no"},
+            True,
+            {"start of a container": "failed"},
+            NO,
+        ),
+        ({**KERNEL, "user bind control": "no"}, True, {"start of a container": "failed"}, NO),
+        (
+            {**KERNEL, "max loop devices": "0"},
+            True,
+            {"start of a container": "failed"},
+            "start few",
+        ),
+    ],
+    ids=lambda it: next(reversed(it), "default") if isinstance(it, dict) else None,
+)
+def test_what_administrators_allow(
+    settings: dict[str, str],
+    helpers: bool,
+    states: dict[str, str],
+    told: str,
+) -> None:
+    """Each is found by a trial, and named with what it costs."""
+    root = Path(tempfile.mkdtemp(prefix="containerize-test-"))
+    found = doctor(setuid_user(root, settings, helpers=helpers))
+    assert found["mode"][1].startswith("set-uid (")
+    assert {what: found[what][0] for what in states} == states, found
+    told = told.format(next(reversed(settings), ""))
+    assert any(told in text for _, text in found.values()), found
+    remove_tree(root)
 
 
 def test_lines_for_people(me: Account, runtime: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import runtimes
 from tests.account import Account, own_account
 from tests.archive import write_archive
 from tests.channel.elf import printing
@@ -55,6 +56,7 @@ def test_an_installation_becomes_an_image(account: Account, source: Path) -> Non
     assert account.ok(debug, "stat", "-c", "%i", f"{inside.parents[1]}/lib/hard").strip() == same
 
 
+@pytest.mark.every_runtime
 @pytest.mark.parametrize("kept", [False, True])
 def test_who_reads_a_file_reads_it_in_the_image(
     account: Account, source: Path, tmp_path: Path, kept: bool
@@ -85,6 +87,21 @@ def test_masking_covers_the_original(account: Account, source: Path) -> None:
     assert gone.returncode == 1 and f"mkdir -p {source}" in gone.stderr
     source.mkdir()
     assert account.ok(prefix / "bin/tool") == "data\n\n"
+
+
+def test_a_runtime_that_would_cover_the_image(runtime: Path, tmp_path: Path) -> None:
+    """SingularityCE before 4.0 mounts it first, and the directory over it."""
+    require(bool(runtimes.real_apptainer()), "Apptainer")
+    older = own_account(tmp_path / "account", runtimes.strict_path(tmp_path / "older", "3.11.4"))
+    tool = older.directory("tool/bin") / "tool"
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    prefix = older.work / "masked"
+    done = older.run(INSTALL, "-w", "bin", "--mask", "--prefix", prefix, tool.parents[1])
+    assert done.returncode == ExitCode.TOOL, done.stderr
+    assert "3.11.4 lays no image over a directory of the host" in done.stderr
+    assert "do without --mask" in done.stderr and not prefix.exists()
+    older.ok(INSTALL, "-w", "bin", "--prefix", prefix, tool.parents[1])
 
 
 def test_a_python_that_nobody_uses_may_be_broken(me: Account, runtime: Path) -> None:
