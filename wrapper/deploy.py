@@ -129,7 +129,8 @@ class Staging:
         try:
             (self.directory / USED_MARK).touch()  # it appears in use
             group = self.prefix.stat().st_gid if self.prefix.is_dir() else None
-            _settle(self.root, self._mode, group)
+            with removal.opened_marked(self.root) as handle:
+                _settle(handle, self._mode, group)
             _sync(self.root)
             if self._fills:
                 self._move_into()
@@ -150,8 +151,8 @@ class Staging:
             entries = [path for path in self.root.iterdir() if path.name != MARK]
             for entry in sorted(entries, key=lambda path: path.name == "current"):
                 moved.append(entry.rename(self.prefix / entry.name))
-            with contextlib.suppress(PermissionError):  # of another owner
-                self.prefix.chmod(self._mode)
+            with contextlib.suppress(PermissionError), removal.opened(self.prefix) as handle:
+                os.fchmod(handle, self._mode)  # not of another owner's
         except BaseException:
             for path in moved:
                 remove_tree(path)
@@ -204,7 +205,8 @@ class NextGeneration:
     def publish(self) -> None:
         """Set permissions, sync, and switch to this generation by one rename."""
         try:
-            _settle(self.root, self._mode, self.prefix.stat().st_gid)
+            with removal.opened(self.root) as handle:
+                _settle(handle, self._mode, self.prefix.stat().st_gid)
             _sync(self.root)
             self.root.rename(self.prefix / GENERATIONS / str(self.generation))
             sync_directory(self.prefix / GENERATIONS)
@@ -220,15 +222,20 @@ def _write_real(directory: Path, programs: Mapping[str, str], install_path: str)
         (directory / name).symlink_to(Path("/", install_path, path))
 
 
-def _settle(root: Path, mode: int, group: int | None) -> None:
-    """Permissions below (and of) ``root``: directories ``mode``, files as it allows."""
-    for directory, names, leaves in os.walk(root):
+def _settle(root: int, mode: int, group: int | None) -> None:
+    """Permissions below (and of) a directory: directories ``mode``, files as it allows.
+
+    :param root: its descriptor: what somebody puts in its place meanwhile keeps its permissions.
+    """
+    for directory, names, leaves in os.walk(f"/proc/self/fd/{root}"):
         for path in (Path(directory, name) for name in (*names, *leaves)):
             _give(path, group)
             if not path.is_symlink():
                 path.chmod(mode if path.is_dir() else _file_mode(path, mode))
-    _give(root, group)
-    root.chmod(mode)
+    if group is not None:
+        with contextlib.suppress(PermissionError):
+            os.fchown(root, -1, group)
+    os.fchmod(root, mode)
 
 
 def _give(path: Path, group: int | None) -> None:
@@ -312,7 +319,8 @@ class Adoption(Staging):
         """
         try:
             (self.directory / USED_MARK).touch()
-            _settle(self.root, self._mode, self.prefix.stat().st_gid)
+            with removal.opened_marked(self.root) as handle:
+                _settle(handle, self._mode, self.prefix.stat().st_gid)
             for name, file in linked.items():
                 (self.directory / name).hardlink_to(file)
             (self.root / _TYKKY).mkdir(mode=self._mode)
@@ -337,7 +345,8 @@ def finish_adoption(prefix: Path) -> bool:
     (Lustre, NFS) they change one after the other; each is Tykky's or ours, with the same image.
     """
     draft = prefix / ADOPTING
-    if not (draft.is_dir() and (prefix / CURRENT).is_symlink()):
+    there = draft.is_dir() and not draft.is_symlink()
+    if not (there and (prefix / CURRENT).is_symlink()):
         return False
     ours, theirs = draft / "bin", prefix / "bin"
     (draft / MARK).unlink(missing_ok=True)  # what is left of it is to be finished, not removed

@@ -67,6 +67,15 @@ def read_bytes(
     raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
 
 
+def set_mode(path: Path, mode: int) -> None:
+    """Permissions of a regular file, and of none to which a link in its place leads.
+
+    :raises OSError: there is none, or it is not ours.
+    """
+    with open_regular(path, follow=False) as file:
+        os.fchmod(file.fileno(), mode)
+
+
 def parse_json(text: str | bytes) -> object:
     """The value of a JSON text. :raises ValueError: it is none, or nested beyond reason."""
     try:

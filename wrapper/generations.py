@@ -128,9 +128,12 @@ def mark_used(prefix: Path, number: int) -> None:
     directory = prefix / DIRECTORY / str(number)
     mark = directory / USED_MARK
     with contextlib.suppress(OSError):  # a full quota must not undo a finished switch
-        if not mark.exists():
-            mark.touch()
-            mark.chmod((directory / FILE_NAME).stat().st_mode & 0o777)
+        mode = (directory / FILE_NAME).stat().st_mode & 0o777
+        handle = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(handle, mode)
+        finally:
+            os.close(handle)
 
 
 def repair(prefix: Path) -> None:

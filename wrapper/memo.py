@@ -57,7 +57,7 @@ class Memo:
             make_directory(path.parent)
             try:
                 fresh.write_text(json.dumps({"key": key, "data": dict(data)}, indent=1))
-                fresh.chmod(FILE_MODE)
+                foreign.set_mode(fresh, FILE_MODE)
                 fresh.replace(path)
             finally:
                 fresh.unlink(missing_ok=True)

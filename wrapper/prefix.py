@@ -14,6 +14,7 @@ from wrapper.binds import UNBINDABLE_NAMES, unbindable
 from wrapper.errors import PrefixError
 from wrapper.lock import LOCK_NAME
 from wrapper.models import Site
+from wrapper.removal import opened
 
 STAGING_NAME = ".staging"  # inside a prefix that is there already; elsewhere beside it
 # What an installation consists of, besides "current", which makes it one.
@@ -173,7 +174,8 @@ def _make_directory(directory: Path) -> None:
     try:
         mode = directory_mode(directory)
         directory.mkdir()
-        directory.chmod(mode)
+        with opened(directory) as handle:  # another may have put a link there by now
+            os.fchmod(handle, mode)
     except FileExistsError:
         pass  # another builder made it
     except OSError as error:

@@ -11,6 +11,7 @@ No link is followed on the way down either, and a directory is what it was when 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -94,6 +95,15 @@ def names(handle: int) -> list[str]:
     """What is in a directory."""
     with os.scandir(handle) as entries:
         return [entry.name for entry in entries]
+
+
+@contextlib.contextmanager
+def opened_marked(root: Path) -> Iterator[int]:
+    """The same of a directory that this process marked. :raises OSError: it is another one now."""
+    with opened(root) as handle:
+        if _number(handle) not in _made:
+            raise OSError(errno.ESTALE, "something else is in its place", str(root))
+        yield handle
 
 
 @contextlib.contextmanager

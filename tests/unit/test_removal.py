@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import NOBODY, dead_owner, left_behind, names, without_powers
-from wrapper import removal
-from wrapper.deploy import Staging
+from wrapper import foreign, removal
+from wrapper.deploy import Staging, finish_adoption
 from wrapper.errors import PrefixError
 from wrapper.generations import repair
 from wrapper.removal import (
@@ -25,6 +25,7 @@ from wrapper.removal import (
     remove_marked,
     remove_tree,
 )
+from wrapper.sif.output import Ownership, drafted, publish
 
 STEM = "containerize-"
 
@@ -255,3 +256,63 @@ def test_a_change_removes_nothing_behind_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         repair(prefix)
     assert {"1", "results"} <= names(victim)
+
+
+# -- permissions -----------------------------------------------------------------------------------
+def private(path: Path) -> Path:
+    """A directory that nobody else may look into."""
+    (path / ".generations/1").mkdir(parents=True)
+    (path / "key").touch()
+    for closed, mode in ((path / "key", 0o600), (path, 0o700)):
+        closed.chmod(mode)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["link", "directory"])
+def test_what_takes_the_place_of_a_staging_directory_keeps_its_permissions(
+    tmp_path: Path, kind: str
+) -> None:
+    """A neighbour would have had all files of somebody's opened to the group, by a link."""
+    victim, staging = private(tmp_path / "victim"), Staging(tmp_path / "env", 1, 0o2775)
+    with (
+        pytest.raises(PrefixError, match=r"something else is in its place|Not a directory"),
+        staging,
+    ):
+        staging.root.rename(tmp_path / "aside")
+        if kind == "link":
+            staging.root.symlink_to(victim)
+        else:
+            victim = victim.rename(staging.root)
+        staging.publish()
+    assert victim.stat().st_mode & 0o7777 == 0o700
+    assert (victim / "key").stat().st_mode & 0o7777 == 0o600
+
+
+def test_what_takes_the_place_of_an_image_keeps_its_permissions(tmp_path: Path) -> None:
+    victim, out = private(tmp_path / "victim"), tmp_path / "out.sif"
+    ownership = Ownership(mode=0o755, group=os.getgid())
+    with pytest.raises(PrefixError, match="is not there any more"), drafted(out) as draft:
+        draft.symlink_to(victim / "key")
+        publish(draft, out, ownership)
+    assert (victim / "key").stat().st_mode & 0o7777 == 0o600
+    assert not out.exists()
+
+
+def test_what_takes_the_place_of_a_file_keeps_its_permissions(tmp_path: Path) -> None:
+    victim = private(tmp_path / "victim")
+    (tmp_path / "file").touch(mode=0o600)
+    foreign.set_mode(tmp_path / "file", 0o644)
+    assert (tmp_path / "file").stat().st_mode & 0o7777 == 0o644
+    (tmp_path / "link").symlink_to(victim / "key")
+    with pytest.raises(OSError):
+        foreign.set_mode(tmp_path / "link", 0o644)
+    assert (victim / "key").stat().st_mode & 0o7777 == 0o600
+
+
+def test_a_draft_of_an_adoption_that_is_a_link_is_none(tmp_path: Path) -> None:
+    prefix, victim = tmp_path / "env", private(tmp_path / "victim")
+    (prefix / ".generations/1").mkdir(parents=True)
+    (prefix / "current").symlink_to(".generations/1")
+    (prefix / ".adopting").symlink_to(victim)
+    assert not finish_adoption(prefix)
+    assert "key" in names(victim)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import process, tree
+from wrapper import foreign, process, tree
 from wrapper.base import debian
 from wrapper.base.definition import Definition
 from wrapper.cache import FILE_MODE
@@ -54,7 +54,7 @@ class BaseBuild:
             self._from_packages(target)
         else:
             self._with_runtime(target)
-        target.chmod(FILE_MODE)
+        foreign.set_mode(target, FILE_MODE)
 
     # -- with the runtime ------------------------------------------------------------------------
     def _with_runtime(self, target: Path) -> None:

@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 
-from wrapper import process
+from wrapper import foreign, process
 from wrapper.base.definition import Deb
 from wrapper.cache import FILE_MODE, draft, make_directory
 from wrapper.console import Advance
@@ -114,7 +114,7 @@ def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path, stop: threading.Ev
         try:
             _download(url, fresh, stop)
             if (found := _sha256(fresh)) == deb.sha256:
-                fresh.chmod(FILE_MODE)
+                foreign.set_mode(fresh, FILE_MODE)
                 fresh.replace(target)
                 return target
             wrong = True

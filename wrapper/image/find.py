@@ -171,7 +171,7 @@ def copied(image: Path, staging: Path, *, digest: str, console: Console) -> Path
         target.open("xb", buffering=0) as out,
     ):
         copy_bytes(source, out, size, advanced)
-    target.chmod(FILE_MODE)
+        os.fchmod(out.fileno(), FILE_MODE)
     if not foreign.only_ours(image):
         now = file_digest(target, console=console, cache=None)
         if digest and now != digest:

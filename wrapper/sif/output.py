@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper import foreign
 from wrapper.errors import PrefixError, SpaceError, means_no_space
 from wrapper.generations import sync_directory
 
@@ -99,11 +100,23 @@ class Ownership:
 
 
 def publish(draft: Path, path: Path, ownership: Ownership) -> None:
-    """Let the draft become the file, by one rename, whole and on disk."""
-    with contextlib.suppress(PermissionError):  # not a member of the directory's group
-        os.chown(draft, -1, ownership.group)
-    draft.chmod(ownership.mode)
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
+    """Let the draft become the file, by one rename, whole and on disk.
+
+    :raises PrefixError: something else is in the draft's place.
+    """
+    try:
+        with foreign.open_regular(draft, follow=False) as file:
+            with contextlib.suppress(PermissionError):  # not a member of the directory's group
+                os.fchown(file.fileno(), -1, ownership.group)
+            os.fchmod(file.fileno(), ownership.mode)
+            os.fsync(file.fileno())
+    except OSError as error:
+        if means_no_space(error):
+            raise
+        raise PrefixError(
+            f"what was written as {draft.name} is not there any more: {error.strerror}",
+            where=path.parent,
+            hint="choose a directory in which nobody else renames your files",
+        ) from None
     draft.replace(path)
     sync_directory(path.parent)

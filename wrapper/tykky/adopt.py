@@ -79,6 +79,7 @@ def adopt(target: Path, site: Site, console: Console) -> Result:
 
 def _finish(target: Path, console: Console, start: float) -> Result:
     generation = generations.current_generation(target)
+    prefix.check_update(target)
     with locked(target):
         if not finish_adoption(target):
             raise PrefixError(
