@@ -75,6 +75,7 @@ class Build(Start):
             self.console.info(changes.describe_reused(list(self.reuse.taken.values())))
         tree.wrapped(self.tree, self.install_path, self.wrapper_paths)  # mistakes are told early
         with self.whole(container) as whole:
+            self.make_home(whole)
             packages = self._packages(whole)
             visible = installed.without_replaced(packages, self.tree)
             if before is not None:
@@ -113,6 +114,9 @@ class Build(Start):
     def channels(self) -> Sequence[str]:
         """Where conda packages come from, for the lock and for conda in scripts."""
         return list(self.old("channels", ()))
+
+    def make_home(self, container: BuildContainer) -> None:
+        """Let the environment's Python know the place where it is used."""
 
     def own_variables(self) -> dict[str, str]:
         """What activating the environment sets, besides the user's variables."""

@@ -21,7 +21,8 @@ from wrapper.errors import PrefixError, SpaceError
 from wrapper.generations import CURRENT, USED_MARK, repair, switch, sync_directory
 from wrapper.generations import DIRECTORY as GENERATIONS
 from wrapper.manifest import INPUTS
-from wrapper.prefix import OWN_NAMES, STAGING_NAME
+from wrapper.models import Environment
+from wrapper.prefix import STAGING_NAME, is_own
 from wrapper.removal import MARK, remove_tree
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -33,8 +34,12 @@ _TYKKY_LINKS = {
     "container.sif": "current/img.sqfs",
     "common.sh": "current/env",
     "_bin": "current/_bin",
-    "share": "current",
+    "share": "bin/.share",
 }
+# One path for two things, by a name in ``bin`` outside and in ``_bin``, which is bound over it
+# inside: ``share`` is what Tykky has there outside, and the environment's inside; ``.python`` has
+# shims of Python outside, and is the directory of the real one inside.
+_SHARE, _PYTHON = ".share", ".python"
 
 
 class Staging:
@@ -74,8 +79,8 @@ class Staging:
         """What builds left that were killed: we hold the lock, so it is nobody's."""
         removal.remove_abandoned(self.prefix.parent, self._stem, held=True)
         if self._fills and removal.is_abandoned(self.prefix / STAGING_NAME):
-            for name in OWN_NAMES:  # half moved in
-                remove_tree(self.prefix / name)
+            for entry in filter(is_own, [*self.prefix.iterdir()]):  # half moved in
+                remove_tree(entry)
             removal.remove_abandoned(self.prefix, STAGING_NAME, held=True)
 
     @property
@@ -87,13 +92,15 @@ class Staging:
     def image(self) -> Path:
         return self.directory / "img.sqfs"
 
-    def write_programs(self, programs: Mapping[str, str], install_path: str, shim: str) -> None:
+    def write_programs(
+        self, programs: Mapping[str, str], root: str, shim: str, environment: Environment
+    ) -> None:
         """``bin`` (shims) and ``_bin`` (links to the real programs).
 
-        :param programs: name -> path below the environment.
+        :param programs: name -> path below ``root``, a directory inside the container.
         :param shim: text of the shim; one file with as many names as there are programs.
         """
-        _write_real(self.directory / "_bin", programs, install_path)
+        _write_real(self.directory / "_bin", programs, root, environment)
         outer = self.root / "bin"
         outer.mkdir()
         first = outer / shims.DEBUG_NAMES[0]
@@ -106,19 +113,15 @@ class Staging:
         lister.write_text(shims.list_packages())
         lister.chmod(0o755)
 
-    def write_links(self, install_path: str, *, own_image: bool = True) -> None:
-        """``current``, Tykky's names, and ``lib`` for Python's virtual environments.
-
-        Python looks for its library beside the ``home`` of a ``pyvenv.cfg``, which is ``bin``;
-        inside the container the link leads there (outside it leads nowhere).
-        """
+    def write_links(self, environment: Environment, *, own_image: bool = True) -> None:
+        """``current``, Tykky's names, and links by which the prefix looks like the environment."""
         (self.root / "current").symlink_to(f"{GENERATIONS}/{self.generation}")
-        (self.root / "lib").symlink_to(f"{install_path}/lib")
         if (self.directory / "pyvenv.cfg").exists():
             (self.root / "pyvenv.cfg").symlink_to("current/pyvenv.cfg")
         for name, target in _TYKKY_LINKS.items():
             if own_image or not target.endswith("img.sqfs"):
                 (self.root / name).symlink_to(target)
+        _link_environment(self.root, environment)
 
     def publish(self) -> None:
         """Set permissions, sync, and let the installation appear by one rename: its own, or that
@@ -170,6 +173,7 @@ class NextGeneration:
         self.generation = generation
         self._mode = mode
         self._shim = ""
+        self._environment = Environment(root="")
         self.root = prefix / GENERATIONS / f".new-{generation}-{secrets.token_hex(4)}"
 
     def __enter__(self) -> NextGeneration:
@@ -194,13 +198,16 @@ class NextGeneration:
     def image(self) -> Path:
         return self.directory / "img.sqfs"
 
-    def write_programs(self, programs: Mapping[str, str], install_path: str, shim: str) -> None:
+    def write_programs(
+        self, programs: Mapping[str, str], root: str, shim: str, environment: Environment
+    ) -> None:
         """``_bin``; the shims follow with the switch."""
-        _write_real(self.directory / "_bin", programs, install_path)
+        _write_real(self.directory / "_bin", programs, root, environment)
         self._shim = shim
 
-    def write_links(self, install_path: str, *, own_image: bool = True) -> None:
-        """All there: they lead through ``current``, and the install path stays."""
+    def write_links(self, environment: Environment, *, own_image: bool = True) -> None:
+        """Most are there: they lead through ``current``, and the install path stays."""
+        self._environment = environment
 
     def publish(self) -> None:
         """Set permissions, sync, and switch to this generation by one rename."""
@@ -210,16 +217,63 @@ class NextGeneration:
             _sync(self.root)
             self.root.rename(self.prefix / GENERATIONS / str(self.generation))
             sync_directory(self.prefix / GENERATIONS)
+            _link_environment(self.prefix, self._environment)
             switch(self.prefix, self.generation, self._shim)
         except OSError as error:
             raise _writing_failed(error, self.prefix) from None
 
 
-def _write_real(directory: Path, programs: Mapping[str, str], install_path: str) -> None:
-    """Links to the real programs, to be bound over the shims inside the container."""
+def _write_real(
+    directory: Path, programs: Mapping[str, str], root: str, environment: Environment
+) -> None:
+    """Links to the real programs, to be bound over the shims inside the container.
+
+    Python follows the links of its program, but not those of directories on the way, and looks for
+    its library in the directories above. So by way of a link to a *directory* the prefix is its
+    ``sys.prefix``, wherever that lies; a plain link would lead it to the install path. And what is
+    made of it (a virtual environment of a virtual environment) names a path that is there outside.
+    """
     directory.mkdir()
+    (directory / _SHARE).symlink_to(f"{environment.root}/share")
+    if environment.python:
+        (directory / _PYTHON).symlink_to(environment.python)
     for name, path in programs.items():
-        (directory / name).symlink_to(Path("/", install_path, path))
+        program = Path("/", root, path)
+        if real := environment.pythons.get(name):
+            program = Path(_PYTHON, real)
+        (directory / name).symlink_to(program)
+
+
+def _link_environment(prefix: Path, environment: Environment) -> None:
+    """Let the prefix look like the environment inside: Python has its library there, and programs
+    look for their files beside ``bin``. Outside these links lead nowhere.
+
+    What is there already stays: of the user's, or of an earlier generation.
+    """
+    folder = prefix / "bin"
+    for name in environment.entries:
+        _link(prefix / name, f"{environment.root}/{name}")
+    if environment.python:
+        if not (folder / _PYTHON).exists():
+            (folder / _PYTHON).mkdir()
+            (folder / _PYTHON).chmod(stat.S_IMODE(folder.stat().st_mode))
+            _give(folder / _PYTHON, folder.stat().st_gid)
+        for name in {*environment.pythons, *environment.pythons.values()}:
+            shim = name if name in environment.pythons else min(environment.pythons)
+            _link(folder / _PYTHON / name, f"../{shim}")
+    _link(folder / _SHARE, "../current")
+    share = prefix / "share"
+    if share.is_symlink() and share.readlink() == Path("current"):  # of an earlier version
+        replacement = prefix / ".share.new"
+        replacement.unlink(missing_ok=True)
+        replacement.symlink_to(_TYKKY_LINKS["share"])
+        replacement.rename(share)
+    sync_directory(folder)
+
+
+def _link(path: Path, target: str) -> None:
+    if not os.path.lexists(path):
+        path.symlink_to(target)
 
 
 def _settle(root: int, mode: int, group: int | None) -> None:
@@ -356,7 +410,9 @@ def finish_adoption(prefix: Path) -> bool:
         for entry in sorted(ours.iterdir(), key=lambda path: path.name == last):
             link = draft / ".link"  # "ours" stays whole, to begin again
             link.unlink(missing_ok=True)
-            if not entry.is_symlink():  # of the user's, and there already
+            if entry.is_symlink():  # of the user's, and there already; or hidden
+                _link(theirs / entry.name, str(entry.readlink()))
+            else:
                 link.hardlink_to(entry)
                 link.rename(theirs / entry.name)
     remove_tree(ours)

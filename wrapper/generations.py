@@ -47,7 +47,14 @@ class Generation:
 
     @property
     def programs(self) -> set[str]:
-        return {entry.name for entry in (self.directory / "_bin").iterdir()}
+        return program_names(self.directory / "_bin")
+
+
+def program_names(folder: Path) -> set[str]:
+    """What is in a directory ``_bin`` or ``bin``, without what is hidden there for other purposes
+    (see :mod:`wrapper.deploy`); no program has such a name.
+    """
+    return {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
 
 
 def generations(prefix: Path) -> list[Generation]:
@@ -112,7 +119,7 @@ def switch(prefix: Path, number: int, shim: str | None = None) -> None:
 
     :param shim: text for the shims, where it is to be renewed.
     """
-    wanted = {entry.name for entry in (prefix / DIRECTORY / str(number) / "_bin").iterdir()}
+    wanted = program_names(prefix / DIRECTORY / str(number) / "_bin")
     _add_shims(prefix / "bin", wanted, shim)
     replacement = prefix / f".{CURRENT}.new"
     replacement.unlink(missing_ok=True)
@@ -149,7 +156,7 @@ def repair(prefix: Path) -> None:
     remove_abandoned(prefix, STAGING_NAME, held=True)
     programs = prefix / DIRECTORY / str(current) / "_bin"
     if programs.is_dir():  # else one can only go back to another generation
-        wanted = {entry.name for entry in programs.iterdir()}
+        wanted = program_names(programs)
         _add_shims(prefix / "bin", wanted, None)
         _remove_shims(prefix, wanted)
 

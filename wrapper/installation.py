@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast
 
-from wrapper import removal, shims, tree
+from wrapper import home, removal, shims, tree
 from wrapper.build import Build, Place
+from wrapper.container import BuildContainer
 from wrapper.facts import facts
 from wrapper.image.format import rarest_compression
-from wrapper.models import Activation, LockedPackage
+from wrapper.models import Activation, Environment, LockedPackage
 from wrapper.pip import managed
+from wrapper.pip.interpreter import Interpreter, look_into_library
 
 
 class Staging(Place, Protocol):
     """The place of an installation, which has shims: see :mod:`wrapper.deploy`."""
 
-    def write_programs(self, programs: Mapping[str, str], install_path: str, shim: str) -> None: ...
-    def write_links(self, install_path: str, *, own_image: bool = True) -> None: ...
+    def write_programs(
+        self, programs: Mapping[str, str], root: str, shim: str, environment: Environment
+    ) -> None: ...
+    def write_links(self, environment: Environment, *, own_image: bool = True) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -37,7 +44,10 @@ class Installation(Build):
         if self.answers_for_pip:
             managed.put_pip(self.tree, self.install_path, self.advice())
         names = self.programs()
+        environment = self.environment(names)
         venv = (self.tree / "pyvenv.cfg").is_file()
+        if venv:  # the prefix is one too: bin/python3 finds its packages by this file
+            shutil.copyfile(self.tree / "pyvenv.cfg", self.staging.directory / "pyvenv.cfg")
         size = tree.settle(self.space.image, fix=not self.keeps_modes)
         if self.packed:
             size += self.packed.size_beside(self.tree)
@@ -46,7 +56,7 @@ class Installation(Build):
         # would write all of it out with the image.
         if not self.request.site.keep_files:
             removal.remove_tree(self.space.image)
-        self._write_shims(names, links, activation, venv=venv)
+        self._write_shims(names, environment, links, activation, venv=venv)
 
         from wrapper.record import write_record
 
@@ -57,6 +67,36 @@ class Installation(Build):
             inputs=self.inputs.files,
             size=size,
             log=self.space.log,
+        )
+
+    def make_home(self, container: BuildContainer) -> None:
+        home.put_line(self.tree, self.program_root(), self.install_path)
+        if below := self.python_below():
+            inside = container if below.managed or self.base.image else None
+            library = look_into_library(below, os.environ, inside)
+            home.link_library(self.tree, below.library, library.names, library.include)
+
+    def python_below(self) -> Interpreter | None:
+        """The Python of which the environment is a virtual one, if it is."""
+        return None
+
+    def environment(self, programs: Mapping[str, str]) -> Environment:
+        """What is inside, for the prefix to look like it. :param programs: see ``programs()``."""
+        packed = self.packed.kept if self.packed else ()
+        names = {folder for path in packed for folder, below, _ in [path.partition("/")] if below}
+        names |= {path.name for path in self.tree.iterdir() if path.is_dir()}
+        python = Path(self.program_root(), "bin/python3")
+        pythons = home.pythons(self.tree, programs)
+        if below := self.python_below():
+            python = below.path
+            pythons = dict.fromkeys(pythons, python.name)
+        elif self.mask_path() or not home.has_library(self.tree):
+            pythons = {}
+        return Environment(
+            root=self.install_path,
+            entries=home.entries(names),
+            python=str(python.parent) if pythons else "",
+            pythons=pythons,
         )
 
     def _write_image(self) -> None:
@@ -97,6 +137,7 @@ class Installation(Build):
     def _write_shims(
         self,
         names: dict[str, str],
+        environment: Environment,
         links: Sequence[str],
         activation: Activation,
         *,
@@ -104,8 +145,8 @@ class Installation(Build):
     ) -> None:
         staging = cast(Staging, self.staging)
         text = shims.shim(staging.prefix, self.runtime.path)
-        staging.write_programs(names, self.program_root(), text)
-        staging.write_links(self.install_path)
+        staging.write_programs(names, self.program_root(), text, environment)
+        staging.write_links(environment)
         images = {"img.sqfs": self.staging.image}
         if self.base.image:
             images[self.base.reference] = self.base.image

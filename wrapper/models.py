@@ -128,6 +128,22 @@ class Guarded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What an installation's environment is inside, for the prefix to look like it.
+
+    :ivar root: its directory inside the container. :ivar entries: what is in that.
+    :ivar python: the directory of its Python's program, inside; empty where it has none that may
+        take the prefix for its own. :ivar pythons: names of that program among the installation's
+        programs, and as what it stands in the directory.
+    """
+
+    root: str
+    entries: tuple[str, ...] = ("lib",)
+    python: str = ""
+    pythons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Base:
     """What an environment stands on: the host (all defaults), or an image with its own system.
 

@@ -36,6 +36,7 @@ LENT = "/.containerize-old"
 _LOOKED_AT = re.compile(
     r"bin|bin/.*|conda-meta/.*|etc/conda/.*|pyvenv\.cfg"
     r"|lib/python3[^/]*/(os\.py|EXTERNALLY-MANAGED)"
+    r"|lib/python3[^/]*/site-packages/(containerize\.pth|_containerize_start\.py)"
     r"|lib/python3[^/]*/site-packages/[^/]*\.(dist|egg)-info(/.*)?",
     re.S,
 )

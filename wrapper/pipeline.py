@@ -101,12 +101,14 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
             programs = look.programs(request.wrapper_paths)
             venv = look.virtual_environment(programs)
             has_bash = look.has_bash()
+            environment = look.environment(programs)
         manifest = container_build.write(
             image,
             programs,
             variables,
             venv=venv,
             has_bash=has_bash,
+            environment=environment,
             staging=staging,
             inside=install_path(target, request.site),
             runtime=runtime,

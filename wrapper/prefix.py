@@ -71,7 +71,8 @@ def check_new(prefix: Path) -> None:
         _require_writable(prefix)
         names = {entry.name for entry in prefix.iterdir()}
         if STAGING_NAME in names and "current" not in names:
-            names -= OWN_NAMES  # of a build that was killed while it moved in
+            # of a build that was killed while it moved in
+            names -= {entry.name for entry in prefix.iterdir() if is_own(entry)}
         if names & {"current", ".generations"}:
             raise PrefixError(
                 "there is an installation already",
@@ -86,6 +87,15 @@ def check_new(prefix: Path) -> None:
             )
     else:
         _require_writable(above)
+
+
+def is_own(entry: Path) -> bool:
+    """Whether an entry of a prefix is of an installation: one of its names, or a link to an entry
+    of that name inside the container.
+    """
+    if entry.name in OWN_NAMES:
+        return True
+    return entry.is_symlink() and not entry.exists() and entry.readlink().name == entry.name
 
 
 def check_update(prefix: Path) -> None:

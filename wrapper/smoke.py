@@ -14,6 +14,7 @@ from pathlib import Path
 from wrapper import process, shims
 from wrapper.console import Console
 from wrapper.errors import ToolError, start_hint
+from wrapper.generations import program_names
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.process import ToolFailed
 from wrapper.removal import remove_tree
@@ -64,8 +65,9 @@ def start_installation(
         env = _environment(runtime, scratch)
         if own_system:
             env[BIND_VARIABLES[0]] = f"/:{HOST_ROOT}"
-        programs = (generation / "_bin").iterdir()
-        has = min((str(link.readlink().parent) for link in programs), default="/")
+        folder = generation / "_bin"
+        links = [(folder / name).readlink() for name in program_names(folder)]
+        has = min((str(link.parent) for link in links if link.is_absolute()), default="/")
         # By bash: programs cannot be run from where temporary files are, on some machines.
         look = host_program(_TEST) if own_system else [_TEST]
         argv = ["/bin/bash", "-p", str(shim), *look, "-e", has]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wrapper import installed, packed, process
+from wrapper import home, installed, packed, process
 from wrapper.compression import Compression
 from wrapper.console import Console
 from wrapper.container import BuildContainer
@@ -122,6 +122,7 @@ class Start:
             own = self.old("image_root", "") or f"/{Path(self.install_path).parts[1]}"
             self.unpack_previous(self.space.image, own)
         managed.take_notice_away(self.tree)
+        home.take_away(self.tree)
 
     def _require_room(self, size: int) -> None:
         require_space(self.space.root, size, "the environment as it was", MORE_ROOM)

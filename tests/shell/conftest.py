@@ -18,7 +18,7 @@ import pytest
 
 from wrapper import shims
 from wrapper.deploy import Staging
-from wrapper.models import Activation, Site
+from wrapper.models import Activation, Environment, Site
 from wrapper.removal import remove_tree
 
 NOWHERE = "/containerize-nowhere"
@@ -254,8 +254,13 @@ def make_prefix(
     ):
         patch.setattr(os, "fsync", lambda _handle: None)  # disks are slow
         names = {name: f"bin/{name}" for name in PROGRAMS}
-        staging.write_programs(names, install_path, shims.shim(root, runtime))
-        staging.write_links(install_path)
+        environment = Environment(
+            root=install_path,
+            python=f"{install_path}/bin",
+            pythons={name: name for name in PROGRAMS if name.startswith("python")},
+        )
+        staging.write_programs(names, install_path, shims.shim(root, runtime), environment)
+        staging.write_links(environment)
         staging.image.write_bytes(b"")
         (staging.directory / "packages.txt").write_text("demo  1.0\n")
         write_environment(

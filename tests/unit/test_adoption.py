@@ -14,6 +14,7 @@ import pytest
 from tests.tykky import make_prefix
 from wrapper import deploy, shims
 from wrapper.deploy import Adoption, finish_adoption
+from wrapper.models import Environment
 from wrapper.removal import remove_tree
 from wrapper.tykky.prefix import OWN_NAMES
 
@@ -40,8 +41,9 @@ def tykkys(tmp_path: Path) -> Path:
 def adopt(prefix: Path) -> None:
     with Adoption(prefix, 0o755) as staging:
         programs = {name: f"LUMI_TYKKY_x/bin/{name}" for name in NAMES}
-        staging.write_programs(programs, "", shims.shim(prefix, Path("/bin/true")))
-        staging.write_links("/LUMI_TYKKY_x")
+        environment = Environment(root="/LUMI_TYKKY_x")
+        staging.write_programs(programs, "", shims.shim(prefix, Path("/bin/true")), environment)
+        staging.write_links(environment)
         (staging.directory / "env").write_text("_cw_generation=1\n")
         names = [name for name in OWN_NAMES if (prefix / name).exists()]
         staging.publish_with({"img.sqfs": prefix / "img.sqfs"}, names)
@@ -68,8 +70,9 @@ def check_finished(prefix: Path, before: dict[str, str], image: int) -> None:
     assert names == {*links, "bin", ".generations", ".tykky", "notes.txt"}
     assert all((prefix / name).is_symlink() for name in links)
     assert {e.name for e in (prefix / "bin").iterdir()} == {
-        *(*NAMES, *shims.DEBUG_NAMES, shims.LIST_PACKAGES, "mine")
+        *(*NAMES, *shims.DEBUG_NAMES, shims.LIST_PACKAGES, "mine", ".share")
     }
+    assert (prefix / "share").resolve() == prefix / ".generations/1"
     assert is_ours(prefix) and (prefix / "bin/mine").read_text() == "#!/bin/sh\n"
     assert (prefix / "img.sqfs").stat().st_ino == image
     kept = snapshot(prefix / ".tykky")

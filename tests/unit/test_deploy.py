@@ -14,10 +14,18 @@ from tests.unit.conftest import NOBODY, left_behind, names, without_powers
 from wrapper import shims
 from wrapper.deploy import Staging
 from wrapper.errors import PrefixError, SpaceError
+from wrapper.generations import program_names
 from wrapper.manifest import write_manifest
+from wrapper.models import Environment
 
 INSIDE = "/containerize-1"
 PROGRAMS = {"python3": "bin/python3", "tool": "libexec/tool"}
+ENVIRONMENT = Environment(
+    root=INSIDE,
+    entries=("etc", "lib"),
+    python=f"{INSIDE}/bin",
+    pythons={"python3": "python3.11"},
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +38,8 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def fill(staging: Staging) -> None:
     """What a build writes, with the permissions that its umask left."""
-    staging.write_programs(PROGRAMS, INSIDE, "#!/bin/bash\n# the shim\n")
-    staging.write_links(INSIDE)
+    staging.write_programs(PROGRAMS, INSIDE, "#!/bin/bash\n# the shim\n", ENVIRONMENT)
+    staging.write_links(ENVIRONMENT)
     staging.image.write_bytes(b"image")
     (staging.directory / "env").write_text("x=1\n")
     write_manifest(staging.directory / "manifest.json", {})
@@ -61,8 +69,9 @@ def test_the_layout_is_the_documented_one(prefix: Path) -> None:
         "container.sif": "current/img.sqfs",
         "common.sh": "current/env",
         "_bin": "current/_bin",
-        "share": "current",
+        "share": "bin/.share",
         "lib": f"{INSIDE}/lib",
+        "etc": f"{INSIDE}/etc",
     }
     assert names(prefix) - set(links) == {"bin", ".generations"}
     assert (prefix / "img.sqfs").read_bytes() == b"image"
@@ -70,7 +79,8 @@ def test_the_layout_is_the_documented_one(prefix: Path) -> None:
 
 def test_shims_are_one_file_with_many_names(prefix: Path) -> None:
     publish(prefix)
-    found = {path.name: path.stat().st_ino for path in (prefix / "bin").iterdir()}
+    shown = [path for path in (prefix / "bin").iterdir() if not path.name.startswith(".")]
+    found = {path.name: path.stat().st_ino for path in shown}
     listing = found.pop("list-packages")
     assert set(found) == {"python3", "tool", "_debug_exec", "_debug_shell"}
     assert len(set(found.values())) == 1 and listing not in found.values()
@@ -81,15 +91,32 @@ def test_shims_are_one_file_with_many_names(prefix: Path) -> None:
 def test_real_programs_are_links_into_the_environment(prefix: Path) -> None:
     publish(prefix)
     real = {path.name: str(path.readlink()) for path in (prefix / "_bin").iterdir()}
-    assert real == {"python3": f"{INSIDE}/bin/python3", "tool": f"{INSIDE}/libexec/tool"}
+    assert real == {
+        ".share": f"{INSIDE}/share",
+        ".python": f"{INSIDE}/bin",
+        "python3": ".python/python3.11",
+        "tool": f"{INSIDE}/libexec/tool",
+    }
+
+
+def test_one_path_is_the_shim_outside_and_python_inside(prefix: Path) -> None:
+    publish(prefix)
+    folder = prefix / "bin/.python"
+    assert names(folder) == {"python3", "python3.11"}
+    assert all(path.resolve() == prefix / "bin/python3" for path in folder.iterdir())
+
+
+def test_share_is_what_tykky_has_there(prefix: Path) -> None:
+    publish(prefix)
+    assert (prefix / "share/manifest.json").samefile(prefix / "current/manifest.json")
 
 
 @pytest.mark.parametrize("name", ["_debug_exec", "_debug_shell", "list-packages"])
 def test_a_program_may_have_one_of_our_names(prefix: Path, name: str) -> None:
     with Staging(prefix, generation=1, mode=0o755) as staging:
-        staging.write_programs({name: f"bin/{name}"}, INSIDE, "shim")
-        assert names(staging.root / "bin") == {*shims.DEBUG_NAMES, shims.LIST_PACKAGES}
-        assert names(staging.directory / "_bin") == {name}
+        staging.write_programs({name: f"bin/{name}"}, INSIDE, "shim", ENVIRONMENT)
+        assert program_names(staging.root / "bin") == {*shims.DEBUG_NAMES, shims.LIST_PACKAGES}
+        assert program_names(staging.directory / "_bin") == {name}
         text = (staging.root / "bin/list-packages").read_text()
     assert text == shims.list_packages()
 

@@ -22,7 +22,7 @@ from wrapper.doctor import installation, needs, sif_image, starts
 from wrapper.doctor.finding import FAILED, OK, WARNING, Finding
 from wrapper.image.format import mark
 from wrapper.manifest import read_manifest, write_manifest
-from wrapper.models import Site
+from wrapper.models import Environment, Site
 
 SHIM = shims.shim(Path("/somewhere"), Path("/runtime"))
 Manifest = dict[str, Any]
@@ -63,8 +63,10 @@ def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(staging: Staging | NextGeneration, *programs: str) -> None:
-    staging.write_programs({name: f"bin/{name}" for name in programs}, "/containerize-1", SHIM)
-    staging.write_links("/containerize-1")
+    environment = Environment(root="/containerize-1")
+    real = {name: f"bin/{name}" for name in programs}
+    staging.write_programs(real, "/containerize-1", SHIM, environment)
+    staging.write_links(environment)
     staging.image.write_bytes(squashfs())
     (staging.directory / "env").write_text("")
     write_manifest(

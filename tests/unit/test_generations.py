@@ -25,13 +25,14 @@ from wrapper.generations import (
     switch,
 )
 from wrapper.manifest import write_manifest
+from wrapper.models import Environment
 from wrapper.past import rollback
 from wrapper.removal import remove_tree
 
 INSIDE = "/containerize-1"
 OLD, NEW = ({"python3", "old"}, {"python3", "new"})
 SHIM = shims.shim(Path("/somewhere"), Path("/runtime"))
-OURS = {*shims.DEBUG_NAMES, shims.LIST_PACKAGES}
+OURS = {*shims.DEBUG_NAMES, shims.LIST_PACKAGES, ".share"}
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +42,9 @@ def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(staging: Staging | NextGeneration, programs: set[str], shim: str) -> None:
-    staging.write_programs({name: f"bin/{name}" for name in programs}, INSIDE, shim)
-    staging.write_links(INSIDE)
+    environment = Environment(root=INSIDE)
+    staging.write_programs({name: f"bin/{name}" for name in programs}, INSIDE, shim, environment)
+    staging.write_links(environment)
     staging.image.write_bytes(b"image")
     (staging.directory / "env").write_text(f"generation={staging.generation}\n")
     write_manifest(staging.directory / "manifest.json", {"generation": staging.generation})
@@ -149,7 +151,7 @@ def test_shims_stay_the_same_files_where_their_text_does(prefix: Path) -> None:
 
 def test_a_new_text_is_the_text_of_all_shims(prefix: Path) -> None:
     add(prefix, 2, shim=SHIM + "# newer\n")
-    every = names(prefix / "bin") - {shims.LIST_PACKAGES}
+    every = names(prefix / "bin") - {shims.LIST_PACKAGES, ".share"}
     assert every == {*NEW, *shims.DEBUG_NAMES}
     assert {(prefix / "bin" / name).read_text() for name in every} == {SHIM + "# newer\n"}
     assert len({(prefix / "bin" / name).stat().st_ino for name in every}) == 1

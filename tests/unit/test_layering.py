@@ -21,7 +21,7 @@ MODULES = sorted(p for p in ROOT.rglob("*.py") if "templates" not in p.parts)
 # One's result is the next one's argument, so that none knows another.
 STEPS = {
     *("conda.resolve", "conda.fetch", "conda.install", "pip.installer", "pip.managed"),
-    *("scripts", "bytecode", "activate", "reuse.taken"),
+    *("scripts", "bytecode", "activate", "home", "reuse.taken"),
     *("squash", "record", "deploy", "tree", "skeleton"),
 }
 LAYERS: list[set[str]] = [
@@ -50,8 +50,8 @@ LAYERS: list[set[str]] = [
     {"image.software"},
     {"image.facts"},
     {"container", "shims"},  # shims is text only: names and facts in, scripts out
-    {"generations", "smoke", "sif.os_packages", "pip.interpreter", "reuse.python"},
-    {"sif.output"},
+    {"generations", "sif.os_packages", "pip.interpreter", "reuse.python"},
+    {"sif.output", "smoke"},
     STEPS,
     {"packed", "trial", "inputs"},
     {"start"},

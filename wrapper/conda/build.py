@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from wrapper.models import (
     Resolution,
 )
 from wrapper.packed import Packed
+from wrapper.pip.interpreter import Interpreter, from_base
 from wrapper.reuse.packages import BasePackage, conflict
 from wrapper.reuse.python import connect, disconnect, make_environment, offer_programs
 from wrapper.reuse.taken import Reuse
@@ -111,6 +111,9 @@ class CondaBuild(Installation):
     def own_variables(self) -> dict[str, str]:
         return conda_variables(self.install_path)
 
+    def python_below(self) -> Interpreter | None:
+        return from_base(self.reuse.python, "") if self.reuse else None
+
     def write_lock(self, packages: Sequence[LockedPackage]) -> None:
         from wrapper.spec.lockfile import write_lock
 
@@ -120,9 +123,8 @@ class CondaBuild(Installation):
             self.staging.directory / "conda-lock.yml",
             {name: value for name, value in self.variables.items() if name not in self.environ()},
         )
-        if self.reuse:  # then it is a virtual environment of the base's
+        if self.reuse:
             self.reuse.annotate(self.staging.directory / "conda-lock.yml")
-            shutil.copyfile(self.tree / "pyvenv.cfg", self.staging.directory / "pyvenv.cfg")
 
     def _solve(self) -> Resolution | None:
         asked = self.inputs.environment

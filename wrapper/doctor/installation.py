@@ -17,7 +17,7 @@ from wrapper.console import counted, human_size
 from wrapper.deploy import ADOPTING
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import ContainerizeError
-from wrapper.generations import CURRENT, DIRECTORY, UNFINISHED
+from wrapper.generations import CURRENT, DIRECTORY, UNFINISHED, program_names
 from wrapper.image.format import read_format
 from wrapper.lock import holder as lock_holder
 from wrapper.manifest import FILE_NAME, load_manifest, no_installation, read_manifest
@@ -212,8 +212,7 @@ def _few(names: Sequence[str]) -> str:
 def shims_agree(target: Path) -> list[Finding]:
     """Whether ``bin`` has what the generation in use has, and nothing of one before."""
     what, folder = "shims", target / "bin"
-    wanted = {entry.name for entry in (target / CURRENT / "_bin").iterdir()}
-    present = {entry.name for entry in folder.iterdir()}
+    wanted, present = program_names(target / CURRENT / "_bin"), program_names(folder)
     number = (target / CURRENT).readlink().name
     hint = f"its owner: containerize rollback {_word(target)} {number}"
     if missing := sorted((wanted | set(shims.DEBUG_NAMES)) - present):

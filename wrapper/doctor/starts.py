@@ -91,7 +91,8 @@ def of_installation(
         return [failed("start", f"{' '.join(words)}: {taken}", hint)]
     text = f"bin/{' '.join(words)} in {taken:.2f} s"
     if python and data["base"]["kind"] == "host" and not data.get("image_root"):
-        bare = _bare(target, (real / python).readlink(), environ, site, env)
+        program = Path(os.path.realpath(real / python))  # it is only inside, the links are here
+        bare = _bare(target, program, environ, site, env)
         text += "" if bare is None else f", the runtime without a shim {bare:.2f} s"
     return [_judged(text, taken)]
 

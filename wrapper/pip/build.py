@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,6 +131,9 @@ class PipBuild(Installation):
         assert self.interpreter is not None, "uv has brought it by now"
         return self.interpreter
 
+    def python_below(self) -> Interpreter:
+        return self.python
+
     def pip_installer(self, container: BuildContainer) -> Any:
         installer = super().pip_installer(container)
         installer.outer = self.outer
@@ -168,8 +170,6 @@ class PipBuild(Installation):
         write_requirements_lock(packages, lock)
         if self.reuse:
             self.reuse.annotate(lock)
-        # The prefix is a virtual environment too: bin/python3 finds its packages by this file.
-        shutil.copyfile(self.tree / "pyvenv.cfg", self.staging.directory / "pyvenv.cfg")
 
     def own_facts(self) -> dict[str, Any]:
         return {

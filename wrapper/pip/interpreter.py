@@ -23,11 +23,15 @@ from wrapper.reuse.packages import BasePython
 
 _OLDEST = (3, 7)  # first with hash-based .pyc
 _MANAGED = "python"  # directory below the environment
-# Everything in one start: -s, since packages in ~/.local are not the Python's own.
 # Modules in the current directory, which Python would look at first, are the user's.
-_QUESTION = """
+_ALONE = """
 import sys
 sys.path[:] = filter(None, sys.path)
+"""
+# Everything in one start: -s, since packages in ~/.local are not the Python's own.
+_QUESTION = (
+    _ALONE
+    + """
 import json, os, site
 try:
     from importlib.metadata import distributions
@@ -41,6 +45,18 @@ print(json.dumps({
     "is_venv": sys.prefix != sys.base_prefix,
 }))
 """
+)
+_LIBRARY_QUESTION = (
+    _ALONE
+    + """
+import json, os, sysconfig
+include = sysconfig.get_path("include")
+print(json.dumps({
+    "names": os.listdir(os.path.dirname(os.__file__)),
+    "include": include if os.path.isdir(include) else "",
+}))
+"""
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +96,14 @@ class Outer:
     packages: OuterPackages
     sites: tuple[str, ...]
     is_venv: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """What is in a Python's standard library, and the directory of its header files, if any."""
+
+    names: tuple[str, ...]
+    include: Path | None
 
 
 def parse_version(text: str) -> str:
@@ -203,6 +227,19 @@ def look_around(
     return Outer(packages=packages, sites=tuple(facts["sites"]), is_venv=facts["is_venv"])
 
 
+def look_into_library(
+    interpreter: Interpreter, environ: Mapping[str, str], container: BuildContainer | None = None
+) -> Library:
+    """The library of a Python on the host, or in the container."""
+    path = interpreter.path
+    if container:
+        facts = _ask_inside(str(path), container, _LIBRARY_QUESTION)
+    else:
+        facts = _ask(path, environ, _LIBRARY_QUESTION)
+    include = Path(facts["include"]) if facts["include"] else None
+    return Library(names=tuple(sorted(facts["names"])), include=include)
+
+
 def bring_interpreter(container: BuildContainer, version: str) -> Interpreter:
     """Let uv download a Python into the environment; uv checks its hash.
 
@@ -268,12 +305,14 @@ def _candidates(environ: Mapping[str, str], version: str) -> Iterator[Path]:
             yield Path(found).absolute()
 
 
-def _ask(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+def _ask(path: Path, environ: Mapping[str, str], question: str = _QUESTION) -> dict[str, Any]:
     env = process.base_environment(environ)
-    return _read(path, process.capture([path, "-s", "-c", _QUESTION], env=env))
+    return _read(path, process.capture([path, "-s", "-c", question], env=env))
 
 
-def _ask_inside(program: str, container: BuildContainer) -> dict[str, Any]:
+def _ask_inside(
+    program: str, container: BuildContainer, question: str = _QUESTION
+) -> dict[str, Any]:
     """The same of a Python in the container. :raises ScriptError: it cannot run."""
     lines: list[str] = []
 
@@ -281,7 +320,7 @@ def _ask_inside(program: str, container: BuildContainer) -> dict[str, Any]:
         lines.append(line)
         return True
 
-    container.run([program, "-s", "-c", _QUESTION], what="asking for Python", on_line=on_line)
+    container.run([program, "-s", "-c", question], what="asking for Python", on_line=on_line)
     return _read(Path(program), "".join(lines))
 
 

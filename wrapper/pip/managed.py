@@ -74,5 +74,6 @@ def put_pip(tree: Path, install_path: str, advice: str) -> None:
 def _libraries(tree: Path) -> Iterator[Path]:
     """Standard libraries (a virtual environment has none of its own)."""
     for library in sorted((tree / "lib").glob("python3*")):
-        if not library.is_symlink() and (library / "os.py").is_file():
+        own = not library.is_symlink() and not (library / "os.py").is_symlink()
+        if own and (library / "os.py").is_file():
             yield library

@@ -27,6 +27,7 @@ from typing import Any
 from wrapper import removal, tree, workspace
 from wrapper.build import Build
 from wrapper.conda.build import CondaBuild
+from wrapper.container import BuildContainer
 from wrapper.errors import PrefixError
 from wrapper.facts import facts
 from wrapper.manifest import manifest_text, parse_manifest, values_text
@@ -142,6 +143,9 @@ class SifBuild(Build):
     def mount_points(self) -> list[str]:
         self.staging.directory.mkdir()
         return []
+
+    def make_home(self, container: BuildContainer) -> None:
+        """Its place is the one in the image."""
 
     def may_leave_packed(self) -> bool:
         return False  # the old layer is inside another file

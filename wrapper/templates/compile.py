@@ -34,8 +34,11 @@ def sources(directory, lent):
             names.remove("__pycache__")
         for name in sorted(files):
             path = os.path.join(folder, name)
-            if name.endswith(".py") and not (lent and is_link_into(lent, path)):
-                yield path
+            if not name.endswith(".py") or (lent and is_link_into(lent, path)):
+                continue
+            if folder == directory and os.path.islink(path):
+                continue  # of a virtual environment: another Python's library
+            yield path
 
 
 def is_link_into(directory, path):

@@ -24,7 +24,7 @@ from wrapper.deploy import Adoption, finish_adoption
 from wrapper.errors import PrefixError, ToolError
 from wrapper.image.format import mark, rarest_compression
 from wrapper.lock import locked
-from wrapper.models import Activation, LockedPackage, Result, Site, TreeSize
+from wrapper.models import Activation, Environment, LockedPackage, Result, Site, TreeSize
 from wrapper.pip.origin import direct_entry
 from wrapper.record import write_record
 from wrapper.runtime import Runtime, find_runtime, host_binds
@@ -262,8 +262,10 @@ class _Work:
         self, staging: Adoption, facts: Mapping[str, Any], activation: Activation, links: list[str]
     ) -> None:
         programs = {name: path.lstrip("/") for name, path in self.tykky.programs.items()}
-        staging.write_programs(programs, "", shims.shim(staging.prefix, self.runtime.path))
-        staging.write_links(self.tykky.environment, own_image=self.tykky.image is not None)
+        environment = Environment(root=self.tykky.environment)
+        text = shims.shim(staging.prefix, self.runtime.path)
+        staging.write_programs(programs, "", text, environment)
+        staging.write_links(environment, own_image=self.tykky.image is not None)
         interpreter = facts.get("interpreter", {"path": ""})
         images = {"img.sqfs": self.tykky.image} if self.tykky.image else {}
         if self.tykky.isolated:

@@ -11,11 +11,12 @@ from typing import Any
 from wrapper import process, shims
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
+from wrapper.home import entries
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.image.find import BaseImage
 from wrapper.image.format import mark, rarest_compression
 from wrapper.installation import Staging
-from wrapper.models import Activation, Site, TreeSize
+from wrapper.models import Activation, Environment, Site, TreeSize
 from wrapper.process import ToolFailed
 from wrapper.record import write_record
 from wrapper.runtime import Runtime, home_of
@@ -87,6 +88,19 @@ class Looker:
         """Whether the image has the program that puts right what a runtime spoils of a call."""
         return bool(self._find("/bin/bash", "-maxdepth", "0", "-type", "f"))
 
+    def environment(self, programs: Mapping[str, str]) -> Environment | None:
+        """What the programs are in: the directory whose ``bin`` has them all, if there is one.
+
+        (The system itself is none: its programs know where their files are.)
+        """
+        folders = {Path(path).parent for path in programs.values()}
+        folder = folders.pop()
+        root = folder.parent
+        if folders or folder.name != "bin" or str(root) in ("/", "/usr", "/usr/local"):
+            return None
+        found = self._find(str(root), "-mindepth", "1", "-maxdepth", "1", "-type", "d")
+        return Environment(root=str(root), entries=entries(Path(path).name for path in found))
+
     def _find(self, *search: str) -> list[str]:
         """What find(1) finds in the image; nothing where the path is missing. It is the host's own:
         an image may have no shell.
@@ -127,6 +141,7 @@ def write(
     *,
     venv: str,
     has_bash: bool,
+    environment: Environment | None,
     staging: Staging,
     inside: str,
     runtime: Runtime,
@@ -136,12 +151,14 @@ def write(
     """Complete the staging directory; returns the manifest.
 
     :param venv: see :meth:`Looker.virtual_environment`: it is to be active. Its Python is called by
-        another path, so the prefix is made to look like it inside (``pyvenv.cfg``, ``lib``).
+        another path, so the prefix has its ``pyvenv.cfg``.
+    :param environment: see :meth:`Looker.environment`: the prefix is to look like it inside.
     :param inside: the directory by which a shim sees that it runs in this container.
     """
     base = {**image.as_record(), "mark": mark(image.path)}
-    staging.write_programs(programs, "", shims.shim(staging.prefix, runtime.path))
-    staging.write_links(venv or inside, own_image=False)
+    environment = environment or Environment(root=venv or inside)
+    staging.write_programs(programs, "", shims.shim(staging.prefix, runtime.path), environment)
+    staging.write_links(environment, own_image=False)
     if venv:
         (staging.root / "pyvenv.cfg").symlink_to(f"{venv}/pyvenv.cfg")
     active = {"VIRTUAL_ENV": venv} if venv else {}
