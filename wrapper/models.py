@@ -334,6 +334,15 @@ class SifRequest(NewPipRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepackRequest:
+    """A ``containerize repack``; ``target`` is a prefix or a SIF file."""
+
+    target: Path
+    compression: str | None = None
+    site: Site = Site()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """One package before and after; ``size`` are the bytes of the archive to fetch, 0 unknown."""
 

@@ -61,12 +61,13 @@ def describe(
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **facts,
         "inputs": list(inputs),
-        "image": _identity(image),
+        "image": identity(image),
         "tree": {"files": size.files, "size": size.size},
     }
 
 
-def _identity(image: Path) -> dict[str, Any]:
+def identity(image: Path) -> dict[str, Any]:
+    """What a manifest says of an image file: digest, size in bytes, compressor."""
     if image.is_dir():  # a sandbox has no digest
         return {"sha256": None, "size": 0, "compression": ""}
     compressor = read_format(image).compressors[0]

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from wrapper import compression as compressions
@@ -16,6 +17,10 @@ from wrapper.console import Advance, Console
 from wrapper.errors import SpaceError, ToolError, means_no_space
 from wrapper.models import Site
 from wrapper.process import ToolFailed
+from wrapper.squashfs import compressors
+from wrapper.squashfs.layout import Unsupported
+from wrapper.squashfs.reader import read_image
+from wrapper.squashfs.writer import transcode
 
 # A fixed time makes equal trees equal images. Not 0: zip files begin in 1980, and programs that
 # pack installed files into one (wheels, Spark, Ray) fail on older ones.
@@ -24,6 +29,7 @@ _OLDEST = (4, 4)  # first with -mkfs-time, -all-time and reproducible output
 _LEFT_OUT = 2  # unsquashfs's status where it could not make some files as they were
 _PERCENTAGE_SINCE = (4, 6)
 _MEMORY = "256M"
+_PLAIN = ("-noI", "-noD", "-noF")  # nothing is compressed: inodes, data, fragments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +63,62 @@ class Squasher:
     ) -> None:
         """Write the tree below ``root`` as ``image``, a new file; the same tree, the same bytes.
 
+        mksquashfs compresses with zlib, which takes five times as long as need be. So for gzip of a
+        low level it packs the tree beside ``root`` as it is, and the blocks are compressed by us.
+
         :param owners: files keep theirs; else all of the image is root's.
         :raises SpaceError: no room for the image. :raises ToolError: any other failure, a
             compressor that this mksquashfs lacks among them.
         """
+        run = partial(self._mksquashfs, root, console=console, environ=environ, owners=owners)
+        plain = root.with_name(f"{root.name}.plain")
+        if compression.name == "gzip" and (compression.level or 0) <= compressors.FAST_GZIP:
+            try:
+                run(plain, [*self._words(compression), *_PLAIN], advance=_part(advance, 0, 0.5))
+                self.recompress(plain, image, compression, _part(advance, 0.5, 1))
+                return
+            except Unsupported:
+                console.log(f"{root} has what only mksquashfs can pack")
+            finally:
+                plain.unlink(missing_ok=True)
+        run(image, self._words(compression), advance=advance)
+
+    def recompress(
+        self, image: Path, target: Path, compression: Compression, advance: Advance
+    ) -> None:
+        """Write the files of ``image`` as the new file ``target``, compressed otherwise.
+
+        :raises Unsupported: the image, or the compressor, is none that we know.
+        :raises SpaceError: no room for it.
+        """
+        chosen = compressors.compressor(compression.name, compression.level)
+        if chosen is None:
+            raise Unsupported(f"the compressor {compression.name}")
+        source = read_image(image)
+        try:
+            transcode(source, target, chosen, processors=self.processors, advance=advance)
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            if means_no_space(error):
+                raise no_room(target) from None
+            raise
+
+    def _mksquashfs(
+        self,
+        root: Path,
+        image: Path,
+        words: Sequence[str],
+        *,
+        console: Console,
+        advance: Advance,
+        environ: Mapping[str, str],
+        owners: bool,
+    ) -> None:
         argv = [
             str(self.path),
             str(root),
             str(image),
-            *self._words(compression),
+            *words,
             *("-noappend", "-no-xattrs", "-quiet"),
             *(() if owners else ("-all-root",)),
             *("-mkfs-time", IMAGE_TIME, "-all-time", IMAGE_TIME),
@@ -126,14 +179,22 @@ class Squasher:
 
 
 def _explained(error: ToolFailed, place: Path) -> SpaceError | ToolFailed:
-    if means_no_space(error.detail):
-        return SpaceError(
-            "no room left for the image",
-            where=place.parent,
-            hint="free some space or quota there, or choose another directory",
-            detail=error.detail,
-        )
-    return error
+    return no_room(place, error.detail) if means_no_space(error.detail) else error
+
+
+def no_room(place: Path, detail: str = "") -> SpaceError:
+    """The error where an image, or its tree, does not fit below the directory of ``place``."""
+    return SpaceError(
+        "no room left for the image",
+        where=place.parent,
+        hint="free some space or quota there, or choose another directory",
+        detail=detail,
+    )
+
+
+def _part(advance: Advance, begin: float, end: float) -> Advance:
+    """Progress of a part of the work, told as one of all of it."""
+    return lambda done, total: advance(begin * total + (end - begin) * done, total)
 
 
 def find_squasher(environ: Mapping[str, str], site: Site) -> Squasher:

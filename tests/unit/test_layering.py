@@ -61,7 +61,12 @@ LAYERS: list[set[str]] = [
     {"conda.build", "pip.build", "wrap.install", "wrap.container", "past", "base.choose"},
     {"sif.build", "tykky.adopt"},
     {"plans"},
-    {"pipeline", "sif.pipeline", "conda.command"},  # conda.command: inside a build
+    {
+        "pipeline",
+        "sif.pipeline",
+        "conda.command",
+        "commands.repack",
+    },  # conda.command: inside a build
     {"doctor"},
     {"cli"},
 ]
@@ -77,7 +82,7 @@ COMPOSERS = {
 }
 COMPOSERS |= {"tykky.adopt", "base.choose", "pipeline", "conda.command", "inputs", "plans"}
 COMPOSERS |= {"sif.build", "sif.pipeline", "base.build", "base.built", "base.commands", "doctor"}
-COMPOSERS |= {"facts", "trial"}
+COMPOSERS |= {"facts", "trial", "commands.repack"}
 # Who may know a step besides the modules that put steps together.
 KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
 ONLY_IN = {

@@ -48,6 +48,15 @@ def describe_sif(result: Result) -> str:
     )
 
 
+def describe_repack(result: Result) -> str:
+    """A repacked installation or SIF in one line for a person."""
+    image = result.manifest["image"]
+    size, seconds = human_size(image["size"]), f"{result.seconds:.1f} s"
+    return (
+        f"{result.prefix}: an image of {size}, compressed with {image['compression']}, in {seconds}"
+    )
+
+
 def plan_json(plan: Plan) -> str:
     """The plan for ``--dry-run --json``."""
     packages = [

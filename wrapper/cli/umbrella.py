@@ -12,7 +12,7 @@ from wrapper.cli.base import base
 from wrapper.cli.build import build
 from wrapper.cli.common import CONTEXT, Group, common_options, run_command, say
 from wrapper.cli.doctor import doctor
-from wrapper.cli.options import FILE, TMPDIR, configured
+from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply, configured
 from wrapper.cli.shell import activate, deactivate, shell_init
 from wrapper.console import Console, counted, human_size
 
@@ -123,6 +123,32 @@ def list_generations(prefix: Path, as_json: bool, verbosity: int, debug: bool) -
 
         entries = history(prefix)
         say(report.history_json(entries) if as_json else report.history_table(entries))
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+@containerize.command("repack", short_help="Compress an installation or a SIF otherwise.")
+@click.argument("target", type=FILE, metavar="DIR|SIF")
+@apply(COMPRESSION, TMPDIR, common_options)
+def repack(
+    target: Path, compression: str | None, tmpdir: Path | None, verbosity: int, debug: bool
+) -> None:
+    """Pack the files of the installation DIR, or of the image SIF, in another compression.
+
+    For what the container runtime does not start: SingularityCE knows no zstd. Nothing is solved or
+    installed anew. The installation gets a further generation ('containerize rollback DIR' goes
+    back), the SIF file is replaced by one rename. Without --compression an installation gets the
+    best that starts here, a SIF gzip, which starts everywhere.
+    """
+
+    def work(console: Console) -> None:
+        from wrapper.cli import report
+        from wrapper.commands.repack import repack as run
+        from wrapper.models import RepackRequest
+
+        settings = configured(console, verbosity, tmpdir=tmpdir, compression=compression)
+        request = RepackRequest(target=target, compression=compression, site=settings)
+        console.info(report.describe_repack(run(request, console)))
 
     run_command(work, verbosity=verbosity, debug=debug)
 

@@ -42,8 +42,8 @@ INSTALL_PATH = "/containerize"
 RECORD = ".containerize"
 LOCKS = ("conda-lock.yml", "requirements.lock")
 _OVERLAY, _LOG = "containerize.sqfs", "containerize.log"
-_MANIFEST, _VALUES = "containerize-manifest.json", "containerize-variables.json"
-_OWN = (_OVERLAY, _MANIFEST, _VALUES, _LOG)
+MANIFEST_NAME, _VALUES = "containerize-manifest.json", "containerize-variables.json"
+_OWN = (_OVERLAY, MANIFEST_NAME, _VALUES, _LOG)
 
 
 def read_sif_manifest(path: Path) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def read_sif_manifest(path: Path) -> dict[str, Any]:
 
 def manifest_of(image: Sif) -> dict[str, Any] | None:
     """The manifest in an image, ``None`` where it is not of our making."""
-    text = _object_text(image, _MANIFEST)
+    text = _object_text(image, MANIFEST_NAME)
     if text is None:
         return None
     return parse_manifest(text, image.path, values=_object_text(image, _VALUES) or "")
@@ -276,7 +276,7 @@ class SifBuild(Build):
                 extra=sif.partition(role),
             ),
             NewObject(kind=sif.JSON, name=sif.INSPECT_NAME, content=metadata.encode()),
-            NewObject(kind=sif.JSON, name=_MANIFEST, content=manifest_text(manifest).encode()),
+            NewObject(kind=sif.JSON, name=MANIFEST_NAME, content=manifest_text(manifest).encode()),
             *(NewObject(kind=sif.JSON, name=_VALUES, content=text.encode()) for text in values),
             NewObject(kind=sif.GENERIC, name=_LOG, content=self.space.log.read_bytes()),
         ]

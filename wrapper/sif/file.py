@@ -18,8 +18,8 @@ import platform
 import struct
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -46,6 +46,8 @@ _GROUP_MASK = 0xF0000000
 _FICLONE = 0x40049409
 # A fixed time and an identity that follows from the content: equal parts give equal files.
 _TIME = 946684800  # 2000-01-01T00:00:00Z
+
+_NOTHING: Mapping[int, Path] = {}
 
 DEFINITION, PARTITION, SIGNATURE, JSON, GENERIC = 0x4001, 0x4004, 0x4005, 0x4006, 0x4007
 SQUASHFS = 1
@@ -233,10 +235,24 @@ class SifWriter:
     file share blocks. Use as a context manager. Its methods raise :class:`OSError` as writing does.
 
     :param target: a new file. :param keep: objects of ``base``, in their order.
+    :param instead: files with the content that some of them, by their numbers, are to have.
     """
 
-    def __init__(self, target: Path, *, base: Sif | None, keep: Sequence[SifObject]) -> None:
-        self._base, self._keep = base, keep
+    def __init__(
+        self,
+        target: Path,
+        *,
+        base: Sif | None,
+        keep: Sequence[SifObject],
+        instead: Mapping[int, Path] = _NOTHING,
+    ) -> None:
+        self._base, self._instead = base, instead
+        self._keep = [
+            replace(item, size=instead[item.number].stat().st_size)
+            if item.number in instead
+            else item
+            for item in keep
+        ]
         self._group = base.primary.group if base else _GROUP_MASK | 1
         self._number = max((o.number for o in keep), default=0)
         self._entries = max(_LEAST_ENTRIES, len(keep) + _SPARE_ENTRIES)
@@ -263,8 +279,9 @@ class SifWriter:
 
         for item in self._keep:
             assert self._base is not None
-            with self._base.path.open("rb", buffering=0) as source:
-                source.seek(item.offset)
+            other = self._instead.get(item.number)
+            with (other or self._base.path).open("rb", buffering=0) as source:
+                source.seek(0 if other else item.offset)
                 self._place(item, partial(copy_bytes, source, self._file, item.size, copied))
 
     def add(self, new: NewObject) -> None:
