@@ -25,7 +25,7 @@ from wrapper.errors import PrefixError
 from wrapper.generations import Generation
 from wrapper.image.format import read_format
 from wrapper.lock import locked
-from wrapper.manifest import FILE_NAME, manifest_text, write_manifest
+from wrapper.manifest import FILE_NAME, manifest_text
 from wrapper.models import RepackRequest, Result
 from wrapper.record import identity
 from wrapper.runtime import Runtime, find_runtime
@@ -126,7 +126,8 @@ def _carry_over(
         "options": {**previous.manifest["options"], "compression": compression.asked},
         "image": identity(staging.image),
     }
-    write_manifest(staging.directory / FILE_NAME, manifest)
+    # (The values of its variables are a file of their own, which has not changed.)
+    (staging.directory / FILE_NAME).write_text(manifest_text(manifest))
     return manifest
 
 
