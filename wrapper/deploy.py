@@ -173,7 +173,7 @@ class NextGeneration:
         self.generation = generation
         self._mode = mode
         self._shim = ""
-        self._environment = Environment(root="")
+        self._environment: Environment | None = None  # as it is
         self.root = prefix / GENERATIONS / f".new-{generation}-{secrets.token_hex(4)}"
 
     def __enter__(self) -> NextGeneration:
@@ -209,6 +209,11 @@ class NextGeneration:
         """Most are there: they lead through ``current``, and the install path stays."""
         self._environment = environment
 
+    def keep_programs(self, before: Path, shim: str) -> None:
+        """The programs of another generation, whose directory is ``before``: nothing is new."""
+        shutil.copytree(before / "_bin", self.directory / "_bin", symlinks=True)
+        self._shim = shim
+
     def publish(self) -> None:
         """Set permissions, sync, and switch to this generation by one rename."""
         try:
@@ -217,7 +222,8 @@ class NextGeneration:
             _sync(self.root)
             self.root.rename(self.prefix / GENERATIONS / str(self.generation))
             sync_directory(self.prefix / GENERATIONS)
-            _link_environment(self.prefix, self._environment)
+            if self._environment:
+                _link_environment(self.prefix, self._environment)
             switch(self.prefix, self.generation, self._shim)
         except OSError as error:
             raise _writing_failed(error, self.prefix) from None

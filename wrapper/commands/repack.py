@@ -113,8 +113,7 @@ def _carry_over(
             (staging.directory / entry.name).symlink_to(entry.readlink())
         else:
             _same_file(entry, staging.directory / entry.name)
-    programs = {link.name: str(link.readlink()) for link in (previous.directory / "_bin").iterdir()}
-    staging.write_programs(programs, "", shims.shim(staging.prefix, runtime.path))
+    staging.keep_programs(previous.directory, shims.shim(staging.prefix, runtime.path))
     text = (previous.directory / "env").read_text(encoding="utf-8", errors="surrogateescape")
     text = re.sub(r"^_cw_generation=.*$", f"_cw_generation={staging.generation}", text, flags=re.M)
     (staging.directory / "env").write_text(text, encoding="utf-8", errors="surrogateescape")
