@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import stat
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wrapper import spec, tree
+from wrapper import spec, tree, trust
 from wrapper.conda.channels import choose
 from wrapper.console import Console
 from wrapper.errors import InputError, PrefixError, ToolError
@@ -25,13 +26,20 @@ from wrapper.models import (
     UpdateRequest,
     WrapContainerRequest,
 )
+from wrapper.pip.config import uv_settings
 from wrapper.reuse.packages import LOCK_NOTE
 from wrapper.spec.files import InputFile, InputFiles
 from wrapper.spec.kinds import refuse_condas
 from wrapper.spec.pip_lock import parse_requirements_lock
 from wrapper.spec.project import FILE_NAME as PROJECT
 from wrapper.spec.project import project_lines
-from wrapper.spec.requirements import NO_ISOLATION, Requirements, read_requirements, repositories
+from wrapper.spec.requirements import (
+    NO_ISOLATION,
+    REQUIRE_HASHES,
+    Requirements,
+    read_requirements,
+    repositories,
+)
 from wrapper.spec.tykky import ToolFile, parse_tool
 from wrapper.spec.variables import parse_variables
 
@@ -128,6 +136,8 @@ def read(request: Request | WrapContainerRequest, console: Console) -> Inputs:
     for path in request.requirements:
         reading.requirements_file(path, request)
     reading.built_late(request.no_isolation)
+    if request.require_hashes:
+        reading.require_hashes()
     reading.tell()
     return reading.result(request)
 
@@ -181,6 +191,17 @@ class _Reading:
         """Packages that an option names: they are built against the others."""
         self._add([f"{NO_ISOLATION} {name}" for name in names], Path.cwd(), NO_ISOLATION)
 
+    def require_hashes(self) -> None:
+        """:raises InputError: a lock holds what has no hash."""
+        self._add([REQUIRE_HASHES], Path.cwd(), REQUIRE_HASHES)
+        without = [one.name for one in self._locked if not (one.sha256 or one.content)]
+        if without:
+            raise InputError(
+                f"hashes are required, and these are known by their commit: {', '.join(without)}",
+                where=REQUIRE_HASHES,
+                hint="name archives of these revisions, with their hashes",
+            )
+
     def _add(
         self, lines: Sequence[str], directory: Path, where: str, places: Sequence[str] = ()
     ) -> None:
@@ -196,7 +217,11 @@ class _Reading:
     def tell(self) -> None:
         for note in self.requirements.notes:
             self._console.info(note)
-        for warning in self.requirements.warnings:
+        warnings = list(self.requirements.warnings)
+        if self.requirements:
+            settings = {**os.environ, **uv_settings(os.environ)}
+            warnings += trust.pip_warnings(self.requirements, settings)
+        for warning in warnings:
             self._console.warning(warning)
         for repository in repositories(self.requirements.packages)[:1]:
             _check_git(repository.where)

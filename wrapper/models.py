@@ -236,6 +236,7 @@ class Request:
     ``None`` means the one before; so does ``base_image``, which is a path, a name or a URI.
     ``copy_base``: the installation gets a copy of its own.
     ``reuse_base``: its Python and packages stay in use, and only what is missing is added.
+    ``require_hashes``: every package has to be known by a hash beforehand.
     """
 
     prefix: Path
@@ -256,6 +257,7 @@ class Request:
     site: Site = Site()
     copy_base: bool = False
     reuse_base: bool = False
+    require_hashes: bool = False
 
     def on_site_base(self: R) -> R:
         """A new environment's request: it stands on the site's base image unless it names one."""

@@ -155,6 +155,7 @@ def _plan(
                 reuse=reuse,
                 cache=space.cache,
                 preferred=installed.conda_records(old) if old else (),
+                console=console,
             )
         if reuse:
             console.info(changes.describe_reused(list(reuse.taken.values())))

@@ -323,3 +323,22 @@ def test_a_python_from_uv_is_in_the_image(
     assert "_cw_required_program=''" in (prefix / "current/env").read_text()
     me.ok(PIP, "update", prefix, "-r", file, env=env)
     assert done.python("import alpha; print(alpha.VERSION)") == "2.0\n"
+
+
+def test_hashes_are_required_where_one_is_or_it_is_said(
+    me: Account, index: str, tmp_path: Path
+) -> None:
+    root = me.directory("hashed")
+    wheel = write_wheel(root, "alpha", "1.0")
+    hashed = f"alpha==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+    plan = (PIP, "new", "--dry-run", "--prefix", tmp_path / "p")
+    for name, text, options in (
+        ("one", f"{hashed}\nbeta==1.0", ()),
+        ("said", "beta==1.0", ("--require-hashes",)),
+    ):
+        file = me.file(f"{name}.txt", f"-i {index}\n{text}\n")
+        done = me.run(*plan, file, *options)
+        assert done.returncode == ExitCode.INPUT, done.stderr
+        assert "hashes are required, and there is none of beta==1.0" in done.stderr
+        assert f"{file}, line" in done.stderr
+    assert "alpha" in me.ok(*plan, me.file("all.txt", f"-i {index}\n{hashed}\n"))

@@ -33,17 +33,8 @@ LAYERS: list[set[str]] = [
     | {"sif.file", "sif.content", "sif.systems"},
     {"site_keys", "image.format", "base.definition", "tykky.prefix"},
     {"site"},
-    {
-        "workspace",
-        "prefix",
-        "runtime",
-        "changes",
-        "conda.channels",
-        "conda.contents",
-        "host_program",
-        "base.debian",
-    }
-    | {"pip.failure", "pip.outer", "pip.origin", "reuse.packages"},
+    {"workspace", "prefix", "runtime", "changes", "conda.channels", "host_program", "base.debian"}
+    | {"conda.contents", "trust", "pip.failure", "pip.outer", "pip.origin", "reuse.packages"},
     {"image.store", "image.tree"},
     {"image.pull"},
     {"image.find"},

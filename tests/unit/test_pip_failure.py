@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wrapper.errors import ScriptError, SolveError, ToolError
+from wrapper.errors import ChannelError, InputError, ScriptError, SolveError, ToolError
 from wrapper.pip.failure import explained
 from wrapper.spec.requirements import Wanted
 
@@ -96,3 +96,43 @@ def test_a_base_image_without_git() -> None:
     found = explained(ScriptError("uv pip install failed with status 1", detail=detail), wanted)
     assert isinstance(found, ToolError) and "has no git" in found.what
     assert found.where == "r.txt, line 3"
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "where"),
+    [
+        (
+            "error: In `--require-hashes` mode, all requirements must have their versions pinned "
+            "with `==`, but found: num-py",
+            "num-py",
+            "r.txt, line 2",
+        ),
+        (
+            "error: In `--require-hashes` mode, all requirements must have a hash, but none were "
+            "provided for: six==1",
+            "six==1",
+            "r.txt, line 1",
+        ),
+        (
+            "error: Hash-checking is required, but no trusted hash was provided for: `other`",
+            "other",
+            None,
+        ),
+    ],
+)
+def test_a_hash_that_is_required(text: str, named: str, where: str | None) -> None:
+    error = explained(ScriptError("uv failed", detail=text), WANTED)
+    assert isinstance(error, InputError) and error.where == where
+    assert error.what == f"hashes are required, and there is none of {named}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "HTTP status client error (401 Unauthorized) for url (http://h/x.whl)",
+        "fatal: could not read Username for 'https://h': terminal prompts disabled",
+    ],
+)
+def test_a_login_that_is_missing(text: str) -> None:
+    error = explained(ScriptError("uv failed", detail=text), WANTED)
+    assert isinstance(error, ChannelError) and "~/.netrc" in error.hint

@@ -68,10 +68,18 @@ def _help_without_words(ctx: click.Context, args: list[str]) -> None:
         ctx.exit()
 
 
+# A later option, which takes no short form away from Tykky's --requirements-file.
+_UNSHORTENED = "--require-hashes"
+
+
 def _whole(word: str, options: Mapping[str, click.Parameter]) -> str:
     """``word`` with the whole name, where it begins that of one option and of no other."""
     name, equals, value = word.partition("=")
-    meant = {o.name: whole for whole, o in options.items() if whole.startswith(name)}
+    meant = {
+        option.name: whole
+        for whole, option in options.items()
+        if whole.startswith(name) and whole != _UNSHORTENED
+    }
     if len(name) < len("--x") or name in options or len(meant) != 1:
         return word
     (whole,) = meant.values()

@@ -8,7 +8,7 @@ import click
 
 from wrapper.cli.building import Kind, Steps, run_build
 from wrapper.cli.common import CONTEXT, Group
-from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply
+from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, REQUIRE_HASHES, Decorator, apply
 from wrapper.console import Console
 
 _CONDA: list[Decorator] = [
@@ -30,6 +30,7 @@ _CONDA: list[Decorator] = [
         help="Search this channel (a name, URL or path) instead of those of ENV_FILE; an update "
         "does so too. Repeatable.",
     ),
+    REQUIRE_HASHES,
     click.option("--dry-run", is_flag=True, help="Solve, print what would be done, and stop."),
     click.option("--mamba", is_flag=True, help="Accepted as Tykky's; changes nothing."),
     click.option("--uv", is_flag=True, help="Accepted as Tykky's; changes nothing."),

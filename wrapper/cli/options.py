@@ -35,6 +35,12 @@ PREFIX = click.option(
     metavar="DIR",
     help="Where to install: a new or an empty directory. Required, unless the site sets one.",
 )
+REQUIRE_HASHES = click.option(
+    "--require-hashes",
+    is_flag=True,
+    help="Install nothing whose hash is not known beforehand: all packages of a lock, list or "
+    "requirements file need one (as with pip, one that has a hash there asks for all).",
+)
 KEEP = click.option(
     "--keep",
     type=click.IntRange(min=1),

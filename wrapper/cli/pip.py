@@ -8,7 +8,7 @@ import click
 
 from wrapper.cli.building import Kind, Steps, run_build
 from wrapper.cli.common import CONTEXT, Group
-from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, Decorator, apply
+from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, REQUIRE_HASHES, Decorator, apply
 
 SLIM = "python"  # of base_images/catalogue.toml
 
@@ -35,6 +35,7 @@ _PIP: list[Decorator] = [
         help="Build the package NAME after all others are installed and against them (flash-attn "
         "needs torch); ':all:' for every package; repeatable.",
     ),
+    REQUIRE_HASHES,
     click.option("--dry-run", is_flag=True, help="Print what would be installed, and stop."),
     *BUILD,
 ]

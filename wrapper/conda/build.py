@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wrapper import installed, removal, workspace
+from wrapper import installed, removal, trust, workspace
 from wrapper.activate import conda_variables
-from wrapper.console import counted
+from wrapper.console import Console, counted
 from wrapper.container import BuildContainer
 from wrapper.credentials import public_url
 from wrapper.errors import InputError, SolveError
@@ -143,6 +143,7 @@ class CondaBuild(Installation):
                 reuse=self.reuse,
                 cache=self.space.cache,
                 preferred=present,
+                console=self.console,
             )
         if self.previous:
             self.resolution = resolution
@@ -216,10 +217,12 @@ def solve(
     reuse: Reuse | None,
     cache: Path,
     preferred: Sequence[PrefixRecord],
+    console: Console,
 ) -> Resolution:
     """The packages of an environment, without those that the base has.
 
-    :param preferred: records to keep where the request allows it.
+    :param preferred: records to keep where the request allows it. :param console: is told what they
+        are trusted by, where that is little. :raises InputError: hashes are required and missing.
     :raises ContainerizeError: see :func:`wrapper.conda.resolve.resolve`.
     """
     from wrapper.conda.resolve import resolve
@@ -235,7 +238,13 @@ def solve(
             raise
         packages = [BasePackage(name=name, version=version) for name, version in fixed]
         raise conflict(packages, error.detail) from None
-    return _missing(resolution, reuse, pinned, asked.source) if reuse else resolution
+    if reuse:
+        resolution = _missing(resolution, reuse, pinned, asked.source)
+    if request.require_hashes:
+        trust.require_hashes(resolution.records, asked.source)
+    for warning in trust.conda_warnings(resolution, locked=asked.locked is not None):
+        console.warning(warning)
+    return resolution
 
 
 def _missing(

@@ -8,13 +8,24 @@ from collections.abc import Sequence
 from packaging.utils import canonicalize_name
 
 from wrapper.credentials import login_hint
-from wrapper.errors import ChannelError, ContainerizeError, ScriptError, SolveError, ToolError
+from wrapper.errors import (
+    ChannelError,
+    ContainerizeError,
+    InputError,
+    ScriptError,
+    SolveError,
+    ToolError,
+)
 from wrapper.spec.requirements import Wanted, repositories
 
 _ANOTHER = "add the index that has it: a line '--extra-index-url URL'"
 _NO_SOLUTION = "No solution found"
 _NO_GIT = "Git executable not found"
 # Of requirements themselves, not of what they need (with uv 0.13).
+_NO_HASH = re.compile(  # of a requirement, and of what one needs (with uv 0.13)
+    r"In `--require-hashes` mode, all requirements must .*?(?:provided for|but found): (\S+)"
+    r"|Hash-checking is required, but no trusted hash was provided for: `([^`]+)`"
+)
 _NO_PACKAGE = re.compile(r"Because (\S+) was not found in .*? and you require ")
 _NO_VERSION = re.compile(
     r"Because (?:there (?:is|are) no versions? of|only(?: the following versions of)?) "
@@ -39,6 +50,8 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
         return ChannelError(
             "an index or a repository cannot be read", hint=hint, detail=error.detail
         )
+    if match := _NO_HASH.search(error.detail):
+        return _without_hash(match[1] or match[2], error.detail, wanted)
     if _NO_SOLUTION in error.detail:
         return _unsolved(error.detail, wanted)
     if _NO_GIT in error.detail:  # of a base image; the host's is looked for before
@@ -59,6 +72,17 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
         hint="load the module that has it, or ask for a version that has a wheel "
         "(--only-binary NAME)",
         detail=error.detail,
+    )
+
+
+def _without_hash(package: str, detail: str, wanted: Sequence[Wanted]) -> InputError:
+    name = re.split(r"[=<>!~@\[; ]", package, maxsplit=1)[0]
+    return InputError(
+        f"hashes are required, and there is none of {package}",
+        where=_place(name, wanted),
+        hint="write NAME==VERSION --hash=sha256:… for every package, those that others need too "
+        "('uv pip compile --generate-hashes' does)",
+        detail=detail,
     )
 
 

@@ -38,7 +38,7 @@ from wrapper.pip.origin import (
 )
 from wrapper.pip.outer import OuterPackages
 from wrapper.reuse.packages import BasePython, conflict
-from wrapper.spec.requirements import Requirements, Wanted
+from wrapper.spec.requirements import REQUIRE_HASHES, Requirements, Wanted
 
 _PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from (.*)\))?\s*")
 _ALL = ":all:"
@@ -121,12 +121,17 @@ class PipInstaller:
     ) -> list[str]:
         """uv's options for these requirements, which are written to files for it."""
         words = ["-r", self._write("requirements.in", [*wanted.remote, *lines])]
+        limits = wanted.constraints
         if self.reuse:
             words += self.reuse.options(wanted.options)
         else:
             words += wanted.options
-        if wanted.constraints:
-            words += ["-c", self._write("constraints.txt", wanted.constraints)]
+            if wanted.hashes_required:
+                words += [] if REQUIRE_HASHES in words else [REQUIRE_HASHES]
+                # pip asks for no hash of what is but limited; uv would.
+                limits = [line for line in limits if "--hash=" in line]
+        if limits:
+            words += ["-c", self._write("constraints.txt", limits)]
         if names := sorted(excluded):
             words += ["--excludes", self._write("excludes.txt", names)]
         return [*words, *_isolation(wanted.late)]
@@ -245,7 +250,7 @@ class PipInstaller:
         """A ``pylock.toml`` of exactly these; ``None``, with a warning, where that fails."""
         lock = self.container.scratch / "pylock.toml"
         options = ["--quiet", "--no-deps", "--format", "pylock.toml", *_isolation(wanted.late)]
-        sources = [word for word in wanted.options if word != "--require-hashes"]
+        sources = [word for word in wanted.options if word != REQUIRE_HASHES]
         try:
             self._uv("compile", *options, *sources, "-o", lock, self._write("pins.in", pins))
         except ContainerizeError as error:
@@ -287,7 +292,7 @@ class PipInstaller:
                     **{**settings, **indexes},
                     **git_settings(self._logins, self.container.environ),
                     # The user's constraints are for choosing versions, not for given ones.
-                    **({"UV_CONSTRAINT": ""} if "--no-deps" in words else {}),
+                    **({"UV_CONSTRAINT": ""} if {"--no-deps", REQUIRE_HASHES} & {*words} else {}),
                 },
                 cwd=self.directory,
                 on_line=on_line,

@@ -28,6 +28,7 @@ from packaging.utils import (
 from wrapper.errors import InputError
 from wrapper.spec.text import read_text
 
+REQUIRE_HASHES = "--require-hashes"
 # pip's option -> uv's on the command line: uv reads few of them in files.
 _WITH_VALUE = {
     "--index-url": "--index-url",
@@ -40,7 +41,7 @@ _WITH_VALUE = {
 _FLAGS = {
     "--no-index": ("--no-index",),
     "--pre": ("--prerelease", "allow"),
-    "--require-hashes": ("--require-hashes",),
+    REQUIRE_HASHES: (REQUIRE_HASHES,),
 }
 _WITHOUT_EFFECT = ("--prefer-binary", "--use-feature")
 _SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint"}
@@ -104,6 +105,11 @@ class Requirements:
     def __bool__(self) -> bool:
         """Whether anything is to be installed."""
         return bool(self.packages or self.remote)
+
+    @property
+    def hashes_required(self) -> bool:
+        """Whether each package needs a hash: as with pip, where it is said or one has a hash."""
+        return REQUIRE_HASHES in self.options or any(one.options for one in self.packages)
 
 
 def read_requirements(
