@@ -9,15 +9,17 @@ unset, or *prepends* to a value. A script that does anything else depends on the
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from wrapper import foreign
+from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.models import Activation, Guarded
+from wrapper.spec.names import why_not
 
 Env = dict[str, str]
 # Variables of the shell itself, different in every run.
@@ -34,12 +36,25 @@ def conda_variables(install_path: str) -> Env:
     }
 
 
-def package_variables(tree: Path) -> Env:
-    """Variables that packages declare in ``etc/conda/env_vars.d/*.json``."""
+def package_variables(tree: Path, console: Console) -> Env:
+    """Variables that packages declare in ``etc/conda/env_vars.d/*.json``.
+
+    What a shell could not set is left out, with a warning.
+    """
     found: Env = {}
     for path in sorted((tree / "etc/conda/env_vars.d").glob("*.json")):
-        data = json.loads(path.read_text())
-        found.update({str(name): str(value) for name, value in data.items()})
+        try:
+            data = foreign.parse_json(foreign.read_bytes(path))
+        except (OSError, ValueError):
+            data = None
+        if not isinstance(data, dict):
+            console.warning(f"{path.name} of a package is left out: it does not list variables")
+            continue
+        for name, value in data.items():
+            if why_not(name) or "\0" in str(value):
+                console.warning(f"{path.name} of a package sets '{name}', which cannot be set")
+            else:
+                found[name] = str(value)
     return found
 
 
@@ -55,7 +70,10 @@ def record_activation(container: BuildContainer, variables: Mapping[str, str]) -
     :param variables: set in any case: conda's own and the user's (``variables:`` of an env.yml).
     :raises ScriptError: the container cannot run at all (a failing script is no error).
     """
-    fixed = {**package_variables(container.tree), **variables}  # in conda's order
+    fixed = {
+        **package_variables(container.tree, container.console),
+        **variables,
+    }  # in conda's order
     scripts = [f"{container.install_path}/{p}" for p in activation_scripts(container.tree)]
     if not scripts:
         return Activation(assign=fixed)
@@ -125,9 +143,11 @@ def _run_jobs(container: BuildContainer, jobs: Sequence[tuple[Env, Path, Sequenc
     probe = str(files("wrapper") / "templates" / "probe.sh")
     lines = []
     for env, out, scripts in jobs:
-        pairs = [f"{name}={value}" for name, value in env.items()]
-        words = [*container.bash, "--noprofile", "--norc", probe, str(out), str(len(pairs))]
-        lines.append(f"(exec -c {shlex.join([*words, *pairs, *scripts])})")
+        start = Path(f"{out}.start")  # as words they would be seen by everybody
+        pairs = "".join(f"{name}={value}\0" for name, value in env.items())
+        start.write_bytes(pairs.encode("utf-8", "surrogateescape"))
+        words = [*container.bash, "--noprofile", "--norc", probe, str(out), str(start)]
+        lines.append(f"(exec -c {shlex.join([*words, *scripts])})")
     job_file = jobs[0][1].with_suffix(".jobs")
     # A script that ends its shell must not end the build: the last status is ours.
     text = "\n".join([*lines, "exit 0"]) + "\n"
@@ -169,7 +189,7 @@ def classify(probe: Probe) -> Effect | None:
     if not probe.after or not probe.other_after:
         return None  # it ended the shell
     names = _changed(probe.before, probe.after)
-    odd = [name for name in names if not name.isidentifier()]  # exported functions
+    odd = [name for name in names if why_not(name)]  # exported functions among them
     if odd or names != _changed(probe.other_before, probe.other_after):
         return None
     assign: Env = {}

@@ -47,8 +47,9 @@ def probe(folder: Path, *texts: str, env: Mapping[str, str] | None = None) -> li
     scripts = [write_program(folder / f"script {n}.sh", text) for n, text in enumerate(texts)]
     out = folder / "o ut"
     argv: list[str | Path] = ["/bin/bash", "--noprofile", "--norc", TEMPLATES / "probe.sh", out]
-    pairs = [os.fsdecode(n + b"=" + v) for n, v in environment(env).items()]
-    argv += [str(len(pairs)), *pairs, *scripts]
+    start = folder / "st art"
+    start.write_bytes(b"".join(n + b"=" + v + b"\0" for n, v in environment(env).items()))
+    argv += [start, *scripts]
     subprocess.run(argv, env={}, cwd=folder, check=False, timeout=30)
     states: list[dict[str, str]] = []
     while (path := Path(f"{out}.{len(states)}")).exists():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ from wrapper.activate import (
     record_activation,
     sentinel,
 )
+from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.models import Activation, Guarded
 
@@ -244,13 +247,41 @@ def test_what_conda_itself_sets() -> None:
     }
 
 
-def test_packages_declare_variables_in_order_of_their_files(tmp_path: Path) -> None:
+def test_packages_declare_variables_in_order_of_their_files(
+    tmp_path: Path, console: Console
+) -> None:
     folder = tmp_path / "etc/conda/env_vars.d"
     folder.mkdir(parents=True)
     (folder / "b.json").write_text('{"A": "2", "B": 3}')
     (folder / "a.json").write_text('{"A": "1"}')
     (folder / "a.txt").write_text("no")
-    assert package_variables(tmp_path) == {"A": "2", "B": "3"}
+    assert package_variables(tmp_path, console) == {"A": "2", "B": "3"}
+
+
+@pytest.mark.parametrize(
+    "name", ["_cw_name", "_cw_self", "a-b", "", "1A", "A B", "A;x", "é", "UID", "BASH_FUNC_ls%%"]
+)
+def test_a_variable_that_no_shell_can_set_is_left_out(
+    name: str, tmp_path: Path, console: Console, screen: io.StringIO
+) -> None:
+    """A shim's own would break every one of its programs."""
+    folder = tmp_path / "etc/conda/env_vars.d"
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_text(json.dumps({name: "x", "GOOD": "y"}))
+    assert package_variables(tmp_path, console) == {"GOOD": "y"}
+    assert f"a.json of a package sets '{name}', which cannot be set" in screen.getvalue()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '"x"', "null", "{", "[" * 100_000])
+def test_a_file_that_lists_no_variables_is_left_out(
+    text: str, tmp_path: Path, console: Console, screen: io.StringIO
+) -> None:
+    folder = tmp_path / "etc/conda/env_vars.d"
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_text(text)
+    (folder / "b.json").symlink_to("/dev/zero")
+    assert package_variables(tmp_path, console) == {}
+    assert screen.getvalue().count("does not list variables") == 2
 
 
 def test_scripts_are_those_of_bash_in_order(tmp_path: Path) -> None:
@@ -267,6 +298,7 @@ class HostContainer:
     """Stands in for the build's container: the tree is where it is, programs run on the host."""
 
     def __init__(self, root: Path) -> None:
+        self.console = Console(stream=io.StringIO())
         self.tree = root / "tree"
         self.install_path = str(self.tree)
         self.bash = ["/bin/bash"]
@@ -335,3 +367,20 @@ def test_an_exported_function_is_sourced_at_run_time(tmp_path: Path) -> None:
     got = record(tmp_path, "f() { echo; }; export -f f")
     assert len(got.scripts) == 1
     assert not [name for name in got.assign if "BASH_FUNC" in name]
+
+
+def test_a_script_may_use_a_shims_own_names_for_itself(tmp_path: Path) -> None:
+    """What it exports under them is not recorded: it is sourced at run time."""
+    got = record(tmp_path, "export GOOD=1\n", "export _cw_name=x\n")
+    assert got.assign["GOOD"] == "1"
+    assert not any(name.startswith("_cw_") for name in got.assign)
+    assert [Path(script).name for script in got.scripts] == ["1.sh"]
+
+
+def test_no_value_of_a_variable_is_a_word_of_a_process(tmp_path: Path) -> None:
+    words = "tr '\\0' ' ' </proc/$$/cmdline"
+    record(tmp_path, f'export SEEN="$({words})"\n', TOKEN="s3cret")
+    files = [path.read_bytes() for path in (tmp_path / "scratch").rglob("*.1")]
+    seen = [one for text in files for one in text.split(b"\0") if one.startswith(b"SEEN=")]
+    assert any(b"probe.sh" in one for one in seen)
+    assert not any(b"s3cret" in one for one in seen)

@@ -1,17 +1,17 @@
 #!/bin/bash
 # Source activation scripts one after the other and record the environment after each.
 #
-# usage: probe.sh OUTPUT_PREFIX COUNT NAME=VALUE... SCRIPT...
+# usage: probe.sh OUTPUT_PREFIX START SCRIPT...
 #
-# COUNT is the number of NAME=VALUE words: the environment to start with. Writes OUTPUT_PREFIX.0
-# before the first script, .1 after it, and so on, in the format of "env -0". A script may change
-# PATH or fail: what it leaves is what a user's shell would be left with. Starts no program: an image
-# may have none.
+# START is a file with the environment to start with, in the format of "env -0": everybody sees a
+# program's words. Writes OUTPUT_PREFIX.0 before the first script, .1 after it, and so on, in the same
+# format. A script may change PATH or fail: what it leaves is what a user's shell would be left with.
+# Starts no program: an image may have none.
 _probe_out=$1
-for _probe_script in "${@:3:$2}"; do
+while IFS= read -r -d '' _probe_script; do
     export "${_probe_script?}"
-done
-set -- "${@:$2 + 3}"
+done <"$2"
+shift 2
 _probe_count=0
 
 _probe_record() {
