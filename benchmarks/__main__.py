@@ -15,9 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import floor, sif
+from benchmarks import compression, floor, sif
 from benchmarks.measure import Row, command, peak_memory, side_by_side
 from wrapper import site
+from wrapper.compression import wanted
+from wrapper.image.format import read_format
 from wrapper.removal import remove_tree
 from wrapper.runtime import EXEC_FLAGS, find_runtime, host_binds
 
@@ -65,6 +67,7 @@ def _rows(work: Path, rounds: int) -> Iterator[Row]:
     memory = peak_memory([*new, prefix, file], os.environ)  # also fills the cache
     yield from _starts(prefix, rounds)
     yield from _builds(work, file, max(3, rounds // 8))
+    yield from compression.rows(work, new, file, rounds)
     yield Row(
         what="peak memory of a build",
         value=f"{memory / 1e6:.0f} MB",
@@ -132,13 +135,14 @@ def _builds(work: Path, file: Path, rounds: int) -> Iterator[Row]:
             command([BIN / "containerize", *words, "-q"], os.environ)()
         return seconds
 
-    parts = floor.jobs(work, file)
+    image = read_format(changing / "current/img.sqfs")
+    parts = floor.jobs(work, file, wanted(image.compressors[0])[0])  # as the runtime here starts it
     taken = side_by_side({"build": build, "update": update, **parts}, rounds)
     medians = {name: benchmark.median() for name, benchmark in taken.items()}
     total = sum(medians[name] for name in parts)
     detail = " + ".join(f"{name} {medians[name]:.1f}" for name in parts)
     yield Row(
-        what="warm build of numpy + scipy",
+        what=f"warm build of numpy + scipy ({image.compressors[0]})",
         value=f"{medians['build'] / total:.2f} x",
         against=f"{detail} s",
         figure=medians["build"] / total,

@@ -12,7 +12,7 @@ from pathlib import Path
 import rattler
 
 from benchmarks.measure import Job
-from wrapper.compression import wanted
+from wrapper.compression import Compression
 from wrapper.conda.resolve import resolve
 from wrapper.console import Console
 from wrapper.models import Base, Site
@@ -21,7 +21,7 @@ from wrapper.spec import read_spec
 from wrapper.squash import find_squasher
 
 
-def jobs(work: Path, file: Path) -> dict[str, Job]:
+def jobs(work: Path, file: Path, compression: Compression) -> dict[str, Job]:
     """Jobs for :func:`benchmarks.measure.side_by_side`, in the order of a build.
 
     rattler installs from its warm cache; compileall writes the same kind of .pyc for everything;
@@ -64,7 +64,7 @@ def jobs(work: Path, file: Path) -> dict[str, Job]:
         find_squasher(os.environ, Site()).squash(
             tree,
             image,
-            compression=wanted("default")[0],
+            compression=compression,
             console=Console(-1),
             advance=lambda *_: None,
         )

@@ -50,7 +50,7 @@ _WORDS: Mapping[str, tuple[Compression, ...]] = {
     "default": (
         Compression(name="zstd", level=3),
         Compression(name="lz4"),
-        Compression(name="gzip", level=3),
+        Compression(name="gzip", level=2),
     ),
     "small": (Compression(name="zstd", level=15), Compression(name="gzip", level=9)),
 }

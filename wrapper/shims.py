@@ -118,8 +118,6 @@ def environment_file(
     scalars["venv"] = "1" if venv else ""
     scalars["no_bash"] = "1" if no_bash else ""
     scalars["image_mark"] = _without_zeros(mark)
-    scalars |= {"compression": compressed[0], "compressed": compressed[1]}
-    scalars["built_with"] = str(runtime)
     arrays = {
         "links": links,
         "site_binds": site.binds,
@@ -134,7 +132,17 @@ def environment_file(
     lines = ["# What the shims of this generation need to know; written by the build."]
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
     lines += [f"_cw_{name}=({shlex.join(values)})" for name, values in arrays.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + start_facts(compressed, runtime)
+
+
+def start_facts(compressed: tuple[str, str], runtime: Path) -> str:
+    """The last lines of an environment file: the image that the fewest runtimes start.
+
+    :param compressed: how it is compressed, and its name. :param runtime: what started it.
+    """
+    scalars = {"compression": compressed[0], "compressed": compressed[1]}
+    scalars["built_with"] = str(runtime)
+    return "".join(f"_cw_{name}={shlex.quote(value)}\n" for name, value in scalars.items())
 
 
 def _defaults(activation: Activation) -> list[str]:

@@ -38,7 +38,8 @@ def test_an_installation_gets_a_generation(built: Installation, name: str) -> No
     assert {key: after[key] for key in same} == {key: manifest[key] for key in same}
     assert built.python(LOOK) == before
     now = (generation / "env").read_text().splitlines()
-    assert [line for line in now if line not in env] == [f"_cw_generation={after['generation']}"]
+    changed_lines = [f"_cw_generation={after['generation']}", f"_cw_compression={name}"]
+    assert [line for line in now if line not in env] == changed_lines
     for kept in ("conda-lock.yml", "packages.txt", "build.log", "inputs/to-repack.yml"):
         assert (generation / kept).read_bytes()
 

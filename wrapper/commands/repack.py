@@ -23,7 +23,7 @@ from wrapper.copying import copy_bytes
 from wrapper.deploy import NextGeneration
 from wrapper.errors import PrefixError
 from wrapper.generations import Generation
-from wrapper.image.format import read_format
+from wrapper.image.format import rarest_compression, read_format
 from wrapper.lock import locked
 from wrapper.manifest import FILE_NAME, manifest_text
 from wrapper.models import RepackRequest, Result
@@ -116,6 +116,11 @@ def _carry_over(
     staging.keep_programs(previous.directory, shims.shim(staging.prefix, runtime.path))
     text = (previous.directory / "env").read_text(encoding="utf-8", errors="surrogateescape")
     text = re.sub(r"^_cw_generation=.*$", f"_cw_generation={staging.generation}", text, flags=re.M)
+    text = re.sub(r"^_cw_(compression|compressed|built_with)=.*\n", "", text, flags=re.M)
+    images = {"img.sqfs": staging.image}
+    if base := previous.manifest["base"].get("path"):
+        images[base] = previous.directory / base
+    text += shims.start_facts(rarest_compression(images), runtime.path)
     (staging.directory / "env").write_text(text, encoding="utf-8", errors="surrogateescape")
     manifest = {
         **previous.manifest,

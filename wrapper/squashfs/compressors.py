@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 GZIP, XZ, LZ4, ZSTD = 1, 4, 5, 6  # numbers in a superblock
-FAST_GZIP = 3
-"""The highest level of gzip that Intel's ISA-L has: a fifth of zlib's time for a tenth more bytes
-(docs/performance.md). Higher ones are zlib's."""
+FAST_GZIP = 2
+"""The highest level of gzip that is Intel's ISA-L's: a tenth of zlib's time for a tenth more bytes
+(docs/performance.md). Higher ones are zlib's. ISA-L has a third level, whose bytes depend on the
+processor (measured with 1.9.1: three results on SSE, AVX2 and AVX-512; one below it)."""
 
 
 class Damaged(ValueError):
