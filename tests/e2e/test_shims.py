@@ -73,6 +73,30 @@ def test_signals_reach_the_program(scientific: Installation, number: signal.Sign
         assert child.wait(30) == 42
 
 
+def test_a_program_survives_what_its_caller_ignores(scientific: Installation) -> None:
+    """As with nohup, and as background jobs of scripts do."""
+    code = "import sys; print('ready', flush=True); sys.stdin.readline(); print('survived')"
+    account = scientific.account
+    ignoring = ["sh", "-c", "trap '' HUP INT QUIT TERM USR1; exec \"$@\"", "sh"]
+    argv = account.argv([*ignoring, scientific.program("python3"), "-c", code])
+    with subprocess.Popen(
+        argv,
+        env=account.environment(),
+        cwd=account.work,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None and child.stdin is not None
+        assert child.stdout.readline() == "ready\n"
+        for name in ("HUP", "INT", "QUIT", "TERM", "USR1"):
+            child.send_signal(signal.Signals[f"SIG{name}"])
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "survived\n"
+        assert child.wait(30) == 0
+
+
 def test_the_same_path_names_the_shim_outside_and_the_program_inside(
     scientific: Installation,
 ) -> None:
@@ -158,6 +182,10 @@ def test_virtual_environments_work_from_outside(scientific: Installation) -> Non
     out = account.ok(venv / "bin/python", "-c", code).split()
     assert out == [str(venv), str(scientific.prefix), str(venv / "bin/python")]
     assert str(venv) in account.ok(venv / "bin/pip", "--version")
+    by_name = "import subprocess as s; s.run(['python', '-c', 'import sys; print(sys.prefix)'])"
+    assert account.ok(venv / "bin/python", "-c", by_name) == f"{venv}\n"
+    active = f". '{venv}/bin/activate' && python -c \"$0\""
+    assert account.ok("bash", "-c", active, by_name) == f"{venv}\n"
     activated = f". '{venv}/bin/activate' && command -v python"
     assert account.ok("bash", "-c", activated) == f"{venv}/bin/python\n"
     visible = account.work / "venv-site"

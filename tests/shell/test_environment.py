@@ -53,7 +53,8 @@ def test_nothing_is_added_but_what_is_documented(prefix: Prefix) -> None:
     call = prefix.run()
     added = {os.fsdecode(name) for name in call.environ} - {"PATH", "HOME", "_", "PWD", "SHLVL"}
     binds = {"APPTAINERENV_APPTAINER_BIND", "APPTAINERENV_SINGULARITY_BIND"}
-    assert added == {"APPTAINERENV_PATH", "APPTAINERENV_PS1", "PYTHONNOUSERSITE", *binds}
+    own = {"APPTAINERENV_PATH", "APPTAINERENV_PWD", "APPTAINERENV_PS1"}
+    assert added == {*own, "PYTHONNOUSERSITE", *binds}
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,12 @@ _cw_resolve() { # DIRECTORY: its path without links and dots, in _cw_physical
         PWD=$_cw_cwd
         if [[ -n $_cw_old ]]; then OLDPWD=$_cw_old; else unset -v OLDPWD; fi
     fi
-    [[ $1$_cw_physical != *["$_cw_unbindable"]* ]] ||
-        _cw_fail "a bind cannot express the path $_cw_physical" \
+    _cw_check "$_cw_physical"
+}
+
+_cw_check() { # PATH: whether it can be bound
+    [[ $1 != *["$_cw_unbindable"]* ]] ||
+        _cw_fail "a bind cannot express the path $1" \
             "move the installation to one without "__UNBINDABLE_NAMES__
 }
 
@@ -137,6 +141,7 @@ while [[ -n $_cw_rest ]]; do
     _cw_image_binds+=$_cw_programs
 done
 _cw_resolve "$_cw_prefix"
+_cw_check "$_cw_prefix"
 
 # -- Which generation? One read decides; a switch while we start changes nothing.
 # ("command": where POSIXLY_CORRECT is set, a failing "." would end the shell without a word.)
@@ -542,6 +547,8 @@ if [[ ! -r . ]] || ! _cw_is_text "$PWD" 2>/dev/null; then # where the runtime ca
     [[ $_cw_runtime == /* ]] || _cw_runtime=$PWD/$_cw_runtime
     [[ ! -v OLDPWD ]] || _cw_inside+=("OLDPWD=$OLDPWD")
     cd /
+else # by the name that the caller knows it by, where links lead there
+    _cw_force PWD "$PWD"
 fi
 # Signals that the caller ignores (nohup, a script's background jobs) stay so: the runtime resets all.
 trap : QUIT # bash itself ignores this one; caught, it shows whether the caller does
