@@ -66,6 +66,11 @@ class Account:
         assert found, f"no container runtime on {self.path}"
         return found
 
+    @property
+    def family(self) -> str:
+        """``APPTAINER`` or ``SINGULARITY``: how variables begin that its runtime reads first."""
+        return "APPTAINER" if "apptainer" in self.ok(self.runtime, "--version") else "SINGULARITY"
+
     def argv(self, argv: Sequence[str | Path], cwd: Path | None = None) -> list[str]:
         """The line that runs ``argv`` as this account in the directory ``cwd``."""
         prefix = [word.replace(_CWD, str(cwd or self.work)) for word in self._prefix]

@@ -54,6 +54,7 @@ def based(account: Account, build: Builder, image: Path) -> Installation:
     return build(account, "based", *PACKAGES, options=options)
 
 
+@pytest.mark.every_runtime
 def test_programs_run_in_the_base_image(based: Installation) -> None:
     code = (
         "import json, os, sys; print(json.dumps({'system': open('/etc/os-release').read(), "
@@ -74,6 +75,7 @@ def test_programs_run_in_the_base_image(based: Installation) -> None:
     assert based.account.ok(based.program("demo-tool")).strip() == based.manifest["install_path"]
 
 
+@pytest.mark.every_runtime
 def test_venvs_and_nested_calls_on_a_base_image(based: Installation) -> None:
     account = based.account
     account.ok(based.program("python3"), "-m", "venv", "--without-pip", account.work / "ve")

@@ -45,6 +45,7 @@ def unwell(found: Findings) -> dict[str, str]:
 
 
 # -- the machine ---------------------------------------------------------------------------------
+@pytest.mark.every_runtime
 def test_a_machine_that_works(account: Account, runtime: Path) -> None:
     with untouched(account.home):  # by the runtime's own directory, too
         found = doctor(account)

@@ -22,6 +22,7 @@ def tree_state(root: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.lstat().st_mode, path.lstat().st_mtime_ns) for path in root.rglob("*")}
 
 
+@pytest.mark.every_runtime
 def test_imports_and_programs_work(scientific: Installation) -> None:
     out = scientific.python("import numpy, scipy.linalg, ssl, sqlite3; print(numpy.ones(3).sum())")
     assert out == "3.0\n"
@@ -84,6 +85,7 @@ for path in pathlib.Path(sys.prefix, "lib/python3.11").rglob("*.py"):
     assert [line for line in odd if "bad" not in line and "lib2to3" not in line] == []
 
 
+@pytest.mark.every_runtime
 def test_nothing_is_written_to_home_or_left_behind(
     account: Account, channel: Path, runtime: Path
 ) -> None:

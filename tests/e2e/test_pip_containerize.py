@@ -58,6 +58,7 @@ def build(account: Account, name: str, env: dict[str, str], *arguments: str | Pa
     return Installation(prefix=prefix, account=account)
 
 
+@pytest.mark.every_runtime
 def test_requirements_are_installed_on_the_python_on_path(
     account: Account, cray_python: dict[str, str], index: str, runtime: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_pip_of_the_installation_lists_and_a_venv_on_top_installs(
     assert "alpha" in me.ok(ve / "bin/pip", "list")
 
 
+@pytest.mark.every_runtime
 def test_update_rollback_and_lock(
     me: Account, cray_python: dict[str, str], index: str, runtime: Path
 ) -> None:

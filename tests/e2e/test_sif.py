@@ -73,6 +73,7 @@ def portable(account: Account, channel: Path, base: Path) -> Path:
     return image
 
 
+@pytest.mark.every_runtime
 @pytest.mark.parametrize("verb", ["exec", "run"])
 def test_the_environment_is_active(
     account: Account, runtime: Path, portable: Path, verb: str
@@ -92,6 +93,7 @@ def test_the_environment_is_active(
     assert re.search(r":\d+$", seen["DEMO_DYNAMIC"]), "a script that depends on the moment ran"
 
 
+@pytest.mark.every_runtime
 def test_users_say_the_last_word(account: Account, runtime: Path, portable: Path) -> None:
     prepended = {f"{family}ENV_PREPEND_PATH": "/my/bin" for family in ("SINGULARITY", "APPTAINER")}
     env = {"PYTHONPATH": "/mine", **prepended}
@@ -145,6 +147,7 @@ def test_programs_start_without_a_process_more(
 
 
 # -- changing one ---------------------------------------------------------------------------------
+@pytest.mark.every_runtime
 def test_an_update_replaces_the_layer(
     account: Account, channel: Path, portable: Path, index: Path
 ) -> None:
@@ -290,6 +293,7 @@ class Place:
         return entries(self.root) | left
 
 
+@pytest.mark.every_runtime
 def test_doctor_looks_into_an_image(account: Account, portable: Path) -> None:
     told = account.ok(UMBRELLA, "doctor", "--deep", portable)
     assert "failed" not in told and "warning" not in told

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import pytest
+
 from tests.account import Account
 from tests.e2e.conftest import BIN, Installation
 
@@ -59,6 +61,7 @@ def test_a_workflow_of_one_calls_tools_of_the_other(
     assert in_shell(account, inside, place) == expected
 
 
+@pytest.mark.every_runtime
 def test_tykkys_way_to_use_several(account: Account, small: Installation) -> None:
     """Its users bind the other's image at its ``install_root``; --mask, moved over the source."""
     place = account.directory("tykkys way")
@@ -121,6 +124,7 @@ def test_one_that_stored_its_path_is_used_by_another(account: Account, small: In
     assert lines == ["of the image"]
 
 
+@pytest.mark.every_runtime
 def test_an_interactive_shell_keeps_the_users_prompt(small: Installation) -> None:
     account = small.account
     account.file("prompt.rc", "PS1='mine> '\n")

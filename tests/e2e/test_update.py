@@ -45,6 +45,7 @@ def env(installation: Installation, channel: Path, *specs: str) -> Path:
     return installation.account.file("changed.yml", environment_text(channel, *specs))
 
 
+@pytest.mark.every_runtime
 def test_an_update_adds_removes_and_lists(everyones: Installation, channel: Path) -> None:
     base = everyones
     more = env(base, channel, "python", "demo-noarch", "demo-tool", "demo-activate")

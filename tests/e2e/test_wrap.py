@@ -44,6 +44,7 @@ def source(account: Account, request: pytest.FixtureRequest, runtime: Path) -> P
     return root
 
 
+@pytest.mark.every_runtime
 def test_an_installation_becomes_an_image(account: Account, source: Path) -> None:
     prefix = Path(f"{source}-wrapped")
     account.ok(INSTALL, "-w", "bin", "--prefix", prefix, source)
@@ -76,6 +77,7 @@ def test_who_reads_a_file_reads_it_in_the_image(
     assert (status.st_uid, status.st_mode & 0o777) == (owner, 0o600 if kept else 0o644)
 
 
+@pytest.mark.every_runtime
 def test_masking_covers_the_original(account: Account, source: Path) -> None:
     prefix = Path(f"{source}-masked")
     account.ok(INSTALL, "-w", "bin/tool", "--mask", "--prefix", prefix, source)
@@ -208,6 +210,7 @@ def image(account: Account, runtime: Path) -> Path:
     return account.owns(target)
 
 
+@pytest.mark.every_runtime
 def test_programs_of_a_container_are_wrapped(account: Account, image: Path) -> None:
     prefix = account.work / "wrapped-container"
     done = account.run(CONTAINER, "-w", "/opt/tool/bin,/opt/other/hello", "--prefix", prefix, image)
