@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime fuse channel images env demo test fuzz lint types bench ci clean
+.PHONY: help setup runtime runtime-setuid fuse channel images env demo test fuzz lint types bench ci clean
 
 PYTHON ?= python3
 
@@ -18,7 +18,7 @@ run := PATH='$(bin)':"$$PATH"
 shell_files = $(shell grep -lE '^\#!.*[/ ](ba)?sh' tools/* .ci/run) $(wildcard wrapper/templates/*.sh)
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
 
 setup: .venv/.stamp ## the programs and what their development needs, in .venv
 	@:
@@ -37,6 +37,10 @@ ifeq ($(own_runtime),)
 else
 	@echo 'using $(own_runtime)'
 endif
+
+runtime-setuid: ## a set-uid Apptainer for the tests (as root, with mmdebstrap; some minutes)
+	@tools/get-apptainer $(apptainer)
+	@tools/build-setuid-apptainer .cache/apptainer-setuid
 
 fuse: ## let ordinary users mount images (as root, where /dev/fuse is root's alone)
 	@[[ $$EUID -eq 0 ]] || { echo 'make fuse: only root can do this' >&2; exit 1; }

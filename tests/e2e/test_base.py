@@ -51,7 +51,6 @@ def test_everybody_builds_the_same_image(account: Account, minimal: Path) -> Non
     assert entries(minimal.parent) == {"minimal.sif"}
 
 
-@pytest.mark.every_runtime
 def test_it_runs_and_is_what_its_catalogue_says(account: Account, minimal: Path) -> None:
     environ = {"CONTAINERIZE_BASE_IMAGES": str(minimal.parent)}
     system = "apt-get --version && dpkg -s libc6 && awk 'BEGIN {print ENVIRON[\"LC_ALL\"]}'"
@@ -73,7 +72,6 @@ def test_it_passes_its_check(account: Account, minimal: Path) -> None:
     }
 
 
-@pytest.mark.every_runtime
 def test_an_environment_on_it(account: Account, minimal: Path, channel: Path) -> None:
     environ = {"CONTAINERIZE_BASE_IMAGES": str(minimal.parent)}
     file = account.file("on-minimal.yml", environment_text(channel, "python"))

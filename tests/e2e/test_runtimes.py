@@ -160,8 +160,8 @@ def test_an_account_has_one_runtime(
         names = [Path(line).name for line in found.splitlines()]
         assert names[-1] == "mksquashfs" and ("apptainer" in names) == (kind == "setuid")
     assert start(account, account.runtime, images("gzip"), "true").returncode == 0
-    namespaces = account.run("unshare", "--user", "true")
-    assert (namespaces.returncode != 0) == (kind == "setuid"), namespaces.stderr
+    if kind == "setuid":
+        assert account.run("unshare", "--user", "true").returncode != 0
 
 
 @pytest.fixture
