@@ -25,6 +25,7 @@ CURRENT = "current"
 # generation and switching to it leaves one without.
 USED_MARK = ".used"
 _START_SECONDS = 5.0
+_FUSE_HELPER = "squashfuse"  # squashfuse_ll too
 UNFINISHED = (".new-", ".old-")
 
 
@@ -238,22 +239,38 @@ def remove(generation: Generation) -> None:
         remove_tree(Path(aside), inside=inside)
 
 
-def images_in_use() -> Iterator[str]:
+def images_in_use(proc: Path = Path("/proc")) -> Iterator[str]:
     """Paths of image files that containers on this node have open.
 
     Kernel mounts show in ``/sys/block/loop*/loop/backing_file`` (all users'), FUSE mounts and
-    programs in ``/proc/PID/fd`` (our own, all as root).
+    programs in ``/proc/PID/fd`` (our own, all as root). A FUSE helper outlives a runtime that was
+    killed: it counts as long as a program runs in its user namespace, which each start has anew.
     """
     for path in Path("/sys/block").glob("loop*/loop/backing_file"):
         with contextlib.suppress(OSError):
             yield path.read_text().strip()
-    for process in Path("/proc").iterdir():
+    helpers: list[tuple[Path, list[str]]] = []
+    inhabited: set[Path] = set()
+    for process in proc.iterdir():
         if not process.name.isdigit():
             continue
         with contextlib.suppress(OSError):
-            for handle in (process / "fd").iterdir():
-                with contextlib.suppress(OSError):
-                    yield str(handle.readlink())
+            (process / "ns/mnt").readlink()  # a zombie has none
+            space = (process / "ns/user").readlink()
+            if (process / "comm").read_text().startswith(_FUSE_HELPER):
+                helpers.append((space, list(_open_files(process))))
+            else:
+                inhabited.add(space)
+                yield from _open_files(process)
+    for space, files in helpers:
+        if space in inhabited:
+            yield from files
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    for handle in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):
+            yield str(handle.readlink())
 
 
 def sync_directory(path: Path) -> None:

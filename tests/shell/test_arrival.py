@@ -228,6 +228,15 @@ def test_a_working_directory_that_is_gone_is_told(prefix: Prefix, tmp_path: Path
     assert f"[ ERROR ] the current directory has gone: {gone}" in call.stderr
 
 
+# -- programs --------------------------------------------------------------------------------------
+def test_a_command_that_is_not_there_is_told(spoiling: Prefix) -> None:
+    call = spoiling.call(spoiling.program("_debug_exec"), "no-such", "x")
+    assert (call.started, call.status) == (True, 127)
+    assert "[ ERROR ] no such program inside: no-such" in call.stderr
+    call = spoiling.call(spoiling.program("_debug_exec"), "/no/such/program")
+    assert call.status == 127 and "no such program inside: /no/such/program" in call.stderr
+
+
 # -- accounts --------------------------------------------------------------------------------------
 def test_without_a_home_it_is_the_accounts(prefix: Prefix) -> None:
     call = prefix.run(env={"HOME": None})

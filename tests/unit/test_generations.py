@@ -287,3 +287,29 @@ def test_a_killed_removal_is_finished_later(four: Path, monkeypatch: pytest.Monk
     repair(four)
     assert names(four / ".generations") == {"2", "3", "4"}
     assert not {".staging", "owner.json"} & names(four)
+
+
+def a_process(
+    proc: Path, pid: int, name: str, space: int, *, holds: str = "", zombie: bool = False
+) -> None:
+    for folder in ("ns", "fd"):
+        (proc / str(pid) / folder).mkdir(parents=True)
+    (proc / str(pid) / "comm").write_text(f"{name}\n")
+    (proc / str(pid) / "ns/user").symlink_to(f"user:[{space}]")
+    if not zombie:
+        (proc / str(pid) / "ns/mnt").symlink_to("mnt:[1]")
+    if holds:
+        (proc / str(pid) / "fd/3").symlink_to(holds)
+
+
+def test_a_helper_that_a_killed_runtime_left_is_no_program(tmp_path: Path) -> None:
+    a_process(tmp_path, 1, "bash", 1)
+    a_process(tmp_path, 2, "starter", 2, holds="/starts.sqfs")
+    a_process(tmp_path, 3, "squashfuse_ll", 3, holds="/runs.sqfs")
+    a_process(tmp_path, 4, "python3", 3)
+    a_process(tmp_path, 5, "squashfuse_ll", 5, holds="/left.sqfs")
+    a_process(tmp_path, 6, "python3", 5, zombie=True)
+    a_process(tmp_path, 7, "squashfuse", 1, holds="/of-a-setuid-runtime.sqfs")
+    found = {path for path in images_in_use(tmp_path) if path.endswith(".sqfs")}
+    assert {"/starts.sqfs", "/runs.sqfs", "/of-a-setuid-runtime.sqfs"} <= found
+    assert "/left.sqfs" not in found

@@ -589,9 +589,13 @@ if [[ -z $_cw_no_bash ]] && ! _cw_is_text "$@" 2>/dev/null; then
     done
     set -- "${_cw_words[@]}"
 fi
-if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded || ${#_cw_scripts[@]} -gt 0 ||
+_cw_looks_up= # what is not found outside is found, or missed, by the bash inside
+if [[ $_cw_name == _debug_exec && -z $_cw_image && ! -e $_cw_bin/$1 ]]; then
+    type -P -- "$1" >/dev/null || _cw_looks_up=1
+fi
+if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded$_cw_looks_up || ${#_cw_scripts[@]} -gt 0 ||
     ${#_cw_inside[@]} -gt 0 || ${#_cw_natively[@]} -gt 0 ]]; then
-    _cw_code="_cw_ignored='$_cw_ignored' _cw_encoded=$_cw_encoded"
+    _cw_code="_cw_ignored='$_cw_ignored' _cw_encoded=$_cw_encoded _cw_looks_up=$_cw_looks_up"
     _cw_quote "$_cw_cwd" 2>/dev/null
     _cw_code+=" _cw_cwd=$_cw_value"
     _cw_quote "${_cw_scripts[@]}" 2>/dev/null
@@ -619,6 +623,11 @@ if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded || ${#_cw_scripts[@]} -gt 0 ||
         for _cw_pair in "${_cw_inside[@]}"; do export "$_cw_pair"; done
         for _cw_script in "${_cw_scripts[@]}"; do . "$_cw_script"; done
         [[ ${#_cw_scripts[@]} -eq 0 ]] || for _cw_pair in "${_cw_kept[@]}"; do export "$_cw_pair"; done
+        if [[ -n $_cw_looks_up ]] && ! type -P -- "${_cw_command[0]}" >/dev/null; then
+            printf "%s\n" "[ ERROR ] no such program inside: ${_cw_command[0]}" \
+                "  to do:  check the name, or look for it: _debug_exec ls DIRECTORY" >&2
+            exit 127
+        fi
         if [[ ${#_cw_natively[@]} -gt 0 && -x /usr/bin/env && ${_cw_command[0]} != *=* ]]; then
             _cw_command=(/usr/bin/env -- "${_cw_natively[@]}" "${_cw_command[@]}")
         fi
