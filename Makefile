@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime runtime-setuid fuse channel images env demo test fuzz lint types bench ci clean
+.PHONY: help setup runtime runtime-setuid fuse channel images env demo test test-setuid fuzz lint types bench ci clean
 
 PYTHON ?= python3
 
@@ -65,6 +65,9 @@ test: setup runtime channel ## all tests (ARGS='tests/unit -k lock' for some)
 
 fuzz: setup ## 100,000 broken inputs for every reader (ARGS='manifest --count 1000')
 	@$(run) python -m tests.fuzz --count 100000 $(ARGS)
+
+test-setuid: setup runtime runtime-setuid channel ## the tests with a set-uid runtime (as root)
+	@$(run) python -m pytest -m setuid $(ARGS)
 
 lint: setup ## ruff and shellcheck
 	@$(run) ruff check
