@@ -111,6 +111,12 @@ def test_names_that_mean_something_to_a_shell(spoiling: Prefix, name: str, value
     assert not (spoiling.out / "pwned").exists()
 
 
+@pytest.mark.parametrize("name", ["PREPEND_PATH", "APPEND_PATH"])
+def test_a_variable_that_means_path_to_the_runtime(spoiling: Prefix, name: str) -> None:
+    seen = arrived(spoiling, {name: b"~root"})
+    assert seen[name.encode()] == b"~root" and b"~root" not in seen[b"PATH"]
+
+
 def test_what_the_activation_sets_is_not_put_back(install: Install) -> None:
     activation = Activation(assign={"A": "env", "T": "~x"}, prepend={"P": "/first"}, unset=("U",))
     prefix = install(spoils=True, activation=activation)

@@ -511,7 +511,10 @@ _cw_inside=() # NAME=VALUE
 for _cw_name_of in "${_cw_spoilt[@]}"; do
     [[ -z $_cw_image || $_cw_name_of != @(PATH|LD_LIBRARY_PATH) ]] || continue
     _cw_pair=$_cw_to_inside$_cw_name_of
-    if [[ -v $_cw_pair ]]; then # what is for the runtime, without what _cw_escape added
+    if [[ $_cw_name_of == @(PREPEND|APPEND)_PATH && -v $_cw_name_of ]]; then
+        _cw_inside+=("$_cw_name_of=${!_cw_name_of}") # to the runtime this means PATH
+        continue
+    elif [[ -v $_cw_pair ]]; then # what is for the runtime, without what _cw_escape added
         _cw_value=${!_cw_pair//\\\\/$'\1'}
         _cw_value=${_cw_value//\\}
         _cw_value=${_cw_value//$'\1'/\\}
