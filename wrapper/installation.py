@@ -125,6 +125,10 @@ class Installation(Build):
         """A directory of the host that is there as long as that program has its version."""
         return ""
 
+    def sees_user_site(self) -> bool:
+        """Whether packages in a user's ``~/.local`` count."""
+        return False
+
     def advice(self) -> str:
         """What a user is told who would install with pip into the finished installation."""
         prefix = self.staging.prefix
@@ -164,6 +168,7 @@ class Installation(Build):
             mark=self.base.mark,
             layer=bool(self.base.image),
             venv=venv,
+            user_site=self.sees_user_site(),
             no_bash=not self.base.has_bash,
             compressed=rarest_compression(images),
             runtime=self.runtime.path,

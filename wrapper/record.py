@@ -38,6 +38,10 @@ def write_record(
     manifest = describe(image or directory / "img.sqfs", facts=facts, inputs=names, size=size)
     write_manifest(directory / FILE_NAME, manifest)
     shutil.copyfile(log, directory / "build.log")
+    # What made it, by Tykky's keys, where Tykky has it: share/VERSION.yml.
+    version = {"tag": manifest["tool"], "commit": "", "build-time": manifest["created"]}
+    lines = [f"{key}: {value}".rstrip() for key, value in version.items()]
+    (directory / "VERSION.yml").write_text("\n".join(lines) + "\n")
     return manifest
 
 

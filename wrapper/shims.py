@@ -85,6 +85,7 @@ def environment_file(
     mark: str = "",
     layer: bool = False,
     venv: bool = False,
+    user_site: bool = False,
     no_bash: bool = False,
     compressed: tuple[str, str] = ("", ""),
     runtime: Path = Path("/"),
@@ -107,6 +108,7 @@ def environment_file(
     :param no_bash: whether the image has none, so that nothing can be put right in it.
     :param venv: whether it is a virtual environment, where pip looks for no notice that it must
         not install there.
+    :param user_site: whether packages in a user's ``~/.local`` count.
     :param compressed: how, and which image: of those that are mounted the one that the fewest
         runtimes start; absolute or below the generation's directory.
     :param runtime: the program that started it when it was built.
@@ -116,6 +118,7 @@ def environment_file(
     scalars |= {"mask": mask, "image": image}
     scalars |= {"image_root": image_root, "layer": "1" if layer else ""}
     scalars["venv"] = "1" if venv else ""
+    scalars["user_site"] = "1" if user_site else ""
     scalars["no_bash"] = "1" if no_bash else ""
     scalars["image_mark"] = _without_zeros(mark)
     arrays = {

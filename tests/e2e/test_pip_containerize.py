@@ -114,26 +114,46 @@ def test_installing_into_the_image_is_refused_with_advice(
     assert [name for name in entries(done.prefix) if name.startswith(".local")] == []
 
 
-def test_a_pip_of_the_installation_lists_and_a_venv_on_top_installs(
+def test_a_venv_on_top_sees_the_packages_of_the_installation(
     me: Account, cray_python: dict[str, str], index: str, runtime: Path, tmp_path: Path
 ) -> None:
-    """The way that the user guide shows, to see the packages of the installation in it."""
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or "python3"
     if me.run(python, "-c", "import ensurepip").returncode:
         pytest.skip("this Python brings no pip for virtual environments")
     file = me.file("pip-top.txt", f"--index-url {index}\nalpha==1.0\n")
     done = build(me, "pip-top", {"PATH": f"{Path(python).parent}:{os.environ['PATH']}"}, file)
     ve = tmp_path / "ve"
-    me.ok(done.program("python3"), "-m", "venv", ve)
-    interpreter = next(ve.glob("bin/python3.*"))
-    interpreter.unlink()
-    interpreter.symlink_to(done.program("python3"))
+    me.ok(done.program("python3"), "-m", "venv", "--system-site-packages", ve)
     site = next(ve.glob("lib/python3*/site-packages"))
-    (site / "below.pth").write_text(f"{done.prefix}/lib/{site.parent.name}/site-packages\n")
     me.ok(ve / "bin/pip", "install", "--index-url", index, "beta")
-    code = "import alpha, beta; print(alpha.VERSION, beta.__file__)"
-    assert me.ok(ve / "bin/python", "-c", code).split() == ["1.0", str(site / "beta/__init__.py")]
+    code = "import alpha, beta, sys; print(alpha.VERSION, beta.__file__, sys.base_prefix)"
+    expected = ["1.0", str(site / "beta/__init__.py"), str(done.prefix)]
+    assert me.ok(ve / "bin/python", "-c", code).split() == expected
     assert "alpha" in me.ok(ve / "bin/pip", "list")
+    alone = tmp_path / "alone"
+    me.ok(ve / "bin/python", "-m", "venv", "--without-pip", alone)  # of a virtual environment
+    code = "import importlib.util as u, json; print(u.find_spec('alpha'))"
+    assert me.ok(alone / "bin/python", "-c", code) == "None\n"
+
+
+def test_a_program_of_the_installation_has_its_python(
+    me: Account, cray_python: dict[str, str], index: str, runtime: Path
+) -> None:
+    """Started by its shim, by its name from inside, and by the path that is in the image."""
+    file = me.file("pip-own.txt", f"--index-url {index}\nalpha==1.0\n")
+    script = me.file(
+        "own.sh",
+        'cat >"$env_root/bin/who" <<END\n#!$env_root/bin/python3\n'
+        'import sys; print(sys.executable)\nEND\nchmod +x "$env_root/bin/who"\n',
+    )
+    done = build(me, "pip own", cray_python, "--post-install", script, file)
+    own = f"{done.program('python')}\n"
+    assert me.ok(done.program("who")) == own
+    assert me.ok(done.program("_debug_exec"), "who") == own
+    inside = f"{done.manifest['install_path']}/bin/who"
+    assert me.ok(done.program("_debug_exec"), inside) == own
+    code = "import subprocess, sys; print(subprocess.check_output(['who'], text=True), end='')"
+    assert done.python(code) == own
 
 
 @pytest.mark.every_runtime

@@ -181,6 +181,12 @@ def test_virtual_environments_work_from_outside(scientific: Installation) -> Non
     code = "import sys; print(sys.prefix, sys.base_prefix, sys.executable)"
     out = account.ok(venv / "bin/python", "-c", code).split()
     assert out == [str(venv), str(scientific.prefix), str(venv / "bin/python")]
+    assert scientific.python("import sys; print(sys.prefix)") == f"{scientific.prefix}\n"
+    second = account.work / "venv of a venv"
+    account.ok(venv / "bin/python", "-m", "venv", "--without-pip", second)
+    assert account.ok(second / "bin/python", "-c", code).splitlines() == [
+        f"{second} {scientific.prefix} {second}/bin/python"
+    ]
     assert str(venv) in account.ok(venv / "bin/pip", "--version")
     by_name = "import subprocess as s; s.run(['python', '-c', 'import sys; print(sys.prefix)'])"
     assert account.ok(venv / "bin/python", "-c", by_name) == f"{venv}\n"

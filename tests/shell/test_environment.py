@@ -392,6 +392,12 @@ def test_the_users_own_site_packages_are_off_unless_they_say_so(
     assert prefix.run(env={"PYTHONNOUSERSITE": given}).variable("PYTHONNOUSERSITE") == seen
 
 
+@pytest.mark.parametrize("given", [None, "", "1"])
+def test_or_said_so_when_they_built_it(prefix: Prefix, given: str | None) -> None:
+    write_environment(prefix.root, user_site=True)
+    assert prefix.run(env={"PYTHONNOUSERSITE": given}).variable("PYTHONNOUSERSITE") == given
+
+
 # -- the caller's word ---------------------------------------------------------------------------
 KEEP = {"A": "mine", "P": "/p", "D": "", "U": "u", "LD_LIBRARY_PATH": "/l", "PATH": "/x"}
 

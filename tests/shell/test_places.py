@@ -286,3 +286,14 @@ def test_packages_found_on_path_are_listed(prefix: Prefix) -> None:
         cwd=prefix.root,
     )
     assert call.stdout == b"demo  1.0\n"
+
+
+# -- Python's other name -------------------------------------------------------------------------
+def test_the_directory_of_the_real_python_has_shims_outside(prefix: Prefix) -> None:
+    """Virtual environments of virtual environments lead there."""
+    program = prefix.root / "bin/.python/python3"
+    call = prefix.call(program, "x")
+    assert call.command == (os.fsencode(program), b"x")
+    moved = prefix.at(prefix.root.rename(prefix.root.with_name("mo ved")))
+    program = moved.root / "bin/.python/python3"
+    assert f"{moved.root}/.generations/1/_bin:{moved.root}/bin" in moved.call(program).binds

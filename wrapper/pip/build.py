@@ -131,6 +131,9 @@ class PipBuild(Installation):
         assert self.interpreter is not None, "uv has brought it by now"
         return self.interpreter
 
+    def sees_user_site(self) -> bool:
+        return self.system_site  # as in every virtual environment, and in Tykky's
+
     def python_below(self) -> Interpreter:
         return self.python
 

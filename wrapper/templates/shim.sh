@@ -184,7 +184,9 @@ if [[ -n $_cw_venv && ${_cw_self%/*} -ef $_cw_bin &&
     " $* " != *\ @(-t|--target|--prefix|--root|--dry-run|-p|--python|-h|--help)[=\ ]* ]]; then
     _cw_typed "$_cw_prefix"
     _cw_fail "the image is read-only: $_cw_name can install nothing into it, and remove nothing" \
-        "pip-containerize update $_cw_word -r requirements.txt"
+        "pip-containerize update $_cw_word -r requirements.txt
+          or install on top of it, into a virtual environment that sees its packages:
+          $_cw_word/bin/python3 -m venv --system-site-packages VENV"
 fi
 
 if [[ -n $_cw_required_program ]] &&
@@ -498,8 +500,8 @@ _cw_prompt='${PS1-}'
 [[ $_cw_name != _debug_shell ]] || _cw_prompt="[${_cw_prefix##*[!A-Za-z0-9._+-]}] \\w \\$ "
 _cw_users_own PS1 "$_cw_prompt"
 # A user's ~/.local must not change what the installation imports, unless they say so (with an
-# empty value).
-[[ -v PYTHONNOUSERSITE ]] || export PYTHONNOUSERSITE=1
+# empty value), or said so when they built it.
+[[ -v PYTHONNOUSERSITE || -n $_cw_user_site ]] || export PYTHONNOUSERSITE=1
 for _cw_unset in "${_cw_unsets[@]}"; do
     unset -v "$_cw_unset"
     [[ $_cw_unset != LD_* ]] || unset -v "SINGULARITYENV_$_cw_unset" "APPTAINERENV_$_cw_unset"

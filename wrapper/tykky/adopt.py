@@ -283,6 +283,7 @@ class _Work:
             mark=mark(self.tykky.container) if self.tykky.isolated else "",
             image_root=self.root if self.tykky.image else "",
             venv=facts["kind"] == "pip",
+            user_site=facts.get("system_site_packages", False),
             compressed=rarest_compression(images),
             runtime=self.runtime.path,
         )
