@@ -12,6 +12,8 @@ from tests.images import PRIMARY, SQUASHFS, sif_bytes, squashfs_bytes
 from tests.unit.conftest import Program, names
 from wrapper.compression import EVERYWHERE, Compression, wanted
 from wrapper.console import Console
+from wrapper.doctor import starts
+from wrapper.doctor.finding import FAILED, OK
 from wrapper.errors import ToolError
 from wrapper.process import ToolFailed
 from wrapper.runtime import Runtime
@@ -141,3 +143,18 @@ def test_images_that_exist(trials: Make, tmp_path: Path, number: int, fine: bool
         tried.require(image)
     assert caught.value.hint.endswith(f"containerize repack '{image}'")
     assert caught.value.where == str(image)
+
+
+@pytest.mark.parametrize(
+    ("number", "state", "told"),
+    [(1, OK, "starts it here"), (5, OK, "starts it here"), (6, FAILED, "is compressed with zstd")],
+)
+def test_what_doctor_says_of_an_image(
+    trials: Make, tmp_path: Path, number: int, state: str, told: str
+) -> None:
+    image = tmp_path / "img.sqfs"
+    image.write_bytes(squashfs_bytes(compression=number))
+    (found,) = starts.compression(image, tmp_path / "my env", trials(refused="zstd"))
+    assert found.state == state and told in found.detail
+    assert found.hint in ("", f"its owner: containerize repack '{tmp_path}/my env'")
+    assert starts.compression(tmp_path / "gone", tmp_path, trials()) == []

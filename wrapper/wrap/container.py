@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from wrapper.errors import InputError, ToolError
 from wrapper.home import entries
 from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.image.find import BaseImage
-from wrapper.image.format import mark, rarest_compression
+from wrapper.image.format import mark, rarest_compression, read_format
 from wrapper.installation import Staging
 from wrapper.models import Activation, Environment, Site, TreeSize
 from wrapper.process import ToolFailed
@@ -128,10 +129,16 @@ class Looker:
                 raise ToolError(
                     "the container cannot be started",
                     where=self.image,
-                    hint="is it an image that this runtime accepts?",
+                    hint=self._hint(),
                     detail=error.detail,
                 ) from None
         return sorted(found)
+
+    def _hint(self) -> str:
+        if "zstd" not in read_format(self.image).compressors:
+            return "is it an image that this runtime accepts?"
+        word = shlex.quote(str(self.image))
+        return f"it is compressed with zstd; one that starts everywhere: containerize repack {word}"
 
 
 def write(
