@@ -70,10 +70,8 @@ def record_activation(container: BuildContainer, variables: Mapping[str, str]) -
     :param variables: set in any case: conda's own and the user's (``variables:`` of an env.yml).
     :raises ScriptError: the container cannot run at all (a failing script is no error).
     """
-    fixed = {
-        **package_variables(container.tree, container.console),
-        **variables,
-    }  # in conda's order
+    declared = package_variables(container.tree, container.console)
+    fixed = {**declared, **variables}  # in conda's order
     scripts = [f"{container.install_path}/{p}" for p in activation_scripts(container.tree)]
     if not scripts:
         return Activation(assign=fixed)
