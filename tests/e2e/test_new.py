@@ -15,6 +15,7 @@ import pytest
 from tests.account import Account
 from tests.channel.serve import serve
 from tests.e2e.conftest import CONDA, UMBRELLA, Builder, Installation, entries, environment_text
+from wrapper.errors import ExitCode
 
 
 def tree_state(root: Path) -> dict[str, tuple[int, int]]:
@@ -309,7 +310,20 @@ def test_members_of_a_project_share_a_cache(
         text = f"channels: ['{url}']\ndependencies:\n  - python\n  - pip\n{more}"
         text += "  - pip:\n    - iniconfig\n"
         file = account.file("member.yml", text)
+        exchanged = next((project_cache / "archives").glob("*/pip-*"), None)
+        if exchanged:  # by another member: a sound package, and not the one that was asked for
+            good = exchanged.read_bytes()
+            exchanged.write_bytes(next(channel.glob("noarch/wheel-*.conda")).read_bytes())
         account.ok(CONDA, "new", "--prefix", account.work / "member", file, env=env)
+        assert not exchanged or exchanged.read_bytes() == good
+        own = project_cache / "users" / str(account.uid or os.getuid())
+        own.rename(own.with_name("aside"))  # and another's directory in the place of one's own
+        own.symlink_to("/tmp")
+        done = account.run(CONDA, "new", "--prefix", account.work / "member2", file, env=env)
+        own.unlink()
+        own.with_name("aside").rename(own)
+        assert done.returncode == ExitCode.INPUT
+        assert "the cache directory cannot be used" in done.stderr
     after = entries(project_cache / "archives")
     assert after > before and len(after - before) == (1 if before else len(after))
 
