@@ -113,7 +113,7 @@ def program(cache: Path, mirror: str) -> Path:
         files = debian.fetch(
             [_PACKAGE], mirrors=mirrors, cache=cache, advance=lambda done, total: None
         )
-        debian.unpack(files, directory, lambda done, total: None)
+        debian.unpack([_PACKAGE], files, directory, lambda done, total: None)
     return target
 
 
