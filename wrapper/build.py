@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from wrapper import changes, installed, tree
+from wrapper.activation.model import Activation, ActivationScript
 from wrapper.compression import EVERYWHERE, Compression
 from wrapper.console import Advance
 from wrapper.container import OWN_CACHE, BuildContainer
 from wrapper.credentials import public_url
-from wrapper.models import Activation, Base, Change, LockedPackage
+from wrapper.models import Base, Change, LockedPackage
 from wrapper.packed import LENT, PackedError
 from wrapper.reuse.taken import start_reuse
 from wrapper.runtime import Runtime, home_of, host_binds, image_binds, with_more
@@ -99,6 +100,7 @@ class Build(Start):
     kind: ClassVar[str]
     has_lock: ClassVar[bool] = True
     offers_bin: ClassVar[bool] = True
+    has_shims: ClassVar[bool] = True
 
     def populate(self, container: BuildContainer) -> None:
         """Put it into the tree."""
@@ -302,23 +304,34 @@ class Build(Start):
         compile_modules(container, advance, image_time=IMAGE_TIME, lent=LENT if self.packed else "")
 
     def _activation(self, container: BuildContainer) -> Activation:
-        from wrapper.activate import record_activation
+        from wrapper.activation.record import record_activation, tell
 
         with self.console.step("Recording the activated environment"):
             fixed = {**self.own_variables(), **self.user_variables()}
-            activation = record_activation(container, fixed)
-        if activation.scripts and not self.base.has_bash:
+            activation = record_activation(
+                container, fixed, self._constant_places(), outside=self.has_shims
+            )
+        if not self.base.has_bash:
+            return self._without_bash(activation)
+        tell(activation, self.console)
+        return activation
+
+    def _constant_places(self) -> list[str]:
+        """Directories inside, besides the environment's own, that are the same at every start."""
+        places = [LENT] if self.packed else []  # what leads there is the environment's in the end
+        if self.reuse and self.reuse.python.conda:
+            places.append(self.reuse.python.conda.root)
+        return places
+
+    def _without_bash(self, activation: Activation) -> Activation:
+        """Where no script can be sourced, what is recorded of them counts always."""
+        if lost := [script.path for script in activation.scripts if script.why]:
             self.console.warning(
                 "the base image has no bash, these are not sourced when a program starts: "
-                + ", ".join(activation.scripts)
+                + ", ".join(lost)
             )
-            return replace(activation, scripts=())
-        for script in activation.scripts:
-            self.console.warning(
-                f"{script} depends on the moment it runs: it is sourced at every start, "
-                "which costs some milliseconds"
-            )
-        return activation
+        kept = [ActivationScript(path=s.path, changes=s.changes) for s in activation.scripts]
+        return replace(activation, scripts=tuple(kept))
 
     def user_variables(self) -> dict[str, str]:
         """What is set in any case: the site's variables and, over them, the user's."""

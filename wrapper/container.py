@@ -25,7 +25,7 @@ from wrapper.runtime import BIND_VARIABLES, Runtime, home_of
 from wrapper.workspace import MORE_ROOM
 
 OWN_CACHE = "/containerize-cache"  # inside: a part of the cache that others could exchange outside
-_CERTIFICATES = {
+CERTIFICATES = {
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE",
@@ -167,7 +167,7 @@ class BuildContainer:
             own = {}
             if not bare:
                 own = variable("PREPEND_PATH", ":".join(path)) | variable("PYTHONPATH", "")
-            for name in _CERTIFICATES & set(self.environ):  # what downloads trust is the host's
+            for name in CERTIFICATES & set(self.environ):  # what downloads trust is the host's
                 own |= variable(name, f"{HOST_ROOT}{self.environ[name]}")
         else:
             path.append(self.environ.get("PATH", "/usr/bin:/bin"))

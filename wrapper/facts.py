@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from wrapper.activation.model import Activation
 from wrapper.build import Build
 from wrapper.credentials import public_url
 from wrapper.models import LockedPackage
 
 
-def facts(build: Build, packages: Sequence[LockedPackage], programs: int) -> dict[str, Any]:
+def facts(
+    build: Build, packages: Sequence[LockedPackage], activation: Activation, programs: int
+) -> dict[str, Any]:
     """Keys of the manifest: what was built, of what, with what."""
+    from wrapper.activation.record import as_record
     from wrapper.conda.resolve import describe_virtual_packages
 
     runtime = build.runtime
@@ -50,5 +54,6 @@ def facts(build: Build, packages: Sequence[LockedPackage], programs: int) -> dic
         "environ": build.environ(),
         "channels": [public_url(url) for url in build.channels()],
         "packages": [package.as_dict() for package in packages],
+        "activation": as_record(activation),
         "programs": programs,
     }

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast
 
 from wrapper import home, removal, shims, tree
+from wrapper.activation.model import Activation
 from wrapper.build import Build, Place
 from wrapper.container import BuildContainer
 from wrapper.facts import facts
 from wrapper.image.format import rarest_compression
-from wrapper.models import Activation, Environment, LockedPackage
+from wrapper.models import Environment, LockedPackage
 from wrapper.pip import managed
 from wrapper.pip.interpreter import Interpreter, look_into_library
 
@@ -62,7 +63,7 @@ class Installation(Build):
 
         return write_record(
             self.staging.directory,
-            facts=facts(self, packages, len(names)),
+            facts=facts(self, packages, activation, len(names)),
             packages=packages,
             inputs=self.inputs.files,
             size=size,

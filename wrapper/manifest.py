@@ -23,6 +23,9 @@ Format 1 is a JSON object with the keys
 - ``inputs``: names of the copies in ``inputs/``; ``channels``: URLs;
 - ``image``: ``{"sha256", "size", "compression"}``, the last not in early manifests; ``tree``:
   ``{"files", "size"}`` before squashing;
+- ``activation``: the packages' activation scripts, each with ``script`` (path inside), ``why`` it
+  is sourced at every start, empty where it is not, and ``unless``: variables where one of which is
+  set; not in early manifests, which were made without a look at what scripts read;
 - ``programs``: number of shims.
 
 A SIF of ``containerize build`` has ``form``: ``sif`` and, for its updates, ``flatten``,

@@ -104,30 +104,6 @@ class Resolution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activation:
-    """The environment that an installation's programs see, recorded at build time.
-
-    ``assign`` are variables to set, ``default`` to set only where the guard variables are unset or
-    empty, ``prepend`` go before an existing value, joined with ``:``. ``unset`` are removed.
-    ``scripts`` (paths inside the container) depend on the moment and are sourced at run time.
-    """
-
-    assign: Mapping[str, str] = field(default_factory=dict)
-    default: tuple[Guarded, ...] = ()
-    prepend: Mapping[str, str] = field(default_factory=dict)
-    unset: tuple[str, ...] = ()
-    scripts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guarded:
-    """Assignments that a script makes only where none of ``guards`` has a value."""
-
-    guards: tuple[str, ...]
-    assign: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Environment:
     """What an installation's environment is inside, for the prefix to look like it.
 

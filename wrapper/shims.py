@@ -13,8 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from wrapper import foreign
+from wrapper.activation.model import Activation, ActivationScript
 from wrapper.binds import UNBINDABLE, UNBINDABLE_NAMES
-from wrapper.models import Activation, Site
+from wrapper.models import Site
 from wrapper.process import RUNTIME_SETTINGS
 from wrapper.runtime import EXEC_FLAGS
 
@@ -127,10 +128,9 @@ def environment_file(
         "excluded": site.exclude_binds,
         "always": _pairs(variables),
         "assign": _pairs(activation.assign),
-        "prepends": _pairs(activation.prepend),
-        "defaults": _defaults(activation),
-        "unsets": activation.unset,
-        "scripts": activation.scripts,
+        "scripts": [script.path for script in activation.scripts],
+        "when": [_when(script) for script in activation.scripts],
+        "changes": _changes(activation),
     }
     lines = ["# What the shims of this generation need to know; written by the build."]
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
@@ -148,11 +148,24 @@ def start_facts(compressed: tuple[str, str], runtime: Path) -> str:
     return "".join(f"_cw_{name}={shlex.quote(value)}\n" for name, value in scalars.items())
 
 
-def _defaults(activation: Activation) -> list[str]:
+def _when(script: ActivationScript) -> str:
+    """When a script is sourced: ``-`` always; where one of NAME… is set, one of =NAME… is set and
+    empty, the script at one of the positions @N… is sourced.
+    """
+    if script.why:
+        return "-"
+    empty = [f"={name}" for name in script.unless_empty]
+    return " ".join([*script.unless, *empty, *(f"@{number}" for number in script.after)])
+
+
+def _changes(activation: Activation) -> list[str]:
+    """``POSITION CONDITION KIND NAME=VALUE``, see :class:`~wrapper.models.VariableChange`; the
+    condition is ``.`` where there is none.
+    """
     return [
-        f"{' '.join(group.guards)}|{pair}"
-        for group in activation.default
-        for pair in _pairs(group.assign)
+        f"{number} {change.where or '.'} {change.kind} {change.name}={change.value}"
+        for number, script in enumerate(activation.scripts)
+        for change in script.changes
     ]
 
 

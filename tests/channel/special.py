@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import elf
+from .activations import FILES, SCRIPTS
 from .condapkg import PLACEHOLDER, Package, write_package
 from .util import fresh_directory, write_file
 
@@ -81,7 +82,16 @@ def _activation() -> list[Recipe]:
         "A variable whose value is full of what shells interpret",
         f"export DEMO_HOSTILE={shlex.quote(HOSTILE_VALUE)}\n",
     )
-    return [activate, pathlike, dynamic, hostile]
+    many = Recipe(
+        Package(
+            name="demo-activations",
+            version="1.0",
+            noarch="generic",
+            summary="Scripts as well-known packages have them",
+        ),
+        {**{f"etc/conda/activate.d/{name}": text for name, text in SCRIPTS.items()}, **FILES},
+    )
+    return [activate, pathlike, dynamic, hostile, many]
 
 
 def _activating(

@@ -77,6 +77,7 @@ def scientific(account: Account, build: Builder) -> Installation:
         "scientific",
         *("python", "numpy", "scipy", "pip", "demo-activate", "demo-postlink", "demo-noarch"),
         *("demo-pathlike", "demo-hostile-env", "demo-tool", "demo-textprefix", "demo-binprefix"),
+        "demo-activations",
         more='variables:\n  MY_VARIABLE: "it\'s $HOME"\n',
     )
 

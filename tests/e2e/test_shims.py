@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -136,7 +138,8 @@ def test_activation_is_what_the_packages_say(scientific: Installation) -> None:
     assert seen["DEMO_ENV_VAR"] == "from-json"
     assert seen["MY_VARIABLE"] == "it's $HOME"
     assert seen["DEMO_PATHLIKE"] == f"{inside}/share/demo-pathlike:/mine"
-    assert seen["PATH"].split(":")[0] == f"{inside}/libexec/demo-pathlike"
+    first = [f"{inside}/demo-bin", f"{inside}/libexec/demo-pathlike"]  # the later one comes first
+    assert seen["PATH"].split(":")[:2] == first
     assert str(scientific.prefix / "bin") in seen["PATH"].split(":")
     for character in ("'", '"', "$(touch", "\\", "\n", ","):
         assert character in seen["DEMO_HOSTILE"]
@@ -151,19 +154,108 @@ def test_a_default_yields_to_the_users_value(scientific: Installation) -> None:
     assert scientific.python(code, env={"SSL_CERT_FILE": "/mine"}) == "/mine\n"
 
 
-def test_a_script_that_depends_on_the_moment_is_sourced_each_time(
+def inside(installation: Installation, code: str, env: Mapping[str, str]) -> dict[str, str]:
+    """Variables of a program that bash starts inside after ``code``."""
+    line = f"{code}\nexec env -0"
+    words = (installation.program("_debug_exec"), "/bin/bash", "-c", line)
+    items = installation.account.ok(*words, env=env).split("\0")
+    own = ("_", "SHLVL", "CW_NO_CONDA_ACTIVATE", "install_root", "env_root")
+    pairs = [item.split("=", 1) for item in items if item]
+    return {name: value for name, value in pairs if name not in own}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"DEMO_GDAL_DATA": "/mine", "DEMO_PERL5LIB": "/it's $HOME", "DEMO_CATALOGS": "file:/mine"},
+        {"DEMO_JAVA_HOME": "", "DEMO_CERT_FILE": "/mine", "DEMO_MPI_AGENT": "rsh"},
+        {"DEMO_CFLAGS": "-O0", "DEMO_GCC": "/usr/bin/gcc", "LD_LIBRARY_PATH": "/l:/m"},
+    ],
+)
+def test_activation_is_what_a_shell_makes_of_the_scripts(
+    scientific: Installation, given: dict[str, str]
+) -> None:
+    """Those of well-known kinds, recorded, and sourced natively."""
+    root = scientific.manifest["install_path"]
+    conda = f"export CONDA_PREFIX={root} CONDA_DEFAULT_ENV={root[1:]} CONDA_SHLVL=1"
+    conda += " DEMO_ENV_VAR=from-json MY_VARIABLE='it'\\''s $HOME'"
+    sourcing = 'for script in "$CONDA_PREFIX"/etc/conda/activate.d/*.sh; do . "$script"; done'
+    code = f"{conda}\n{sourcing} >/dev/null 2>&1; unset script"
+    native = inside(scientific, code, {**given, "CW_NO_CONDA_ACTIVATE": "1"})
+    assert inside(scientific, "", given) == native
+
+
+def test_scripts_that_are_constant_cost_nothing(scientific: Installation) -> None:
+    """They are data; what an ordinary call starts inside is the program itself."""
+    assert not [script["why"] for script in scientific.manifest["activation"] if script["why"]]
+    parent = "import os; print(open(f'/proc/{os.getpid()}/cmdline').read().split(chr(0))[0])"
+    assert scientific.python(parent) == f"{scientific.program('python3')}\n"
+
+
+MOMENT = """
+folder=$env_root/etc/conda/activate.d
+mkdir -p $folder
+echo 'export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}' >$folder/a.sh
+echo 'export SCR=/scratch/$(whoami) DAY=$(date +%F) NODE=$(hostname)' >$folder/b.sh
+echo 'unset PYTHONPATH' >$folder/c.sh
+echo 'mkdir -p "$HOME/.side"' >$folder/d.sh
+echo 'export LOOKED=${GIVEN%%:*}' >$folder/e.sh
+"""
+
+
+def test_what_depends_on_the_moment_is_decided_at_the_moment(
     me: Account, channel: Path, runtime: Path
 ) -> None:
-    from tests.e2e.conftest import CONDA, environment_text
+    from tests.e2e.conftest import CONDA, UMBRELLA, environment_text
 
-    file = me.file("dynamic.yml", environment_text(channel, "python", "demo-dynamic"))
-    done = me.run(CONDA, "new", "--prefix", me.work / "dynamic", file)
+    file = me.file("moment.yml", environment_text(channel, "python", "demo-dynamic"))
+    script, prefix = me.file("moment.sh", MOMENT), me.work / "moment"
+    done = me.run(CONDA, "new", "--post-install", script, "--prefix", prefix, file)
     assert done.returncode == 0, done.stderr
-    assert "demo-dynamic.sh depends on the moment" in done.stderr
-    code = "import os, sys; print(os.environ['DEMO_DYNAMIC'], sys.argv[1:])"
-    installation = Installation(prefix=me.work / "dynamic", account=me)
-    out = installation.python(code, "a b", "", env={"HOME": "/tmp"})
-    assert out.startswith("/tmp:") and out.endswith("['a b', '']\n")
+    for name, why in (
+        ("b.sh", "runs whoami, runs date, runs hostname"),
+        ("d.sh", "makes files (mkdir), reads HOME"),
+        ("demo-dynamic.sh", "reads $$, reads HOME"),
+    ):
+        assert f"{name} depends on the moment it runs: it {why}." in done.stderr
+    assert "look into: e.sh (GIVEN)" in done.stderr
+    assert "/a.sh" not in done.stderr and "/c.sh" not in done.stderr
+    names = ["OMP_NUM_THREADS", "SCR", "DAY", "NODE", "PYTHONPATH", "LOOKED", "DEMO_DYNAMIC"]
+    code = f"import json, os, sys; print(json.dumps([*map(os.environ.get, {names}), sys.argv[1]]))"
+    installation = Installation(prefix=prefix, account=me)
+    home = me.work / "another home"
+    home.mkdir(exist_ok=True)
+    given = {"SLURM_CPUS_PER_TASK": "16", "PYTHONPATH": "/bad", "GIVEN": "a:b", "HOME": str(home)}
+    threads, scratch, day, node, path, looked, dynamic, word = json.loads(
+        installation.python(code, "a b", env=given)
+    )
+    assert (threads, path, looked, word) == ("16", None, "a", "a b")
+    user = me.ok("bash", "-c", "whoami; date +%F; hostname").split()
+    assert [scratch, day, node] == [f"/scratch/{user[0]}", *user[1:]]
+    assert dynamic.startswith(f"{home}:") and (home / ".side").is_dir()
+    assert json.loads(installation.python(code, ""))[0] == "1"
+    told = me.ok(UMBRELLA, "doctor", prefix)
+    assert "activation: 7 scripts of packages, 3 sourced at every start: b.sh (runs whoami" in told
+
+    # As installations are that were made without a look at what scripts read.
+    manifest = prefix / "current/manifest.json"
+    data = json.loads(manifest.read_text())
+    del data["activation"]
+    manifest.write_text(json.dumps(data))
+    env = prefix / "current/env"
+    lines = re.sub(r"(?m)^_cw_(scripts|when|changes)=.*\n", "", env.read_text())
+    env.write_text(f"{lines}_cw_scripts=(/x/etc/conda/activate.d/demo-dynamic.sh)\n")
+    told = me.run(UMBRELLA, "doctor", prefix).stdout
+    for text in (
+        "a.sh reads SLURM_CPUS_PER_TASK",
+        "b.sh runs whoami, runs date, runs hostname",
+        "c.sh removes PYTHONPATH",
+        "d.sh reads HOME, makes files (mkdir)",
+        "e.sh reads GIVEN",
+    ):
+        assert text in told
+    assert "demo-dynamic.sh" not in told
 
 
 def test_home_and_user_site(scientific: Installation) -> None:

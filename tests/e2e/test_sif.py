@@ -35,6 +35,7 @@ export PATH="/opt/base/bin:$PATH"
 export FROM_BASE="yes"
 """
 PACKAGES = ("python", "demo-noarch", "demo-activate", "demo-hostile-env", "demo-dynamic")
+PACKAGES += ("demo-activations",)
 
 
 @pytest.fixture(scope="session")
@@ -84,13 +85,35 @@ def test_the_environment_is_active(
     )
     seen = json.loads(account.ok(account.runtime, verb, portable, "python3", "-c", code))
     assert seen["prefix"] == seen["CONDA_PREFIX"] == "/containerize"
-    assert seen["PATH"].startswith("/containerize/bin:/opt/base/bin:")
+    assert seen["PATH"].startswith("/containerize/demo-bin:/containerize/bin:/opt/base/bin:")
     assert seen["MY_VARIABLE"] == "it's $HOME" and seen["FROM_BASE"] == "yes"
     assert seen["DEMO_HOSTILE"].endswith("back\\slash\nand a line")
     assert seen["WITH_CONDA"] == seen["WITH_VENV"] == seen["WITH_CONDA_VENV"] == "true"
     assert "/opt/base/python" not in seen["path"], "the base's Python path would come first"
     assert seen["PYTHONNOUSERSITE"] == "1"
     assert re.search(r":\d+$", seen["DEMO_DYNAMIC"]), "a script that depends on the moment ran"
+
+
+@pytest.mark.every_runtime
+def test_what_scripts_make_of_the_users_variables(
+    account: Account, runtime: Path, portable: Path
+) -> None:
+    def seen(**given: str) -> dict[str, str]:
+        code = "import json, os; print(json.dumps(dict(os.environ)))"
+        return json.loads(account.ok(runtime, "exec", portable, "python3", "-c", code, env=given))
+
+    data = "/containerize/share/demo-gdal"
+    mine = {"DEMO_GDAL_DATA": "/it's $HOME `id`", "DEMO_CERT_FILE": "/mine", "DEMO_WHICH_R": ""}
+    for given in ({}, mine):
+        env = seen(**given)
+        assert env["DEMO_GDAL_DATA"] == data
+        assert env.get("_CONDA_SET_DEMO_GDAL_DATA") == given.get("DEMO_GDAL_DATA")
+        assert "DEMO_GDAL_DRIVERS" not in env, "unset"
+        certificates = "/containerize/ssl/cacert.pem"
+        assert env["DEMO_CERT_FILE"] == given.get("DEMO_CERT_FILE", certificates)
+        assert env.get("DEMO_WHICH_R_PREV") == given.get("DEMO_WHICH_R"), "set, and empty"
+        assert env["DEMO_WHICH_R"] == "/containerize/bin/R"
+        assert not [name for name in env if name.startswith("_cw")]
 
 
 @pytest.mark.every_runtime
@@ -102,7 +125,7 @@ def test_users_say_the_last_word(account: Account, runtime: Path, portable: Path
         env=env,
     )
     # The base image sets PYTHONPATH whatever it was before; what is left is nobody's.
-    assert told.split()[-1].startswith("/my/bin:/containerize/bin:")
+    assert told.split()[-1].startswith("/my/bin:/containerize/demo-bin:/containerize/bin:")
 
 
 def test_a_shell_and_a_run_without_a_command(

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from wrapper import shims
+from wrapper.activation.model import Activation
 from wrapper.deploy import Staging
-from wrapper.models import Activation, Environment, Site
+from wrapper.models import Environment, Site
 from wrapper.removal import remove_tree
 
 NOWHERE = "/containerize-nowhere"

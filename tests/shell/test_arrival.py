@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.activation import activation, prepends, recorded, unsets
 from tests.shell.conftest import ORDINARY_USER, Install, Prefix, make_prefix, write_environment
-from wrapper.models import Activation
 
 ACCOUNTS_HOME = os.fsencode(pwd.getpwuid(os.getuid()).pw_dir)
 LATIN = b"caf\xe9 '\"$x`\\*\n"
@@ -118,8 +118,8 @@ def test_a_variable_that_means_path_to_the_runtime(spoiling: Prefix, name: str) 
 
 
 def test_what_the_activation_sets_is_not_put_back(install: Install) -> None:
-    activation = Activation(assign={"A": "env", "T": "~x"}, prepend={"P": "/first"}, unset=("U",))
-    prefix = install(spoils=True, activation=activation)
+    script = recorded(prepends("P", "/first"), unsets("U"))
+    prefix = install(spoils=True, activation=activation(script, A="env", T="~x"))
     seen = arrived(prefix, {"A": LATIN, "P": LATIN, "U": LATIN, "T": LATIN, "X": LATIN})
     assert (seen[b"A"], seen[b"T"], seen[b"X"]) == (b"env", b"~x", LATIN)
     assert seen[b"P"] == b"/first:" + LATIN

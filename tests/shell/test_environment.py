@@ -9,8 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell.conftest import Install, Prefix, write_environment
-from wrapper.models import Activation, Guarded
+from tests.activation import (
+    Changes,
+    activation,
+    appends,
+    copies,
+    defaults,
+    dynamic,
+    prepends,
+    recorded,
+    sets,
+    unsets,
+)
+from tests.shell.conftest import Call, Install, Prefix, write_environment
 
 TEMPLATE = (files("wrapper") / "templates/shim.sh").read_text()
 # What the shim is there to read and to change, and what bash itself sets in every process.
@@ -292,8 +303,8 @@ def test_on_an_image_the_virtual_environment_comes_first_too(
     prefix: Prefix, tmp_path: Path
 ) -> None:
     (tmp_path / "x.sif").touch()
-    activation = Activation(assign={"VIRTUAL_ENV": "/opt/venv"})
-    write_environment(prefix.root, image=str(tmp_path / "x.sif"), activation=activation)
+    active = activation(VIRTUAL_ENV="/opt/venv")
+    write_environment(prefix.root, image=str(tmp_path / "x.sif"), activation=active)
     venv = on_top(prefix, tmp_path / "venv")
     env = {"VIRTUAL_ENV": str(venv.parent), "PATH": f"{venv}:/a", "APPTAINERENV_PREPEND_PATH": "/m"}
     call = prefix.call(venv / "python", env=env)
@@ -310,13 +321,16 @@ def test_the_library_path_is_handed_on(prefix: Prefix) -> None:
 
 
 # -- the activated environment -------------------------------------------------------------------
-def activated(install: Install, **activation: object) -> Prefix:
-    return install(activation=Activation(**activation))  # type: ignore[arg-type]
+ODD = 'it\'s "$HOME" `x` \\ *\n'
+
+
+def activated(install: Install, *changes: Changes, **assign: str) -> Prefix:
+    return install(activation=activation(recorded(*changes), **assign))
 
 
 def test_assignments_replace_the_users_value(install: Install) -> None:
-    values = {"CONDA_PREFIX": "/env", "HOSTILE": 'it\'s "$HOME" `x` \\ *\n', "EMPTY": ""}
-    call = activated(install, assign=values).run(env={"CONDA_PREFIX": "/other"})
+    values = {"CONDA_PREFIX": "/env", "HOSTILE": ODD, "EMPTY": ""}
+    call = activated(install, **values).run(env={"CONDA_PREFIX": "/other"})
     assert {name: call.variable(name) for name in values} == values
 
 
@@ -325,13 +339,13 @@ def test_what_is_for_the_loader_inside_is_kept_from_the_runtime(
     install: Install, name: str
 ) -> None:
     """Runtimes set LD_LIBRARY_PATH anew, and must not load the environment's libraries."""
-    call = activated(install, assign={name: "/env/lib$x"}).run()
+    call = activated(install, **{name: "/env/lib$x"}).run()
     assert call.variable(name) is None
     assert call.inside(name) == r"/env/lib\$x"
 
 
 def test_an_assigned_path_still_begins_with_the_installation(install: Install) -> None:
-    prefix = activated(install, assign={"PATH": "/assigned"})
+    prefix = activated(install, PATH="/assigned")
     assert inside(prefix, "PATH", PATH="/a") == f"{prefix.root}/bin:/assigned"
 
 
@@ -339,12 +353,12 @@ def test_an_assigned_path_still_begins_with_the_installation(install: Install) -
 def test_prepended_values_come_before_the_users(
     install: Install, before: str | None, after: str
 ) -> None:
-    call = activated(install, prepend={"XDG_DATA_DIRS": "/x"}).run(env={"XDG_DATA_DIRS": before})
+    call = activated(install, prepends("XDG_DATA_DIRS", "/x")).run(env={"XDG_DATA_DIRS": before})
     assert call.variable("XDG_DATA_DIRS") == after
 
 
 def test_a_value_is_prepended_to_what_was_assigned(install: Install) -> None:
-    prefix = activated(install, assign={"ONE": "/a"}, prepend={"ONE": "/b"})
+    prefix = activated(install, prepends("ONE", "/b"), ONE="/a")
     assert prefix.run().variable("ONE") == "/b:/a"
 
 
@@ -352,33 +366,80 @@ def test_a_value_is_prepended_to_what_was_assigned(install: Install) -> None:
 def test_paths_of_the_runtime_are_prepended_in_its_own_variables(
     install: Install, name: str
 ) -> None:
-    prefix = activated(install, prepend={name: "/first:/second$x"})
+    prefix = activated(install, prepends(name, "/first:/second$x"))
     given = {"PATH": "/p", "LD_LIBRARY_PATH": "/l"}
     rest = f"{prefix.root}/bin:/p" if name == "PATH" else "/l"
     assert inside(prefix, name, **given) == rf"/first:/second\$x:{rest}"
 
 
-DEFAULTS = (
-    Guarded(guards=("CERT",), assign={"CERT": "/env/cert|a", "CERT_SET": "1"}),
-    Guarded(guards=("ONE", "TWO"), assign={"ONE": "1", "TWO": "2"}),
-)
+@pytest.mark.parametrize("name", ["PATH", "LD_LIBRARY_PATH", "XDG_DATA_DIRS"])
+def test_a_value_can_be_put_behind_the_users(install: Install, name: str) -> None:
+    prefix = activated(install, appends(name, "/last$x"))
+    call = prefix.run(env={name: "/mine"})
+    if name == "XDG_DATA_DIRS":
+        assert call.variable(name) == "/mine:/last$x"
+    else:
+        first = f"{prefix.root}/bin:" if name == "PATH" else ""
+        assert call.inside(name) == rf"{first}/mine:/last\$x"
+
+
+def test_an_images_own_path_gets_more_at_both_ends(prefix: Prefix) -> None:
+    """What PATH is in the image is not known outside: the runtime adds to it."""
+    changes = (prepends("PATH", "/one"), prepends("PATH", "/two"), appends("PATH", "/last"))
+    image = str(prefix.runtime)  # any file
+    write_environment(prefix.root, activation=activation(recorded(*changes)), image=image)
+    call = prefix.run(env={"PATH": "/mine"})
+    assert call.inside("PREPEND_PATH") == f"/two:/one:{prefix.root}/bin"
+    assert call.inside("APPEND_PATH") == "/last"
+    assert call.inside("PATH") is None
+
+
+CERTIFICATE = (sets("CERT_SET", "1", "-CERT"), defaults("CERT", "/env/cert|a"))
 
 
 def test_defaults_fill_what_is_unset_or_empty(install: Install) -> None:
-    call = activated(install, default=DEFAULTS).run(env={"CERT": ""})
-    got = [call.variable(name) for name in ("CERT", "CERT_SET", "ONE", "TWO")]
-    assert got == ["/env/cert|a", "1", "1", "2"]
+    call = activated(install, *CERTIFICATE).run(env={"CERT": ""})
+    assert (call.variable("CERT"), call.variable("CERT_SET")) == ("/env/cert|a", "1")
 
 
-def test_defaults_yield_to_a_value_as_a_whole(install: Install) -> None:
-    call = activated(install, default=DEFAULTS).run(env={"CERT": "/mine", "TWO": "x"})
-    got = [call.variable(name) for name in ("CERT", "CERT_SET", "ONE", "TWO")]
-    assert got == ["/mine", None, None, "x"]
+def test_defaults_yield_to_a_value(install: Install) -> None:
+    call = activated(install, *CERTIFICATE).run(env={"CERT": "/mine"})
+    assert (call.variable("CERT"), call.variable("CERT_SET")) == ("/mine", None)
+
+
+@pytest.mark.parametrize(("given", "saved"), [(None, None), ("", None), (ODD, ODD)])
+def test_the_users_value_is_saved_before_it_is_replaced(
+    install: Install, given: str | None, saved: str | None
+) -> None:
+    changes = (copies("SAVED", "DATA"), sets("DATA", "/env/data"))
+    call = activated(install, *changes).run(env={"DATA": given})
+    assert (call.variable("SAVED"), call.variable("DATA")) == (saved, "/env/data")
+
+
+def test_scripts_change_what_those_before_them_left(install: Install) -> None:
+    one = recorded(sets("A", "/1"), defaults("B", "/1"), unsets("C"))
+    two = recorded(prepends("A", "/2"), prepends("B", "/2"), defaults("C", "/2"))
+    call = install(activation=activation(one, two)).run(env={"C": "mine"})
+    assert [call.variable(name) for name in "ABC"] == ["/2:/1", "/2:/1", "/2"]
+
+
+def test_an_environment_file_of_an_earlier_version_counts_as_it_did(prefix: Prefix) -> None:
+    """After a rollback to a generation that was made before the shims."""
+    path = prefix.root / ".generations/1/env"
+    path.write_text(
+        "_cw_generation=1\n_cw_install_path=/nowhere\n_cw_assign=(A=/a)\n"
+        "_cw_prepends=('A=/b' 'N=/n$x')\n_cw_unsets=(U)\n_cw_scripts=(/s.sh)\n"
+        "_cw_defaults=('G H|G=1' 'G H|H=it'\\''s' 'K|K=1')\n"
+    )
+    call = prefix.run(env={"U": "u", "K": "mine"})
+    got = {name: call.variable(name) for name in "ANUGHK"}
+    assert got == {"A": "/b:/a", "N": "/n$x", "U": None, "G": "1", "H": "it's", "K": "mine"}
+    assert b"/s.sh" in b" ".join(call.command)
 
 
 def test_unset_variables_are_gone(install: Install) -> None:
     given = {"GONE": "x", "LD_LIBRARY_PATH": "/l", "STAYS": "y"}
-    call = activated(install, unset=("GONE", "LD_LIBRARY_PATH")).run(env=given)
+    call = activated(install, unsets("GONE"), unsets("LD_LIBRARY_PATH")).run(env=given)
     assert call.variable("GONE") is None
     assert call.variable("LD_LIBRARY_PATH") is None
     assert call.inside("LD_LIBRARY_PATH") is None
@@ -405,10 +466,11 @@ KEEP = {"A": "mine", "P": "/p", "D": "", "U": "u", "LD_LIBRARY_PATH": "/l", "PAT
 def test_the_caller_may_keep_values_of_their_own(install: Install) -> None:
     prefix = activated(
         install,
-        assign={"A": "env", "B": "env", "C": "env"},
-        prepend={"P": "/env", "LD_LIBRARY_PATH": "/env"},
-        default=(Guarded(guards=("D",), assign={"D": "env|x=y"}),),
-        unset=("U",),
+        *(prepends("P", "/env"), prepends("LD_LIBRARY_PATH", "/env")),
+        *(defaults("D", "env|x=y"), unsets("U")),
+        A="env",
+        B="env",
+        C="env",
     )
     call = prefix.run(env={**KEEP, "B": "mine", "CONTAINERIZE_KEEP": "A,P, D,U,LD_LIBRARY_PATH,C"})
     seen = {name: call.variable(name) for name in ("A", "B", "C", "P", "D", "U")}
@@ -428,16 +490,15 @@ def test_the_callers_path_may_be_kept_as_it_is(prefix: Prefix) -> None:
 
 def test_what_is_kept_wins_over_an_image_too(prefix: Prefix, tmp_path: Path) -> None:
     (tmp_path / "x.sif").touch()
-    activation = Activation(assign={"A": "env"})
-    write_environment(prefix.root, image=str(tmp_path / "x.sif"), activation=activation)
+    write_environment(prefix.root, image=str(tmp_path / "x.sif"), activation=activation(A="env"))
     call = prefix.run(env={"A": "$mine", "CONTAINERIZE_KEEP": "A"})
     assert call.variable("APPTAINERENV_A") == r"\$mine"
 
 
 def test_what_is_kept_wins_over_scripts_too(install: Install, tmp_path: Path) -> None:
     prefix = scripted(install, tmp_path, "export A=script B=script\n")
-    write = Activation(assign={"A": "env"}, scripts=(str(tmp_path / "script 0.sh"),))
-    write_environment(prefix.root, activation=write)
+    script = dynamic(str(tmp_path / "script 0.sh"))
+    write_environment(prefix.root, activation=activation(script, A="env"))
     seen = program_environment(prefix, {"A": "mine", "B": "mine", "CONTAINERIZE_KEEP": "A,B"})
     assert (seen["A"], seen["B"]) == ("mine", "mine")
 
@@ -450,13 +511,46 @@ def scripted(install: Install, tmp_path: Path, *texts: str) -> Prefix:
         path = tmp_path / f"script {number}.sh"
         path.write_text(text)
         paths.append(str(path))
-    return install(runs=True, activation=Activation(scripts=tuple(paths)))
+    return install(runs=True, activation=activation(*map(dynamic, paths)))
 
 
 def program_environment(prefix: Prefix, env: dict[str, str]) -> dict[str, str]:
     call = prefix.run("/usr/bin/env", "-0", name="_debug_exec", env=env)
     items = (os.fsdecode(item).partition("=") for item in call.stdout.split(b"\0") if item)
     return {name: value for name, _, value in items}
+
+
+def sourced_scripts(call: Call) -> list[bytes]:
+    """Names of the scripts that a call sources."""
+    return re.findall(rb"/(\w+)\.sh", b" ".join(call.command))
+
+
+@pytest.mark.parametrize(
+    ("env", "sourced"),
+    [
+        ({}, b""),
+        ({"NAME": "x"}, b"one three"),
+        ({"NAME": ""}, b"one three"),
+        ({"APPTAINERENV_NAME": "x"}, b"one three"),
+        ({"EMPTY": "x"}, b""),
+        ({"EMPTY": ""}, b"two"),
+        ({"NAME": "x", "EMPTY": ""}, b"one two three"),
+    ],
+)
+def test_a_recorded_script_is_sourced_where_what_it_looks_into_is_set(
+    install: Install, env: dict[str, str], sourced: bytes
+) -> None:
+    scripts = (
+        recorded(sets("ONE", "1"), path="/one.sh", unless=("OTHER", "NAME")),
+        recorded(sets("TWO", "2"), path="/two.sh", unless_empty=("EMPTY",)),
+        recorded(sets("THREE", "3"), path="/three.sh", after=(0,)),
+        recorded(sets("FOUR", "4"), path="/four.sh"),
+    )
+    call = install(activation=activation(*scripts)).run(env=env)
+    assert sourced_scripts(call) == sourced.split()
+    values = {name: call.variable(name.upper()) for name in ("one", "two", "three", "four")}
+    expected = {name: str(n) for n, name in enumerate(values, 1) if name.encode() not in sourced}
+    assert {name: value for name, value in values.items() if value} == expected
 
 
 def test_scripts_are_sourced_in_order_before_the_program(install: Install, tmp_path: Path) -> None:

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.models import Activation, Guarded
+from tests.activation import (
+    activation,
+    appends,
+    copies,
+    defaults,
+    dynamic,
+    prepends,
+    recorded,
+    sets,
+    unsets,
+)
 from wrapper.sif import content as sif_content
 
 HOSTILE = 'it\'s $HOME `id` "x" \\ *\nnext'
@@ -34,16 +44,20 @@ def sourced(
 
 @pytest.mark.parametrize("shell", ["bash", "dash"])
 def test_the_environment_is_active(tmp_path: Path, shell: str) -> None:
-    activation = Activation(
-        assign={"CONDA_PREFIX": "/containerize", "HOSTILE": HOSTILE, "EMPTY": ""},
-        prepend={"XDG_DATA_DIRS": "/containerize/share", "NEW_PATH": HOSTILE},
-        default=(Guarded(guards=("A", "B"), assign={"A": "1", "B": HOSTILE}),),
-        unset=("GONE",),
+    script = recorded(
+        *(prepends("XDG_DATA_DIRS", "/containerize/share"), prepends("NEW_PATH", HOSTILE)),
+        *(appends("LAST", HOSTILE), appends("PATH", "/containerize/last")),
+        *(sets("B", HOSTILE, "-A"), defaults("A", "1"), unsets("GONE")),
+        *(copies("SAVED", "DATA"), sets("DATA", "/containerize/data")),
     )
-    text = sif_content.activation_script(activation, "/containerize", {})
+    given = {"CONDA_PREFIX": "/containerize", "HOSTILE": HOSTILE, "EMPTY": ""}
+    text = sif_content.activation_script(activation(script, **given), "/containerize", {})
     before = {"XDG_DATA_DIRS": "/usr/share", "GONE": "x", "CONDA_PREFIX": "/host/conda"}
+    before |= {"LAST": "first", "DATA": HOSTILE}
     env = sourced(text, tmp_path, shell, before)
-    assert env["PATH"] == "/containerize/bin:/usr/bin:/bin"
+    assert env["PATH"] == "/containerize/bin:/usr/bin:/bin:/containerize/last"
+    assert (env["LAST"], env["SAVED"]) == (f"first:{HOSTILE}", HOSTILE)
+    assert env["DATA"] == "/containerize/data"
     assert env["CONDA_PREFIX"] == "/containerize"
     assert env["HOSTILE"] == env["NEW_PATH"] == env["B"] == HOSTILE
     assert env["XDG_DATA_DIRS"] == "/containerize/share:/usr/share"
@@ -54,9 +68,9 @@ def test_the_environment_is_active(tmp_path: Path, shell: str) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "dash"])
 def test_what_the_user_set_stays(tmp_path: Path, shell: str) -> None:
-    activation = Activation(default=(Guarded(guards=("A",), assign={"A": "1"}),))
+    script = recorded(defaults("A", "1"))
     inherited = {"PYTHONPATH": "/opt/it's", "VIRTUAL_ENV": "/opt/venv"}
-    text = sif_content.activation_script(activation, "/containerize", inherited)
+    text = sif_content.activation_script(activation(script), "/containerize", inherited)
     before = {"A": "mine", "PYTHONNOUSERSITE": "", "PYTHONPATH": "/mine"}
     env = sourced(text, tmp_path, shell, {**before, "VIRTUAL_ENV": "/opt/venv"})
     assert env["A"] == "mine" and env["PYTHONNOUSERSITE"] == ""
@@ -66,15 +80,15 @@ def test_what_the_user_set_stays(tmp_path: Path, shell: str) -> None:
 
 
 def test_dynamic_scripts_are_run_by_bash(tmp_path: Path) -> None:
-    dynamic = tmp_path / "dynamic.sh"
-    dynamic.write_text(sif_content.dynamic_script())
+    sourcing = tmp_path / "dynamic.sh"
+    sourcing.write_text(sif_content.dynamic_script())
     script = tmp_path / "a b.sh"
     script.write_text(
         'echo "a word for the user"\nexport HERE="${BASH_SOURCE[0]} $$"\nunset GONE\n'
-        'export LINES_OF="a\nb"\nexport SAME=same\nlocal_only=1\n'
+        'export LINES_OF="a\nb"\nexport SAME=same\nlocal_only=1\nexport QUOTES=" it\\\'s"\n'
     )
     done = subprocess.run(
-        ["bash", dynamic, script],
+        ["bash", sourcing, "", tmp_path / "none.sh", "1", script],
         env={"PATH": "/usr/bin:/bin", "GONE": "x", "SAME": "same"},
         capture_output=True,
         text=True,
@@ -83,16 +97,56 @@ def test_dynamic_scripts_are_run_by_bash(tmp_path: Path) -> None:
     assert done.stderr == "a word for the user\n"
     env = sourced(done.stdout, tmp_path, "bash", {"GONE": "x"})
     assert env["HERE"].startswith(f"{script} ")
-    assert env["LINES_OF"] == "a\nb" and env["GONE"] == ""
+    assert env["LINES_OF"] == "a\nb" and env["GONE"] == "" and env["QUOTES"] == " it\\'s"
+    assert "\\ " not in done.stdout, "the runtime's interpreter takes a backslash for one"
     assert "SAME" not in env and "local_only" not in env
 
 
-def test_a_script_that_is_dynamic_is_named(tmp_path: Path) -> None:
-    activation = Activation(scripts=("/containerize/etc/it's.sh",))
-    text = sif_content.activation_script(activation, "/containerize", {})
-    assert (
-        "eval \"$(/bin/bash /.containerize/dynamic.sh '/containerize/etc/it'\"'\"'s.sh')\"" in text
+def test_the_users_variables_are_brought_back_where_they_are_asked_for(tmp_path: Path) -> None:
+    """The runtime puts them aside; ``tests/e2e/test_sif.py`` has a real one."""
+    script = recorded(copies("SAVED", "DATA"), sets("DATA", "/d"), defaults("A", "1"), unsets("U"))
+    text = sif_content.activation_script(activation(script), "/containerize", {})
+    aside = "DATA=it's $HOME\\u000A*\nU=u\nBASH_FUNC_x%%=() { :; }\nOTHER=o\nPATH=/host"
+    env = sourced(text, tmp_path, "bash", {"__exported_env__": aside, "A": "image"})
+    assert (env["SAVED"], env["DATA"], env["A"]) == ("it's $HOME\n*", "/d", "image")
+    assert env["U"] == "", "by which the runtime knows what is to be removed"
+    assert "OTHER" not in env and env["PATH"].startswith("/containerize/bin:/usr/bin")
+    assert "U" not in sourced(text, tmp_path, "dash")
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({}, ["1", "/it's.sh", "", "/b.sh", "", "/c.sh"]),
+        ({"B": ""}, ["1", "/it's.sh", "1", "/b.sh", "1", "/c.sh"]),
+        ({"E": ""}, ["1", "/it's.sh", "", "/b.sh", "1", "/c.sh"]),
+        ({"E": "x"}, ["1", "/it's.sh", "", "/b.sh", "", "/c.sh"]),
+    ],
+)
+def test_scripts_are_sourced_where_they_have_to_be(
+    tmp_path: Path, shell: str, env: dict[str, str], words: list[str]
+) -> None:
+    scripts = (
+        dynamic("/it's.sh"),
+        recorded(sets("B", "recorded"), path="/b.sh", unless=("A", "B")),
+        recorded(sets("C", "recorded"), path="/c.sh", unless_empty=("E",), after=(1,)),
+        recorded(sets("D", "recorded"), path="/d.sh"),
     )
+    text = sif_content.activation_script(activation(*scripts), "/containerize", {})
+    fake = tmp_path / "bash"
+    fake.write_text("#!/bin/sh\nshift; printf 'export WORDS=\"'; printf '%s|' \"$@\"; echo '\"'\n")
+    fake.chmod(0o755)
+    seen = sourced(text.replace("/bin/bash /.cont", f"{fake} /.cont"), tmp_path, shell, env)
+    assert seen["WORDS"].split("|")[:-1] == words
+    given = {name: seen.get(name) == "recorded" for name in "BCD"}
+    assert given == {"B": words[2] == "", "C": words[4] == "", "D": True}
+    assert not [name for name in seen if name.startswith("_cw")]
+
+
+def test_without_scripts_to_source_no_bash_is_needed() -> None:
+    text = sif_content.activation_script(activation(recorded(sets("A", "1"))), "/c", {})
+    assert "/bin/bash" not in text
 
 
 def test_the_runscript_runs_programs(tmp_path: Path) -> None:

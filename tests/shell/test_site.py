@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.activation import activation, defaults, dynamic, prepends, recorded, unsets
 from tests.shell.conftest import Install, Prefix, write_environment
-from wrapper.models import Activation, Guarded, Site
+from wrapper.models import Site
 
-ACTIVATION = Activation(
-    assign={"CONDA_PREFIX": "/env", "MINE": "1"},
-    default=(Guarded(guards=("D",), assign={"D": "default"}),),
-    prepend={"P": "/first"},
-    unset=("U",),
-    scripts=("/script.sh",),
+ACTIVATION = activation(
+    recorded(defaults("D", "default"), prepends("P", "/first"), unsets("U")),
+    dynamic("/script.sh"),
+    CONDA_PREFIX="/env",
+    MINE="1",
 )
 
 

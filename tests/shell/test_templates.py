@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import require
 from tests.shell.conftest import environment, write_program
 from wrapper import shims
+from wrapper.activation.watched import read_run
 
 TEMPLATES = Path(str(files("wrapper") / "templates"))
 SCRIPTS = sorted(TEMPLATES.glob("*.sh"))
@@ -46,11 +47,10 @@ def probe(folder: Path, *texts: str, env: Mapping[str, str] | None = None) -> li
     """Run probe.sh on scripts; the environment before the first and after each it got to."""
     scripts = [write_program(folder / f"script {n}.sh", text) for n, text in enumerate(texts)]
     out = folder / "o ut"
-    argv: list[str | Path] = ["/bin/bash", "--noprofile", "--norc", TEMPLATES / "probe.sh", out]
-    start = folder / "st art"
-    start.write_bytes(b"".join(n + b"=" + v + b"\0" for n, v in environment(env).items()))
-    argv += [start, *scripts]
-    subprocess.run(argv, env={}, cwd=folder, check=False, timeout=30)
+    pairs = [name + b"=" + value + b"\0" for name, value in environment(env).items()]
+    Path(f"{out}.start").write_bytes(b"".join(pairs))
+    words = ("/bin/bash", "--noprofile", "--norc", TEMPLATES / "probe.sh", out, *scripts)
+    subprocess.run(words, env={}, cwd=folder, check=False, timeout=30)
     states: list[dict[str, str]] = []
     while (path := Path(f"{out}.{len(states)}")).exists():
         items = (os.fsdecode(item).partition("=") for item in path.read_bytes().split(b"\0"))
@@ -74,6 +74,33 @@ def test_a_script_that_breaks_things_does_not_break_the_probe(tmp_path: Path) ->
 
 def test_a_script_that_ends_its_shell_leaves_no_state(tmp_path: Path) -> None:
     assert len(probe(tmp_path, "export A=1\n", "exit 0\n", "export A=2\n")) == 2
+
+
+def test_the_probe_records_all_commands_as_they_are_and_as_they_run(tmp_path: Path) -> None:
+    """Of functions, subshells, sourced files and "eval" too; what is not reached is not there."""
+    (tmp_path / "more.sh").write_text('echo "$A" >/dev/null\n')
+    script = (
+        'f() { local b=$1; g=$(echo "$b" | tr x y); }\nA="1\t2"\nf "x $A"\n. ./more.sh\n'
+        "eval 'export C=$A'\nif [ -n \"$D\" ]; then whoami; fi\n> made\n"
+    )
+    probe(tmp_path, script)
+    run = read_run(tmp_path / "o ut", 1)
+    texts = [text for _, text in run.texts]
+    for text in (
+        "local b=$1",
+        'echo "$b"',
+        "tr x y",
+        'echo "$A" > /dev/null',
+        "export C=$A",
+        "> made",
+    ):
+        assert text in texts
+    assert {shell for shell, text in run.texts if text == "tr x y"} != {0}
+    assert run.executed is not None
+    for words in (("f", "x 1\t2"), ("tr", "x", "y"), (".", "./more.sh"), ("export", "C=1\t2")):
+        assert words in run.executed
+    assert not [text for text in texts if "whoami" in text or "probe" in text]
+    assert "f" in run.functions and {"A", "C", "g"} <= run.variables and "b" not in run.variables
 
 
 # -- run-active.sh -------------------------------------------------------------------------------

@@ -21,16 +21,18 @@ MODULES = sorted(p for p in ROOT.rglob("*.py") if "templates" not in p.parts)
 # One's result is the next one's argument, so that none knows another.
 STEPS = {
     *("conda.resolve", "conda.fetch", "conda.install", "pip.installer", "pip.managed"),
-    *("scripts", "bytecode", "activate", "home", "reuse.taken"),
+    *("scripts", "bytecode", "activation.record", "home", "reuse.taken"),
     *("squash", "record", "deploy", "tree", "skeleton"),
 }
 LAYERS: list[set[str]] = [
     {"errors", "credentials", "models", "background", "binds", "bundled", "foreign", "owner"}
-    | {"compression", "rocm", "squashfs.layout", "squashfs.compressors"},
-    {"cache", "copying", "removal", "squashfs.reader"},
-    {"console", "lock", "memo", "toml", "yaml_nodes", "squashfs.writer"},
+    | {"compression", "rocm", "squashfs.layout", "squashfs.compressors"}
+    | {"activation.grammar", "activation.model", "activation.uses", "activation.watched"},
+    {"cache", "copying", "removal", "squashfs.reader", "activation.syntax"},
+    {"console", "lock", "memo", "toml", "yaml_nodes", "squashfs.writer"}
+    | {"activation.changes", "activation.constant", "activation.flow"},
     {"process", "spec", "manifest", "installed", "base.catalogue", "pip.local", "pip.config"}
-    | {"sif.file", "sif.content", "sif.systems"},
+    | {"sif.file", "sif.content", "sif.systems", "activation.together"},
     {"site_keys", "image.format", "base.definition", "tykky.prefix"},
     {"site"},
     {"workspace", "prefix", "runtime", "changes", "conda.channels", "host_program", "base.debian"}
@@ -41,7 +43,7 @@ LAYERS: list[set[str]] = [
     {"image.software"},
     {"image.facts"},
     {"container", "shims"},  # shims is text only: names and facts in, scripts out
-    {"generations", "sif.os_packages", "pip.interpreter", "reuse.python"},
+    {"generations", "sif.os_packages", "pip.interpreter", "reuse.python", "activation.probing"},
     {"sif.output", "smoke"},
     STEPS,
     {"packed", "trial", "inputs"},

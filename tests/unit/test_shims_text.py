@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.activation import activation, dynamic, prepends, recorded, sets, unsets
 from wrapper import shims
-from wrapper.models import Activation, Guarded, Site
+from wrapper.activation.model import Activation
+from wrapper.models import Site
 from wrapper.runtime import EXEC_FLAGS
 
 HOSTILE = [
@@ -123,8 +125,8 @@ def env_file(**changes: object) -> str:
     return shims.environment_file(**{**values, **changes})  # type: ignore[arg-type]
 
 
-NAMES = ["generation", "install_path", "links", "assign", "prepends", "defaults", "unsets"]
-NAMES += ["scripts", "site_binds", "excluded", "always", "required_program", "mask", "image"]
+NAMES = ["generation", "install_path", "links", "assign", "scripts", "when", "changes"]
+NAMES += ["site_binds", "excluded", "always", "required_program", "mask", "image"]
 
 
 def variables(text: str) -> Mapping[str, list[str]]:
@@ -136,36 +138,35 @@ def test_an_environment_file_without_anything() -> None:
     assert variables(env_file()) == {
         "generation": ["7"],
         "install_path": ["/containerize-1"],
-        **{name: [] for name in NAMES[2:11]},
-        **{name: [""] for name in NAMES[11:]},
+        **{name: [] for name in NAMES[2:10]},
+        **{name: [""] for name in NAMES[10:]},
     }
 
 
 def test_hostile_values_come_back_as_they_were() -> None:
-    activation = Activation(
-        assign={f"A{n}": value for n, value in enumerate(HOSTILE)},
-        prepend={f"P{n}": value for n, value in enumerate(HOSTILE)},
-        default=(
-            Guarded(guards=("G", "H"), assign={f"D{n}": v for n, v in enumerate(HOSTILE)}),
-            Guarded(guards=("X",), assign={"X": "x"}),
-        ),
-        unset=("U", "V"),
-        scripts=tuple(HOSTILE),
+    changes = [sets(f"S{n}", value) for n, value in enumerate(HOSTILE)]
+    scripts = (
+        *(dynamic(value) for value in HOSTILE),
+        recorded(*changes, prepends("P", "/p"), path="/s", unless=("U", "V"), unless_empty=("E",)),
+        recorded(unsets("U", "+S"), path="/t", after=(0, 7)),
     )
+    values = {f"A{n}": value for n, value in enumerate(HOSTILE)}
     paths = dict.fromkeys(["install_path", "required_program", "mask", "image"], "/a 'b'\n$(c)")
-    got = variables(env_file(links=HOSTILE, activation=activation, **paths))
+    text = env_file(links=HOSTILE, activation=activation(*scripts, **values), **paths)
+    got = variables(text)
     assert {name: got[name] for name in paths} == {name: [p] for name, p in paths.items()}
-    assert got["links"] == got["scripts"] == HOSTILE
+    assert got["links"] == HOSTILE
+    assert got["scripts"] == [*HOSTILE, "/s", "/t"]
+    assert got["when"] == [*["-"] * len(HOSTILE), "U V =E", "@0 @7"]
     assert got["assign"] == [f"A{n}={value}" for n, value in enumerate(HOSTILE)]
-    assert got["prepends"] == [f"P{n}={value}" for n, value in enumerate(HOSTILE)]
-    assert got["defaults"] == [
-        *(f"G H|D{n}={value}" for n, value in enumerate(HOSTILE)),
-        "X|X=x",
+    last = len(HOSTILE)
+    assert got["changes"] == [
+        *(f"{last} . = S{n}={value}" for n, value in enumerate(HOSTILE)),
+        *(f"{last} +P < P=/p:", f"{last} -P = P=/p", f"{last + 1} +S - U="),
     ]
-    assert got["unsets"] == ["U", "V"]
 
 
 def test_reading_an_environment_file_replaces_all_of_another() -> None:
     """The shim reads those of other installations first."""
-    full = env_file(activation=Activation(assign={"A": "1"}, scripts=("s",)), links=["/bin"])
+    full = env_file(activation=activation(dynamic("s"), A="1"), links=["/bin"])
     assert variables(full + env_file()) == variables(env_file())

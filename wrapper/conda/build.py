@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrapper import installed, removal, trust, workspace
-from wrapper.activate import conda_variables
+from wrapper.activation.record import conda_variables
 from wrapper.console import Console, counted
 from wrapper.container import BuildContainer
 from wrapper.credentials import public_url

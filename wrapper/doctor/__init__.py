@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wrapper import removal, site
+from wrapper import foreign, removal, site
 from wrapper.console import Console
 from wrapper.doctor import (
+    activation,
     hardware,
     installation,
     machine,
@@ -40,6 +42,7 @@ from wrapper.errors import ContainerizeError
 from wrapper.generations import CURRENT, DIRECTORY
 from wrapper.models import Site
 from wrapper.runtime import FAMILIES, find_runtime
+from wrapper.sif.content import ACTIVATE
 from wrapper.squash import find_squasher
 from wrapper.trial import Trials
 
@@ -207,6 +210,7 @@ class _Ward:
         if self.deep:
             checks.append(check("content", self._content, _READ_SECONDS))
         if self.scratch:
+            checks.append(check("activation", self._activation))
             checks.append(check("compression", self._compression))
             checks.append(check("mask", self._mask))
             checks.append(check("start", self._start, _START_SECONDS))
@@ -221,6 +225,29 @@ class _Ward:
 
     def _base_image(self, target: Path, data: dict[str, Any]) -> list[Finding]:
         return needs.base_image(target / CURRENT, data, deep=self.deep)
+
+    def _activation(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+        if data["kind"] == "container":
+            return []
+        if "activation" in data:
+            return activation.recorded(data)
+        env = foreign.read_bytes(target / CURRENT / "env").decode("utf-8", "replace")
+        unpack = self._unpacking(target / CURRENT / "img.sqfs")
+        inputs = shlex.quote(str(target / CURRENT / "inputs"))
+        hint = f"its owner: build it anew, or with any update (what it was made of is in {inputs})"
+        return activation.looked_into(data, env, unpack, hint)
+
+    def _unpacking(self, image: Path, offset: int = 0) -> Callable[[str], Path]:
+        """A function that takes a path out of an image, and returns where it is then."""
+
+        def unpack(path: str) -> Path:
+            assert self.scratch
+            squasher = find_squasher(self.for_runtime, self.site)
+            target = self.scratch / f"unpacked-{path.replace('/', '-')}"
+            squasher.unsquash(image, target, console=self.console, paths=[path], offset=offset)
+            return target / path
+
+        return unpack
 
     def _compression(self, target: Path, data: dict[str, Any]) -> list[Finding]:
         """Of the image, and of the base image below it."""
@@ -287,6 +314,8 @@ class _Ward:
                 check("compression", lambda _: starts.compression(path, path, self._trials()))
             )
 
+            checks.append(check("activation", lambda data: self._image_activation(path, data)))
+
             def start(data: dict[str, Any]) -> list[Finding]:
                 if stranger := self._stranger(path):
                     return [not_started("start", "", stranger)]
@@ -296,3 +325,12 @@ class _Ward:
 
             checks.append(check("start", start, _START_SECONDS))
         return checks
+
+    def _image_activation(self, path: Path, data: dict[str, Any]) -> list[Finding]:
+        if "activation" in data:
+            return activation.recorded(data)
+        unpack = self._unpacking(path, sif_image.layer_offset(path))
+        env = foreign.read_bytes(unpack(ACTIVATE), follow=False).decode("utf-8", "replace")
+        command = f"containerize build --update {shlex.quote(str(path))} FILE"
+        hint = f"its owner: build it anew, or with any update ({command})"
+        return activation.looked_into(data, env, unpack, hint)

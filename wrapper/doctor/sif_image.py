@@ -44,6 +44,11 @@ def manifest(path: Path) -> list[Finding]:
     return [ok("manifest", f"{data['kind']}, {form}, made {data['created']} by {data['tool']}")]
 
 
+def layer_offset(path: Path) -> int:
+    """Where the environment's file system begins, in bytes."""
+    return environment_layer(sif.read_sif(path)).offset
+
+
 def content(path: Path, data: dict[str, Any]) -> list[Finding]:
     """Whether the environment's layer has the recorded SHA-256. Reads all of it."""
     layer = environment_layer(sif.read_sif(path))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wrapper import changes
-from wrapper.activate import conda_variables
+from wrapper.activation.record import conda_variables
 from wrapper.container import BuildContainer
 from wrapper.installation import Installation
 from wrapper.models import LockedPackage, NewPipRequest, Plan

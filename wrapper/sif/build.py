@@ -25,13 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import removal, tree, workspace
+from wrapper.activation.model import Activation
 from wrapper.build import Build
 from wrapper.conda.build import CondaBuild
 from wrapper.container import BuildContainer
 from wrapper.errors import PrefixError
 from wrapper.facts import facts
 from wrapper.manifest import manifest_text, parse_manifest, values_text
-from wrapper.models import Activation, LockedPackage
+from wrapper.models import LockedPackage
 from wrapper.pip import managed
 from wrapper.pip.build import PipBuild
 from wrapper.sif import content as sif_content
@@ -112,6 +113,7 @@ class SifBuild(Build):
     """
 
     kind = "base"
+    has_shims = False
     staging: SifOutput
     bottom: Sif
     flatten: bool = False
@@ -179,7 +181,7 @@ class SifBuild(Build):
         texts = self._write_content(layer, activation)
         self.squash(layer, self.staging.image, "Writing the environment's layer")
         removal.remove_tree(layer)
-        said = facts(self, packages, programs)
+        said = facts(self, packages, activation, programs)
         manifest = describe(self.staging.image, facts=said, inputs=inputs, size=size)
         self._assemble(manifest, texts)
         return manifest
@@ -217,7 +219,12 @@ class SifBuild(Build):
             sif_content.RUNSCRIPT: sif_content.runscript(),
             sif_content.LABELS: sif_content.labels(self.labels, self._own_labels(layer)),
         }
-        if activation.scripts:
+        if any(script.why for script in activation.scripts):
+            self.console.warning(
+                "of what such a script does in a SIF image, the variables that it sets reach a "
+                "program: no umask, limit or function"
+            )
+        if sif_content.DYNAMIC in texts[sif_content.ACTIVATE]:
             texts[sif_content.DYNAMIC] = sif_content.dynamic_script()
         for name, text in texts.items():
             path = layer / name

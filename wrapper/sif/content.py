@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
-from wrapper.models import Activation
+from wrapper.activation.model import Activation, ActivationScript, VariableChange
 
 ACTIVATE = ".singularity.d/env/96-containerize.sh"
 RUNSCRIPT = ".singularity.d/runscript"
@@ -40,17 +40,10 @@ def activation_script(
     ]
     lines += [f"export {name}=true" for name in _NO_OPS]
     lines += [_assignment(name, value) for name, value in activation.assign.items()]
-    prepends = [*activation.prepend.items(), ("PATH", f"{install_path}/bin")]
-    lines += [_prepend(name, value) for name, value in prepends]
-    for group in activation.default:
-        present = "".join(f"${{{name}-}}" for name in group.guards)
-        body = "; ".join(_assignment(*pair) for pair in group.assign.items())
-        lines.append(f'if [ -z "{present}" ]; then {body}; fi')
+    lines.append(f'export PATH={shlex.quote(f"{install_path}/bin")}"${{PATH:+:$PATH}}"')
+    lines += _scripts(activation)
     # A user's ~/.local must not change what the image imports, unless they say so.
     lines.append('if [ -z "${PYTHONNOUSERSITE+x}" ]; then export PYTHONNOUSERSITE=1; fi')
-    lines += [_assignment(name, "") for name in activation.unset]
-    if activation.scripts:
-        lines.append(f'eval "$({shlex.join(["/bin/bash", f"/{DYNAMIC}", *activation.scripts])})"')
     return "\n".join(lines) + "\n"
 
 
@@ -58,8 +51,68 @@ def _assignment(name: str, value: str) -> str:
     return f"export {name}={shlex.quote(value) if value else ''}"
 
 
-def _prepend(name: str, value: str) -> str:
-    return f'export {name}={shlex.quote(value)}"${{{name}:+:${name}}}"'
+def _scripts(activation: Activation) -> Iterator[str]:
+    """What the packages' scripts do: what is recorded of them, and after that they themselves.
+
+    Which ones are to be sourced is asked before anything is changed.
+    """
+    if asked := _asked(activation):
+        yield f"_cw_recall '|{'|'.join(asked)}|'"
+    flags = {}  # of those that may be
+    for number, script in enumerate(activation.scripts):
+        if script.why:
+            flags[number] = "1"
+        elif condition := _condition(script):
+            flags[number] = f'"$_cw_{number}"'
+            yield f"_cw_{number}=; if {condition}; then _cw_{number}=1; fi"
+    for number, script in enumerate(activation.scripts):
+        changes = [_change(change) for change in script.changes]
+        if number in flags and changes:
+            changes = [f"if [ -z {flags[number]} ]; then", *changes, "fi"]
+        yield from changes
+    if flags:
+        words = [f"{flag} {shlex.quote(activation.scripts[n].path)}" for n, flag in flags.items()]
+        any_of = "".join(flags.values()).replace('""', "")
+        yield f"if [ -n {any_of} ]; then _cw_recall all"
+        yield f'eval "$(/bin/bash /{DYNAMIC} {" ".join(words)})"'
+        yield "fi"
+
+
+def _asked(activation: Activation) -> list[str]:
+    """Variables of the user that decide what is done."""
+    names: set[str] = set()
+    for script in activation.scripts:
+        names |= {change.where[1:] for change in script.changes if change.where}
+        names |= {change.name for change in script.changes if change.kind == "-"}
+        names |= {*script.unless, *script.unless_empty}
+    return sorted(names - {"PATH"})  # of which the image has its own
+
+
+def _condition(script: ActivationScript) -> str:
+    """When a script is sourced that is not always."""
+    words = [f"${{{name}+x}}" for name in script.unless] + [f"$_cw_{n}" for n in script.after]
+    tests = [f'[ -n "{"".join(words)}" ]'] if words else []
+    tests += [f'[ "${{{name}+x}}${{{name}-}}" = x ]' for name in script.unless_empty]
+    return " || ".join(tests)
+
+
+def _change(change: VariableChange) -> str:
+    name, value = change.name, shlex.quote(change.value)
+    match change.kind:
+        case "=":
+            text = _assignment(name, change.value)
+        case "<":
+            text = f'export {name}={value}"${name}"'
+        case ">":
+            text = f'export {name}="${name}"{value}'
+        case "&":
+            text = f'export {name}="${change.value}"'
+        case "-":
+            text = f'if [ -n "${{{name}+x}}" ]; then export {name}=; fi'
+    if not change.where:
+        return text
+    test = "-n" if change.where[0] == "+" else "-z"
+    return f'if [ {test} "${{{change.where[1:]}-}}" ]; then {text}; fi'
 
 
 def runscript() -> str:

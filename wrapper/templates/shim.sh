@@ -143,7 +143,9 @@ done
 _cw_resolve "$_cw_prefix"
 _cw_check "$_cw_prefix"
 
-# -- Which generation? One read decides; a switch while we start changes nothing.
+# -- Which generation? One read decides; a switch while we start changes nothing. (One of an earlier
+# version sets other variables.)
+unset -v _cw_when _cw_changes _cw_prepends _cw_defaults _cw_unsets
 # ("command": where POSIXLY_CORRECT is set, a failing "." would end the shell without a word.)
 # shellcheck source=/dev/null
 command . "$_cw_prefix/current/env" 2>/dev/null ||
@@ -291,7 +293,8 @@ if [[ -n $_cw_image ]]; then
 fi
 
 if [[ -v CW_NO_CONDA_ACTIVATE ]]; then # what the site and the user set stays
-    _cw_assign=("${_cw_always[@]}") _cw_prepends=() _cw_defaults=() _cw_unsets=() _cw_scripts=()
+    _cw_assign=("${_cw_always[@]}") _cw_scripts=() _cw_changes=()
+    _cw_prepends=() _cw_defaults=() _cw_unsets=()
 fi
 # A virtual environment on top of this installation, called or active.
 _cw_on_top=
@@ -316,12 +319,15 @@ _cw_leave() { # LIST: without those
     for _cw_pair in "${_cw_list[@]}"; do
         _cw_name_of=$_cw_pair
         [[ $1 != _cw_defaults ]] || _cw_name_of=${_cw_pair#*|}
+        [[ $1 != _cw_changes ]] || _cw_name_of=${_cw_pair#* * * }
         [[ $_cw_keep == *",${_cw_name_of%%=*},"* ]] || _cw_left+=("$_cw_pair")
     done
     _cw_list=("${_cw_left[@]}")
 }
 if [[ $_cw_keep != , ]]; then
-    for _cw_value in _cw_assign _cw_prepends _cw_defaults _cw_unsets; do _cw_leave "$_cw_value"; done
+    for _cw_value in _cw_assign _cw_changes _cw_prepends _cw_defaults _cw_unsets; do
+        _cw_leave "$_cw_value"
+    done
 fi
 
 # -- What would not arrive. The runtime makes text of all words, expands a "~" at the beginning of a
@@ -357,7 +363,8 @@ _cw_look() {    # WORD…: at the variables, those of the activation too, and at
     local LC_ALL=C IFS=$'\n'
     local pair pairs names=$_cw_bashs values="=~|\\\\u000A|$_cw_beyond_ascii"
     mapfile -d '' -t pairs </proc/self/environ
-    pairs+=("${_cw_assign[@]}" "${_cw_prepends[@]}" "${_cw_defaults[@]#*|}")
+    pairs+=("${_cw_assign[@]}" "${_cw_changes[@]#* * * }")
+    pairs+=("${_cw_prepends[@]}" "${_cw_defaults[@]#*|}")
     [[ -v OLDPWD ]] || names+='|OLDPWD' # one that is no directory any more
     [[ $'\n'"${pairs[*]}"$'\n'"$*" =~ $'\n'($names)=|$values ]] || { _cw_text=1 && return; }
     for pair in "${pairs[@]}"; do
@@ -412,6 +419,10 @@ _cw_asked() { # NAME DEFAULT: what the user wants NAME to be inside, else DEFAUL
     _cw_escape "$2"
     _cw_value=${!own-${!other-$_cw_value}}
 }
+_cw_present() { # NAME: what it will be inside, in _cw_old; of PATH and LD_*: escaped
+    _cw_old=${!1-}
+    [[ $1 != @(PATH|LD_*) ]] || { _cw_asked "$1" "$_cw_old" && _cw_old=$_cw_value; }
+}
 _cw_hand_on() { # NAME FIRST [ON_TOP]: set NAME inside to FIRST and then what it would have been,
     local first top list # and what is to be on top of it before it. What is there stays in its place.
     _cw_escape "$2"
@@ -440,9 +451,12 @@ _cw_users_own() { # NAME [DEFAULT]: inside, what the user set, whatever the imag
     _cw_give "$1" "$_cw_value"
 }
 _cw_set() { # NAME VALUE: the runtime itself must not see what is for the loader inside
-    case ${_cw_image:+IMAGE_}$1 in
-        PATH | LD_* | PS1 | IMAGE_*) _cw_force "$1" "$2" ;;
-        *) export "$1=$2" ;;
+    case $1 in
+        PATH | LD_* | PS1) _cw_force "$1" "$2" ;;
+        *)
+            export "$1=$2"
+            [[ -z $_cw_image ]] || _cw_force "$1" "$2"
+            ;;
     esac
 }
 for _cw_pair in "${_cw_assign[@]}"; do
@@ -475,23 +489,87 @@ else
     [[ $_cw_keep != *,PATH,* ]] || _cw_bins=
     _cw_hand_on PATH "$_cw_bins" "${_cw_bins:+${_cw_on_top:+$_cw_on_top/bin}}"
 fi
+# Scripts of packages are sourced inside where something is set that they look into; what else they
+# do is recorded (see environment_file in wrapper/shims.py).
+_cw_given=" ${!APPTAINERENV_@} ${!SINGULARITYENV_@} "
+_cw_sourced=" "
+for _cw_index in "${!_cw_scripts[@]}"; do
+    for _cw_word in ${_cw_when[_cw_index]--}; do
+        case $_cw_word in
+            -) ;;
+            @*) [[ $_cw_sourced == *" ${_cw_word#@} "* ]] || continue ;;
+            =*)
+                _cw_word=${_cw_word#=}
+                [[ -v $_cw_word && -z ${!_cw_word} ]] || continue
+                ;;
+            *) [[ -v $_cw_word || $_cw_given == *"ENV_$_cw_word "* ]] || continue ;;
+        esac
+        _cw_sourced+="$_cw_index "
+        continue 2
+    done
+    unset -v "_cw_scripts[_cw_index]"
+done
+# As an environment file of an earlier version has them:
 for _cw_pair in "${_cw_prepends[@]}"; do
     _cw_name_of=${_cw_pair%%=*}
-    case $_cw_name_of in
-        PATH | LD_*) _cw_hand_on "$_cw_name_of" "${_cw_pair#*=}" ;;
-        *) export "$_cw_pair${!_cw_name_of:+:${!_cw_name_of}}" ;;
-    esac
+    _cw_changes+=(". +$_cw_name_of < $_cw_pair:" ". -$_cw_name_of = $_cw_pair")
 done
-_cw_chosen=()
 for _cw_pair in "${_cw_defaults[@]}"; do # GUARD[ GUARD…]|NAME=VALUE
     _cw_value=
     for _cw_guard in ${_cw_pair%%|*}; do
         _cw_value+=${!_cw_guard-}
     done
-    [[ -n $_cw_value ]] || _cw_chosen+=("${_cw_pair#*|}")
+    [[ -n $_cw_value ]] || _cw_changes+=(". . = ${_cw_pair#*|}")
 done
-for _cw_pair in "${_cw_chosen[@]}"; do
-    _cw_set "${_cw_pair%%=*}" "${_cw_pair#*=}"
+for _cw_name_of in "${_cw_unsets[@]}"; do _cw_changes+=(". . - $_cw_name_of="); done
+_cw_put() { # NAME BEFORE AFTER: around what it has, which is in _cw_old
+    local name=$1 before=$2 after=$3
+    if [[ $name$_cw_image == PATH?* ]]; then # the image's own, which the runtime alone sees
+        name=APPEND_PATH
+        [[ -z $before ]] || name=PREPEND_PATH
+        _cw_asked "$name" ""
+        _cw_old=$_cw_value
+        [[ -n $_cw_old ]] || before=${before%:} after=${after#:}
+    fi
+    case $name in
+        PATH | LD_* | APPEND_PATH | PREPEND_PATH)
+            _cw_escape "$before"
+            [[ $before != *: || :$_cw_old: != *":$_cw_value"* ]] || _cw_value= # a job of a job
+            _cw_old=$_cw_value$_cw_old
+            _cw_escape "$after"
+            _cw_old+=$_cw_value
+            _cw_give "$name" "$_cw_old"
+            ;;
+        *) _cw_set "$name" "$before$_cw_old$after" ;;
+    esac
+}
+for _cw_change in "${_cw_changes[@]}"; do # SCRIPT CONDITION KIND NAME=VALUE
+    [[ $_cw_sourced != *" ${_cw_change%% *} "* ]] || continue
+    _cw_change=${_cw_change#* }
+    _cw_word=${_cw_change%% *}
+    _cw_change=${_cw_change#* }
+    if [[ $_cw_word != . ]]; then
+        _cw_present "${_cw_word:1}"
+        [[ ($_cw_word == +* && -n $_cw_old) || ($_cw_word == -* && -z $_cw_old) ]] || continue
+    fi
+    _cw_pair=${_cw_change:2}
+    _cw_name_of=${_cw_pair%%=*}
+    _cw_present "$_cw_name_of"
+    case $_cw_change in
+        =*) _cw_set "$_cw_name_of" "${_cw_pair#*=}" ;;
+        '<'*) _cw_put "$_cw_name_of" "${_cw_pair#*=}" "" ;;
+        '>'*) _cw_put "$_cw_name_of" "" "${_cw_pair#*=}" ;;
+        '&'*)
+            _cw_pair=${_cw_pair#*=}
+            [[ " ${_cw_spoilt[*]} " != *" $_cw_pair "* ]] || _cw_spoilt+=("$_cw_name_of")
+            _cw_set "$_cw_name_of" "${!_cw_pair}"
+            ;;
+        -*)
+            unset -v "$_cw_name_of"
+            [[ $_cw_name_of != LD_* && -z $_cw_image ]] ||
+                unset -v "SINGULARITYENV_$_cw_name_of" "APPTAINERENV_$_cw_name_of"
+            ;;
+    esac
 done
 # The runtime hands on a prompt of its own, and a PROMPT_COMMAND that sets it once more after the
 # user's ~/.bashrc: PS1="VALUE". This value lets an interactive bash keep the prompt it has.
@@ -502,10 +580,6 @@ _cw_users_own PS1 "$_cw_prompt"
 # A user's ~/.local must not change what the installation imports, unless they say so (with an
 # empty value), or said so when they built it.
 [[ -v PYTHONNOUSERSITE || -n $_cw_user_site ]] || export PYTHONNOUSERSITE=1
-for _cw_unset in "${_cw_unsets[@]}"; do
-    unset -v "$_cw_unset"
-    [[ $_cw_unset != LD_* ]] || unset -v "SINGULARITYENV_$_cw_unset" "APPTAINERENV_$_cw_unset"
-done
 
 # -- What a bash inside has to put right, where there is something: it gets ASCII alone. The ordinary
 # call needs none.

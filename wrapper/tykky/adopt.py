@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import generations, installed, prefix, process, shims, workspace
-from wrapper.activate import conda_variables, record_activation
+from wrapper.activation.model import Activation
+from wrapper.activation.record import as_record, conda_variables, record_activation, tell
 from wrapper.compression import EVERYWHERE
 from wrapper.console import Console
 from wrapper.container import BuildContainer
@@ -24,7 +25,7 @@ from wrapper.deploy import Adoption, finish_adoption
 from wrapper.errors import PrefixError, ToolError
 from wrapper.image.format import mark, rarest_compression
 from wrapper.lock import locked
-from wrapper.models import Activation, Environment, LockedPackage, Result, Site, TreeSize
+from wrapper.models import Environment, LockedPackage, Result, Site, TreeSize
 from wrapper.pip.origin import direct_entry
 from wrapper.record import write_record
 from wrapper.runtime import Runtime, find_runtime, host_binds
@@ -148,11 +149,12 @@ class _Work:
             self._unpack_records(self.tykky.image)
         kind, more = self._kind()
         packages = self._packages(kind)
-        facts = {**self._facts(kind, packages), **more}
         skeleton, links = self._skeleton()
         if not self.tykky.isolated:
             shutil.copyfile(skeleton, staging.directory / "skeleton.sqfs")
-        self._write_shims(staging, facts, self._activation(kind, skeleton), links)
+        activation = self._activation(kind, skeleton)
+        facts = {**self._facts(kind, packages), **more, "activation": as_record(activation)}
+        self._write_shims(staging, facts, activation, links)
         if kind == "conda":
             from wrapper.spec.lockfile import write_lock
 
@@ -256,7 +258,10 @@ class _Work:
             environment_bind=f"{self.tykky.image}:{self.root}:image-src=/",
         )
         with self.console.step("Recording the activated environment"):
-            return record_activation(container, {**conda_variables(inside), **self.tykky.variables})
+            fixed = {**conda_variables(inside), **self.tykky.variables}
+            activation = record_activation(container, fixed)
+        tell(activation, self.console)
+        return activation
 
     def _write_shims(
         self, staging: Adoption, facts: Mapping[str, Any], activation: Activation, links: list[str]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import process, shims
+from wrapper.activation.model import Activation
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.home import entries
@@ -17,7 +18,7 @@ from wrapper.host_program import HOST_ROOT, host_program
 from wrapper.image.find import BaseImage
 from wrapper.image.format import mark, rarest_compression, read_format
 from wrapper.installation import Staging
-from wrapper.models import Activation, Environment, Site, TreeSize
+from wrapper.models import Environment, Site, TreeSize
 from wrapper.process import ToolFailed
 from wrapper.record import write_record
 from wrapper.runtime import Runtime, home_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wrapper import process, tree, workspace
-from wrapper.activate import conda_variables
+from wrapper.activation.record import conda_variables
 from wrapper.console import Advance
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, ScriptError, SpaceError, means_no_space
