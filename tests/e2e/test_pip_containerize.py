@@ -35,8 +35,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def cray_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A stand-in for Cray Python: a Python with packages of its own, first on PATH.
+def cray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A stand-in for Cray Python: a Python with packages of its own.
 
     At its real path where we may write there (root), which is what the site's modules load.
     """
@@ -47,8 +47,14 @@ def cray_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     subprocess.run([python, "-m", "venv", "--without-pip", "--copies", root], check=True)
     site = next(root.glob("lib/python3*/site-packages"))
     (site / "craypkg.py").write_text("NAME = 'cray'\n")
-    yield {"PATH": f"{root}/bin:{os.environ['PATH']}"}
+    yield root
     shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session")
+def cray_python(cray: Path, me: Account) -> dict[str, str]:
+    """Its module is loaded: it is first on PATH."""
+    return {"PATH": f"{cray}/bin:{me.path}"}
 
 
 def build(account: Account, name: str, env: dict[str, str], *arguments: str | Path) -> Installation:
@@ -60,17 +66,17 @@ def build(account: Account, name: str, env: dict[str, str], *arguments: str | Pa
 
 @pytest.mark.every_runtime
 def test_requirements_are_installed_on_the_python_on_path(
-    account: Account, cray_python: dict[str, str], index: str, runtime: Path
+    account: Account, cray: Path, index: str, runtime: Path
 ) -> None:
     file = account.file("pip-r.txt", f"--index-url {index}\nalpha\n")
-    done = build(account, "pip-plain", cray_python, file)
+    done = build(account, "pip-plain", {"PATH": f"{cray}/bin:{account.path}"}, file)
     code = "import alpha, beta, sys; print(alpha.VERSION, sys.prefix, sys.executable)"
     out = done.python(code).split()
     assert out == ["2.0", str(done.prefix), str(done.program("python3"))]
     assert account.ok(done.program("alpha-run")) == "alpha 2.0\n"
     hidden = account.run(done.program("python3"), "-c", "import craypkg")
     assert "No module named 'craypkg'" in hidden.stderr
-    assert done.manifest["interpreter"]["path"].startswith(cray_python["PATH"].split("/bin:")[0])
+    assert done.manifest["interpreter"]["path"].startswith(str(cray))
 
 
 def test_system_site_packages_shows_the_pythons_own(me: Account, index: str, runtime: Path) -> None:
@@ -156,7 +162,6 @@ def test_a_program_of_the_installation_has_its_python(
     assert done.python(code) == own
 
 
-@pytest.mark.every_runtime
 def test_update_rollback_and_lock(
     me: Account, cray_python: dict[str, str], index: str, runtime: Path
 ) -> None:
