@@ -118,6 +118,11 @@ def test_slim_is_a_small_debian_with_python_and_nothing_of_the_host(
     assert shutil.which("make", path="/usr/bin:/bin"), "the host has one"
     told = account.ok(prefix / "bin/python3", "-c", code)
     assert told.startswith("1.0 /usr None ") and "Debian GNU/Linux 13" in told
+    venv = account.work / "on-slim-venv"  # its Python is in the image only
+    words = ("-m", "venv", "--without-pip", "--system-site-packages", venv)
+    account.ok(prefix / "bin/python3", *words)
+    code = "import alpha, sys; print(sys.base_prefix, sys.version_info[:2])"
+    assert account.ok(venv / "bin/python", "-c", code).startswith(f"{prefix} (3, 13)")
     more = account.file("slim2.txt", alpha.read_text().replace("1.0", "2.0"))
     account.ok(PIP, "update", prefix, "-r", more, env=slim)
     assert account.ok(prefix / "bin/alpha-run") == "alpha 2.0\n"

@@ -323,6 +323,11 @@ def test_a_python_from_uv_is_in_the_image(
     assert "_cw_required_program=''" in (prefix / "current/env").read_text()
     me.ok(PIP, "update", prefix, "-r", file, env=env)
     assert done.python("import alpha; print(alpha.VERSION)") == "2.0\n"
+    venv = me.work / "on-managed"  # it works outside, where that Python is not
+    words = ("-m", "venv", "--without-pip", "--system-site-packages", venv)
+    me.ok(done.program("python3"), *words)
+    code = "import alpha, sys; print(sys.base_prefix)"
+    assert me.ok(venv / "bin/python", "-c", code) == f"{prefix}\n"
 
 
 def test_hashes_are_required_where_one_is_or_it_is_said(

@@ -457,3 +457,27 @@ def test_a_started_program_keeps_running_where_its_parent_was(scientific: Instal
             return
         time.sleep(0.2)
     pytest.fail(f"left behind: {found.stdout}")
+
+
+def test_calls_that_tykkys_users_rely_on(scientific: Installation) -> None:
+    """What Tykky checks of its own wrappers, asked of ours, with ``bin`` on PATH."""
+    account, lines = scientific.account, []
+    for line in (
+        'test "$(command -v python)" = "$(_debug_exec bash -c "command -v python")"',
+        r"""test "$(python -c "print('a  b --c \\ ')")" = 'a  b --c \ '""",
+        """python -c "import os; os.environ['CONDA_DEFAULT_ENV']" """,
+        'f=$(python -c "import numpy; print(numpy.__file__)") && test -n "$f" && ! test -e "$f"',
+        'test "$(python3 -c "import sys; print(sys.executable)")" = "$(command -v python3)"',
+        '_debug_exec "$1/_bin/demo-tool"',  # the real program by its other name
+        'python -m venv "$PWD/VE" && VE/bin/pip --version | grep -q "$PWD/VE/"',
+        'VE/bin/python -c "import sys; sys.exit(sys.prefix == sys.base_prefix)"',
+        'grep -q "^tag: ." "$1/share/VERSION.yml"',
+    ):
+        done = account.run(
+            *("bash", "-c", line, "bash", scientific.prefix),
+            env={"PATH": f"{scientific.prefix}/bin:{os.environ['PATH']}"},
+            cwd=account.work,
+        )
+        if done.returncode:
+            lines.append((line, done.stderr))
+    assert lines == []

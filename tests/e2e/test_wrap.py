@@ -244,6 +244,22 @@ def test_a_virtual_environment_of_a_container_is_active(
     code = "import inside, os, sys; print(os.environ['VIRTUAL_ENV'], sys.executable)"
     said = me.ok(prefix / "bin/python3", "-c", code, env=bind)
     assert said.split() == ["/opt/venv", str(prefix / "bin/python3")]
+    beside = 'test "$1/include" -ef /opt/venv/include && test "$1/share" -ef /opt/venv/share'
+    (root / "opt/venv/share").mkdir()
+    me.ok(prefix / "bin/_debug_exec", "sh", "-c", beside, "sh", prefix, env=bind)
+
+
+def test_a_virtual_environment_on_disk_into_an_image(
+    me: Account, runtime: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "on-disk"
+    me.ok("/usr/bin/python3", "-m", "venv", "--without-pip", root)
+    site = next((root / "lib").glob("python3*/site-packages"))
+    (site / "alpha.py").write_text("")
+    prefix = tmp_path / "wrapped"
+    me.ok(INSTALL, "-w", "bin", "--prefix", prefix, root)
+    code = "import alpha, sys; print(sys.prefix, sys.base_prefix)"
+    assert me.ok(prefix / "bin/python3", "-c", code) == f"{prefix} /usr\n"
 
 
 @pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci"])
