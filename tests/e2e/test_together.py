@@ -49,7 +49,7 @@ def test_a_workflow_of_one_calls_tools_of_the_other(
     expected = [
         f"driver {scientific.program('python3')}",
         "by name",
-        f"{small.manifest['install_path']} ['a b']",
+        f"{small.prefix} ['a b']",
         "own interpreter",
         "[1, 4, 9]",
     ]
