@@ -102,7 +102,10 @@ def conda_warnings(resolution: Resolution, *, locked: bool) -> list[str]:
     if locked:
         exposed = [r.url for r in records if not r.sha256 or public_url(r.url) != r.url]
         channels = [url.rsplit("/", 2)[0] for url in exposed]
-    return [*source_warnings("channel", channels), *_weak_hashes(records)]
+    found = [*source_warnings("channel", channels), *_weak_hashes(records)]
+    # (A list without hashes is told of when it is read.)
+    none = [r.name.normalized for r in records if not (locked or r.sha256 or r.md5)]
+    return [*found, f"no hash is known of {_listed(none)}"] if none else found
 
 
 def _weak_hashes(records: Sequence[RepoDataRecord]) -> list[str]:

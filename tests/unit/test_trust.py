@@ -79,6 +79,11 @@ def test_an_md5_alone_is_told() -> None:
     assert told[1].startswith("only an MD5 is known of weak:")
 
 
+def test_a_channel_that_tells_no_hash() -> None:
+    bare = record("bare", "https://a/ch/noarch/bare-1-0.conda")
+    assert warned(GOOD, bare, locked=False) == ["no hash is known of bare"]
+
+
 def test_hashes_can_be_required_of_conda_packages() -> None:
     require_hashes([GOOD], Path("lock.yml"))
     with pytest.raises(InputError, match="there is no SHA-256 of weak") as caught:

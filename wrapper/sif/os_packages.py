@@ -20,6 +20,7 @@ from pathlib import Path
 from wrapper import process
 from wrapper.base.debian import MIRROR_VARIABLE, current_archive
 from wrapper.console import Console
+from wrapper.credentials import public_url
 from wrapper.errors import (
     ContainerizeError,
     InputError,
@@ -153,6 +154,8 @@ def add_packages(
     """
     file = scratch / "packages.def"
     archive = current_archive(os.environ) if manager == "apt-get" else ""
+    if archive != public_url(archive):  # the definition becomes a part of the image
+        archive = ""
     file.write_text(definition(image, manager, names, archive))
     begun = False
 
