@@ -304,6 +304,18 @@ def test_a_variable_is_removed_though_the_build_had_none(tmp_path: Path) -> None
     assert changes(one(prepared(tmp_path), "unset PYTHONPATH")) == [("", "-", "PYTHONPATH", "")]
 
 
+def test_what_a_subshell_does_is_its_own(tmp_path: Path) -> None:
+    activation = record(tmp_path, 'export A="$A:/q"', "(export A=sub B=sub; unset C); (unset A)")
+    assert changes(activation.scripts[1]) == []
+    check(activation, {"PATH": "/usr/bin:/bin", "A": "/mine", "B": "b", "C": "c"})
+
+
+@pytest.mark.parametrize("script", ["N=A; unset $N", 'N=A; unset "$N"; export "$N=1"'])
+def test_names_may_be_computed(script: str, tmp_path: Path) -> None:
+    activation = record(tmp_path, "export A=1", script)
+    check(activation, {"PATH": "/usr/bin:/bin", "A": "/mine"})
+
+
 def test_a_job_decides_at_its_start(tmp_path: Path) -> None:
     activation = record(tmp_path, "export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}")
     for given, threads in ({}, "1"), ({"SLURM_CPUS_PER_TASK": "16"}, "16"):

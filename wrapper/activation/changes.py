@@ -8,7 +8,7 @@ all that it does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,27 +90,35 @@ def touched(run: Run) -> set[str]:
 
 def _exported(run: Run) -> set[str]:
     """Variables that it set, also to what they were before."""
-    written = {
-        step.name
-        for shell, text in run.texts
-        for step in uses_of_command(text).steps
-        if isinstance(step, Write) and not shell and step.scope is Scope.SHELL
-    }
-    words = [words[1:] for words in run.executed or () if words[:1] == ("export",)]
-    written |= {word.partition("=")[0] for line in words for word in line if "=" in word}
-    return written & {*(run.after or {})}
+    after = run.after or {}
+    pairs = (word.partition("=") for word in _computed(run, "export"))
+    written = {name for name, _, value in pairs if after.get(name) == value}
+    return (written | {write.name for write in _writes(run) if not write.unset}) & {*after}
 
 
 def _unset(run: Run) -> set[str]:
     """Variables that it removed, also where they were not there."""
-    words = {
-        word
-        for words in run.executed or ()
-        if words[:1] == ("unset",) and "-f" not in words
-        for word in words[1:]
-        if word.isidentifier()
-    }
-    return words - {*(run.after or {})} - run.variables
+    computed = {word for word in _computed(run, "unset") if word.isidentifier()}
+    removed = computed | {write.name for write in _writes(run) if write.unset}
+    return removed - {*(run.after or {})} - run.variables
+
+
+def _writes(run: Run) -> Iterator[Write]:
+    """What its commands set and remove by name; what a subshell does is its own."""
+    for shell, text in run.texts:
+        for write in uses_of_command(text).writes:
+            if not shell and write.scope is Scope.SHELL:
+                yield write
+
+
+def _computed(run: Run, command: str) -> list[str]:
+    """The words of all ``command``, where one of them has a name that is computed."""
+    texts = [text for shell, text in run.texts if not shell and text.split()[:1] == [command]]
+    uses = map(uses_of_command, texts)
+    if all(found.writes or found.marked for found in uses):
+        return []
+    lines = [words[1:] for words in run.executed or () if words[:1] == (command,)]
+    return [word for words in lines if "-f" not in words for word in words]
 
 
 def _outcome(name: str, run: Run, state: State) -> _Outcome | None:
