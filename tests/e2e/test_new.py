@@ -15,6 +15,7 @@ import pytest
 from tests.account import Account
 from tests.channel.serve import serve
 from tests.e2e.conftest import CONDA, UMBRELLA, Builder, Installation, entries, environment_text
+from wrapper.compression import NAMES
 from wrapper.errors import ExitCode
 
 
@@ -65,12 +66,15 @@ def test_the_manifest_tells_what_was_built(scientific: Installation) -> None:
     assert manifest["image"] == {
         "sha256": hashlib.sha256(image).hexdigest(),
         "size": len(image),
+        "compression": NAMES[image[20]],
     }
     assert manifest["tree"]["files"] > 5000
 
 
 def test_post_link_scripts_ran_at_the_final_path(scientific: Installation) -> None:
-    text = scientific.python("import sys; print(open(sys.prefix + '/postlink.ran').read())")
+    text = scientific.python(
+        "import os; print(open(f'{os.environ[\"CONDA_PREFIX\"]}/postlink.ran').read())"
+    )
     assert f"PREFIX={scientific.manifest['install_path']}\n" in text
 
 
@@ -243,7 +247,7 @@ def test_programs_with_odd_names_get_no_shim(me: Account, channel: Path, runtime
     assert done.returncode == 0, done.stderr
     assert "'odd name'" in done.stderr and "'-dash'" in done.stderr
     assert entries(me.work / "odd/bin") == {
-        *("demo-odd", "list-packages", "_debug_exec", "_debug_shell")
+        *("demo-odd", "list-packages", "_debug_exec", "_debug_shell", ".share")
     }
 
 
