@@ -100,9 +100,10 @@ def take_away(tree: Path) -> None:
 
 
 def entries(names: Iterable[str]) -> tuple[str, ...]:
-    """Of the directories in an environment those that a prefix has a link for.
+    """Of what is in an environment that for which a prefix has a link.
 
-    What the prefix has of that name otherwise (``bin``, ``share``) is made in another way.
+    What the prefix has of that name otherwise (``bin``, ``share``) is made in another way. A mark
+    that uv leaves would keep the prefix out of backups.
     """
     shown = {name for name in names if not name.startswith(".")}
-    return ("lib", *sorted(shown - OWN_NAMES - {"current"}))
+    return ("lib", *sorted(shown - OWN_NAMES - {"current", "CACHEDIR.TAG"}))

@@ -84,8 +84,8 @@ class Installation(Build):
     def environment(self, programs: Mapping[str, str]) -> Environment:
         """What is inside, for the prefix to look like it. :param programs: see ``programs()``."""
         packed = self.packed.kept if self.packed else ()
-        names = {folder for path in packed for folder, below, _ in [path.partition("/")] if below}
-        names |= {path.name for path in self.tree.iterdir() if path.is_dir()}
+        names = {path.partition("/")[0] for path in packed}
+        names |= {path.name for path in self.tree.iterdir()}
         python = Path(self.program_root(), "bin/python3")
         pythons = home.pythons(self.tree, programs)
         if below := self.python_below():

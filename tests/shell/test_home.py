@@ -185,9 +185,9 @@ def test_what_is_as_it_was_keeps_its_time(tree: Path) -> None:
     assert [path.stat().st_mtime for path in made] == [1, 1]
 
 
-def test_directories_of_the_environment_that_the_prefix_shows() -> None:
-    names = ["bin", "etc", "lib", "share", ".hidden", "img.sqfs", "current"]
-    assert home.entries(names) == ("lib", "etc")
+def test_what_of_the_environment_the_prefix_shows() -> None:
+    names = ["bin", "etc", "lib", "share", ".hidden", "img.sqfs", "current", "CACHEDIR.TAG", "file"]
+    assert home.entries(names) == ("lib", "etc", "file")
     assert home.entries([]) == ("lib",)
 
 

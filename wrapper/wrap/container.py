@@ -100,7 +100,7 @@ class Looker:
         root = folder.parent
         if folders or folder.name != "bin" or str(root) in ("/", "/usr", "/usr/local"):
             return None
-        found = self._find(str(root), "-mindepth", "1", "-maxdepth", "1", "-type", "d")
+        found = self._find(str(root), "-mindepth", "1", "-maxdepth", "1")
         return Environment(root=str(root), entries=entries(Path(path).name for path in found))
 
     def _find(self, *search: str) -> list[str]:
