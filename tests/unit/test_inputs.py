@@ -123,6 +123,15 @@ def test_a_note_is_told_once(kind: str, files: dict[str, object], screen: io.Str
     assert screen.getvalue().count("is installed as a copy") == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_hashes_can_be_required_by_every_command(
+    kind: str, files: dict[str, object], console: Console
+) -> None:
+    found = inputs.read(KINDS[kind](**files, require_hashes=True), console)
+    assert "--require-hashes" in found.requirements.options
+    assert "--require-hashes" not in inputs.read(KINDS[kind](**files), console).requirements.options
+
+
 def test_relative_paths_start_where_their_file_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
 ) -> None:

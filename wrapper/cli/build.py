@@ -15,6 +15,7 @@ from wrapper.cli.options import (
     COMPRESSION,
     ENVIRON,
     FILE,
+    REQUIRE_HASHES,
     REUSE_BASE,
     TMPDIR,
     Decorator,
@@ -55,6 +56,7 @@ _CONTENT: list[Decorator] = [
         help="Install the packages of this pip requirements file, into the conda environment or, "
         "without one, for the base image's own Python; repeatable.",
     ),
+    REQUIRE_HASHES,
     click.option(
         "--system-site-packages",
         "system_site",
