@@ -133,7 +133,7 @@ def run_user_script(
     copy.write_bytes(script.content)
     runner = str(files("wrapper") / "templates" / "run-active.sh")
     container.run(
-        ["/bin/bash", runner, inside, str(copy), str(script.path)],
+        ["/bin/bash", runner, inside, str(copy), str(script.path.absolute())],
         what=f"the {kind} script {script.path}",
         env={
             "env_root": inside,

@@ -14,7 +14,7 @@ from wrapper.spec.text import decoded, read_bytes
 class InputFile:
     """A file as it was read.
 
-    :ivar path: outside, absolute, as it was named. :ivar mode: its permissions, :ivar group: and
+    :ivar path: outside, as it was named. :ivar mode: its permissions, :ivar group: and
         for whom those of a group are.
     :ivar name: for the record. :ivar lasts: whether it is a regular file, which can be read again,
         and beside which others may be.
@@ -54,11 +54,11 @@ class InputFiles:
 
         :param name: what it is called in the record, where it has no name of its own.
         """
-        path = path.absolute()
-        if path not in self._read:
+        key = path.absolute()
+        if key not in self._read:
             content = read_bytes(path)
             mode, group, lasts = _status(path)
-            self._read[path] = InputFile(
+            self._read[key] = InputFile(
                 path=path,
                 content=content,
                 name=path.name if lasts else name,
@@ -66,7 +66,7 @@ class InputFiles:
                 group=group,
                 lasts=lasts,
             )
-        return self._read[path]
+        return self._read[key]
 
     def text(self, path: Path) -> str:
         """The text of a file that another one names. :raises InputError: see :meth:`take`."""
