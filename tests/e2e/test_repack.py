@@ -18,11 +18,16 @@ LOOK = "import json, os, demo_noarch; print(json.dumps([demo_noarch.__file__, os
 
 @pytest.fixture(scope="module")
 def built(account: Account, build: Builder) -> Installation:
-    return build(account, "to-repack", "python", "demo-noarch", options=("--compression", "zstd"))
+    return build(account, "to-repack", "python", "demo-noarch", options=("--compression", "gzip"))
 
 
+@pytest.mark.every_runtime
 @pytest.mark.parametrize("name", ["lz4", "gzip", "zstd"])
 def test_an_installation_gets_a_generation(built: Installation, name: str) -> None:
+    if name == "zstd" and built.account.family == "SINGULARITY":
+        refused = built.account.run(UMBRELLA, "repack", built.prefix, "--compression", name)
+        assert refused.returncode == ExitCode.TOOL and "starts no image" in refused.stderr
+        return
     before, manifest = built.python(LOOK), built.manifest
     generation = built.prefix / "current"
     env = (generation / "env").read_text().splitlines()
@@ -57,18 +62,18 @@ def test_a_sif_file_is_replaced(me: Account, runtime: Path, channel: Path, tmp_p
     file = me.file(
         "sif.yml", f"channels: [{channel.as_uri()}]\ndependencies: [python, demo-noarch]\n"
     )
-    words = ("--base-image", base, "--conda-env", file, "--compression", "zstd")
+    words = ("--base-image", base, "--conda-env", file, "--compression", "lz4")
     me.ok(UMBRELLA, "build", image, *words)
     before = json.loads(me.ok(UMBRELLA, "inspect", image))
-    assert "zstd" in read_format(image).compressors
+    assert "lz4" in read_format(image).compressors
     me.ok(UMBRELLA, "repack", image)
     assert set(read_format(image).compressors) == {"gzip"}
     after = json.loads(me.ok(UMBRELLA, "inspect", image))
     assert after["image"]["compression"] == "gzip" and after["packages"] == before["packages"]
     code = "import demo_noarch, sys; print(sys.prefix)"
-    assert me.ok(runtime, "exec", image, "python3", "-c", code).strip() == "/containerize"
+    assert me.ok(me.runtime, "exec", image, "python3", "-c", code).strip() == "/containerize"
     me.ok(UMBRELLA, "build", "--update", image, "--post-install", me.file("x.sh", "true\n"))
-    assert me.ok(runtime, "exec", image, "python3", "-c", code).strip() == "/containerize"
+    assert me.ok(me.runtime, "exec", image, "python3", "-c", code).strip() == "/containerize"
 
 
 def test_what_cannot_be_repacked(me: Account, built: Installation, tmp_path: Path) -> None:

@@ -157,6 +157,8 @@ def test_programs_start_without_a_process_more(
     """No shell is started for the environment: the runtime reads its script itself."""
     if not shutil.which("strace"):
         pytest.skip("no strace")
+    if os.getuid() != 0 and "SUID_INSTALL=1" in me.ok(me.runtime, "buildcfg"):
+        pytest.skip("a set-uid runtime cannot be traced")
     file = me.file("plain.yml", environment_text(channel, "demo-tool", "demo-activate"))
     image = tmp_path / "plain.sif"
     me.ok(UMBRELLA, "build", image, "--base-image", base, "--conda-env", file)
