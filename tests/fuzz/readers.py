@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from tests.account import REPOSITORY
@@ -28,6 +29,11 @@ from wrapper.spec.pip_lock import parse_requirements_lock, write_requirements_lo
 from wrapper.spec.project import project_lines
 from wrapper.spec.requirements import read_requirements
 from wrapper.spec.tykky import parse_global, parse_tool
+from wrapper.squashfs import compressors, layout
+from wrapper.squashfs.compressors import Compressor
+from wrapper.squashfs.layout import Directory, File, Link, Superblock
+from wrapper.squashfs.reader import Image, read_image
+from wrapper.squashfs.writer import write_image
 from wrapper.tykky.prefix import read_tykky_prefix
 
 
@@ -169,6 +175,42 @@ def _sif(path: Path) -> object:
     return read_format(path), [found.read(item) for item in found.objects], found.primary
 
 
+def _squashfs_image() -> Sequence[bytes]:
+    """An image whose tables are not compressed, so that a broken byte is a broken table."""
+    block = 4096
+    Path("data").write_bytes(bytes(range(256)) * 20)
+    source = Image(
+        path=Path("data"),
+        superblock=Superblock(
+            **{name.name: 0 for name in fields(Superblock)}
+            | {"block_size": block, "compression": 1}
+        ),
+        root=Directory(mode=0o755, time=1),
+        fragments=[(block, 700 | layout.RAW)],
+        options=b"",
+    )
+    file = partial(File, image=source.path, mode=0o644, time=2, sparse=0, start=0)
+    whole = file(size=block + 9, blocks=(block | layout.RAW,), fragment=0, offset=3)
+    source.root.entries = {
+        "whole": whole,
+        "again": whole,
+        "small": file(size=5, blocks=(), fragment=0, offset=100),
+        "hole": file(size=2 * block, blocks=(0, 0), fragment=layout.NONE, offset=0),
+        "link": Link(mode=0o777, time=3, target="d/e"),
+        "d": Directory(mode=0o755, time=4, entries={"e": Directory(mode=0o700, time=5)}),
+    }
+    as_it_is = Compressor(number=compressors.GZIP, options=b"", compress=lambda data: data)
+    Path("seed.sqfs").unlink(missing_ok=True)
+    write_image(Path("seed.sqfs"), source.root, [source], compressor=as_it_is)
+    return [Path("seed.sqfs").read_bytes()]
+
+
+def _squashfs(path: Path) -> object:
+    image = read_image(path)
+    files = [node for _, node in image.root.walk() if isinstance(node, File)]
+    return [sum(map(len, image.contents(file))) for file in files if file.size < 1 << 24]
+
+
 _ENVIRONMENT = """\
 name: x
 channels: [conda-forge, nodefaults]
@@ -302,6 +344,7 @@ READERS: dict[str, Reader] = {
         file="image.sif",
     ),
     "squashfs-header": Reader(read=read_format, seeds=lambda: [squashfs_bytes(400)]),
+    "squashfs": Reader(read=_squashfs, seeds=_squashfs_image, file="image.sqfs"),
     "systems": Reader(
         read=read_systems,
         seeds=_texts('{"lumi-g": {"base-image": "/a.sif"}, "x": {"base-image": "b"}}'),

@@ -136,7 +136,8 @@ class _Tables:
         return head + self._read(layout.SUPERBLOCK.size + 2, size)
 
     def _read(self, position: int, size: int) -> bytes:
-        data = os.pread(self.file.fileno(), size, position)
+        end = os.fstat(self.file.fileno()).st_size
+        data = os.pread(self.file.fileno(), size, position) if position + size <= end else b""
         if len(data) < size:
             raise ValueError("it ends too early")
         return data
