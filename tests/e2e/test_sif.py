@@ -100,7 +100,8 @@ def test_what_scripts_make_of_the_users_variables(
 ) -> None:
     def seen(**given: str) -> dict[str, str]:
         code = "import json, os; print(json.dumps(dict(os.environ)))"
-        return json.loads(account.ok(runtime, "exec", portable, "python3", "-c", code, env=given))
+        line = (account.runtime, "exec", portable, "python3", "-c", code)
+        return json.loads(account.ok(*line, env=given))
 
     data = "/containerize/share/demo-gdal"
     mine = {"DEMO_GDAL_DATA": "/it's $HOME `id`", "DEMO_CERT_FILE": "/mine", "DEMO_WHICH_R": ""}
