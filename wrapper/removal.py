@@ -176,6 +176,7 @@ def remove_marked(root: Path, *, but: str = "") -> None:
             os.unlink(MARK, dir_fd=handle)
             if not but:
                 root.rmdir()
+                _made.discard(_number(handle))  # the next directory may get the number
 
 
 def empty_marked(root: Path) -> None:

@@ -316,3 +316,12 @@ def test_a_draft_of_an_adoption_that_is_a_link_is_none(tmp_path: Path) -> None:
     (prefix / ".adopting").symlink_to(victim)
     assert not finish_adoption(prefix)
     assert "key" in names(victim)
+
+
+def test_what_is_removed_lends_its_number_to_nobody(tmp_path: Path) -> None:
+    """A file system gives the number of a directory that has gone to the next one."""
+    root = tmp_path / "mine"
+    make_marked(root)
+    status = root.stat()
+    remove_marked(root)
+    assert (status.st_dev, status.st_ino) not in removal._made
