@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import foreign
+from wrapper import foreign, removal
 from wrapper.errors import InputError
 
 FILE_MODE = 0o644  # whatever the umask: colleagues read what we cached
@@ -48,13 +48,10 @@ def make_directory(path: Path) -> None:
 @contextlib.contextmanager
 def opened(directory: Path) -> Iterator[int]:
     """A descriptor of a directory of ours. :raises OSError: it is none, but a link to one, say."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
+    with removal.opened(directory) as handle:
         if os.fstat(handle).st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, "it is not yours", str(directory))
         yield handle
-    finally:
-        os.close(handle)
 
 
 def make_cache(directory: Path) -> None:

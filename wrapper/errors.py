@@ -133,6 +133,16 @@ def means_no_space(error: OSError | str) -> bool:
     return bool(re.search(r"no space left|quota exceeded|\bos error (28|122)\b", text, re.I))
 
 
+def no_room_for_image(image: Path, detail: str = "") -> SpaceError:
+    """The error where an image, or its tree, does not fit into the directory it is to be in."""
+    return SpaceError(
+        "no room left for the image",
+        where=image.parent,
+        hint="free some space or quota there, or choose another directory",
+        detail=detail,
+    )
+
+
 NO_LOOP_DEVICE = (
     "each image that the kernel mounts takes a loop device until its program ends: start fewer at "
     "once, or ask the administrators for 'shared loop devices = yes' (docs/admins.md)"

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wrapper.container import BuildContainer
-from wrapper.errors import ScriptError, SpaceError
+from wrapper.errors import ScriptError, means_no_space, no_room_for_image
 from wrapper.models import TreeSize
 from wrapper.squashfs.layout import Directory, File, Link, Node, Unsupported
 from wrapper.squashfs.reader import Image, read_image
@@ -143,10 +143,9 @@ class Packed:
             return False
         except OSError as error:
             target.unlink(missing_ok=True)
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not means_no_space(error):
                 raise
-            hint = "free some space or quota there, or choose another directory"
-            raise SpaceError("no room left for the image", where=target.parent, hint=hint) from None
+            raise no_room_for_image(target) from None
         return True
 
     def _graft(self, root: Directory) -> None:

@@ -23,8 +23,7 @@ def rollback(target: Path, number: int | None, console: Console) -> Generation:
     with locked(target):
         generations.repair(target)
         chosen = _choose(generations.generations(target), number, target)
-        console.log_may_fail()
-        process.ignore_signals()  # "interrupted" shall mean that nothing was changed
+        process.pass_point_of_no_return(console)
         generations.switch(target, chosen.number)
     console.info(f"{target} uses generation {chosen.number} now")
     return chosen
@@ -60,8 +59,7 @@ def remove_old(target: Path, keep: int, console: Console) -> list[int]:
     gone, busy = generations.prunable(target, keep)
     if gone:
         generations.wait_for_starts(target)
-        console.log_may_fail()
-        process.ignore_signals()
+        process.pass_point_of_no_return(console)
         current = generations.current_generation(target).number
     for generation in gone:
         console.info(f"removing generation {describe(generation, current)}")

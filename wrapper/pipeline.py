@@ -115,8 +115,8 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
             site=request.site,
             log=space.log,
         )
-        _start_once(staging, manifest, runtime, space, console)
-        _publish(staging, console)
+        start_once(staging, manifest, runtime, space, console)
+        publish(staging, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
 
@@ -157,8 +157,8 @@ def _new(
             variables=asked.variables,
             **specific,
         )
-        _start_once(staging, manifest, runtime, space, console)
-        _publish(staging, console)
+        start_once(staging, manifest, runtime, space, console)
+        publish(staging, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
 
@@ -216,8 +216,8 @@ def _update(
             variables=inputs.merged_variables(request, asked, old, console),
             **specific,
         )
-        _start_once(staging, manifest, tools.runtime, space, console)
-        _publish(staging, console)
+        start_once(staging, manifest, tools.runtime, space, console)
+        publish(staging, console)
         if request.keep is not None:
             remove_old(target, request.keep, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
@@ -262,14 +262,14 @@ def _compression(request: Request, tools: Tools, previous: Generation | None = N
     return tools.trials.choose(candidates)
 
 
-def _start_once(
+def start_once(
     staging: Staging | NextGeneration,
     manifest: Mapping[str, Any],
     runtime: Runtime,
     space: workspace.Workspace,
     console: Console,
 ) -> None:
-    """:raises ToolError: what was built does not start."""
+    """Start a complete generation before it is used. :raises ToolError: it does not start."""
     with console.step("Starting it once"):
         smoke.start_installation(
             staging.directory,
@@ -282,10 +282,10 @@ def _start_once(
         )
 
 
-def _publish(staging: Staging | NextGeneration, console: Console) -> None:
+def publish(staging: Staging | NextGeneration, console: Console) -> None:
+    """Let a complete generation be the one in use, by one rename."""
     with console.step("Switching to it"):
-        console.log_may_fail()
-        process.ignore_signals()  # "interrupted" shall mean that nothing was changed
+        process.pass_point_of_no_return(console)
         staging.publish()
 
 

@@ -214,6 +214,14 @@ def capture(
     return text
 
 
+def pass_point_of_no_return(console: Console) -> None:
+    """What follows is a switch: "interrupted" shall mean that nothing was changed, and a log that
+    cannot be written no longer that it failed.
+    """
+    console.log_may_fail()
+    ignore_signals()
+
+
 def ignore_signals() -> None:
     """From now on this command cannot be interrupted: what it does must be finished."""
     for number in SIGNALS:

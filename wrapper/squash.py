@@ -14,7 +14,7 @@ from wrapper import compression as compressions
 from wrapper import process
 from wrapper.compression import Compression
 from wrapper.console import Advance, Console
-from wrapper.errors import SpaceError, ToolError, means_no_space
+from wrapper.errors import SpaceError, ToolError, means_no_space, no_room_for_image
 from wrapper.models import Site
 from wrapper.process import ToolFailed
 from wrapper.squashfs import compressors
@@ -100,7 +100,7 @@ class Squasher:
         except OSError as error:
             target.unlink(missing_ok=True)
             if means_no_space(error):
-                raise no_room(target) from None
+                raise no_room_for_image(target) from None
             raise
 
     def _mksquashfs(
@@ -179,17 +179,7 @@ class Squasher:
 
 
 def _explained(error: ToolFailed, place: Path) -> SpaceError | ToolFailed:
-    return no_room(place, error.detail) if means_no_space(error.detail) else error
-
-
-def no_room(place: Path, detail: str = "") -> SpaceError:
-    """The error where an image, or its tree, does not fit below the directory of ``place``."""
-    return SpaceError(
-        "no room left for the image",
-        where=place.parent,
-        hint="free some space or quota there, or choose another directory",
-        detail=detail,
-    )
+    return no_room_for_image(place, error.detail) if means_no_space(error.detail) else error
 
 
 def _part(advance: Advance, begin: float, end: float) -> Advance:

@@ -27,6 +27,7 @@ from wrapper.image.format import rarest_compression, read_format
 from wrapper.lock import locked
 from wrapper.manifest import FILE_NAME, manifest_text
 from wrapper.models import RepackRequest, Result
+from wrapper.pipeline import publish, start_once
 from wrapper.record import identity
 from wrapper.runtime import Runtime, find_runtime
 from wrapper.sif import file as sif
@@ -75,19 +76,8 @@ def _repack_installation(request: RepackRequest, target: Path, console: Console)
                     old, new = previous.directory / name, staging.directory / name
                     _recompress(old, new, compression, tools, advance)
         manifest = _carry_over(previous, staging, compression, runtime)
-        with console.step("Starting it once"):
-            smoke.start_installation(
-                staging.directory,
-                number,
-                prefix=target,
-                own_system=manifest["base"]["kind"] == "image",
-                runtime=runtime,
-                scratch=space.scratch,
-                console=console,
-            )
-        with console.step("Switching to it"):
-            process.ignore_signals()  # "interrupted" shall mean that nothing was changed
-            staging.publish()
+        start_once(staging, manifest, runtime, space, console)
+        publish(staging, console)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
 
@@ -174,7 +164,7 @@ def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Resul
                 console=console,
             )
         with console.step("Switching to it"):
-            process.ignore_signals()
+            process.pass_point_of_no_return(console)
             sif_output.publish(draft, target, ownership)
     seconds = time.monotonic() - start
     return Result(prefix=target, manifest=manifest or {"image": identity(target)}, seconds=seconds)

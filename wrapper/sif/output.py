@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper import foreign
-from wrapper.errors import PrefixError, SpaceError, means_no_space
+from wrapper.errors import PrefixError, means_no_space, no_room_for_image
 from wrapper.generations import sync_directory
 
 
@@ -66,11 +66,7 @@ def drafted(path: Path) -> Iterator[Path]:
         yield draft
     except OSError as error:
         if means_no_space(error):
-            raise SpaceError(
-                "no room left for the image",
-                where=path.parent,
-                hint="free some space or quota there, or choose another directory",
-            ) from None
+            raise no_room_for_image(path) from None
         raise
     finally:
         draft.unlink(missing_ok=True)

@@ -107,8 +107,7 @@ def build_sif(request: SifRequest, console: Console) -> Result:
                 console=console,
             )
         with console.step("Switching to it"):
-            console.log_may_fail()
-            process.ignore_signals()  # "interrupted" shall mean that nothing was changed
+            process.pass_point_of_no_return(console)
             sif_output.publish(draft, target, ownership)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 

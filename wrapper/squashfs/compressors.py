@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from wrapper.compression import NAMES as EVERY_NAME
+
 GZIP, XZ, LZ4, ZSTD = 1, 4, 5, 6  # numbers in a superblock
 FAST_GZIP = 2
 """The highest level of gzip that is Intel's ISA-L's: a tenth of zlib's time for a tenth more bytes
@@ -36,10 +38,6 @@ class Compressor:
     options: bytes
     compress: Callable[[bytes], bytes]
 
-    def decompress(self, data: bytes, most: int) -> bytes:
-        """:param most: bytes that it may become. :raises Damaged: it becomes more, or nothing."""
-        return decompress(self.number, data, most)
-
 
 def compressor(name: str, level: int | None = None) -> Compressor | None:
     """The compressor of a name (``gzip``, ``lz4``, ``xz``, ``zstd``), ``None`` of another one."""
@@ -53,7 +51,10 @@ def of_number(number: int) -> Compressor:
 
 
 def decompress(number: int, data: bytes, most: int) -> bytes:
-    """See :meth:`Compressor.decompress`; ``number`` is that of a compressor."""
+    """The bytes of a block; ``number`` is that of its compressor, one of :data:`KNOWN`.
+
+    :param most: bytes that it may become. :raises Damaged: it becomes more, or nothing.
+    """
     try:
         return _DECOMPRESS[number](data, most)
     except Damaged:
@@ -154,4 +155,4 @@ _DECOMPRESS: Mapping[int, Callable[[bytes, int], bytes]] = {
     ZSTD: _unzstd,
 }
 KNOWN = frozenset(_DECOMPRESS)
-NAMES: Mapping[int, str] = {GZIP: "gzip", XZ: "xz", LZ4: "lz4", ZSTD: "zstd"}
+NAMES: Mapping[int, str] = {number: EVERY_NAME[number] for number in _DECOMPRESS}

@@ -71,8 +71,7 @@ def adopt(target: Path, site: Site, console: Console) -> Result:
             work.require_cover()
         manifest = work.write(staging)
         with console.step("Switching to it"):
-            console.log_may_fail()
-            process.ignore_signals()  # "interrupted" shall mean that nothing was changed
+            process.pass_point_of_no_return(console)
             staging.publish_with(work.linked(), [n for n in OWN_NAMES if (target / n).exists()])
     console.info(f"Tykky's own files are in {target}/.tykky, which is as it was")
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
