@@ -153,3 +153,30 @@ def test_only_modules_an_update_brought_are_fresh(
         path.touch()
         os.utime(path, (0, time))
     assert _has_fresh_modules(tmp_path, float(IMAGE_TIME), "/old") == fresh
+
+
+def test_a_killed_process_is_not_waited_for(tmp_path: Path) -> None:
+    """As by a machine whose memory is full."""
+    names = [f"{number:03}.py" for number in range(250)]
+    for name in names:
+        (tmp_path / name).write_text("X = 1\n")
+    code = (
+        "import os, py_compile, runpy, signal, sys\n"
+        "real = py_compile.compile\n"
+        "def compile(source, **options):\n"
+        "    if source.endswith('150.py'):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(source, **options)\n"
+        "py_compile.compile = compile\n"
+        "del sys.argv[0]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, SCRIPT, str(tmp_path), "2", IMAGE_TIME],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "ended by signal 9 (memory full?)" in done.stderr

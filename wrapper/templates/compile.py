@@ -16,11 +16,11 @@ not depend on how many processors there are (marshal's output depends on what el
 in the process before).
 """
 
-import multiprocessing
 import os
 import py_compile
 import struct
 import sys
+import traceback
 from importlib.util import MAGIC_NUMBER, cache_from_source, source_hash
 
 PART = 100
@@ -100,7 +100,42 @@ def compile_part(part):
             except Exception:  # whatever a broken source raises, the others go on
                 if os.path.lexists(target):
                     os.unlink(target)
-    return len(part)
+
+
+def start(part):
+    """Compile a list of files in a process of its own; its number."""
+    process = os.fork()
+    if process:
+        return process
+    status = 1
+    try:
+        compile_part(part)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def compile_parts(parts, processes):
+    """Compile all, so many parts at once; after each, yield how many files it had.
+
+    Not multiprocessing's pool: it forks while threads hold locks, which can stop a child for ever,
+    and waits for ever for a child that was killed.
+    """
+    waiting, running = parts[::-1], {}
+    while waiting or running:
+        while waiting and len(running) < processes:
+            part = waiting.pop()
+            running[start(part)] = len(part)
+        process, status = os.wait()
+        if os.WIFSIGNALED(status):
+            killed = "a process that compiles modules was ended by signal %d (memory full?)"
+            sys.exit(killed % os.WTERMSIG(status))
+        if status:
+            sys.exit("modules cannot be compiled")
+        yield running.pop(process)
 
 
 def remove_orphans(directory):
@@ -127,10 +162,9 @@ def main():
     parts = [files[start : start + PART] for start in range(0, len(files), PART)]
     parts = [part for part in parts if not all(settled(file, image_time) for file in part)]
     total, done = sum(map(len, parts)), 0
-    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
-        for count in pool.imap_unordered(compile_part, parts, chunksize=1):
-            done += count
-            print("compiled %d/%d" % (done, total), flush=True)
+    for count in compile_parts(parts, processes):
+        done += count
+        print("compiled %d/%d" % (done, total), flush=True)
 
 
 if __name__ == "__main__":
