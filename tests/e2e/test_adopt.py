@@ -169,6 +169,7 @@ def test_a_container_and_a_slim_installation(me: Account, runtime: Path, tmp_pat
         container = (prefix / "container.sif").stat().st_ino
         me.ok(UMBRELLA, "adopt", prefix)
         assert me.ok(prefix / "bin/hello") == "hello from inside\n"
+        assert me.ok("nohup", prefix / "bin/hello") == "hello from inside\n", "without a bash too"
         assert (prefix / "current/container.sif").stat().st_ino == container
 
 

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from wrapper.squash import Squasher, find_squasher
 from wrapper.trial import Trials
 from wrapper.tykky.prefix import OWN_NAMES, TykkyPrefix, read_tykky_prefix
 from wrapper.workspace import Workspace
+from wrapper.wrap.container import Looker
 
 # Bytes unpacked against bytes of the image, to see whether there is room for an update.
 _UNPACKED_RATIO = 3
@@ -288,6 +290,7 @@ class _Work:
             image_root=self.root if self.tykky.image else "",
             venv=facts["kind"] == "pip",
             user_site=facts.get("system_site_packages", False),
+            no_bash=not self.has_bash,
             compressed=rarest_compression(images),
             runtime=self.runtime.path,
         )
@@ -295,6 +298,19 @@ class _Work:
         path.write_text(env, encoding="utf-8", errors="surrogateescape")
         if (self.tree / "pyvenv.cfg").is_file():
             shutil.copyfile(self.tree / "pyvenv.cfg", staging.directory / "pyvenv.cfg")
+
+    @cached_property
+    def has_bash(self) -> bool:
+        """Whether the container has a bash, which the host's system has."""
+        if not self.tykky.isolated:
+            return True
+        look = Looker(
+            image=self.tykky.container,
+            runtime=self.runtime,
+            scratch=self.space.scratch,
+            console=self.console,
+        )
+        return look.has_bash()
 
     def _container_reference(self) -> str:
         return "container.sif" if "container.sif" in self.linked() else str(self.tykky.container)
@@ -309,7 +325,8 @@ class _Work:
             path = self._container_reference()
             owned = path == "container.sif"
             base = {"kind": "image", "name": tykky.container.name, "path": path, "owned": owned}
-            base |= {"digest": "", "mark": mark(tykky.container), "has_bash": True, "offers": {}}
+            base |= {"digest": "", "mark": mark(tykky.container), "offers": {}}
+            base["has_bash"] = self.has_bash
         return {
             "kind": kind,
             "adopted": "tykky",
