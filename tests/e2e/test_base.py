@@ -270,7 +270,10 @@ def test_environments_on_an_image_of_a_registry(
     channel: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """An installation and a SIF of one image, pulled once; neither needs the registry again."""
+    """An installation and a SIF of one image, pulled once; neither needs the registry again.
+
+    Where others could exchange what is in the cache, the installation has the image to itself.
+    """
     place = tmp_path_factory.mktemp("system")
     root = system_files(place / "system")
     cache = account.directory("system-cache")
@@ -281,11 +284,17 @@ def test_environments_on_an_image_of_a_registry(
         prefix, image = account.work / "on-docker", account.work / "on-docker.sif"
         told = account.run(CONDA, "new", "--prefix", prefix, "--base-image", uri, file, env=env)
         assert told.returncode == 0 and "Pulling docker://" in told.stderr, told.stderr
+        members = account.directory("members-cache")
+        members.chmod(0o2770)
+        mine, shared = account.work / "mine-docker", {**env, "CONTAINERIZE_CACHE_DIR": str(members)}
+        account.ok(CONDA, "new", "--prefix", mine, "--base-image", uri, file, env=shared)
+    shutil.rmtree(members)
     told = account.run(UMBRELLA, "build", image, "--base-image", uri, "--conda-env", file, env=env)
     assert told.returncode == 0 and "was pulled on" in told.stderr, told.stderr
     code = "import os, sys; print(os.environ['FROM_DOCKER'], sys.prefix)"
     installed = account.ok(prefix / "bin/python3", "-c", code)
     assert installed == f"yes {prefix}\n"
+    assert account.ok(mine / "bin/python3", "-c", code) == f"yes {mine}\n"
     assert (
         account.ok(account.runtime, "exec", image, "python3", "-c", code) == "yes /containerize\n"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,14 @@ from tests.unit.conftest import Program, names, without_powers
 from wrapper.base.catalogue import Entry
 from wrapper.console import Console
 from wrapper.errors import ChannelError, InputError, PackageError
-from wrapper.image.find import BaseImage, built_image, earlier_images, find_base, own_image
+from wrapper.image.find import (
+    BaseImage,
+    built_image,
+    earlier_images,
+    find_base,
+    kept_image,
+    own_image,
+)
 from wrapper.runtime import Runtime
 
 SIF = sif_bytes([(PRIMARY, SQUASHFS, squashfs_bytes())])
@@ -120,6 +128,53 @@ def test_a_copy_of_an_image_that_is_exchanged_meanwhile(
     found.path.write_bytes(SIF[:-1] + b"\1")
     with pytest.raises(PackageError, match="was exchanged while it was copied"):
         own_image(found, tmp_path, console=console)
+
+
+def test_an_image_where_others_could_exchange_it_becomes_ones_own(
+    find: Find, tmp_path: Path, console: Console
+) -> None:
+    """A further name of the same file: what is put in its place in the cache changes nothing."""
+    cache = _shared(tmp_path)
+    found = find("docker://hub/x:1", cache=cache)
+    own = kept_image(found, tmp_path, cache, console=console)
+    assert own.owned and own.path == tmp_path / "container.sif"
+    assert own.path.samefile(found.path)
+    shutil.rmtree(cache)
+    assert own.path.read_bytes() == SIF and own.as_record()["path"] == "container.sif"
+
+
+def test_an_image_that_others_could_write_to_is_copied(
+    find: Find, tmp_path: Path, console: Console
+) -> None:
+    cache = _shared(tmp_path)
+    found = find("docker://hub/x:1", cache=cache)
+    found.path.chmod(0o664)
+    own = kept_image(found, tmp_path, cache, console=console)
+    assert own.owned and not own.path.samefile(found.path)
+    assert stat.S_IMODE(own.path.stat().st_mode) == 0o644
+
+
+def test_an_image_that_was_exchanged_since_it_was_hashed(
+    find: Find, tmp_path: Path, console: Console
+) -> None:
+    cache = _shared(tmp_path)
+    found = find("docker://hub/x:1", cache=cache)
+    found.path.unlink()
+    found.path.write_bytes(SIF[:-1] + b"\1")
+    with pytest.raises(PackageError, match="was exchanged"):
+        kept_image(found, tmp_path, cache, console=console)
+    assert not (tmp_path / "container.sif").exists()
+
+
+def test_an_image_that_nobody_can_exchange_stays_where_it_is(
+    find: Find, image: Path, tmp_path: Path, console: Console
+) -> None:
+    cache = _shared(tmp_path)
+    named = find(str(image), cache=cache)
+    assert kept_image(named, tmp_path, cache, console=console) == named, "as the user named it"
+    own_cache = tmp_path / "cache"
+    pulled = find("docker://hub/x:1", cache=own_cache)
+    assert kept_image(pulled, tmp_path, own_cache, console=console) == pulled
 
 
 def _shared(tmp_path: Path) -> Path:

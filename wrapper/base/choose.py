@@ -33,7 +33,7 @@ def find_base(
     :raises ContainerizeError: see :func:`wrapper.image.find.find_base`.
     """
     if request.base_image:
-        base = named_base(request.base_image, tools, staging)[0]
+        base = named_base(request.base_image, tools, staging, trial=trial)[0]
     else:
         base = _kept_base(previous, None if trial else staging) if previous else Base()
         if base.image:
@@ -57,7 +57,9 @@ def find_base(
     return base
 
 
-def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts]:
+def named_base(
+    name: str, tools: Tools, staging: Path, *, trial: bool = False
+) -> tuple[Base, ImageFacts]:
     """The image that the user named, and what is in it; see :func:`find_base`.
 
     One of a catalogue's definitions is built where it is not there yet.
@@ -68,6 +70,9 @@ def named_base(name: str, tools: Tools, staging: Path) -> tuple[Base, ImageFacts
         built = ready_image(entry, tools, staging)
         name = name if tools.space.lasting_cache else str(built)
     image = find_image(name, catalogue, tools, staging)
+    if not trial:
+        cache = tools.space.lasting_cache
+        image = images.kept_image(image, staging, cache, console=tools.console)
     tools.trials.require(image.path)
     facts = look_into(image, tools)
     base = Base(

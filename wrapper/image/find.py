@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wrapper import foreign
+from wrapper import foreign, removal
 from wrapper.base.catalogue import URI, Entry, nearest
 from wrapper.base.definition import read_definition
 from wrapper.cache import FILE_MODE
@@ -144,6 +144,45 @@ def own_image(image: BaseImage, staging: Path, *, console: Console) -> BaseImage
     return replace(image, path=path, owned=True)
 
 
+def kept_image(
+    image: BaseImage, staging: Path, cache: Path | None, *, console: Console
+) -> BaseImage:
+    """The image, or where it lies in a cache in which others could exchange it, one's own.
+
+    That is a further name of the same file where the file system has both places, else a copy. An
+    image that the user named stays where it is.
+
+    :raises PackageError: it was exchanged since it was hashed.
+    :raises SpaceError: there is no room for a copy.
+    """
+    if not cache or image.owned or foreign.only_ours(image.path):
+        return image
+    if not image.path.is_relative_to(images_directory(cache).resolve()):
+        return image
+    target = staging / OWNED_NAME
+    if not _link(image.path, target):
+        return own_image(image, staging, console=console)
+    _require_same(target, image.digest, image.path, console)
+    return replace(image, path=target, owned=True)
+
+
+def _link(image: Path, target: Path) -> bool:
+    """Give a file that only we and root can write to a further name, if that can be."""
+    try:
+        with (
+            foreign.open_regular(image, follow=False) as file,
+            removal.opened(target.parent) as folder,
+        ):
+            if not foreign.is_kept_from_others(os.fstat(file.fileno())):
+                return False
+            # The file that is open, whatever has its name by now. (Without a descriptor of the
+            # directory Python calls link(2), which would link the link.)
+            os.link(f"/proc/self/fd/{file.fileno()}", target.name, dst_dir_fd=folder)
+    except OSError:
+        return False
+    return True
+
+
 def copied(image: Path, staging: Path, *, digest: str, console: Console) -> Path:
     """The same for the file alone.
 
@@ -172,16 +211,22 @@ def copied(image: Path, staging: Path, *, digest: str, console: Console) -> Path
     ):
         copy_bytes(source, out, size, advanced)
         os.fchmod(out.fileno(), FILE_MODE)
-    if not foreign.only_ours(image):
-        now = file_digest(target, console=console, cache=None)
-        if digest and now != digest:
-            raise PackageError(
-                "the base image was exchanged while it was copied",
-                where=image,
-                hint="find out who writes there",
-                detail=f"{digest} expected\n{now} found",
-            )
+    if digest and not foreign.only_ours(image):
+        _require_same(target, digest, image, console)
     return target
+
+
+def _require_same(ours: Path, digest: str, image: Path, console: Console) -> None:
+    """:raises PackageError: our file of an ``image`` has not the ``digest`` that it had there."""
+    now = file_digest(ours, console=console, cache=None)
+    if now != digest:
+        ours.unlink()
+        raise PackageError(
+            "the base image was exchanged while it was copied",
+            where=image,
+            hint="find out who writes there",
+            detail=f"{digest} expected\n{now} found",
+        )
 
 
 def built_image(entry: Entry, cache: Path) -> Path:
