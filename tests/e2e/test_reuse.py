@@ -6,6 +6,7 @@ top, neither on PATH before ``$WITH_CONDA``, and a PYTHONPATH.
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,11 @@ def base(
     return image
 
 
+def _hash_option(wheels: Path, pin: str) -> str:
+    wheel = next(wheels.glob(f"{pin.replace('==', '-')}-*.whl"))
+    return f"--hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+
+
 def requirements(account: Account, name: str, wheels: Path, *lines: str) -> Path:
     head = f"--no-index\n--find-links {wheels}\n"
     return account.file(name, head + "".join(f"{line}\n" for line in lines))
@@ -156,6 +162,16 @@ def test_pip_packages_on_a_venv_of_the_base(account: Account, base: Path, wheels
     account.ok(PIP, "update", prefix, "-r", file, "--post-install", script)
     assert account.ok(made.program("gamma-run")) == "2.7+rocm6 True\n", "it sees what is ours"
     assert where(made, "beta") == [f"{there}/beta/__init__.py"]
+
+    # What the base has is known by no hash, what is added to it by its own.
+    pins = {line.partition(" ")[0] for line in lock.splitlines() if line[0] != "#"}
+    lines = [f"{pin} {_hash_option(wheels, pin)}" for pin in sorted(pins)]
+    file = requirements(account, "reuse-hashed.txt", wheels, "gamma==2.7+rocm6", *lines)
+    on_base = ("--prefix", account.work / "reuse-hashed", "--base-image", base, "--reuse-base")
+    account.ok(PIP, "new", *on_base, file)
+    file = requirements(account, "reuse-bare.txt", wheels, "zeta", *lines)
+    told = account.run(PIP, "new", "--prefix", account.work / "bare", *on_base[2:], file)
+    assert told.returncode != 0 and "zeta" in told.stderr and "hash" in told.stderr
 
     copy = account.work / "reuse-locked"
     lock_file = prefix / "current/requirements.lock"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -171,13 +173,25 @@ def test_another_base_may_not_fit(tmp_path: Path, change: dict[str, Any], said: 
 def test_options_that_forbid_wheels_do_not_forbid_stubs(tmp_path: Path) -> None:
     taken = reuse(tmp_path)
     given = ["--pre", "--no-binary", "numpy", "--no-binary", "alpha"]
-    assert taken.options(given)[:-2] == ["--pre", "--no-binary", "alpha"]
-    every = taken.options(["--no-binary", ":all:"])
+    assert taken.options(given, hashed=False)[:-2] == ["--pre", "--no-binary", "alpha"]
+    every = taken.options(["--no-binary", ":all:"], hashed=False)
     assert every[:-2] == [
         *("--no-binary", ":all:"),
         *("--only-binary", "numpy", "--only-binary", "torch"),
     ]
-    assert every[-2:] == ["-c", str(taken.constraints)]
+    assert every[-2:] == ["-c", str(taken.constraints())]
+
+
+def test_where_hashes_are_required_the_base_has_some_too(tmp_path: Path) -> None:
+    """uv wants one of all packages, and none is known of those that a base has."""
+    taken = reuse(tmp_path)
+    file = Path(taken.options(["--pre"], hashed=True)[-1])
+    lines = file.read_text().splitlines()
+    assert [line.split(" @ ")[0] for line in lines] == list(taken.python.packages)
+    for line in lines:
+        stub, _, digest = line.partition(" @ file://")[2].partition(" --hash=sha256:")
+        assert hashlib.sha256(Path(unquote(stub)).read_bytes()).hexdigest() == digest
+    assert "--hash" not in taken.constraints().read_text()
 
 
 def test_a_lock_says_on_which_base_it_stands(tmp_path: Path) -> None:

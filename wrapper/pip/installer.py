@@ -49,7 +49,9 @@ class Reused(Protocol):
 
     python: BasePython
 
-    def options(self, given: Sequence[str]) -> list[str]: ...
+    @property
+    def hashes(self) -> Mapping[str, str]: ...
+    def options(self, given: Sequence[str], *, hashed: bool) -> list[str]: ...
     def clean(self, tree: Path) -> None: ...
 
 
@@ -78,7 +80,8 @@ class PipInstaller:
         self._require_python()
         early = [one for one in wanted.packages if one.name not in wanted.late]
         passes = [early] if len(early) < len(wanted.packages) else []
-        lines = {one: self._line(one) for one in wanted.packages}
+        hashed = wanted.hashes_required
+        lines = {one: self._line(one, hashed=hashed) for one in wanted.packages}
         for packages in [*passes, wanted.packages]:
             excluded = self.outer.fitting(packages)
             while True:
@@ -99,15 +102,19 @@ class PipInstaller:
             return set()
         return self.outer.unfit(installed.pip_distributions(self.container.tree).values())
 
-    def _line(self, wanted: Wanted) -> str:
-        """The line for uv: of a project's directory one for a copy of it."""
+    def _line(self, wanted: Wanted, *, hashed: bool) -> str:
+        """The line for uv: of a project's directory one for a copy of it.
+
+        :param hashed: whether each package needs a hash.
+        """
         line = wanted.text
         if wanted.path and wanted.path.is_dir():
             line = wanted.at(self._copy(wanted.path))
         elif wanted.path:
             line = wanted.at(wanted.path)
         if self.reuse and wanted.name in self.reuse.python.packages:
-            return line  # hashes are those of a file that is not installed
+            # Its own hashes are those of a file that is not installed.
+            return f"{line} {self.reuse.hashes.get(str(wanted.name), '')}" if hashed else line
         return " ".join((line, *wanted.options))
 
     def _copy(self, project: Path) -> Path:
@@ -121,15 +128,15 @@ class PipInstaller:
     ) -> list[str]:
         """uv's options for these requirements, which are written to files for it."""
         words = ["-r", self._write("requirements.in", [*wanted.remote, *lines])]
-        limits = wanted.constraints
+        limits, hashed = wanted.constraints, wanted.hashes_required
         if self.reuse:
-            words += self.reuse.options(wanted.options)
+            words += self.reuse.options(wanted.options, hashed=hashed)
         else:
             words += wanted.options
-            if wanted.hashes_required:
-                words += [] if REQUIRE_HASHES in words else [REQUIRE_HASHES]
-                # pip asks for no hash of what is but limited; uv would.
-                limits = [line for line in limits if "--hash=" in line]
+        if hashed:
+            words += [] if REQUIRE_HASHES in words else [REQUIRE_HASHES]
+            # pip asks for no hash of what is but limited; uv would.
+            limits = [line for line in limits if "--hash=" in line]
         if limits:
             words += ["-c", self._write("constraints.txt", limits)]
         if names := sorted(excluded):
@@ -189,7 +196,7 @@ class PipInstaller:
         where indexes tell them, and the names of what would be replaced or removed.
         """
         packages = [one for one in wanted.packages if one.name not in wanted.late]
-        lines = [self._line(one) for one in packages]
+        lines = [self._line(one, hashed=wanted.hashes_required) for one in packages]
         files = self._files(wanted, lines, self.outer.fitting(packages))
         added: dict[str, LockedPackage] = {}
         removed: set[str] = set()

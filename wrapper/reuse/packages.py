@@ -110,24 +110,30 @@ class BasePython:
         return [requirement for requirement in found if requirement]
 
     # -- for uv ----------------------------------------------------------------------------------
-    def constraints(self, folder: Path) -> list[str]:
-        """Lines of a constraints file that hold what the base has; stubs go to ``folder``.
-
-        What a package of the base needs is the business of who made the base: only its extras
-        count. Where the base lacks it, and a user adds it, the version has to be right.
-        """
+    def stubs(self, folder: Path) -> dict[str, Path]:
+        """Stubs of what the base has, by canonical name; they are written to ``folder``."""
         folder.mkdir(exist_ok=True)
-        lines = []
+        found = {}
         for name, package in self.packages.items():
             try:
                 version = str(Version(package.version))
             except InvalidVersion:
                 continue  # of a system's package; no index has heard of it either
-            stub = _write_stub(folder, name, version, package.requires)
-            lines.append(f"{name} @ {stub.as_uri()}")
-            for need in self._needs(package):
-                if need.specifier and canonicalize_name(need.name) not in self.packages:
-                    lines.append(f"{need.name}{need.specifier}")
+            found[name] = _write_stub(folder, name, version, package.requires)
+        return found
+
+    def limits(self) -> list[str]:
+        """Lines of a constraints file for what the base lacks and its packages need.
+
+        What a package of the base needs is the business of who made the base: only its extras
+        count. Where the base lacks it, and a user adds it, the version has to be right.
+        """
+        needs = [need for package in self.packages.values() for need in self._needs(package)]
+        lines = [
+            f"{need.name}{need.specifier}"
+            for need in needs
+            if need.specifier and canonicalize_name(need.name) not in self.packages
+        ]
         return list(dict.fromkeys(lines))
 
     def named_in(self, text: str) -> list[BasePackage]:

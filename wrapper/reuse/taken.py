@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,15 +116,37 @@ class Reuse:
         self.take_pip(remove_stubs(tree))
 
     @functools.cached_property
-    def constraints(self) -> Path:
-        """A file of constraints for uv, see :meth:`BasePython.constraints`."""
-        path = self.scratch / "base-constraints.txt"
-        lines = self.python.constraints(self.scratch / "base-packages")
+    def hashes(self) -> dict[str, str]:
+        """Options with the hashes of the stubs, by the canonical names of what the base has.
+
+        A stub was written by us just now. Its hash is for uv, which wants one of all or of none.
+        """
+        return {
+            name: f"--hash=sha256:{hashlib.sha256(stub.read_bytes()).hexdigest()}"
+            for name, stub in self._stubs.items()
+        }
+
+    @functools.cached_property
+    def _stubs(self) -> dict[str, Path]:
+        return self.python.stubs(self.scratch / "base-packages")
+
+    def constraints(self, *, hashed: bool = False) -> Path:
+        """A file of constraints for uv: what the base has and, unless all have to be ``hashed``,
+        limits of what it needs. (uv would want a hash of those, pip does not.)
+        """
+        lines = [f"{name} @ {stub.as_uri()}" for name, stub in self._stubs.items()]
+        if hashed:
+            lines = [f"{line} {self.hashes[line.split()[0]]}" for line in lines]
+        else:
+            lines += self.python.limits()
+        path = self.scratch / ("base-hashes.txt" if hashed else "base-constraints.txt")
         path.write_text("\n".join(lines) + "\n")
         return path
 
-    def options(self, given: Sequence[str]) -> list[str]:
+    def options(self, given: Sequence[str], *, hashed: bool) -> list[str]:
         """The options of requirements for uv, with what lets it see the base's packages.
+
+        :param hashed: whether each package needs a hash.
 
         A stub is a wheel: ``--no-binary`` must not forbid it.
         """
@@ -136,11 +159,11 @@ class Reuse:
                 kept += [word, name]
         if ":all:" in kept:
             kept += [word for name in names for word in ("--only-binary", name)]
-        return [*kept, "-c", str(self.constraints)]
+        return [*kept, "-c", str(self.constraints(hashed=hashed))]
 
     def variables(self) -> dict[str, str]:
         """For users' scripts: what they install with uv fits the base too."""
-        return {"UV_CONSTRAINT": str(self.constraints), PINNED_VARIABLE: str(self.python.records)}
+        return {"UV_CONSTRAINT": str(self.constraints()), PINNED_VARIABLE: str(self.python.records)}
 
     def annotate(self, lock: Path) -> None:
         """Say in a lock on which base its packages stand, and what of that is in use."""
