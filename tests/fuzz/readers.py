@@ -254,6 +254,10 @@ READERS: dict[str, Reader] = {
         read=spec.read_spec,
         seeds=_texts(f"# platform: linux-64\n@EXPLICIT\n{_PACKAGE.url}#{'0' * 32}\n"),
     ),
+    "conda-list": Reader(
+        read=spec.read_spec,
+        seeds=_texts("# platform: linux-64\npython=3.11.4=h1_0\nx::b >=1,<2\nc=1=pypi_0\n"),
+    ),
     "conda-lock": Reader(
         read=spec.read_spec,
         seeds=_written(lambda path: write_lock([_PACKAGE, _WHEEL], ["c"], path)),

@@ -11,6 +11,7 @@ from conda_lock.lockfile import parse_conda_lock_file, write_conda_lock_file
 from conda_lock.lockfile.v1.models import HashModel, LockMeta
 from conda_lock.lockfile.v2prelim.models import LockedDependency, Lockfile
 from conda_lock.models.channel import Channel
+from rattler import MatchSpec
 
 from tests.unit.conftest import without_powers
 from wrapper.errors import InputError
@@ -83,6 +84,70 @@ def test_the_content_tells_the_format(tmp_path: Path, text: str, locked: bool) -
     path = tmp_path / "any.name"
     path.write_text(text)
     assert (read_spec(path).locked is not None) == locked
+
+
+# -- lists of specs ------------------------------------------------------------------------------
+EXPORT = """\
+# This file may be used to create an environment using:
+# $ conda create --name <env> --file <this file>
+# platform: linux-64
+_libgcc_mutex=0.1=conda_forge
+numpy=1.26.4=py311h64a7726_0
+requests=2.31.0=pypi_0
+"""
+
+
+def listed(tmp_path: Path, text: str) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
+    path = tmp_path / "list.txt"
+    path.write_text(text)
+    found = read_spec(path)
+    assert found.locked is None
+    return [(spec.text, spec.line) for spec in found.specs], found.pip_lines
+
+
+def test_an_export(tmp_path: Path) -> None:
+    specs, pip = listed(tmp_path, EXPORT)
+    assert specs == [
+        ("_libgcc_mutex=0.1=conda_forge", 4),
+        ("numpy=1.26.4=py311h64a7726_0", 5),
+    ]
+    assert pip == ("requests==2.31.0",)
+    for spec, _ in specs:
+        assert MatchSpec(spec)
+    with pytest.raises(InputError, match="describes a conda environment"):
+        refuse_condas(EXPORT, PATH)
+
+
+def test_a_list_of_specs(tmp_path: Path) -> None:
+    text = "python=3.11  # why\n\nconda-forge::gdal >=3,<4\nscipy\nzlib  1.2.*\n"
+    specs, pip = listed(tmp_path, text)
+    assert [spec for spec, _ in specs] == [
+        *("python=3.11", "conda-forge::gdal >=3,<4", "scipy", "zlib 1.2.*"),
+    ]
+    assert specs[1][1] == 3 and pip == ()
+
+
+def test_an_export_of_another_system(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="lists packages for osx-arm64"):
+        listed(tmp_path, EXPORT.replace("linux-64", "osx-arm64"))
+
+
+@pytest.mark.parametrize(
+    "text", ["numpy\nscipy\n", "numpy==1.2\n-r more.txt\n", "a: b=1\n", "numpy=1\n- x\n", ""]
+)
+def test_what_is_no_list_of_condas(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError):
+        listed(tmp_path, text)
+
+
+def test_pip_packages_of_a_rendered_list() -> None:
+    url = "https://index.example/requests-2.31.0-py3-none-any.whl"
+    package = f"{BASE}/a-1-0.conda#{MD5}"
+    lines = ["# a comment", "# pip is a program", f"# pip requests @ {url}#sha256={SHA256}"]
+    found = parse_explicit("\n".join(["@EXPLICIT", package, *lines]), PATH)
+    assert [one.name for one in found.locked or ()] == ["a"]
+    assert found.pip_lines == (f"requests @ {url}#sha256={SHA256}",)
+    assert found.pip_places == (f"{PATH}, line 5",)
 
 
 # -- @EXPLICIT -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wrapper.models import EnvironmentSpec
+from wrapper.spec.conda_list import is_conda_list, parse_conda_list
 from wrapper.spec.environment import parse_environment
 from wrapper.spec.explicit import is_explicit, parse_explicit
 from wrapper.spec.kinds import refuse_pips
@@ -17,7 +18,7 @@ __all__ = ["read_bytes", "read_spec", "read_text", "read_variables"]
 
 
 def read_spec(path: Path, read: Callable[[Path], str] = read_text) -> EnvironmentSpec:
-    """Read an ``env.yml``, an ``@EXPLICIT`` list or a ``conda-lock.yml``, told by its content.
+    """Read an ``env.yml``, a list or a lock of conda packages, told by its content.
 
     :param read: gives the text of a file.
     :raises InputError: it is missing, unreadable or not one of these.
@@ -27,6 +28,8 @@ def read_spec(path: Path, read: Callable[[Path], str] = read_text) -> Environmen
         return parse_explicit(text, path)
     if is_lock(text):
         return parse_lock(text, path)
+    if is_conda_list(text):
+        return parse_conda_list(text, path)
     refuse_pips(text, path)
     return parse_environment(text, path)
 

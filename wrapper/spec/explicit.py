@@ -1,4 +1,7 @@
-"""``@EXPLICIT`` lists, as ``conda list --explicit`` writes them: one package URL a line."""
+"""``@EXPLICIT`` lists, as ``conda list --explicit`` writes them: one package URL a line.
+
+``conda-lock render`` writes pip packages as comments: ``# pip NAME @ URL#sha256=HASH``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from wrapper.models import EnvironmentSpec, LockedPackage
 _EXTENSIONS = (".conda", ".tar.bz2")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_OF_PIP = re.compile(r"# pip ([\w.-]+(\[[\w,. -]*\])? ?(@|===?) ?\S.*)")
 
 
 def is_explicit(text: str) -> bool:
@@ -26,9 +30,12 @@ def parse_explicit(text: str, path: Path) -> EnvironmentSpec:
     :raises InputError: a line is not a package's URL.
     """
     packages: list[LockedPackage] = []
+    pip: dict[str, str] = {}  # lines, with their places
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
-        if line and line != "@EXPLICIT" and not line.startswith("#"):
+        if found := _OF_PIP.fullmatch(line):
+            pip[found[1]] = f"{path}, line {number}"
+        elif line and line != "@EXPLICIT" and not line.startswith("#"):
             packages.append(_package(line, f"{path}, line {number}"))
     if not packages:
         raise InputError(
@@ -38,6 +45,8 @@ def parse_explicit(text: str, path: Path) -> EnvironmentSpec:
     return EnvironmentSpec(
         source=path,
         locked=tuple(packages),
+        pip_lines=tuple(pip),
+        pip_places=tuple(pip.values()),
         warnings=(f"{path}: no hash to check for {', '.join(unchecked)}",) if unchecked else (),
     )
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from wrapper.errors import InputError
+from wrapper.spec.conda_list import is_export
 from wrapper.spec.explicit import is_explicit
 from wrapper.spec.lockfile import is_lock
 
@@ -40,7 +41,7 @@ def refuse_pips(text: str, path: Path) -> None:
 
 def refuse_condas(text: str, path: Path) -> None:
     """:raises InputError: a requirements file is one for ``conda-containerize``."""
-    if is_explicit(text) or is_lock(text) or _CONDA_KEYS.search(text):
+    if is_explicit(text) or is_export(text) or is_lock(text) or _CONDA_KEYS.search(text):
         raise InputError(
             f"{path.name} describes a conda environment, not pip packages",
             where=path,

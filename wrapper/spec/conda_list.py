@@ -1,0 +1,69 @@
+"""Lists of conda packages that are no environment file: ``conda list --export`` and others' specs.
+
+A line is a spec as ``conda create --file`` takes it, ``NAME=VERSION=BUILD`` in an export. An export
+lists pip packages likewise, with the build ``pypi_0``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from wrapper.errors import InputError
+from wrapper.models import EnvironmentSpec, Located
+
+_EXPORT = "# This file may be used to create an environment using:"
+_SPEC = re.compile(r"([\w.:/-]+::)?[A-Za-z0-9_][\w.-]*( ?[=<>!~].*| [\d*].*)?")
+_CONDAS = re.compile(r"[\w.:/-]+::.*|[\w.-]+ ?=[^=].*")  # what pip does not know
+_PLATFORM = re.compile(r"# platform: ([\w-]+)")
+_OF_PIP = re.compile(r"([^=\s]+)=([^=\s]+)=pypi_\d+")
+
+
+def is_export(text: str) -> bool:
+    """Whether ``conda list --export`` wrote it: a comment of its says so."""
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if not line.startswith("#")), "")
+    return _EXPORT in text and first != "@EXPLICIT" and bool(_SPEC.fullmatch(first))
+
+
+def is_conda_list(text: str) -> bool:
+    """Whether each line is a spec, and at least one of them no requirement of pip's."""
+    specs = [spec for spec, _ in _lines(text)]
+    return all(map(_SPEC.fullmatch, specs)) and (
+        is_export(text) or any(map(_CONDAS.fullmatch, specs))
+    )
+
+
+def parse_conda_list(text: str, path: Path) -> EnvironmentSpec:
+    """Parse a list that :func:`is_conda_list`; it names no channels.
+
+    :raises InputError: it is an export of another system's packages.
+    """
+    platform = _PLATFORM.search(text)
+    if platform and not platform[1].startswith(("linux-", "noarch")):
+        raise InputError(
+            f"{path.name} lists packages for {platform[1]}",
+            where=path,
+            hint="take what was asked for there: conda env export --from-history > env.yml",
+        )
+    specs, pip = [], []
+    for spec, number in _lines(text):
+        if found := _OF_PIP.fullmatch(spec):
+            pip.append(Located(text=f"{found[1]}=={found[2]}", line=number))
+        else:
+            specs.append(Located(text=spec, line=number))
+    return EnvironmentSpec(
+        source=path,
+        specs=tuple(specs),
+        pip_lines=tuple(one.text for one in pip),
+        pip_places=tuple(f"{path}, line {one.line}" for one in pip),
+    )
+
+
+def _lines(text: str) -> Iterator[tuple[str, int]]:
+    """The lines that say something, blanks made one, with their numbers."""
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if words:
+            yield " ".join(words), number
