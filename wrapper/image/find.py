@@ -155,9 +155,8 @@ def kept_image(
     :raises PackageError: it was exchanged since it was hashed.
     :raises SpaceError: there is no room for a copy.
     """
-    if not cache or image.owned or foreign.only_ours(image.path):
-        return image
-    if not image.path.is_relative_to(images_directory(cache).resolve()):
+    of_cache = image.uri or (image.entry and image.entry.is_definition)
+    if not (cache and of_cache) or image.owned or foreign.only_ours(image.path):
         return image
     target = staging / OWNED_NAME
     if not _link(image.path, target):

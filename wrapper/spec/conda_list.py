@@ -23,7 +23,7 @@ _OF_PIP = re.compile(r"([^=\s]+)=([^=\s]+)=pypi_\d+")
 def is_export(text: str) -> bool:
     """Whether ``conda list --export`` wrote it: a comment of its says so."""
     lines = (line.strip() for line in text.splitlines())
-    first = next((line for line in lines if not line.startswith("#")), "")
+    first = next((line for line in lines if line and not line.startswith("#")), "")
     return _EXPORT in text and first != "@EXPLICIT" and bool(_SPEC.fullmatch(first))
 
 
