@@ -134,11 +134,11 @@ class Reuse:
         """A file of constraints for uv: what the base has and, unless all have to be ``hashed``,
         limits of what it needs. (uv would want a hash of those, pip does not.)
         """
-        lines = [f"{name} @ {stub.as_uri()}" for name, stub in self._stubs.items()]
+        held = {name: f"{name} @ {stub.as_uri()}" for name, stub in self._stubs.items()}
         if hashed:
-            lines = [f"{line} {self.hashes[line.split()[0]]}" for line in lines]
+            lines = [f"{line} {self.hashes[name]}" for name, line in held.items()]
         else:
-            lines += self.python.limits()
+            lines = [*held.values(), *self.python.limits()]
         path = self.scratch / ("base-hashes.txt" if hashed else "base-constraints.txt")
         path.write_text("\n".join(lines) + "\n")
         return path

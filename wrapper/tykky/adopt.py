@@ -325,8 +325,8 @@ class _Work:
             path = self._container_reference()
             owned = path == "container.sif"
             base = {"kind": "image", "name": tykky.container.name, "path": path, "owned": owned}
-            base |= {"digest": "", "mark": mark(tykky.container), "offers": {}}
-            base["has_bash"] = self.has_bash
+            base |= {"mark": mark(tykky.container), "has_bash": self.has_bash}
+            base |= {"digest": "", "offers": {}}
         return {
             "kind": kind,
             "adopted": "tykky",
