@@ -26,6 +26,7 @@ from wrapper.reuse.taken import start_reuse
 from wrapper.runtime import Runtime, home_of, host_binds, image_binds, with_more
 from wrapper.skeleton import write_skeleton
 from wrapper.spec.files import InputFile
+from wrapper.spec.left_out import describe_left_out, require_left_out
 from wrapper.squash import IMAGE_TIME
 from wrapper.start import Start
 
@@ -141,8 +142,8 @@ class Build(Start):
         """Whether the lock can hold it: conda-lock wants these hashes."""
         return bool(package.md5 if package.manager == "conda" else package.sha256)
 
-    def write_lock(self, packages: Sequence[LockedPackage]) -> None:
-        """Write the lock into the staging directory."""
+    def write_lock(self, packages: Sequence[LockedPackage], left: Sequence[LockedPackage]) -> None:
+        """Write the lock into the staging directory. :param left: what it cannot hold."""
 
     # -- the base --------------------------------------------------------------------------------
     def look_at_base(self, container: BuildContainer) -> None:
@@ -280,7 +281,9 @@ class Build(Start):
         elif present:
             pip += map(installed.of_no_index, present.values())
         public = [replace(package, url=public_url(package.url)) for package in pip]
-        return [*installed.conda_packages(self.tree), *public]
+        packages = [*installed.conda_packages(self.tree), *public]
+        require_left_out(self.inputs.left_out, {package.canonical for package in packages})
+        return packages
 
     # -- finishing -------------------------------------------------------------------------------
     def _compile_and_lock(
@@ -290,10 +293,9 @@ class Build(Start):
         locked = [package for package in packages if self.can_be_locked(package)]
         left = [package for package in packages if package not in locked]
         if left and self.has_lock:
-            names = ", ".join(sorted(package.name for package in left))
-            self.console.warning(f"not in the lock, no index offers them: {names}")
+            self.console.warning(describe_left_out(left))
         with ThreadPoolExecutor(1) as pool, self.console.step("Byte-compiling") as advance:
-            writing = pool.submit(self.write_lock, locked)
+            writing = pool.submit(self.write_lock, locked, left)
             self.compile(container, advance)
             writing.result()
 

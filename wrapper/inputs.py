@@ -30,6 +30,7 @@ from wrapper.pip.config import uv_settings
 from wrapper.reuse.packages import LOCK_NOTE
 from wrapper.spec.files import InputFile, InputFiles
 from wrapper.spec.kinds import refuse_condas
+from wrapper.spec.left_out import left_out, require_left_out
 from wrapper.spec.pip_lock import parse_requirements_lock
 from wrapper.spec.project import FILE_NAME as PROJECT
 from wrapper.spec.project import project_lines
@@ -52,7 +53,9 @@ class Inputs:
 
     :ivar environment: with the channels to search; ``None`` without an environment file.
     :ivar requirements: what pip is to install, :ivar pip_lines: the same as it was written.
-    :ivar locked: pip packages of locks, to be installed as they are.
+    :ivar locked: pip packages of locks, to be installed as they are. :ivar left_out: packages that
+        these locks say they lack, and that have to come from elsewhere: canonical name ->
+        ``NAME==VERSION``.
     :ivar variables: to be set at run time, :ivar environ: those of them from ``--environ``.
     :ivar pre_install: scripts, in order; so :ivar post_install:. :ivar files: all that was read.
     """
@@ -61,6 +64,7 @@ class Inputs:
     requirements: Requirements = field(default_factory=Requirements)
     pip_lines: tuple[str, ...] = ()
     locked: tuple[LockedPackage, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     pre_install: tuple[InputFile, ...] = ()
@@ -138,6 +142,7 @@ def read(request: Request | WrapContainerRequest, console: Console) -> Inputs:
     reading.built_late(request.no_isolation)
     if request.require_hashes:
         reading.require_hashes()
+    reading.require_left_out(request)
     reading.tell()
     return reading.result(request)
 
@@ -152,12 +157,14 @@ class _Reading:
         self.requirements = Requirements()
         self._lines: list[str] = []
         self._locked: list[LockedPackage] = []
+        self._left_out: dict[str, str] = {}
 
     def environment_file(self, request: Request) -> None:
         if request.environment is None:
             return
         file = self.files.take(request.environment, "env.yml")
         asked = spec.read_spec(request.environment, lambda _: file.text)
+        self._left_out |= left_out(file.text)
         if not file.lasts:
             asked = replace(asked, base=Path.cwd())
         for note in asked.notes:
@@ -178,6 +185,7 @@ class _Reading:
         lock = parse_requirements_lock(text, path)
         if lock is not None:
             self._locked += lock
+            self._left_out |= left_out(text)
             if any(package.url.startswith("git+") for package in lock):
                 _check_git(str(path))
             return
@@ -201,6 +209,19 @@ class _Reading:
                 where=REQUIRE_HASHES,
                 hint="name archives of these revisions, with their hashes",
             )
+
+    def require_left_out(self, request: Request) -> None:
+        """:raises PackageError: nothing can bring what a lock says it lacks."""
+        before = isinstance(request, UpdateRequest | UpdatePipRequest) or (
+            isinstance(request, SifRequest) and request.update
+        )
+        asked = self.requirements.packages
+        nameless = self.requirements.remote or any(one.name is None for one in asked)
+        if before or nameless or request.pre_install or request.post_install:
+            return  # the finished tree will tell
+        of_environment = (self.environment.locked or ()) if self.environment else ()
+        there = {package.canonical for package in (*of_environment, *self._locked)}
+        require_left_out(self._left_out, {*there, *(one.name for one in asked if one.name)})
 
     def _add(
         self, lines: Sequence[str], directory: Path, where: str, places: Sequence[str] = ()
@@ -267,6 +288,7 @@ class _Reading:
             requirements=self.requirements,
             pip_lines=tuple(self._lines),
             locked=tuple(self._locked),
+            left_out=self._left_out,
             variables={**variables, **environ},
             environ=environ,
             pre_install=pre,

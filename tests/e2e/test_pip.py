@@ -13,6 +13,7 @@ from tests.account import Account
 from tests.channel.serve import serve
 from tests.e2e.conftest import CONDA, Builder, Installation, environment_text
 from tests.index import write_index, write_project, write_wheel
+from wrapper.errors import ExitCode
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +146,21 @@ def test_paths_are_installed_and_locked_or_said_not_to_be(
     file = me.file("path.yml", environment_text(channel, "python", more=more))
     done = me.run(CONDA, "new", "--prefix", me.work / "pip-path", file)
     assert done.returncode == 0, done.stderr
-    assert "not in the lock, no index offers them: delta\n" in done.stderr
+    assert (
+        "a build from it will ask for them: it holds only files with a hash: delta\n" in done.stderr
+    )
     installation = Installation(prefix=me.work / "pip-path", account=me)
     code = "import gamma, delta; print(gamma.VERSION, delta.VERSION)"
     assert installation.python(code) == "3.0 1.0\n"
-    assert wheel.name in (installation.prefix / "current/conda-lock.yml").read_text()
+    lock = me.file("path.lock.yml", (installation.prefix / "current/conda-lock.yml").read_text())
+    assert wheel.name in lock.read_text()
+    again = me.run(CONDA, "new", "--prefix", me.work / "pip-path-no", lock)
+    assert again.returncode == ExitCode.PACKAGE and "delta==1.0" in again.stderr
+    script = me.file("path.sh", "true\n")
+    again = me.run(
+        CONDA, "new", "--prefix", me.work / "pip-path-no", lock, "--post-install", script
+    )
+    assert again.returncode == ExitCode.PACKAGE and "delta==1.0" in again.stderr
+    requirements = me.file("path.txt", "./local-package/delta\n")
+    options = ("--prefix", me.work / "pip-path-again", lock, "-r", requirements)
+    me.ok(CONDA, "new", *options, cwd=me.work)

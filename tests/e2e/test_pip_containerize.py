@@ -22,12 +22,16 @@ PIP = BIN / "pip-containerize"
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an index with alpha 1.0 and 2.0 (needs beta) and beta 1.0."""
+    """The URL of an index with alpha 1.0 and 2.0 (needs beta), beta 1.0, and ray 1.0, whose wheel
+    has another tag inside than in its name.
+    """
     root = tmp_path_factory.mktemp("index")
+    ray = write_wheel(root, "ray", "1.0")
     wheels = [
         write_wheel(root, "alpha", "1.0"),
         write_wheel(root, "alpha", "2.0", requires=("beta",)),
         write_wheel(root, "beta", "1.0"),
+        ray.rename(root / "ray-1.0-py3-none-manylinux2014_x86_64.whl"),
     ]
     write_index(root, wheels)
     with serve(root) as url:
@@ -182,9 +186,11 @@ def test_update_rollback_and_lock(
 def test_the_lock_rebuilds_the_same_image(
     me: Account, cray_python: dict[str, str], index: str, runtime: Path
 ) -> None:
-    file = me.file("pip-3.txt", f"--index-url {index}\nalpha\n")
+    file = me.file("pip-3.txt", f"--index-url {index}\nalpha\nray\n")
     done = build(me, "pip-lock", cray_python, file)
-    lock = me.file("requirements.lock", (done.prefix / "current/requirements.lock").read_text())
+    text = (done.prefix / "current/requirements.lock").read_text()
+    assert "ray-1.0-py3-none-manylinux2014_x86_64.whl --hash=" in text
+    lock = me.file("requirements.lock", text)
     digests = [done.manifest["image"]["sha256"]]
     done.prefix.rename(me.work / "pip-lock-first")
     digests.append(build(me, "pip-lock", cray_python, lock).manifest["image"]["sha256"])

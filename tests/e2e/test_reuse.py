@@ -151,7 +151,7 @@ def test_pip_packages_on_a_venv_of_the_base(account: Account, base: Path, wheels
     ]
     lock = (prefix / "current/requirements.lock").read_text()
     assert reused["digest"] in lock
-    assert [line.split("==")[0] for line in lock.splitlines() if line[0] != "#"] == [
+    assert [line.split(" @ ")[0] for line in lock.splitlines() if line[0] != "#"] == [
         "alpha",
         "delta",
     ]
@@ -164,7 +164,8 @@ def test_pip_packages_on_a_venv_of_the_base(account: Account, base: Path, wheels
     assert where(made, "beta") == [f"{there}/beta/__init__.py"]
 
     # What the base has is known by no hash, what is added to it by its own.
-    pins = {line.partition(" ")[0] for line in lock.splitlines() if line[0] != "#"}
+    found = [line.split() for line in lock.splitlines() if line[0] != "#"]
+    pins = {f"{words[0]}=={words[words.index('#') + 1]}" for words in found}
     lines = [f"{pin} {_hash_option(wheels, pin)}" for pin in sorted(pins)]
     file = requirements(account, "reuse-hashed.txt", wheels, "gamma==2.7+rocm6", *lines)
     on_base = ("--prefix", account.work / "reuse-hashed", "--base-image", base, "--reuse-base")

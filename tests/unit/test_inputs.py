@@ -6,13 +6,15 @@ import io
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from wrapper import inputs
 from wrapper.console import Console
-from wrapper.errors import InputError
+from wrapper.errors import InputError, PackageError
 from wrapper.models import (
     EnvironmentSpec,
     LockedPackage,
@@ -21,6 +23,7 @@ from wrapper.models import (
     Request,
     SifRequest,
     Site,
+    UpdatePipRequest,
     UpdateRequest,
 )
 from wrapper.record import write_inputs
@@ -115,6 +118,25 @@ def test_the_record_holds_what_was_read(
     recorded = {name: (tmp_path / "record/inputs" / name).read_bytes() for name in names}
     assert recorded == {name: before[name] for name in names}
     assert found.post_install[0].content == b"true\n"
+
+
+def test_what_a_lock_lacks_has_to_come_from_elsewhere(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lock, more = Path("requirements.lock"), Path("more.txt")
+    write_requirements_lock([WHEEL], lock, [replace(WHEEL, name="My.Ray", url="")])
+    new = partial(NewPipRequest, prefix=tmp_path / "p")
+    with pytest.raises(PackageError, match=r"without packages that were there: my-ray=="):
+        inputs.read(new(requirements=(lock,)), console)
+    more.write_text("my_ray\n")
+    inputs.read(new(requirements=(lock, more)), console)
+    # These may bring it: the finished tree tells.
+    for request in (
+        new(requirements=(lock,), post_install=("true",)),
+        UpdatePipRequest(prefix=tmp_path / "p", requirements=(lock,)),
+    ):
+        assert inputs.read(request, console).left_out == {"my-ray": f"my-ray=={WHEEL.version}"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

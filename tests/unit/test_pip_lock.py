@@ -10,8 +10,10 @@ import pytest
 from wrapper import toml
 from wrapper.errors import InputError
 from wrapper.models import LockedPackage
+from wrapper.spec.left_out import left_out
 from wrapper.spec.pip_lock import parse_requirements_lock, write_requirements_lock
 from wrapper.spec.project import project_lines
+from wrapper.spec.requirements import read_requirements
 
 SHA256 = "a" * 64
 PATH = Path("/data/requirements.lock")
@@ -33,7 +35,7 @@ def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_names_are_written_as_pip_compares_them(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     write_requirements_lock([package("My_Pkg.x")], path)
-    assert path.read_text().splitlines()[1].startswith("my-pkg-x==1.0 @ https://")
+    assert path.read_text().splitlines()[1].startswith("my-pkg-x @ https://")
 
 
 def test_repositories_and_directories_have_lines_of_their_own(tmp_path: Path) -> None:
@@ -49,10 +51,27 @@ def test_repositories_and_directories_have_lines_of_their_own(tmp_path: Path) ->
     assert parse_requirements_lock(path.read_text(), path) == packages
 
 
-def test_what_cannot_be_told_for_good_is_left_out(tmp_path: Path) -> None:
+def test_what_cannot_be_told_for_good_is_named(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    write_requirements_lock([replace(package("a"), sha256=None)], path)
-    assert parse_requirements_lock(path.read_text(), path) == ()
+    unknown = replace(package("My.Pkg"), sha256=None, url="")
+    write_requirements_lock([package("b")], path, [unknown])
+    assert parse_requirements_lock(path.read_text(), path) == (package("b"),)
+    assert left_out(path.read_text()) == {"my-pkg": "my-pkg==1.0"}
+
+
+def test_a_lock_of_files_is_one_for_pip_too(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    one = replace(package("a"), builder="setuptools==75.8.0", isolated=False)
+    write_requirements_lock([one, package("b")], path, [package("c")])
+    found = read_requirements([f"-r {path}"], tmp_path, "here")
+    assert [(wanted.name, wanted.options) for wanted in found.packages] == [
+        (name, (f"--hash=sha256:{SHA256}",)) for name in ("a", "b")
+    ]
+
+
+def test_a_lock_of_another_format_is_refused() -> None:
+    with pytest.raises(InputError, match="another format"):
+        parse_requirements_lock("# containerize lock of pip packages, format 1\na==1\n", PATH)
 
 
 def test_other_requirements_are_no_lock() -> None:
@@ -65,11 +84,12 @@ def test_other_requirements_are_no_lock() -> None:
     [
         "numpy==1.0",
         f"numpy @ https://host/x.whl --hash=sha256:{SHA256}",
-        f"numpy==1.0 @ https://host/x.whl --hash=sha256:{SHA256[:-1]}",
-        f"numpy==1.0 @ https://host/x.whl --hash=md5:{SHA256}",
-        "a==1 @ git+https://host/a@main",
-        f"a==1 @ git+https://host/a@{'1' * 40} --hash=sha256:{SHA256}",
-        "a==1 @ https://host/a.whl --no-build-isolation",
+        f"numpy @ https://host/x.whl --hash=sha256:{SHA256[:-1]} # 1.0",
+        f"numpy @ https://host/x.whl --hash=md5:{SHA256} # 1.0",
+        f"a @ https://host/a --hash=sha256:{SHA256} # 1 content=sha256:{SHA256}",
+        "a @ git+https://host/a@main # 1",
+        f"a @ git+https://host/a@{'1' * 40} --hash=sha256:{SHA256} # 1",
+        "a @ https://host/a.whl # 1 no-build-isolation",
         "-r more.txt",
     ],
 )

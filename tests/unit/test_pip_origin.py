@@ -63,6 +63,42 @@ def test_where_no_wheel_fits_it_was_the_source(tmp_path: Path) -> None:
     assert locked_files(pylock("numpy", "2.0", *WHEELS), installed) == []
 
 
+def installed_by(found: Distribution, installer: str, *files: str) -> dict[str, Distribution]:
+    folder = Path(str(found._path))  # type: ignore[attr-defined]
+    (folder / "INSTALLER").write_text(f"{installer}\n")
+    for name in files:
+        (folder / name).write_text("{}")
+    return {found.name: found}
+
+
+RAY = [f"https://host/ray-2-cp311-cp311-{tag}.whl" for tag in ("manylinux2014_x86_64", "win32")]
+
+
+def test_a_wheel_with_another_tag_inside_than_in_its_name(tmp_path: Path) -> None:
+    """Ray's says linux_x86_64: it was left out of the lock, or locked as its source."""
+    ray = distribution(tmp_path, "ray", "2", "cp311-cp311-linux_x86_64")
+    by_uv = installed_by(ray, "uv")
+    chosen = {"ray-2-cp311-cp311-manylinux2014_x86_64.whl"}
+    source = "https://host/ray-2.tar.gz"
+    for text in (pylock("ray", "2", *RAY), pylock("ray", "2", *RAY, sdist=source)):
+        assert locked_files(text, by_uv, chosen) == [entry("ray", "2", RAY[0])]
+    # Another wheel has the tag that is inside.
+    other = "https://host/ray-2-cp311-cp311-linux_x86_64.whl"
+    text = pylock("ray", "2", other, *RAY)
+    assert locked_files(text, by_uv, chosen) == [entry("ray", "2", RAY[0])]
+    by_pip = installed_by(ray, "pip")
+    assert locked_files(text, by_pip, chosen) == [entry("ray", "2", other)]
+    assert locked_files(pylock("ray", "2", *RAY), by_pip, chosen) == [entry("ray", "2", RAY[0])]
+
+
+def test_what_uv_says_it_built_was_the_source(tmp_path: Path) -> None:
+    tags = ("cp311-cp311-manylinux2014_x86_64",)
+    built = installed_by(distribution(tmp_path, "ray", "2", *tags), "uv", "uv_build.json")
+    text = pylock("ray", "2", *RAY, sdist="https://host/ray-2.tar.gz")
+    chosen = {"ray-2-cp311-cp311-manylinux2014_x86_64.whl"}
+    assert locked_files(text, built, chosen) == [entry("ray", "2", "https://host/ray-2.tar.gz")]
+
+
 def test_a_distribution_without_a_wheel_record_was_the_source(tmp_path: Path) -> None:
     installed = {"old": distribution(tmp_path, "old", "1")}
     text = pylock("old", "1", "https://host/old-1-py3-none-any.whl", sdist="https://host/old-1.zip")
@@ -150,5 +186,12 @@ name = "a"
 version = "1"
 wheels = [{ path = "w/a-1-py3-none-any.whl", size = 7, hashes = { sha256 = "1" } }]
 """
-    (found,) = planned_files(text, tmp_path)
+    (found,) = planned_files(text, (), tmp_path)
     assert (found.url, found.size) == (f"{tmp_path.as_uri()}/w/a-1-py3-none-any.whl", 7)
+
+
+def test_a_plan_counts_the_file_that_uv_takes() -> None:
+    text = pylock("ray", "2", *RAY[::-1], sdist="https://host/ray-2.tar.gz")
+    (first,) = planned_files(text)
+    (taken,) = planned_files(text, {"ray-2-cp311-cp311-manylinux2014_x86_64.whl"})
+    assert (first.url, taken.url) == (RAY[1], RAY[0])

@@ -19,6 +19,7 @@ from wrapper.models import LockedPackage
 from wrapper.spec import read_spec, read_text, read_variables
 from wrapper.spec.explicit import parse_explicit, split_archive_name
 from wrapper.spec.kinds import refuse_condas
+from wrapper.spec.left_out import left_out
 from wrapper.spec.lockfile import is_lock, parse_lock, write_lock
 from wrapper.spec.variables import parse_variables
 
@@ -280,6 +281,16 @@ def test_variables_of_a_lock_that_somebody_changed(tmp_path: Path, text: str) ->
     with pytest.raises(InputError, match="variables cannot be read") as caught:
         read_spec(path)
     assert caught.value.where == f"{path}, line 2"
+
+
+def test_a_lock_names_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "lock.yml"
+    unknown = LockedPackage(manager="pip", name="My.Pkg", version="1", url="")
+    write_lock(PACKAGES, CHANNELS, path, {"A": "1"}, [unknown])
+    assert left_out(path.read_text()) == {"my-pkg": "my-pkg==1"}
+    assert read_spec(path).variables == {"A": "1"}
+    write_lock(PACKAGES, CHANNELS, tmp_path / "other.yml")
+    assert parse_conda_lock_file(path) == parse_conda_lock_file(tmp_path / "other.yml")
 
 
 def as_conda_lock_writes_it(packages: Sequence[LockedPackage], path: Path) -> bytes:

@@ -114,7 +114,7 @@ class CondaBuild(Installation):
     def python_below(self) -> Interpreter | None:
         return from_base(self.reuse.python, "") if self.reuse else None
 
-    def write_lock(self, packages: Sequence[LockedPackage]) -> None:
+    def write_lock(self, packages: Sequence[LockedPackage], left: Sequence[LockedPackage]) -> None:
         from wrapper.spec.lockfile import write_lock
 
         write_lock(
@@ -122,6 +122,7 @@ class CondaBuild(Installation):
             [public_url(url) for url in self.channels()],
             self.staging.directory / "conda-lock.yml",
             {name: value for name, value in self.variables.items() if name not in self.environ()},
+            left,
         )
         if self.reuse:
             self.reuse.annotate(self.staging.directory / "conda-lock.yml")

@@ -166,11 +166,11 @@ class PipBuild(Installation):
 
         return can_be_locked(package)
 
-    def write_lock(self, packages: Sequence[LockedPackage]) -> None:
+    def write_lock(self, packages: Sequence[LockedPackage], left: Sequence[LockedPackage]) -> None:
         from wrapper.spec.pip_lock import write_requirements_lock
 
         lock = self.staging.directory / "requirements.lock"
-        write_requirements_lock(packages, lock)
+        write_requirements_lock(packages, lock, left)
         if self.reuse:
             self.reuse.annotate(lock)
 

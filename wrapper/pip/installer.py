@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from wrapper import installed
 from wrapper.container import BuildContainer
 from wrapper.credentials import git_settings, without_logins
-from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError
+from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError, SolveError
 from wrapper.models import LockedPackage
 from wrapper.pip.config import uv_settings, without_indexes
 from wrapper.pip.failure import explained
@@ -42,6 +42,9 @@ from wrapper.spec.requirements import REQUIRE_HASHES, Requirements, Wanted
 
 _PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from (.*)\))?\s*")
 _ALL = ":all:"
+# Of uv's verbose output (with uv 0.13): which file it takes of a version.
+_CHOSEN = re.compile(r"DEBUG Selecting: \S+ \[.*\] \((\S+)\)\s*$")
+_VERBOSE = re.compile(r"(TRACE|DEBUG) ")
 
 
 class Reused(Protocol):
@@ -216,9 +219,9 @@ class PipInstaller:
 
         self._uv("install", "--dry-run", *files, wanted=packages, on_line=on_line)
         pins = [f"{p.name}=={p.version}" for p in added.values() if not p.url]
-        lock = self._compile(pins, wanted) if pins else None
-        for entry in planned_files(lock.read_text(), lock.parent) if lock else ():
-            added[canonicalize_name(entry.name)] = entry
+        for lock in self._compile(pins, wanted):
+            for entry in planned_files(*lock):
+                added[canonicalize_name(entry.name)] = entry
         return list(added.values()), removed
 
     def lock(
@@ -237,9 +240,9 @@ class PipInstaller:
             for name, d in present.items()
             if name not in entries
         ]
-        lock = self._compile(pins, wanted) if pins else None
-        for entry in locked_files(lock.read_text(), present, lock.parent) if lock else ():
-            entries[canonicalize_name(entry.name)] = entry
+        for text, chosen, directory in self._compile(pins, wanted):
+            for entry in locked_files(text, present, chosen, directory):
+                entries[canonicalize_name(entry.name)] = entry
         for name, distribution in present.items():
             entries.setdefault(name, direct[name] or installed.of_no_index(distribution))
         for info in self._metadata():
@@ -253,17 +256,38 @@ class PipInstaller:
             for name, entry in entries.items()
         ]
 
-    def _compile(self, pins: Sequence[str], wanted: Requirements) -> Path | None:
-        """A ``pylock.toml`` of exactly these; ``None``, with a warning, where that fails."""
+    def _compile(
+        self, pins: Sequence[str], wanted: Requirements
+    ) -> list[tuple[str, set[str], Path]]:
+        """What indexes offer of exactly these: texts of a ``pylock.toml``, each with the names of
+        the files that uv takes of it, and its directory.
+
+        What no index offers is left out; where it fails otherwise, all are, with a warning.
+        """
+        if not pins:
+            return []
         lock = self.container.scratch / "pylock.toml"
-        options = ["--quiet", "--no-deps", "--format", "pylock.toml", *_isolation(wanted.late)]
+        lock.unlink(missing_ok=True)  # uv keeps to the versions of one that is there
+        options = ["--verbose", "--no-deps", "--format", "pylock.toml", *_isolation(wanted.late)]
         sources = [word for word in wanted.options if word != REQUIRE_HASHES]
+        chosen: set[str] = set()
+
+        def on_line(line: str) -> bool:
+            if match := _CHOSEN.match(line):
+                chosen.add(match[1])
+            return bool(_VERBOSE.match(line))
+
+        files = ["-o", str(lock), self._write("pins.in", pins)]
         try:
-            self._uv("compile", *options, *sources, "-o", lock, self._write("pins.in", pins))
+            self._uv("compile", *options, *sources, *files, on_line=on_line)
+        except SolveError:  # one that no index has shall not cost the others their entries
+            middle = len(pins) // 2
+            parts = (pins[:middle], pins[middle:]) if middle else ()
+            return [found for part in parts for found in self._compile(part, wanted)]
         except ContainerizeError as error:
             self.container.console.warning(f"pip packages cannot be locked: {error.what}")
-            return None
-        return lock
+            return []
+        return [(lock.read_text(), chosen, lock.parent)]
 
     def _uv(
         self,

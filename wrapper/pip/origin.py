@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from wrapper.pip.local import origin_of
 
 CACHE_TRACE = "uv_cache.json"  # it has a time in it
 TRACES = ("direct_url.json", CACHE_TRACE)
+_BUILT = "uv_build.json"  # of what uv built, with the settings
 
 
 def direct_entry(distribution: Distribution) -> LockedPackage | None:
@@ -81,35 +82,61 @@ def forget_origin(info: Path, traces: Sequence[str] = TRACES) -> None:
 
 
 def locked_files(
-    pylock: str, installed: Mapping[str, Distribution], directory: Path = Path("/")
+    pylock: str,
+    installed: Mapping[str, Distribution],
+    chosen: Collection[str] = (),
+    directory: Path = Path("/"),
 ) -> list[LockedPackage]:
     """Lock entries from a ``pylock.toml`` (PEP 751): of each package the file that was installed.
 
-    A wheel is told by the tags that it left in ``WHEEL``; where none fits, it was the sdist.
-
-    :param directory: of the ``pylock.toml``, where its relative paths start.
+    :param chosen: names of the files that uv takes here. :param directory: of the ``pylock.toml``,
+        where its relative paths start.
     """
     entries: list[LockedPackage] = []
     for package in toml.loads(pylock).get("packages", []):
         distribution = installed.get(canonicalize_name(package["name"]))
         if distribution is None:
             continue
-        tags = set(re.findall(r"^Tag: (\S+)", distribution.read_text("WHEEL") or "", re.M))
-        fits = [w for w in package.get("wheels", []) if tags & _tags(_url(w, directory))]
-        file = package.get("archive") or (fits[0] if fits else package.get("sdist"))
+        file = package.get("archive") or _installed_file(package, distribution, chosen, directory)
         if file and "sha256" in file.get("hashes", {}):
             entries.append(_entry(package, file, directory))
     return entries
 
 
-def planned_files(pylock: str, directory: Path) -> list[LockedPackage]:
-    """Entries of packages that are not installed yet: of each the first file that is offered."""
+def _installed_file(
+    package: Mapping[str, Any], distribution: Distribution, chosen: Collection[str], directory: Path
+) -> Any:
+    """Which of the files that are offered a distribution came from; ``None`` where none fits.
+
+    Of what uv installed it is the one that uv takes, unless uv says that it built it: wheels may
+    have other tags in ``WHEEL`` than in their names (Ray's and XGBoost's do). pip says neither;
+    there the tags count, and where none fits, it was the source.
+    """
+    source, wheels = package.get("sdist"), package.get("wheels", [])
+    if distribution.read_text(_BUILT) is not None:
+        return source
+    tags = set(re.findall(r"^Tag: (\S+)", distribution.read_text("WHEEL") or "", re.M))
+    fits = [w for w in wheels if tags & _tags(_url(w, directory))]
+    taken = [w for w in wheels if _file_name(_url(w, directory)) in chosen]
+    by_uv = (distribution.read_text("INSTALLER") or "").strip() == "uv"
+    found = [*taken, *fits] if by_uv else [*fits, *([source] if source else []), *taken]
+    return found[0] if found else source
+
+
+def planned_files(
+    pylock: str, chosen: Collection[str] = (), directory: Path = Path("/")
+) -> list[LockedPackage]:
+    """Entries of packages that are not installed yet: the parameters of :func:`locked_files`.
+
+    Where uv did not say which file it takes, it is the first that is offered.
+    """
     entries = []
     for package in toml.loads(pylock).get("packages", []):
         offered = [package.get("archive"), *package.get("wheels", ()), package.get("sdist")]
-        file = next((file for file in offered if file and "sha256" in file.get("hashes", {})), None)
-        if file:
-            entries.append(_entry(package, file, directory))
+        known = [file for file in offered if file and "sha256" in file.get("hashes", {})]
+        taken = [file for file in known if _file_name(_url(file, directory)) in chosen]
+        if known:
+            entries.append(_entry(package, [*taken, *known][0], directory))
     return entries
 
 
@@ -131,7 +158,10 @@ def _url(file: Mapping[str, Any], directory: Path) -> str:
 
 def _tags(url: str) -> set[str]:
     try:
-        name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]  # "%2B" in torch's local versions
-        return {str(tag) for tag in parse_wheel_filename(name)[3]}
+        return {str(tag) for tag in parse_wheel_filename(_file_name(url))[3]}
     except InvalidWheelFilename:
         return set()
+
+
+def _file_name(url: str) -> str:
+    return unquote(urlsplit(url).path).rsplit("/", 1)[-1]  # "%2B" in torch's local versions

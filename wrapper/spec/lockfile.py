@@ -15,6 +15,7 @@ from wrapper import yaml_nodes
 from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec, LockedPackage
 from wrapper.spec.explicit import split_archive_name
+from wrapper.spec.left_out import left_out_line
 from wrapper.spec.names import why_not
 
 PLATFORM = "linux-64"
@@ -118,10 +119,12 @@ def write_lock(
     channels: Sequence[str],
     path: Path,
     variables: Mapping[str, str] | None = None,
+    left: Sequence[LockedPackage] = (),
 ) -> None:
     """Write a lock, format 1, as conda-lock would; the same packages give the same bytes.
 
-    ``variables`` of the environment file become a comment, which :func:`parse_lock` reads.
+    ``variables`` of the environment file become a comment, which :func:`parse_lock` reads, and so
+    do packages that are ``left`` out, see :mod:`wrapper.spec.left_out`.
 
     Without its library, whose import takes longer than most steps of a build (*measured*, 1.1 s
     and more). ``tests/unit/test_spec_files.py`` compares the bytes with what that writes.
@@ -139,7 +142,7 @@ def write_lock(
     text = yaml.dump(lock, Dumper=_Dumper, sort_keys=False)
     note = f"{_VARIABLES}{json.dumps(dict(variables))}\n" if variables else ""
     version, _, rest = text.partition("\n")
-    path.write_text(f"{version}\n{note}{rest}", encoding="utf-8")
+    path.write_text(f"{version}\n{note}{left_out_line(left)}{rest}", encoding="utf-8")
 
 
 class _Dumper(yaml.CSafeDumper):

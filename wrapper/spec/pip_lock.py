@@ -1,13 +1,13 @@
 """The lock of a pip installation, ``requirements.lock``: a line for each package.
 
-``NAME==VERSION @ URL``, followed by how its content is known:
+``NAME @ URL --hash=sha256:DIGEST # VERSION`` of a file, as pip and uv read it too. They have no
+words for the rest, which stands in the comment:
 
-- ``--hash=sha256:DIGEST``: of the file that the URL names;
-- nothing where the URL is ``git+…@COMMIT``;
-- ``--content=sha256:DIGEST``: of the files in a local directory, see ``wrapper.pip.local``.
+- ``content=sha256:DIGEST``: of the files in a local directory, see ``wrapper.pip.local``;
+- ``built-with=setuptools==75.8.0``: what made a wheel of it: another version may make another one;
+- ``no-build-isolation``: built when the others are installed, against them.
 
-``--built-with=setuptools==75.8.0`` names what made a wheel of it: another version may make another
-one. ``--no-build-isolation`` at the end: built when the others are installed, against them.
+A repository has neither hash nor content: its URL is ``git+…@COMMIT``.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ from pathlib import Path
 
 from wrapper.errors import InputError
 from wrapper.models import LockedPackage
-from wrapper.spec.requirements import NO_ISOLATION
+from wrapper.spec.left_out import left_out_line
 
-_LOCK_MARK = "# containerize lock of pip packages, format 1"
-_LOCK_LINE = re.compile(
-    r"(\S+)==(\S+) @ (git\+\S+@[0-9a-f]{40}\S*|\S+?(?= --))"
-    r"(?: --(hash|content)=sha256:([0-9a-f]{64}))?(?: --built-with=(\S+==\S+))?"
-    r"( --no-build-isolation)?"
+_LOCK_MARK = "# containerize lock of pip packages, format "
+_FORMAT = 2
+_FIRST_LINE = (
+    f"{_LOCK_MARK}{_FORMAT} (for pip-containerize -r; pip and uv read it too, with --no-deps)\n"
 )
+_LATE = "no-build-isolation"
+_LOCK_LINE = re.compile(
+    r"(\S+) @ (\S+)(?: --hash=sha256:([0-9a-f]{64}))? # ([^\s=]+)"
+    rf"(?: content=sha256:([0-9a-f]{{64}}))?(?: built-with=(\S+==\S+))?( {_LATE})?"
+)
+_COMMIT = re.compile(r"git\+\S+@[0-9a-f]{40}(#\S*)?")
 
 
 def can_be_locked(package: LockedPackage) -> bool:
@@ -33,21 +38,25 @@ def can_be_locked(package: LockedPackage) -> bool:
     return bool(package.sha256 or package.content or package.url.startswith("git+"))
 
 
-def write_requirements_lock(packages: Sequence[LockedPackage], path: Path) -> None:
-    """Write the packages that can be locked, a line each."""
-    ordered = sorted(filter(can_be_locked, packages), key=lambda package: package.canonical)
-    path.write_text("\n".join([_LOCK_MARK, *map(_line, ordered)]) + "\n")
+def write_requirements_lock(
+    packages: Sequence[LockedPackage], path: Path, left: Sequence[LockedPackage] = ()
+) -> None:
+    """Write packages that :func:`can_be_locked`, a line each. :param left: those that cannot."""
+    ordered = sorted(packages, key=lambda package: package.canonical)
+    lines = "".join(f"{_line(package)}\n" for package in ordered)
+    path.write_text(_FIRST_LINE + left_out_line(left) + lines)
 
 
 def _line(package: LockedPackage) -> str:
-    words = [f"{package.canonical}=={package.version} @ {package.url}"]
+    words = [f"{package.canonical} @ {package.url}"]
     if package.sha256:
         words.append(f"--hash=sha256:{package.sha256}")
-    elif package.content:
-        words.append(f"--content=sha256:{package.content}")
+    words.append(f"# {package.version}")
+    if package.content:
+        words.append(f"content=sha256:{package.content}")
     if package.builder:
-        words.append(f"--built-with={package.builder}")
-    return " ".join([*words, *([] if package.isolated else [NO_ISOLATION])])
+        words.append(f"built-with={package.builder}")
+    return " ".join([*words, *([] if package.isolated else [_LATE])])
 
 
 def parse_requirements_lock(text: str, path: Path) -> tuple[LockedPackage, ...] | None:
@@ -57,26 +66,35 @@ def parse_requirements_lock(text: str, path: Path) -> tuple[LockedPackage, ...] 
     """
     if not text.startswith(_LOCK_MARK):
         return None
+    number = re.match(r"\d*", text[len(_LOCK_MARK) :])
+    if not number or number[0] != str(_FORMAT):
+        raise InputError(
+            f"{path.name} is a lock of another format than {_FORMAT}",
+            where=f"{path}, line 1",
+            hint="write it anew with this version, or build with the version that wrote it",
+        )
     packages = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
+    for place, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
             continue
-        match = _LOCK_LINE.fullmatch(line.strip())
-        if not match or bool(match[5]) == match[3].startswith("git+"):
+        match = _LOCK_LINE.fullmatch(line)
+        # Exactly one tells what it is: the commit, the file's hash, the content's.
+        if not match or sum(map(bool, (_COMMIT.fullmatch(match[2]), match[3], match[5]))) != 1:
             raise InputError(
                 f"'{line}' is not a line of a lock",
-                where=f"{path}, line {number}",
+                where=f"{path}, line {place}",
                 hint="write the lock anew, or remove its first line to use it as requirements",
             )
-        name, version, url, kind, digest, builder, late = match.groups()
+        name, url, digest, version, content, builder, late = match.groups()
         packages.append(
             LockedPackage(
                 manager="pip",
                 name=name,
                 version=version,
                 url=url,
-                sha256=digest if kind == "hash" else None,
-                content=digest if kind == "content" else None,
+                sha256=digest,
+                content=content,
                 builder=builder,
                 isolated=not late,
             )
