@@ -41,6 +41,7 @@ from wrapper.spec.requirements import (
     read_requirements,
     repositories,
 )
+from wrapper.spec.text import encoding_of
 from wrapper.spec.tykky import ToolFile, parse_tool
 from wrapper.spec.variables import parse_variables
 
@@ -252,6 +253,12 @@ class _Reading:
         if isinstance(given, Path):
             file = self.files.take(given, f"{what}.sh")
             _ = file.text  # raises where it is none
+            if encoding_of(file.content)[1] != "utf-8":
+                raise InputError(
+                    f"{file.name} is not UTF-8 text, and bash reads no other",
+                    where=given,
+                    hint="save it as UTF-8",
+                )
             return file
         path = Path.cwd() / f"{what}.sh"
         return InputFile(path=path, content=given.encode(), name=path.name, mode=0o600)

@@ -16,6 +16,7 @@ from wrapper.image.format import read_format
 from wrapper.manifest import FILE_NAME, INPUTS, write_manifest
 from wrapper.models import LockedPackage, TreeSize
 from wrapper.spec.files import InputFile
+from wrapper.spec.text import encoding_of
 
 
 def write_record(
@@ -119,5 +120,8 @@ def _write_inputs(given: Sequence[InputFile], directory: Path) -> list[str]:
 
 
 def _public(content: bytes) -> bytes:
-    text = content.decode("utf-8", "surrogateescape")
-    return public_file(text).encode("utf-8", "surrogateescape")
+    mark, encoding = encoding_of(content)
+    # UTF-16 has no place for bytes that mean nothing; a text with such is no input of ours.
+    wrong = "surrogateescape" if encoding == "utf-8" else "replace"
+    text = content[len(mark) :].decode(encoding, wrong)
+    return mark + public_file(text).encode(encoding, wrong)

@@ -139,6 +139,23 @@ def test_what_a_lock_lacks_has_to_come_from_elsewhere(
         assert inputs.read(request, console).left_out == {"my-ray": f"my-ray=={WHEEL.version}"}
 
 
+def test_a_file_of_another_encoding_is_recorded_as_it_is_but_for_secrets(
+    tmp_path: Path, console: Console
+) -> None:
+    text = "--extra-index-url https://me:s3cret@index.example/simple\nsix\n"
+    path, script = tmp_path / "r.txt", tmp_path / "post.sh"
+    path.write_text(text, encoding="utf-16")
+    request = NewPipRequest(prefix=tmp_path / "p", requirements=(path,))
+    found = inputs.read(request, console)
+    assert [one.name for one in found.requirements.packages] == ["six"]
+    write_inputs(tmp_path, (), found.files)
+    recorded = (tmp_path / "inputs/r.txt").read_text(encoding="utf-16")
+    assert recorded == text.replace("me:s3cret@", "")
+    script.write_text("true\n", encoding="utf-16")
+    with pytest.raises(InputError, match="bash reads no other"):
+        inputs.read(replace(request, post_install=(script,)), console)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_note_is_told_once(kind: str, files: dict[str, object], screen: io.StringIO) -> None:
     inputs.read(KINDS[kind](**files), Console(stream=screen))

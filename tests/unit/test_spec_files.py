@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,36 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"not UTF-8 text \(byte 9\)") as caught:
         read_spec(path)
     assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "name: café\r\n".encode("utf-16"),  # PowerShell's >
+        codecs.BOM_UTF16_BE + "name: café\n".encode("utf-16-be"),
+        "name: café\n".encode("utf-32"),
+        "name: café\n".encode("utf-8-sig"),
+    ],
+)
+def test_a_mark_at_the_beginning_tells_the_encoding(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "env.yml").write_bytes(content)
+    assert read_text(tmp_path / "env.yml") == "name: café\n"
+
+
+@pytest.mark.parametrize("head", ["# -*- coding: latin-1 -*-", "# why\n# coding=cp1252"])
+def test_a_comment_declares_the_encoding(tmp_path: Path, head: str) -> None:
+    text = f"{head}\nsix  # café\n"
+    (tmp_path / "r.txt").write_bytes(text.encode("latin-1"))
+    assert read_text(tmp_path / "r.txt") == text
+    (tmp_path / "r.txt").write_text(text, encoding="utf-8")
+    assert read_text(tmp_path / "r.txt") == text, "what is UTF-8 is read as that"
+
+
+@pytest.mark.parametrize("head", ["# coding: punycode", "# coding: none", "x\n# coding: latin-1"])
+def test_other_declarations_are_none(tmp_path: Path, head: str) -> None:
+    (tmp_path / "r.txt").write_bytes(f"{head}\n# café".encode("latin-1"))
+    with pytest.raises(InputError, match="not UTF-8 text"):
+        read_text(tmp_path / "r.txt")
 
 
 def test_a_file_that_may_not_be_read(open_place: Path) -> None:
