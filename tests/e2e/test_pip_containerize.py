@@ -78,6 +78,9 @@ def test_requirements_are_installed_on_the_python_on_path(
     out = done.python(code).split()
     assert out == ["2.0", str(done.prefix), str(done.program("python3"))]
     assert account.ok(done.program("alpha-run")) == "alpha 2.0\n"
+    inside = f"{done.manifest['install_path']}/bin/python"  # by which programs start it
+    out = account.ok(done.program("_debug_exec"), inside, "-c", code).split()
+    assert out == ["2.0", str(done.prefix), str(done.program("python"))]
     hidden = account.run(done.program("python3"), "-c", "import craypkg")
     assert "No module named 'craypkg'" in hidden.stderr
     assert done.manifest["interpreter"]["path"].startswith(str(cray))

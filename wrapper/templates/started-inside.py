@@ -37,5 +37,9 @@ def settle(place):
     elif base and os.path.islink(real) and os.readlink(real) == os.path.dirname(base):
         sys._base_executable = "%s/%s" % (real, os.path.basename(base))
     sys.executable = paths[0]
-    if os.path.islink(real) and sys.prefix == sys.base_prefix:
+    if not os.path.islink(real):
+        return
+    if sys.prefix == sys.base_prefix:
         sys.prefix = sys.exec_prefix = sys.base_prefix = sys.base_exec_prefix = prefix
+    elif os.path.isfile(prefix + "/pyvenv.cfg"):  # the environment is a virtual one
+        sys.prefix = sys.exec_prefix = prefix
