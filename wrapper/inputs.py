@@ -27,13 +27,15 @@ from wrapper.models import (
     WrapContainerRequest,
 )
 from wrapper.pip.config import uv_settings
+from wrapper.pip.uv_lock import as_pylock
 from wrapper.reuse.packages import LOCK_NOTE
 from wrapper.spec.files import InputFile, InputFiles
-from wrapper.spec.kinds import refuse_condas
+from wrapper.spec.kinds import refuse_condas, refuse_others
 from wrapper.spec.left_out import left_out, require_left_out
 from wrapper.spec.pip_lock import parse_requirements_lock
 from wrapper.spec.project import FILE_NAME as PROJECT
 from wrapper.spec.project import project_lines
+from wrapper.spec.pylock import PyLock, is_pylock, is_uv_lock, parse_pylock
 from wrapper.spec.requirements import (
     NO_ISOLATION,
     REQUIRE_HASHES,
@@ -45,6 +47,7 @@ from wrapper.spec.text import encoding_of
 from wrapper.spec.tykky import ToolFile, parse_tool
 from wrapper.spec.variables import parse_variables
 
+_PROJECTS = (PROJECT, "uv.lock")
 _HEAD = 500  # characters of a lock in which it is said what it is
 
 
@@ -182,6 +185,7 @@ class _Reading:
     def requirements_file(self, path: Path, request: Request) -> None:
         """One of ``-r``: a lock of ours, a project's file, or requirements."""
         text = self.files.take(path, "requirements.txt").text
+        refuse_others(text, path)
         refuse_condas(text, path)
         lock = parse_requirements_lock(text, path)
         if lock is not None:
@@ -190,11 +194,21 @@ class _Reading:
             if any(package.url.startswith("git+") for package in lock):
                 _check_git(str(path))
             return
+        if is_uv_lock(text):
+            text = as_pylock(text, path, request.extras, request.groups, self.files.text)
+        if is_pylock(text):
+            self._add_lock(parse_pylock(text, path, request.extras, request.groups))
+            return
         lines = [f"-r {path.absolute()}"]
         if path.name == PROJECT:
             lines = [*project_lines(path, request.extras, request.groups, self.files.text)]
         self._add(lines, Path.cwd(), str(path))
         self._lines += lines
+
+    def _add_lock(self, lock: PyLock) -> None:
+        self.requirements.locks.append(lock)
+        if lock.repositories:
+            _check_git(lock.where)
 
     def built_late(self, names: Sequence[str]) -> None:
         """Packages that an option names: they are built against the others."""
@@ -204,9 +218,10 @@ class _Reading:
         """:raises InputError: a lock holds what has no hash."""
         self._add([REQUIRE_HASHES], Path.cwd(), REQUIRE_HASHES)
         without = [one.name for one in self._locked if not (one.sha256 or one.content)]
+        without += [name for lock in self.requirements.locks for name in lock.without_hash]
         if without:
             raise InputError(
-                f"hashes are required, and these are known by their commit: {', '.join(without)}",
+                f"hashes are required, and there is none of {', '.join(without)}",
                 where=REQUIRE_HASHES,
                 hint="name archives of these revisions, with their hashes",
             )
@@ -222,6 +237,7 @@ class _Reading:
             return  # the finished tree will tell
         of_environment = (self.environment.locked or ()) if self.environment else ()
         there = {package.canonical for package in (*of_environment, *self._locked)}
+        there |= {package["name"] for lock in self.requirements.locks for package in lock.packages}
         require_left_out(self._left_out, {*there, *(one.name for one in asked if one.name)})
 
     def _add(
@@ -367,9 +383,10 @@ def _values(manifest: Mapping[str, Any], key: str) -> dict[str, str]:
 def _check_sections(request: Request) -> None:
     """:raises InputError: a part of a project is asked for, and there is no project."""
     option = "--extra" if request.extras else "--group" if request.groups else ""
-    if option and PROJECT not in {path.name for path in request.requirements}:
+    names = {path.name for path in request.requirements}
+    if option and not any(name in _PROJECTS or name.startswith("pylock.") for name in names):
         raise InputError(
             f"{option} names a part of a {PROJECT}, and none is given",
             where=option,
-            hint=f"name the {PROJECT}; in a requirements file write NAME[EXTRA]",
+            hint=f"name its {PROJECT} or lock; in a requirements file write NAME[EXTRA]",
         )

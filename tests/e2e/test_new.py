@@ -158,6 +158,18 @@ def test_an_explicit_list_is_an_input(build: Builder, me: Account) -> None:
     me.ok(CONDA, "new", "--prefix", me.work / "explicit", explicit)
     assert "demo-noarch" in me.ok(me.work / "explicit/bin/demo-noarch")
 
+    named = "".join(f"      - conda: {p.url}\n" for p in locked)
+    more = "  subdir: {}\n  sha256: '{}'\n"
+    told = "".join(
+        f"- conda: {p.url}\n{more.format(p.url.split('/')[-2], p.sha256)}" for p in locked
+    )
+    text = (
+        "version: 6\nenvironments:\n  default:\n    channels: []\n    packages:\n      linux-64:\n"
+    )
+    pixi = me.file("pixi.lock", f"{text}{named}packages:\n{told}")
+    plan = me.ok(CONDA, "new", "--dry-run", "--prefix", me.work / "of-pixi", pixi)
+    assert {line.split()[0] for line in plan.splitlines()} >= {p.name for p in locked}
+
 
 def test_conda_lock_itself_reads_the_lock(scientific: Installation) -> None:
     lock = scientific.prefix / "current/conda-lock.yml"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -198,6 +200,33 @@ def test_the_lock_rebuilds_the_same_image(
     done.prefix.rename(me.work / "pip-lock-first")
     digests.append(build(me, "pip-lock", cray_python, lock).manifest["image"]["sha256"])
     assert digests[0] == digests[1]
+
+
+def test_a_pylock_is_installed_as_it_is(
+    me: Account, cray_python: dict[str, str], index: str, runtime: Path
+) -> None:
+    root = index.removesuffix("/simple")
+    wheels = {  # alpha 2.0 needs beta, which the lock leaves out
+        "alpha": "alpha-2.0-py3-none-any.whl",
+        "ray": "ray-1.0-py3-none-manylinux2014_x86_64.whl",
+    }
+    text = 'lock-version = "1.0"\ncreated-by = "a test"\n'
+    for name, wheel in wheels.items():
+        with urlopen(f"{root}/{wheel}") as answer:
+            digest = hashlib.sha256(answer.read()).hexdigest()
+        text += f'[[packages]]\nname = "{name}"\nversion = "{wheel.split("-")[1]}"\n'
+        text += f'wheels = [{{url = "{root}/{wheel}", hashes = {{sha256 = "{digest}"}}}}]\n'
+    file = me.file("pylock.toml", text)
+    dry = me.ok(PIP, "new", "--dry-run", "--prefix", me.work / "pylock", file, env=cray_python)
+    assert [line.split()[:2] for line in dry.splitlines()[:2]] == [["alpha", "2.0"], ["ray", "1.0"]]
+    done = build(me, "pylock", cray_python, file)
+    lock = (done.prefix / "current/requirements.lock").read_text()
+    assert [line.split()[2] for line in lock.splitlines()[1:]] == [
+        f"{root}/{wheel}" for wheel in wheels.values()
+    ]
+    file = me.file("pylock.toml", text.replace('sha256 = "', 'sha256 = "0'))
+    told = me.run(PIP, "new", "--prefix", me.work / "pylock-no", file, env=cray_python)
+    assert told.returncode != 0 and not (me.work / "pylock-no").exists()
 
 
 def test_a_project_file_with_extras_and_groups(

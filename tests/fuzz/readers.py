@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.account import REPOSITORY
 from tests.images import sif_bytes, squashfs_bytes
+from tests.unit.test_other_locks import PIXI, PYLOCK, UV
 from wrapper import spec
 from wrapper.base.catalogue import read_catalogue
 from wrapper.base.definition import read_definition
@@ -19,6 +20,7 @@ from wrapper.image.format import SANDBOX, ImageFormat, read_format
 from wrapper.image.tree import ImageTree, parse_listing, read_tree
 from wrapper.manifest import load_manifest
 from wrapper.models import LockedPackage
+from wrapper.pip.uv_lock import as_pylock
 from wrapper.sif.file import read_sif
 from wrapper.sif.systems import read_systems
 from wrapper.site import load as load_site
@@ -27,6 +29,7 @@ from wrapper.spec.kinds import refuse_condas
 from wrapper.spec.lockfile import write_lock
 from wrapper.spec.pip_lock import parse_requirements_lock, write_requirements_lock
 from wrapper.spec.project import project_lines
+from wrapper.spec.pylock import parse_pylock
 from wrapper.spec.requirements import read_requirements
 from wrapper.spec.tykky import parse_global, parse_tool
 from wrapper.squashfs import compressors, layout
@@ -261,6 +264,17 @@ READERS: dict[str, Reader] = {
     "conda-lock": Reader(
         read=spec.read_spec,
         seeds=_written(lambda path: write_lock([_PACKAGE, _WHEEL], ["c"], path)),
+    ),
+    "pixi-lock": Reader(read=spec.read_spec, seeds=_texts(PIXI), file="pixi.lock"),
+    "pylock": Reader(
+        read=lambda path: parse_pylock(spec.read_text(path), path, ["x"]).text(),
+        seeds=_texts(PYLOCK.replace('"common"', '"package"')),
+        file="pylock.toml",
+    ),
+    "uv-lock": Reader(
+        read=lambda path: as_pylock(spec.read_text(path), path, ["x"], []),
+        seeds=_texts(UV),
+        file="uv.lock",
     ),
     "requirements": Reader(
         read=lambda path: read_requirements([f"-r {path}"], path.parent, "here"),

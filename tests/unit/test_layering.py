@@ -37,7 +37,15 @@ LAYERS: list[set[str]] = [
     {"site_keys", "image.format", "base.definition", "tykky.prefix"},
     {"site"},
     {"workspace", "prefix", "runtime", "changes", "conda.channels", "host_program", "base.debian"}
-    | {"conda.contents", "trust", "pip.failure", "pip.outer", "pip.origin", "reuse.packages"},
+    | {
+        "conda.contents",
+        "trust",
+        "pip.failure",
+        "pip.uv_lock",
+        "pip.outer",
+        "pip.origin",
+        "reuse.packages",
+    },
     {"image.store", "image.tree"},
     {"image.pull"},
     {"image.find"},

@@ -59,9 +59,9 @@ def conda_containerize() -> None:
 def new(**options: Any) -> None:
     """Install the environment that ENV_FILE describes.
 
-    ENV_FILE is an env.yml, a list of packages (conda list --explicit or --export) or a
-    conda-lock.yml. The build happens in a directory of its own; DIR appears when it is complete, or
-    not at all.
+    ENV_FILE is an env.yml, a list of packages (conda list --explicit or --export), a
+    conda-lock.yml or a pixi.lock. The build happens in a directory of its own; DIR appears when it
+    is complete, or not at all.
     """
     _build(options, new=True)
 

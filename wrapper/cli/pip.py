@@ -85,8 +85,9 @@ def pip_containerize() -> None:
 def new(**options: Any) -> None:
     """Install what REQ_FILE asks for into a virtual environment.
 
-    REQ_FILE is a requirements file in all of pip's forms, a pyproject.toml (its dependencies), or
-    a requirements.lock of an earlier installation. A Python on PATH stays where it is.
+    REQ_FILE is a requirements file in all of pip's forms, a pyproject.toml (its dependencies), a
+    uv.lock, a pylock.toml or a requirements.lock of an earlier installation. A Python on PATH stays
+    where it is.
     """
     _build(options, new=True)
 

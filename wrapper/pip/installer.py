@@ -38,6 +38,7 @@ from wrapper.pip.origin import (
 )
 from wrapper.pip.outer import OuterPackages
 from wrapper.reuse.packages import BasePython, conflict
+from wrapper.spec.pylock import PyLock
 from wrapper.spec.requirements import REQUIRE_HASHES, Requirements, Wanted
 
 _PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from (.*)\))?\s*")
@@ -55,6 +56,7 @@ class Reused(Protocol):
     @property
     def hashes(self) -> Mapping[str, str]: ...
     def options(self, given: Sequence[str], *, hashed: bool) -> list[str]: ...
+    def missing(self, locked: Sequence[LockedPackage]) -> list[LockedPackage]: ...
     def clean(self, tree: Path) -> None: ...
 
 
@@ -81,6 +83,16 @@ class PipInstaller:
         :raises ScriptError: uv fails otherwise.
         """
         self._require_python()
+        for lock in wanted.locks:
+            self._uv("install", *self._lock_words(lock, wanted))
+        if wanted.packages or wanted.remote:
+            self._install_asked(wanted)
+        if self.reuse:
+            self.reuse.clean(self.container.tree)
+        for info in self._metadata():
+            forget_origin(info, (CACHE_TRACE,))
+
+    def _install_asked(self, wanted: Requirements) -> None:
         early = [one for one in wanted.packages if one.name not in wanted.late]
         passes = [early] if len(early) < len(wanted.packages) else []
         hashed = wanted.hashes_required
@@ -94,10 +106,23 @@ class PipInstaller:
                 if not unfit:
                     break
                 excluded -= unfit
+
+    def _lock_words(self, lock: PyLock, wanted: Requirements) -> list[str]:
+        """uv's options for the packages of a ``pylock.toml``, which is written for it.
+
+        :raises SolveError: the base whose packages are reused has another version of one.
+        """
         if self.reuse:
-            self.reuse.clean(self.container.tree)
-        for info in self._metadata():
-            forget_origin(info, (CACHE_TRACE,))
+            known = [
+                LockedPackage(manager="pip", name=p["name"], version=p.get("version", ""), url="")
+                for p in lock.packages
+            ]
+            missing = {package.name for package in self.reuse.missing(known)}
+            lock = lock.without({package.name for package in known} - missing)
+        words = ["--no-deps", "-r", self._write("pylock.toml", [lock.text(self._copy)])]
+        words += [f"--extra={name}" for name in lock.extras]
+        words += [f"--group={name}" for name in lock.groups]
+        return [*words, "--preview-features", "pylock", *_isolation(wanted.late)]
 
     def _unfit(self) -> set[str]:
         """Packages of the outer Python in whose place those in the tree need others."""
@@ -199,8 +224,6 @@ class PipInstaller:
         where indexes tell them, and the names of what would be replaced or removed.
         """
         packages = [one for one in wanted.packages if one.name not in wanted.late]
-        lines = [self._line(one, hashed=wanted.hashes_required) for one in packages]
-        files = self._files(wanted, lines, self.outer.fitting(packages))
         added: dict[str, LockedPackage] = {}
         removed: set[str] = set()
 
@@ -217,10 +240,20 @@ class PipInstaller:
                     )
             return False
 
-        self._uv("install", "--dry-run", *files, wanted=packages, on_line=on_line)
+        for lock in wanted.locks:
+            self._uv("install", "--dry-run", *self._lock_words(lock, wanted), on_line=on_line)
+        known = [planned_files(lock.text()) for lock in wanted.locks]
+        chosen = {n: e for n, e in added.items() if not e.url}
+        for entry in (entry for entries in known for entry in entries):
+            if (found := chosen.get(entry.name)) and found.version == entry.version:
+                added[entry.name] = entry
+        if packages or wanted.remote:
+            lines = [self._line(one, hashed=wanted.hashes_required) for one in packages]
+            files = self._files(wanted, lines, self.outer.fitting(packages))
+            self._uv("install", "--dry-run", *files, wanted=packages, on_line=on_line)
         pins = [f"{p.name}=={p.version}" for p in added.values() if not p.url]
-        for lock in self._compile(pins, wanted):
-            for entry in planned_files(*lock):
+        for offered in self._compile(pins, wanted):
+            for entry in planned_files(*offered):
                 added[canonicalize_name(entry.name)] = entry
         return list(added.values()), removed
 
@@ -233,7 +266,13 @@ class PipInstaller:
         :returns: an entry for each; without a hash what no index offers.
         """
         direct = {name: direct_entry(d) for name, d in present.items()}
-        entries = {n: e for n, e in direct.items() if e and not _needs_hash(e)}
+        given: dict[str, LockedPackage] = {}
+        for locked in wanted.locks:
+            for entry in locked_files(locked.text(), present):
+                canonical = canonicalize_name(entry.name)
+                if entry.version == present[canonical].version and not direct[canonical]:
+                    given[canonical] = entry
+        entries = {n: e for n, e in direct.items() if e and not _needs_hash(e)} | given
         urls = {n: f"{e.name} @ {e.url}" for n, e in direct.items() if e and _needs_hash(e)}
         pins = [
             urls.get(name) or f"{d.name}=={d.version}"
@@ -380,6 +419,7 @@ def local_places(environ: Mapping[str, str], wanted: Requirements, directory: Pa
     words = [*re.split(r"[\s,]+", " ".join(uv_settings(environ).values())), *wanted.options]
     paths = [directory / word.removeprefix("file://") for word in words]
     paths += [one.path for one in wanted.packages if one.path]
+    paths += [path for lock in wanted.locks for path in lock.directories]
     for one in wanted.packages:  # repositories on disk
         paths += [Path(place) for place in re.findall(r"git\+file://([^@#\s]+)", one.text)]
     found = [path for path in paths if "://" not in str(path) and path.exists()]

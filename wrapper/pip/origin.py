@@ -116,10 +116,13 @@ def _installed_file(
     if distribution.read_text(_BUILT) is not None:
         return source
     tags = set(re.findall(r"^Tag: (\S+)", distribution.read_text("WHEEL") or "", re.M))
-    fits = [w for w in wheels if tags & _tags(_url(w, directory))]
+    fits = exact = [w for w in wheels if tags & _tags(_url(w, directory))]
     taken = [w for w in wheels if _file_name(_url(w, directory)) in chosen]
+    if not (fits or taken):  # the platform's tag may be the one that is not true
+        kinds = {tag.rpartition("-")[0] for tag in tags}
+        fits = [w for w in wheels if kinds & _linux_kinds(_url(w, directory))]
     by_uv = (distribution.read_text("INSTALLER") or "").strip() == "uv"
-    found = [*taken, *fits] if by_uv else [*fits, *([source] if source else []), *taken]
+    found = [*taken, *fits] if by_uv else [*exact, *([source] if source else []), *taken]
     return found[0] if found else source
 
 
@@ -161,6 +164,17 @@ def _tags(url: str) -> set[str]:
         return {str(tag) for tag in parse_wheel_filename(_file_name(url))[3]}
     except InvalidWheelFilename:
         return set()
+
+
+def _linux_kinds(url: str) -> set[str]:
+    """Interpreter and ABI (``cp311-cp311``) of a wheel for this platform; none of another."""
+    parts = (tag.rpartition("-") for tag in _tags(url))
+    return {
+        kind
+        for kind, _, platform in parts
+        if platform.endswith("linux2014_x86_64")
+        or (platform.startswith(("linux_", "manylinux")) and platform.endswith("x86_64"))
+    }
 
 
 def _file_name(url: str) -> str:

@@ -9,8 +9,9 @@ from wrapper.models import EnvironmentSpec
 from wrapper.spec.conda_list import is_conda_list, parse_conda_list
 from wrapper.spec.environment import parse_environment
 from wrapper.spec.explicit import is_explicit, parse_explicit
-from wrapper.spec.kinds import refuse_pips
+from wrapper.spec.kinds import refuse_others, refuse_pips
 from wrapper.spec.lockfile import is_lock, parse_lock
+from wrapper.spec.pixi_lock import is_pixi_lock, parse_pixi_lock
 from wrapper.spec.text import read_bytes, read_text
 from wrapper.spec.variables import parse_variables
 
@@ -26,10 +27,13 @@ def read_spec(path: Path, read: Callable[[Path], str] = read_text) -> Environmen
     text = read(path)
     if is_explicit(text):
         return parse_explicit(text, path)
+    if is_pixi_lock(text):
+        return parse_pixi_lock(text, path)
     if is_lock(text):
         return parse_lock(text, path)
     if is_conda_list(text):
         return parse_conda_list(text, path)
+    refuse_others(text, path)
     refuse_pips(text, path)
     return parse_environment(text, path)
 

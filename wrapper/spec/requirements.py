@@ -26,6 +26,7 @@ from packaging.utils import (
 )
 
 from wrapper.errors import InputError
+from wrapper.spec.pylock import PyLock
 from wrapper.spec.text import read_text
 
 REQUIRE_HASHES = "--require-hashes"
@@ -92,6 +93,7 @@ class Requirements:
     :ivar options: for uv's command line: indexes and the like. :ivar late: canonical names of
         packages that are built after all others are installed, without isolation (``:all:`` for
         every one, at once). :ivar remote: ``-r`` and ``-c`` lines with URLs, uv reads them.
+    :ivar locks: packages that are chosen already, installed before all others.
     """
 
     packages: list[Wanted] = field(default_factory=list)
@@ -99,12 +101,13 @@ class Requirements:
     options: list[str] = field(default_factory=list)
     late: set[str] = field(default_factory=set)
     remote: list[str] = field(default_factory=list)
+    locks: list[PyLock] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Whether anything is to be installed."""
-        return bool(self.packages or self.remote)
+        return bool(self.packages or self.remote or self.locks)
 
     @property
     def hashes_required(self) -> bool:
