@@ -7,11 +7,13 @@ Their output goes to the log; when one fails, its last lines are in the error.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fnmatch
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -212,6 +214,15 @@ def capture(
     if child.returncode:
         raise ToolFailed(f"{words[0]} failed", status=child.returncode, detail=text.strip())
     return text
+
+
+def in_utf8() -> None:
+    """Begin this command again in Python's UTF-8 mode where the locale has another encoding.
+
+    Files and programs' output are UTF-8 whatever the locale; names of files are bytes anyway.
+    """
+    if not sys.flags.utf8_mode and codecs.lookup(sys.getfilesystemencoding()).name != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
 
 
 def pass_point_of_no_return(console: Console) -> None:

@@ -18,6 +18,7 @@ from wrapper.console import Console
 from wrapper.container import BuildContainer
 from wrapper.errors import InputError, ScriptError
 from wrapper.host_program import HOST_ROOT, host_program
+from wrapper.pip.config import uv_settings
 from wrapper.spec.files import InputFile
 
 # Variables by which the conda command of a build knows where to look, see wrapper.conda.command.
@@ -146,6 +147,8 @@ def run_user_script(
             "UV_BREAK_SYSTEM_PACKAGES": "1",
             "UV_LINK_MODE": "copy",
             "PIP_BREAK_SYSTEM_PACKAGES": "1",
+            # uv, which is the pip of an environment without one, reads no settings of pip's.
+            **uv_settings(container.environ),
             CHANNELS_VARIABLE: "\n".join(channels),
             CACHE_VARIABLE: str(cache),
             **{n: v for n, v in container.environ.items() if n == "CONTAINERIZE_SITE"},

@@ -171,6 +171,18 @@ def test_an_explicit_list_is_an_input(build: Builder, me: Account) -> None:
     assert {line.split()[0] for line in plan.splitlines()} >= {p.name for p in locked}
 
 
+def test_surroundings_that_lack_what_most_have(me: Account, channel: Path) -> None:
+    file = me.file("odd.yml", environment_text(channel, "python"))
+    odd = {"HOME": "/dev/null", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    prefix = me.work / "eü"
+    me.ok(CONDA, "new", "--prefix", prefix, file, env=odd)
+    assert me.ok(prefix / "bin/python3", "-c", "print(1)") == "1\n"
+    gone = me.directory("gone")
+    words = ("-c", 'cd "$1"; rmdir "$1"; shift; exec "$@"', "bash", gone, CONDA, "new", "--dry-run")
+    done = me.run("/bin/bash", *words, "--prefix", me.work / "of-gone", file)
+    assert done.returncode == ExitCode.INPUT and "the working directory has gone" in done.stderr
+
+
 def test_conda_lock_itself_reads_the_lock(scientific: Installation) -> None:
     lock = scientific.prefix / "current/conda-lock.yml"
     done = subprocess.run(

@@ -123,8 +123,14 @@ def test_scripts_of_a_build_may_install(me: Account, build: Builder, index: str)
         "post.sh", f"python -m pip install --index-url {index} beta; pip uninstall -y beta\n"
     )
     built = build(me, "pip-script", "python", "pip", options=("--post-install", str(script)))
-    script.write_text(f"pip install --index-url {index} alpha==1.0\n")
-    me.ok(CONDA, "update", built.prefix, "--post-install", script)
+    script.write_text("uv pip install alpha==1.0\n")  # the pip of an environment without one
+    home = me.directory("home-with-pip-conf")
+    (home / ".config/pip").mkdir(parents=True)
+    (home / ".config/pip/pip.conf").write_text(f"[global]\nindex-url = {index}\n")
+    me.owns(home)
+    before = {*home.rglob("*")}
+    me.ok(CONDA, "update", built.prefix, "--post-install", script, env={"HOME": str(home)})
+    assert {*home.rglob("*")} == before
     assert built.python("import alpha; print(alpha.VERSION)") == "1.0\n"
     assert me.run(built.program("pip"), "install", "alpha").returncode != 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_where_the_site_allows_it_anaconda_is_a_channel() -> None:
 def test_a_users_own_come_last() -> None:
     site = Site(more_channels=("conda-forge",))
     assert choose(asked("a"), (), site)[0] == ("a", "conda-forge")
+
+
+def test_where_the_file_names_none_a_users_own_come_first() -> None:
+    site = Site(more_channels=("mine", "defaults", "conda-forge"), channels=("conda-forge", "s"))
+    found, notes = choose(asked(), (), site)
+    assert found == ("mine", "conda-forge", "s")
+    assert "using mine, conda-forge, s" in notes[0]
+    allowed = replace(site, mirrors={"defaults": ("https://d/main",)})
+    assert choose(asked(), (), allowed)[0] == ("mine", "defaults", "conda-forge", "s")
 
 
 def test_a_lock_without_channels_needs_none() -> None:

@@ -88,6 +88,7 @@ def _whole(word: str, options: Mapping[str, click.Parameter]) -> str:
 
 def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool) -> NoReturn:
     """Do ``work``; end the process with its exit code, every failure told in full."""
+    process.in_utf8()
     console = Console(verbosity)
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup wants it ignored
@@ -102,23 +103,11 @@ def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool)
     except Interrupted as interrupted:
         _tell(console, "interrupted, nothing was changed", [], debug=False)
         code = interrupted.code
-    except PermissionError as error:
-        where = error.filename or ""
-        known = InputError("no permission", where=where, hint="check the path and its permissions")
-        code = _report(console, known, debug=debug)
     except BrokenPipeError:  # who read our output (head, grep -q) has seen enough
         code = 128 + signal.SIGPIPE
     except OSError as error:
-        if means_no_space(error):
-            full = SpaceError("no room left", where=error.filename, hint="free some space or quota")
-            code = _report(console, full, debug=debug)
-        elif error.errno in _WRONG_PATHS:
-            wrong = InputError(
-                f"a path cannot be used: {error.strerror}",
-                where=error.filename,
-                hint="check the paths that you named",
-            )
-            code = _report(console, wrong, debug=debug)
+        if known := _explained(error):
+            code = _report(console, known, debug=debug)
         else:
             code = _report_bug(console, error, debug=debug)
     except Exception as error:  # a bug of ours, but the user shall not see its entrails
@@ -130,6 +119,37 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     process.ignore_signals()  # a second one must not stop the cleaning up after the first
     process.end_all()  # other threads may wait for programs
     raise Interrupted(number)
+
+
+def _explained(error: OSError) -> ContainerizeError | None:
+    """What a system call says as an error of the user's; ``None`` where it is a bug of ours."""
+    where = error.filename or ""
+    if isinstance(error, PermissionError):
+        return InputError("no permission", where=where, hint="check the path and its permissions")
+    if means_no_space(error):
+        return SpaceError("no room left", where=where, hint="free some space or quota")
+    if isinstance(error, FileNotFoundError) and not where and _nowhere():
+        return InputError(
+            "the working directory has gone",
+            where=os.environ.get("PWD"),
+            hint="change to one that exists: cd",
+        )
+    if error.errno in _WRONG_PATHS:
+        return InputError(
+            f"a path cannot be used: {error.strerror}",
+            where=where,
+            hint="check the paths that you named",
+        )
+    return None
+
+
+def _nowhere() -> bool:
+    """Whether the working directory was removed."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _report(console: Console, error: ContainerizeError, *, debug: bool) -> int:

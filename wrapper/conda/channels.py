@@ -38,15 +38,16 @@ def choose(
                     hint=_LICENCE_HINT,
                 )
     chosen = tuple(named or asked.channels)
+    more = tuple(c for c in site.more_channels if c != DEFAULTS or allowed(site))
     if DEFAULTS in chosen and not allowed(site):
         chosen = tuple(name for name in chosen if name != DEFAULTS)
         notes.append(
             f"the channel 'defaults' of {asked.source.name} is left out: name its URLs to use it"
         )
     if not chosen and asked.locked is None:
-        chosen = site.channels
+        chosen = tuple(dict.fromkeys((*more, *site.channels)))  # the user's own first, as conda
         notes.append(f"no channels in {asked.source.name}: using {', '.join(chosen)}")
-    return (*chosen, *site.more_channels), notes
+    return tuple(dict.fromkeys((*chosen, *more))), notes
 
 
 def allowed(site: Site) -> bool:

@@ -20,6 +20,7 @@ from rattler.package_streaming import download_and_extract, download_to_path
 
 from wrapper.background import run_async
 from wrapper.cache import make_cache
+from wrapper.conda.client import channel_client
 from wrapper.conda.contents import directory_of
 from wrapper.console import Advance
 from wrapper.credentials import login_hint, public_url
@@ -64,7 +65,7 @@ class _Fetcher:
     advance: Advance
 
     async def all(self, records: Sequence[RepoDataRecord]) -> list[RepoDataRecord]:
-        client = Client.default_client()
+        client = channel_client()
         limit = asyncio.Semaphore(_CONCURRENT)
         total = sum(record.size or 0 for record in records)
         done = 0

@@ -14,7 +14,6 @@ import rattler
 from rattler import (
     Channel,
     ChannelPriority,
-    Client,
     Gateway,
     GenericVirtualPackage,
     MatchSpec,
@@ -36,6 +35,7 @@ from rattler.package import BuildString
 from wrapper.background import run_async
 from wrapper.cache import users_directory
 from wrapper.conda.channels import mirrored
+from wrapper.conda.client import channel_client
 from wrapper.credentials import login_hint, public_url, with_credentials
 from wrapper.errors import ChannelError, InputError, SolveError
 from wrapper.models import Base, EnvironmentSpec, LockedPackage, Resolution, Site
@@ -75,7 +75,7 @@ def resolve(
     urls = tuple(dict.fromkeys(found))
     gateway = Gateway(
         cache_dir=users_directory(cache, "repodata"),
-        client=Client.default_client(),  # which knows ~/.netrc
+        client=channel_client(),
     )
     try:
         records = run_async(
