@@ -67,6 +67,11 @@ def write_requirements(account: Account, index: str) -> Path:
     root = account.directory("forms")
     write_project(root / "project", "delta", "1.0", extra="beta")
     write_project(root / "last", "omega", "1.0", builds_with="alpha")
+    (root / "VERSION").write_text("1\n")  # outside of the project, which reads it
+    with (root / "last/backend.py").open("a") as backend:
+        backend.write('open("../VERSION").close()\n')
+    with (root / "last/pyproject.toml").open("a") as project:
+        project.write("# ../VERSION is read by the backend\n")
     write_project(root / "repository", "gamma", "1.0")
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@host", "-C", root / "repository"]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):

@@ -32,9 +32,9 @@ LAYERS: list[set[str]] = [
     {"cache", "squashfs.reader"},
     {"console", "lock", "memo", "toml", "yaml_nodes", "squashfs.writer"}
     | {"activation.changes", "activation.constant", "activation.flow"},
-    {"process", "spec", "manifest", "installed", "base.catalogue", "pip.local", "pip.config"}
+    {"process", "spec", "manifest", "installed", "base.catalogue", "pip.config"}
     | {"sif.file", "sif.content", "sif.systems", "activation.together"},
-    {"site_keys", "image.format", "base.definition", "tykky.prefix"},
+    {"site_keys", "pip.local", "image.format", "base.definition", "tykky.prefix"},
     {"site"},
     {"workspace", "prefix", "runtime", "changes", "conda.channels", "host_program", "base.debian"}
     | {"conda.client", "conda.contents", "trust", "reuse.packages"}

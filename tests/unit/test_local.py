@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,81 @@ def test_every_change_counts(project: Path) -> None:
     (project / "link").symlink_to("src/b.py")
     digests.add(content_digest(project))
     assert len(digests) == 6
+
+
+# -- what is around a project ----------------------------------------------------------------------
+def write(path: Path, text: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_what_a_project_names_lies_beside_its_copy(tmp_path: Path) -> None:
+    text = (
+        '[tool.uv.sources]\ncommon = {path = "../common"}\n[x]\ninclude = "-I../../core/include"\n'
+    )
+    write(tmp_path / "a/app/pyproject.toml", text)
+    write(tmp_path / "a/common/pyproject.toml", 'x = "../more"\n')
+    write(tmp_path / "a/more/setup.py")
+    write(tmp_path / "a/unrelated/data")
+    write(tmp_path / "core/include/x.h")
+    copy = copy_project(tmp_path / "a/app", tmp_path / "places")
+    assert (copy / "../common/pyproject.toml").read_text() == 'x = "../more"\n'
+    assert origin_of(copy.parent / "common")[0] == tmp_path / "a/common"
+    assert (copy / "../more/setup.py").is_file() and not (copy / "../more").is_symlink()
+    assert (copy / "../../core/include").resolve() == tmp_path / "core/include"
+    assert not (copy / "../unrelated").exists()
+
+
+def test_a_directory_above_that_is_named_is_there(tmp_path: Path) -> None:
+    write(tmp_path / "top/app/setup.py", 'open(os.path.join(here, "..", "VERSION"))\n')
+    write(tmp_path / "top/VERSION", "1")
+    copy = copy_project(tmp_path / "top/app", tmp_path / "places")
+    assert (copy / "../VERSION").read_text() == "1"
+    assert (copy / "setup.py").is_file() and not copy.is_symlink()
+
+
+def test_large_files_are_not_copied(tmp_path: Path) -> None:
+    project = write(tmp_path / "app/setup.py").parent
+    with (project / "data").open("wb") as file:
+        file.truncate(3 << 30)
+    (project / "data").chmod(0o400)
+    copy = copy_project(project, tmp_path / "places")
+    assert (copy / "data").readlink() == project / "data"
+    assert not (copy / "setup.py").is_symlink()
+
+
+def git(directory: Path, *words: str) -> str:
+    names = ("-c", "user.name=x", "-c", "user.email=x@y", "-c", "protocol.file.allow=always")
+    done = subprocess.run(
+        ["git", *names, *words], cwd=directory, check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def test_git_tells_the_same_of_the_copy(tmp_path: Path) -> None:
+    top = write(tmp_path / "top/README").parent
+    write(
+        top / "app/pyproject.toml", '[tool.setuptools_scm]\nroot = ".."\n[x]\ny="setuptools-scm"\n'
+    )
+    with (top / "app/large").open("wb") as file:
+        file.truncate(5 << 20)
+    git(top, "init", "-q")
+    git(top, "add", "-A")
+    git(top, "commit", "-qm", "x")
+    git(top, "tag", "v1.2")
+    write(top / "app/untracked")
+    write(top / "other-data/big")
+    copy = copy_project(top / "app", tmp_path / "places")
+    assert git(copy, "describe", "--tags", "--dirty").strip() == "v1.2"
+    assert not git(copy, "status", "--porcelain", "--untracked-files=no")
+    assert (copy / "../.git").is_symlink()
+    # The repository of a submodule is that of the project around it.
+    outer = write(tmp_path / "outer/x").parent
+    git(outer, "init", "-q")
+    git(outer, "submodule", "--quiet", "add", str(top), "sub")
+    copy = copy_project(outer / "sub/app", tmp_path / "places")
+    assert git(copy, "describe", "--tags", "--dirty").strip() == "v1.2"
 
 
 def test_a_project_that_cannot_be_read_whole(open_place: Path) -> None:

@@ -26,7 +26,7 @@ from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptEr
 from wrapper.models import LockedPackage
 from wrapper.pip.config import uv_settings, without_indexes
 from wrapper.pip.failure import explained
-from wrapper.pip.local import content_digest, copy_project
+from wrapper.pip.local import content_digest, copy_project, surroundings
 from wrapper.pip.origin import (
     CACHE_TRACE,
     builder_of,
@@ -361,6 +361,7 @@ class PipInstaller:
                     "CFLAGS": "-g0",
                     **{**settings, **indexes},
                     **git_settings(self._logins, self.container.environ),
+                    "GIT_OPTIONAL_LOCKS": "0",  # of a project, whose repository is the user's
                     # The user's constraints are for choosing versions, not for given ones.
                     **({"UV_CONSTRAINT": ""} if {"--no-deps", REQUIRE_HASHES} & {*words} else {}),
                 },
@@ -419,6 +420,9 @@ def local_places(environ: Mapping[str, str], wanted: Requirements, directory: Pa
     words = [*re.split(r"[\s,]+", " ".join(uv_settings(environ).values())), *wanted.options]
     paths = [directory / word.removeprefix("file://") for word in words]
     paths += [one.path for one in wanted.packages if one.path]
+    projects = [one.path for one in wanted.packages if one.path and one.path.is_dir()]
+    projects += [path for lock in wanted.locks for path in lock.directories if path.is_dir()]
+    paths += [path for project in projects for path in surroundings(project).paths]
     paths += [path for lock in wanted.locks for path in lock.directories]
     for one in wanted.packages:  # repositories on disk
         paths += [Path(place) for place in re.findall(r"git\+file://([^@#\s]+)", one.text)]

@@ -1,34 +1,121 @@
 """Python projects on disk: copies to build from, and what identifies their content.
 
 A build writes into its project (``build/``, ``*.egg-info``), which is the user's: so a copy is
-built. The copy remembers where it came from.
+built. What the project names outside of it (``root = ".."``, ``-I../core``, uv's ``path =
+"../common"``) lies in the same place beside the copy. Large files are links to the user's: a build
+makes new files, it writes none of those. The copy remembers where it came from.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper import foreign
 from wrapper.errors import InputError, means_no_space
+from wrapper.process import ToolFailed, capture
 
-_ORIGIN = "origin.json"
 # What builds and tools leave in a project; not part of it.
 _LITTER = ("__pycache__", ".tox", ".nox", ".mypy_cache", ".pytest_cache", "node_modules")
-_VERSION_CONTROL = (".git", ".hg", ".svn")
+_GIT = ".git"
+_VERSION_CONTROL = (_GIT, ".hg", ".svn")
+_LARGE = 4 << 20  # bytes from which on a file is linked, unless git has it
+_BLOCK = 1 << 20
+_SECONDS = 60.0  # for git to list the files of the largest repositories
+_PROJECT_FILES = ("pyproject.toml", "setup.py")
+_TEXTS = (
+    *_PROJECT_FILES,
+    "setup.cfg",
+    "meson.build",
+    "CMakeLists.txt",
+    "Cargo.toml",
+    "MANIFEST.in",
+)
+_MOST_TEXT = 1 << 20  # bytes of one of them
+_OUTSIDE = re.compile(r"(?:(?<![\w./])|(?<=-[IL]))\.\.(?:/[\w.+-]+)*(?![\w.])")
+# What tells a version from a repository, which may be one above the project.
+_ASKS_GIT = re.compile(
+    r"setuptools[-_]scm|hatch-vcs|versioneer|versioningit|git[-_]versioning|\bpbr\b"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a build of a project reads.
+
+    :ivar projects: it, and other projects that it names: each is copied. :ivar linked: files and
+        directories besides that it names. :ivar repository: the work tree around it, of which it
+        asks for a version; ``None`` where it does not.
+    """
+
+    projects: tuple[Path, ...]
+    linked: tuple[Path, ...] = ()
+    repository: Path | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (*self.projects, *self.linked, *([self.repository] if self.repository else []))
+
+
+def surroundings(project: Path) -> Surroundings:
+    """What is read while a project is built, as far as its own files name it."""
+    projects, linked, asks = [project], dict[Path, None](), False
+    for one in projects:  # grows
+        text = _texts(one)
+        asks = asks or bool(_ASKS_GIT.search(text))
+        for word in _OUTSIDE.findall(text):
+            path = Path(os.path.normpath(one / word))
+            if path in projects or path.is_relative_to(one) or not path.exists():
+                continue
+            if any(each.is_relative_to(path) for each in projects):  # one above it: what is there
+                if path.parent != path:
+                    linked |= dict.fromkeys(path.iterdir())
+                    asks = True
+            elif any((path / name).is_file() for name in _PROJECT_FILES):
+                projects.append(path)
+            else:
+                linked[path] = None
+    work_tree = _work_tree(project) if asks else None
+    outside = work_tree if work_tree and work_tree != project else None
+    return Surroundings(projects=tuple(projects), linked=tuple(linked), repository=outside)
+
+
+def _texts(project: Path) -> str:
+    found = []
+    for name in _TEXTS:
+        with contextlib.suppress(OSError):
+            content = foreign.read_bytes(project / name, most=_MOST_TEXT)
+            found.append(content.decode("utf-8", "replace"))
+    return "\n".join(found)
+
+
+def _work_tree(project: Path) -> Path | None:
+    return next((each for each in (project, *project.parents) if (each / _GIT).exists()), None)
 
 
 def copy_project(project: Path, places: Path) -> Path:
-    """Copy the project into a new directory below ``places``; returns the copy.
+    """Copy the project, with what is around it, into a new directory below ``places``.
 
-    :raises InputError: a part of it cannot be read.
+    :returns: the copy. :raises InputError: a part of it cannot be read.
     """
     place = places / str(len(list(places.iterdir())) if places.is_dir() else 0)
-    copy = place / project.name
+    around = surroundings(project)
+    base = Path(os.path.commonpath(around.paths))
+    copying = _Copying(base=base, target=place / (base.name or "root"))
     try:
-        shutil.copytree(project, copy, symlinks=True, ignore=_ignored)
+        for one in around.projects:
+            copying.tree(one)
+        if around.repository:
+            copying.repository(around.repository)
+        for path in around.linked:
+            copying.link(path)
     except OSError as error:
         if means_no_space(error):
             raise
@@ -38,14 +125,93 @@ def copy_project(project: Path, places: Path) -> Path:
             hint="check that you may read all of it",
             detail=str(error),
         ) from None
-    origin = {"path": str(project), "content": content_digest(copy)}
-    (place / _ORIGIN).write_text(json.dumps(origin))
-    return copy
+    for one in around.projects:
+        origin = {"path": str(one), "content": content_digest(one)}
+        _origin(copying.there(one)).write_text(json.dumps(origin))
+    return copying.there(project)
+
+
+@dataclass
+class _Copying:
+    """Copies of what is below ``base``, which lies at ``target``."""
+
+    base: Path
+    target: Path
+
+    def there(self, path: Path) -> Path:
+        return self.target / path.relative_to(self.base)
+
+    def tree(self, project: Path) -> None:
+        """All of a project but for litter; links stay links."""
+        work_tree = _work_tree(project)
+        tracked = {work_tree / name for name in _listed(work_tree)} if work_tree else set()
+        for folder, names, leaves in os.walk(project):
+            ignored = _ignored(folder, [*names, *leaves])
+            here = Path(folder)
+            self.there(here).mkdir(parents=True, exist_ok=True)
+            links = [name for name in names if (here / name).is_symlink()]
+            names[:] = [n for n in names if n not in {*ignored, *links, _GIT}]
+            for path in (here / name for name in (*leaves, *links) if name not in ignored):
+                if path.name != _GIT:
+                    self.file(path, whole=path in tracked)
+            if (here / _GIT).exists():
+                self.git(here)
+
+    def file(self, path: Path, *, whole: bool) -> None:
+        copy = self.there(path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(copy):
+            return
+        if not whole and not path.is_symlink() and path.stat().st_size > _LARGE:
+            with path.open("rb"):  # raises where we may not read it
+                copy.symlink_to(path)
+        else:
+            shutil.copy2(path, copy, follow_symlinks=False)
+
+    def git(self, work_tree: Path) -> None:
+        """git's own files where they lie: it reads them there."""
+        found, copy = work_tree / _GIT, self.there(work_tree) / _GIT
+        if found.is_dir():
+            copy.symlink_to(found)
+        else:  # of a submodule or a further work tree: the path in it may be relative
+            text = foreign.read_bytes(found, most=_MOST_TEXT).decode("utf-8", "surrogateescape")
+            place = text.removeprefix("gitdir:").strip()
+            where = os.path.normpath(work_tree / place)
+            copy.write_text(f"gitdir: {where}\n", errors="surrogateescape")
+
+    def repository(self, work_tree: Path) -> None:
+        """The files that git has, so that it finds nothing changed."""
+        for name in _listed(work_tree):
+            path = work_tree / name
+            if path.is_symlink() or path.is_file():
+                self.file(path, whole=True)
+        if not os.path.lexists(self.there(work_tree) / _GIT):
+            self.git(work_tree)
+
+    def link(self, path: Path) -> None:
+        copy = self.there(path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(copy):
+            copy.symlink_to(path)
+
+
+def _listed(work_tree: Path) -> list[str]:
+    """Names of the files that git has; none where there is no git to ask."""
+    variables = {n: v for n, v in os.environ.items() if n not in ("GIT_DIR", "GIT_WORK_TREE")}
+    try:
+        words = ["git", "-C", str(work_tree), "ls-files", "-z"]
+        return [*filter(None, capture(words, env=variables, timeout=_SECONDS).split("\0"))]
+    except ToolFailed:
+        return []
+
+
+def _origin(directory: Path) -> Path:
+    return directory.with_name(f".{directory.name}.origin.json")
 
 
 def origin_of(directory: Path) -> tuple[Path, str]:
     """Where a project is that was built in ``directory``, and the SHA-256 of its content."""
-    record = directory.parent / _ORIGIN
+    record = _origin(directory)
     if record.is_file():
         origin = json.loads(record.read_text())
         return Path(origin["path"]), str(origin["content"])
@@ -62,16 +228,27 @@ def content_digest(project: Path) -> str:
         for path in (Path(folder, name) for name in sorted([*leaves, *links])):
             if path.name in ignored:
                 continue
-            kind, content = _content(path)
+            kind, size, blocks = _content(path)
             name = os.fsencode(path.relative_to(project))
-            digest.update(b"%s %d %s %d\0" % (kind, len(name), name, len(content)) + content)
+            digest.update(b"%s %d %s %d\0" % (kind, len(name), name, size))
+            for block in blocks:
+                digest.update(block)
     return digest.hexdigest()
 
 
-def _content(path: Path) -> tuple[bytes, bytes]:
+def _content(path: Path) -> tuple[bytes, int, Iterable[bytes]]:
+    """Kind and size of a file or link, and what is in it."""
     if path.is_symlink():
-        return b"link", os.fsencode(path.readlink())
-    return (b"program" if os.access(path, os.X_OK) else b"file"), path.read_bytes()
+        target = os.fsencode(path.readlink())
+        return b"link", len(target), [target]
+    kind = b"program" if os.access(path, os.X_OK) else b"file"
+    return kind, path.stat().st_size, _blocks(path)
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
 
 
 def _ignored(folder: str, names: list[str]) -> set[str]:
