@@ -15,6 +15,9 @@ bin := $(CURDIR)/.venv/bin$(if $(own_runtime),,:$(CURDIR)/$(apptainer)/bin)
 pip := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 run := PATH='$(bin)':"$$PATH"
 
+# All tests run in two processes at a time, more would wait: builds use several processors each.
+all := --numprocesses=2
+
 shell_files = $(shell grep -lE '^\#!.*[/ ](ba)?sh' tools/* .ci/run) $(wildcard wrapper/templates/*.sh)
 
 help: ## this list
@@ -61,7 +64,7 @@ demo: setup runtime channel ## see it work
 	@$(run) tools/demo
 
 test: setup runtime channel ## all tests (ARGS='tests/unit -k lock' for some)
-	@$(run) python -m pytest $(ARGS)
+	@$(run) python -m pytest $(or $(ARGS),$(all))
 
 fuzz: setup ## 100,000 broken inputs for every reader (ARGS='manifest --count 1000')
 	@$(run) python -m tests.fuzz --count 100000 $(ARGS)

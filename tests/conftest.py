@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests import runtimes
+from tests import processes, runtimes
 from tests.account import (
     REPOSITORY,
     Account,
@@ -56,6 +56,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[_LEFT_OUT] = [why for _, why in left]
     config.hook.pytest_deselected(items=[item for item, _ in left])
     items[:] = [item for item in items if not _left_out(item)]
+    items.sort(key=lambda item: processes.turn(item.nodeid))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes tells the first one what was left out."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["left_out"] = session.config.stash.get(_LEFT_OUT, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Each of several processes has seen all tests: what one of them left out says it."""
+    node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which process runs a test, see :mod:`tests.processes`."""
+    return processes.scheduler(config, log)
 
 
 def _left_out(item: pytest.Item) -> str:

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from tests.account import REPOSITORY, Account
 from tests.conftest import require
+from wrapper.removal import remove_tree
 
 BIN = Path(sys.executable).parent
 CONDA = BIN / "conda-containerize"
@@ -83,9 +85,26 @@ def scientific(account: Account, build: Builder) -> Installation:
 
 
 @pytest.fixture(scope="session")
+def venv(scientific: Installation) -> Path:
+    """A virtual environment of that Python with a pip of its own, which takes long to make."""
+    place = scientific.account.work / "venv"
+    scientific.account.ok(scientific.program("python3"), "-m", "venv", place)
+    return place
+
+
+@pytest.fixture(scope="session")
 def small(account: Account, build: Builder) -> Installation:
     """A second installation, to be used with the first."""
     return build(account, "small", "python", "demo-noarch")
+
+
+@contextlib.contextmanager
+def open_directory() -> Iterator[Path]:
+    """A new directory that every account may enter, unlike those of pytest."""
+    root = Path(tempfile.mkdtemp(prefix="containerize-test-"))
+    root.chmod(0o755)
+    yield root
+    remove_tree(root)
 
 
 def entries(directory: Path) -> set[str]:

@@ -110,7 +110,7 @@ MARKS = f"echo {shlex.quote(json.dumps(DEAD))} >results/owner.json"
 
 
 @pytest.mark.parametrize("trick", [LINKED, RENAMED])
-@pytest.mark.parametrize("who", ["alice", "root"])
+@pytest.mark.parametrize("who", ["alice", "superuser"])
 def test_a_directory_among_abandoned_ones(
     *,
     neighbours: Neighbours,
@@ -123,7 +123,7 @@ def test_a_directory_among_abandoned_ones(
     """Alice lets her group write into it. Of root everybody's files were removed."""
     work = results(neighbours.alice, project)
     shell(neighbours.bob, f"{MARKS}; {trick}", project)
-    account = me if who == "root" else neighbours.alice
+    account = me if who == "superuser" else neighbours.alice
     assert new(project / "env", "--dry-run", account=account, tmp=project).returncode == 0
     assert precious(work if trick == LINKED else project / "containerize-old")
 
@@ -145,7 +145,7 @@ def test_a_directory_among_staging_directories(
     assert precious(project / name)
 
 
-@pytest.mark.parametrize("who", ["alice", "root"])
+@pytest.mark.parametrize("who", ["alice", "superuser"])
 @pytest.mark.parametrize("command", [("prune", "--keep", "1"), ("rollback",)])
 def test_generations_that_are_a_link(
     *, neighbours: Neighbours, project: Path, who: str, command: tuple[str, ...], me: Account
@@ -159,7 +159,7 @@ def test_generations_that_are_a_link(
         ln -s ../results env/.generations; ln -s .generations/2 env/current
     """
     shell(neighbours.bob, script, project)
-    account = me if who == "root" else neighbours.alice
+    account = me if who == "superuser" else neighbours.alice
     words = [str(UMBRELLA), command[0], str(project / "env"), *command[1:]]
     told(account.run(*words), ExitCode.PREFIX)
     assert precious(work) and {"1", "2"} <= entries(work)
@@ -258,11 +258,11 @@ def started(prefix: Path, neighbours: Neighbours) -> set[str]:
     return {name for name in entries(neighbours.public / "bobs") if name.startswith("started")}
 
 
-@pytest.mark.parametrize("who", ["alice", "root"])
+@pytest.mark.parametrize("who", ["alice", "superuser"])
 def test_nothing_of_it_is_started(
     neighbours: Neighbours, bobs: Path, who: str, me: Account
 ) -> None:
-    account = me if who == "root" else neighbours.alice
+    account = me if who == "superuser" else neighbours.alice
     for command in (("doctor",), ("doctor", "--deep"), ("list",), ("inspect",)):
         done = account.run(UMBRELLA, *command, bobs)
         assert "internal error" not in done.stderr

@@ -8,13 +8,22 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.account import Account
+from tests.account import Account, ordinary_user, own_account
 from tests.channel.serve import serve
-from tests.e2e.conftest import CONDA, UMBRELLA, Builder, Installation, entries, environment_text
+from tests.e2e.conftest import (
+    CONDA,
+    UMBRELLA,
+    Builder,
+    Installation,
+    entries,
+    environment_text,
+    open_directory,
+)
 from wrapper.compression import NAMES
 from wrapper.errors import ExitCode
 
@@ -313,47 +322,59 @@ def test_builds_may_share_a_cache_at_the_same_time(
     assert [child.returncode for child in children] == [0, 0, 0], said
 
 
-@pytest.fixture(scope="session")
-def project_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory for the members of a project."""
-    root = tmp_path_factory.mktemp("project")
-    for path in (root, *root.parents[:2]):
-        path.chmod(0o755)
-    (root / "cache").mkdir()
-    (root / "cache").chmod(0o2770)
-    return root / "cache"
+@pytest.fixture
+def project() -> Iterator[Path]:
+    with open_directory() as root:
+        yield root
+
+
+@pytest.fixture
+def members(project: Path) -> list[Account]:
+    """Root and an ordinary user, or whoever runs the tests."""
+    makers = [own_account, ordinary_user] if os.getuid() == 0 else [own_account]
+    return [make(project / str(number)) for number, make in enumerate(makers)]
 
 
 def test_members_of_a_project_share_a_cache(
-    account: Account, channel: Path, runtime: Path, project_cache: Path
+    project: Path, members: list[Account], channel: Path, runtime: Path
 ) -> None:
     """The second account finds what the first one left, and adds to it."""
-    if account.uid is not None:
-        for path in (project_cache, *project_cache.rglob("*")):
-            os.chown(path, -1, account.uid)
-    env = {"CONTAINERIZE_CACHE_DIR": str(project_cache)}
-    before = entries(project_cache / "archives") if (project_cache / "archives").exists() else set()
-    more = "  - demo-noarch\n" if before else ""
-    with serve(channel) as url:
-        text = f"channels: ['{url}']\ndependencies:\n  - python\n  - pip\n{more}"
-        text += "  - pip:\n    - iniconfig\n"
-        file = account.file("member.yml", text)
-        exchanged = next((project_cache / "archives").glob("*/pip-*"), None)
-        if exchanged:  # by another member: a sound package, and not the one that was asked for
-            good = exchanged.read_bytes()
-            exchanged.write_bytes(next(channel.glob("noarch/wheel-*.conda")).read_bytes())
-        account.ok(CONDA, "new", "--prefix", account.work / "member", file, env=env)
-        assert not exchanged or exchanged.read_bytes() == good
-        own = project_cache / "users" / str(account.uid or os.getuid())
-        own.rename(own.with_name("aside"))  # and another's directory in the place of one's own
-        own.symlink_to("/tmp")
-        done = account.run(CONDA, "new", "--prefix", account.work / "member2", file, env=env)
-        own.unlink()
-        own.with_name("aside").rename(own)
-        assert done.returncode == ExitCode.INPUT
-        assert "the cache directory cannot be used" in done.stderr
-    after = entries(project_cache / "archives")
-    assert after > before and len(after - before) == (1 if before else len(after))
+    (cache := project / "cache").mkdir()
+    cache.chmod(0o2770)
+    for number, account in enumerate(members):
+        if account.uid is not None:
+            for path in (cache, *cache.rglob("*")):
+                os.chown(path, -1, account.uid)
+        archives = cache / "archives"
+        before = entries(archives) if number else set()
+        with serve(channel) as url:
+            _builds_with_a_shared_cache(account, url, channel, cache, another=bool(number))
+        after = entries(archives)
+        assert after > before and len(after - before) == (1 if number else len(after))
+
+
+def _builds_with_a_shared_cache(
+    account: Account, url: str, channel: Path, cache: Path, *, another: bool
+) -> None:
+    """One that works, one that must not; ``another`` member has built with it before."""
+    env = {"CONTAINERIZE_CACHE_DIR": str(cache)}
+    more = "  - demo-noarch\n" if another else ""
+    text = f"channels: ['{url}']\ndependencies:\n  - python\n  - pip\n{more}"
+    file = account.file("member.yml", f"{text}  - pip:\n    - iniconfig\n")
+    exchanged = next((cache / "archives").glob("*/pip-*")) if another else None
+    if exchanged:  # by that member: a sound package, and not the one that was asked for
+        good = exchanged.read_bytes()
+        exchanged.write_bytes(next(channel.glob("noarch/wheel-*.conda")).read_bytes())
+    account.ok(CONDA, "new", "--prefix", account.work / "member", file, env=env)
+    assert not exchanged or exchanged.read_bytes() == good
+    own = cache / "users" / str(os.getuid() if account.uid is None else account.uid)
+    own.rename(own.with_name("aside"))  # and another's directory in the place of one's own
+    own.symlink_to("/tmp")
+    done = account.run(CONDA, "new", "--prefix", account.work / "member2", file, env=env)
+    own.unlink()
+    own.with_name("aside").rename(own)
+    assert done.returncode == ExitCode.INPUT
+    assert "the cache directory cannot be used" in done.stderr
 
 
 def test_a_build_sees_what_a_program_will_see(me: Account, build: Builder) -> None:

@@ -91,7 +91,7 @@ def test_a_file_that_changed_since_it_was_locked_is_refused(
 
 
 def test_installing_into_the_image_is_refused_with_advice(
-    scientific: Installation, index: str
+    scientific: Installation, venv: Path, index: str
 ) -> None:
     account, python = scientific.account, scientific.program("python3")
     env = {"PIP_INDEX_URL": index, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_CACHE_DIR": "1"}
@@ -112,10 +112,9 @@ def test_installing_into_the_image_is_refused_with_advice(
     for words in (["download"], ["install", "--target", "t"], ["install", "--prefix", "p"]):
         account.ok(python, "-m", "pip", *words, "beta", env=env, cwd=place)
     assert {path.name for path in place.iterdir()} == {"beta-1.0-py3-none-any.whl", "t", "p"}
-    account.ok(python, "-m", "venv", place / "ve")
-    account.ok(place / "ve/bin/pip", "install", "beta", env=env)
-    assert account.ok(place / "ve/bin/beta-run") == "beta 1.0\n"
-    account.ok(place / "ve/bin/pip", "uninstall", "-y", "beta", env=env)
+    account.ok(venv / "bin/pip", "install", "beta", env=env)
+    assert account.ok(venv / "bin/beta-run") == "beta 1.0\n"
+    account.ok(venv / "bin/pip", "uninstall", "-y", "beta", env=env)
 
 
 def test_scripts_of_a_build_may_install(me: Account, build: Builder, index: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,15 @@ from pathlib import Path
 import pytest
 
 from tests.account import Account
-from tests.e2e.conftest import BIN, CONDA, UMBRELLA, Installation, change, environment_text
+from tests.e2e.conftest import (
+    BIN,
+    CONDA,
+    UMBRELLA,
+    Installation,
+    change,
+    environment_text,
+    open_directory,
+)
 from tests.images import system_files, write_files
 from tests.index import write_wheel
 from wrapper.errors import ExitCode
@@ -48,10 +55,8 @@ os._exit(0)
 @pytest.fixture(scope="session")
 def shared() -> Iterator[Path]:
     """A directory that every account may read."""
-    root = Path(tempfile.mkdtemp(prefix="containerize-test-reuse-"))
-    root.chmod(0o755)
-    yield root
-    remove_tree(root)
+    with open_directory() as root:
+        yield root
 
 
 @pytest.fixture(scope="session")

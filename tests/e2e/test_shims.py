@@ -266,10 +266,8 @@ def test_home_and_user_site(scientific: Installation) -> None:
 
 
 # -- places ------------------------------------------------------------------------------------
-def test_virtual_environments_work_from_outside(scientific: Installation) -> None:
+def test_virtual_environments_work_from_outside(scientific: Installation, venv: Path) -> None:
     account = scientific.account
-    venv = account.work / "venv"
-    account.ok(scientific.program("python3"), "-m", "venv", venv)
     code = "import sys; print(sys.prefix, sys.base_prefix, sys.executable)"
     out = account.ok(venv / "bin/python", "-c", code).split()
     assert out == [str(venv), str(scientific.prefix), str(venv / "bin/python")]
@@ -287,7 +285,8 @@ def test_virtual_environments_work_from_outside(scientific: Installation) -> Non
     activated = f". '{venv}/bin/activate' && command -v python"
     assert account.ok("bash", "-c", activated) == f"{venv}/bin/python\n"
     visible = account.work / "venv-site"
-    account.ok(scientific.program("python3"), "-m", "venv", "--system-site-packages", visible)
+    words = ("-m", "venv", "--system-site-packages", "--without-pip", visible)
+    account.ok(scientific.program("python3"), *words)
     assert account.ok(visible / "bin/python", "-c", "import numpy; print('numpy')") == "numpy\n"
 
 
@@ -444,15 +443,16 @@ def test_many_programs_at_once(scientific: Installation) -> None:
 def test_a_started_program_keeps_running_where_its_parent_was(scientific: Installation) -> None:
     """exec: the process that was started is the one that ends, nothing stays behind."""
     account = scientific.account
-    argv = account.argv([scientific.program("python3"), "-c", "import time; time.sleep(600)"])
-    child = subprocess.Popen(argv, env=account.environment(), cwd=account.work)
-    time.sleep(2)
-    child.kill()
-    child.wait(30)
-    marker = "import time; time.sleep(600)"
+    code = f"import time; print('ready', flush=True); time.sleep(600)  # {account.work}"
+    argv = account.argv([scientific.program("python3"), "-c", code])
+    env = account.environment()
+    with subprocess.Popen(argv, env=env, cwd=account.work, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+        child.kill()
+    search = ["pgrep", "--full", f"# {re.escape(str(account.work))}$"]
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
-        found = subprocess.run(["pgrep", "-f", marker], capture_output=True, text=True, check=False)
+        found = subprocess.run(search, capture_output=True, text=True, check=False)
         if not found.stdout:
             return
         time.sleep(0.2)

@@ -12,7 +12,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,10 @@ from pathlib import Path
 import pytest
 
 from tests.account import Account
-from tests.e2e.conftest import UMBRELLA, entries, environment_text, untouched
+from tests.e2e.conftest import UMBRELLA, entries, environment_text, open_directory, untouched
 from tests.images import system_files
 from tests.index import write_index, write_wheel
 from wrapper.errors import ExitCode
-from wrapper.removal import remove_tree
 from wrapper.sif import build as sif_build
 from wrapper.sif import file as sif
 
@@ -41,22 +39,20 @@ PACKAGES += ("demo-activations",)
 @pytest.fixture(scope="session")
 def base(runtime: Path) -> Iterator[Path]:
     """A base image with glibc and bash, that everybody may read."""
-    root = Path(tempfile.mkdtemp(prefix="containerize-test-base-"))
-    root.chmod(0o755)
-    sandbox = system_files(root / "sandbox", BASE_ENVIRONMENT)
-    image = root / "base.sif"
-    subprocess.run([runtime, "-s", "build", image, sandbox], check=True)
-    image.chmod(0o755)
-    yield image
-    remove_tree(root)
+    with open_directory() as root:
+        sandbox = system_files(root / "sandbox", BASE_ENVIRONMENT)
+        image = root / "base.sif"
+        subprocess.run([runtime, "-s", "build", image, sandbox], check=True)
+        image.chmod(0o755)
+        yield image
 
 
 @pytest.fixture(scope="session")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A requirements file for the package alpha, from a directory."""
-    root = tmp_path_factory.mktemp("wheels")
-    write_index(root, [write_wheel(root, "alpha", "1.0")])
-    return root
+def index() -> Iterator[Path]:
+    """A directory with the package alpha."""
+    with open_directory() as root:
+        write_index(root, [write_wheel(root, "alpha", "1.0")])
+        yield root
 
 
 @pytest.fixture(scope="session")
@@ -180,8 +176,6 @@ def test_an_update_replaces_the_layer(
     image = account.owns(Path(shutil.copy(portable, account.work / "updated.sif")))
     image.chmod(0o755)
     file = account.file("more.txt", f"--no-index\n--find-links {index}\nalpha\n")
-    for path in (index, *index.parents[:2]):
-        path.chmod(path.stat().st_mode | 0o055)
     told = account.run(UMBRELLA, "build", "--update", image, "--requirements", file)
     assert told.returncode == 0, told.stderr
     assert "+ alpha" in told.stderr
