@@ -349,6 +349,7 @@ def test_room_runs_out_while_the_log_is_written(place: Place, channel: Path, run
 # -- interruptions -------------------------------------------------------------------------------
 STEPS = ["Solving", "Preparing", "Fetching", "Linking", "pre-install", "Byte-compiling"]
 STEPS += ["post-install", "Recording", "Writing"]
+BARE = {"pre-install", "post-install", "Recording"}  # last as long without a Python
 
 
 @pytest.mark.parametrize(
@@ -362,7 +363,8 @@ STEPS += ["post-install", "Recording", "Writing"]
 def test_an_interruption_leaves_nothing(
     place: Place, channel: Path, step: str, number: signal.Signals
 ) -> None:
-    place.file.write_text(environment_text(channel, "python", "demo-activate"))
+    specs = ("demo-activate",) if step in BARE else ("python", "demo-activate")
+    place.file.write_text(environment_text(channel, *specs))
     script = place.root / "slow.sh"
     script.write_text("sleep 0.5\n")
     account = place.account

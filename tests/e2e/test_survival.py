@@ -26,14 +26,20 @@ from tests.e2e.conftest import (
 )
 from wrapper.errors import ExitCode
 
-KILLS = int(os.environ.get("CONTAINERIZE_TEST_KILLS", "20"))
+KILLS = int(os.environ.get("CONTAINERIZE_TEST_KILLS", "24"))  # of all accounts together
+ACCOUNTS = 2 if os.getuid() == 0 else 1
+KINDS = 4  # at a time, at a step, in the switch, right after it
+TURNS = KILLS // KINDS
 STEPS = 12  # about as many as an update has
 
 
 def test_a_killed_update_leaves_the_old_or_the_new(
     account: Account, build: Builder, channel: Path
 ) -> None:
-    """SIGKILL at every step's begin, at times spread over the whole update, around the switch."""
+    """SIGKILL at begins of steps, at times spread over the whole update, around the switch.
+
+    Each account has moments of its own.
+    """
     done = build(account, "killed", "python", "demo-noarch", "demo-postlink")
     files = [
         account.file("one.yml", environment_text(channel, "python", "demo-noarch", "demo-tool")),
@@ -44,9 +50,9 @@ def test_a_killed_update_leaves_the_old_or_the_new(
     change(done, files[0], "--tmpdir", str(tmp))
     whole = time.monotonic() - start
     outcomes = set()
-    for number in range(KILLS):
+    for moment in _moments(account):
         before = current(done)
-        _killed_update(done, files[before % 2], tmp, whole, number)
+        _killed_update(done, files[before % 2], tmp, whole, moment)
         after = current(done)
         outcomes.add(after > before)
         assert before <= after <= before + 2, "at most a switch, and a number left out before it"
@@ -67,9 +73,17 @@ def runs(installation: Installation, name: str) -> bool:
     return program.exists() and installation.account.run(program).returncode == 0
 
 
-def _killed_update(done: Installation, file: Path, tmp: Path, whole: float, number: int) -> None:
+def _moments(account: Account) -> list[tuple[int, int]]:
+    """The kind and the turn of each kill that is this account's."""
+    first = 0 if account.uid is None else 1
+    return [(kind, turn) for turn in range(first, TURNS, ACCOUNTS) for kind in range(KINDS)]
+
+
+def _killed_update(
+    done: Installation, file: Path, tmp: Path, whole: float, moment: tuple[int, int]
+) -> None:
     """Begin an update and kill it: at a time, at a step, in the switch, right after the switch."""
-    account, turn = done.account, number // 4
+    account, (kind, turn) = done.account, moment
     output = account.work / "killed.log"
     link = (done.prefix / "current").readlink()
     start = time.monotonic()
@@ -83,17 +97,17 @@ def _killed_update(done: Installation, file: Path, tmp: Path, whole: float, numb
         )
 
     def due() -> bool:
-        if number % 4 == 0:
-            return time.monotonic() - start >= whole * number / KILLS
-        if number % 4 == 1:
-            return output.read_bytes().count(b"begin:") > turn % STEPS
-        if number % 4 == 2:
+        if kind == 0:
+            return time.monotonic() - start >= whole * turn / TURNS
+        if kind == 1:
+            return output.read_bytes().count(b"begin:") > turn * STEPS // TURNS
+        if kind == 2:
             return b"begin: Switching" in output.read_bytes()
         return (done.prefix / "current").readlink() != link
 
     while child.poll() is None and not due():
         time.sleep(0.0005)
-    if number % 4 == 2:
+    if kind == 2:
         time.sleep(0.002 * (turn % 10))
     child.kill()
     child.wait(30)

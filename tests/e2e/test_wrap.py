@@ -185,6 +185,16 @@ def test_bad_installations(
 @pytest.fixture(scope="session")
 def image(account: Account, runtime: Path) -> Path:
     """A container with static programs and nothing else: no shell, no libc."""
+    return _scratch(account)
+
+
+@pytest.fixture(scope="module")
+def my_image(me: Account, runtime: Path) -> Path:
+    """The same where the account does not matter."""
+    return _scratch(me)
+
+
+def _scratch(account: Account) -> Path:
     root = account.work / "scratch-root"
     for directory in ("opt/tool/bin", "opt/other", "proc", "sys", "dev", "tmp", "etc"):
         (root / directory).mkdir(parents=True)
@@ -263,8 +273,8 @@ def test_a_virtual_environment_on_disk_into_an_image(
 
 
 @pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci"])
-def test_archives_of_other_tools(me: Account, image: Path, tmp_path: Path, form: str) -> None:
-    uri = write_archive(image.parent / "scratch-root", tmp_path / "archive", form)
+def test_archives_of_other_tools(me: Account, my_image: Path, tmp_path: Path, form: str) -> None:
+    uri = write_archive(my_image.parent / "scratch-root", tmp_path / "archive", form)
     prefix = tmp_path / "wrapped"
     me.ok(CONTAINER, "-w", "/opt/tool/bin", "--prefix", prefix, uri)
     shutil.rmtree(tmp_path / "archive")
@@ -312,10 +322,10 @@ def test_a_uri_that_cannot_be_pulled(me: Account, runtime: Path, tmp_path: Path)
 
 
 def test_variables_are_read_before_anything_is_made(
-    me: Account, image: Path, tmp_path: Path
+    me: Account, my_image: Path, tmp_path: Path
 ) -> None:
     options = ("-w", "/opt/tool/bin", "--prefix", "p", "--environ", "none")
-    done = me.run(CONTAINER, *options, image, cwd=me.owns(tmp_path))
+    done = me.run(CONTAINER, *options, my_image, cwd=me.owns(tmp_path))
     assert done.returncode == ExitCode.INPUT
     assert done.stderr == "[ ERROR ] no such file\n  where:  none\n  to do:  check the path\n"
 
@@ -330,9 +340,9 @@ def test_variables_are_read_before_anything_is_made(
     ],
 )
 def test_bad_containers(
-    image: Path, tmp_path: Path, arguments: tuple[str, ...], code: ExitCode, message: str
+    my_image: Path, tmp_path: Path, arguments: tuple[str, ...], code: ExitCode, message: str
 ) -> None:
-    words = [str(image) if word == "IMAGE" else word for word in arguments]
+    words = [str(my_image) if word == "IMAGE" else word for word in arguments]
     me = own_account(tmp_path / "account")
     tmp_path = me.directory("place")
     done = me.run(CONTAINER, "--prefix", tmp_path / "p", *words, cwd=tmp_path)
