@@ -17,11 +17,12 @@ from pathlib import Path
 
 from benchmarks import compression, floor, sif
 from benchmarks.measure import Row, command, peak_memory, side_by_side
-from wrapper import site
-from wrapper.compression import wanted
-from wrapper.image.format import read_format
-from wrapper.removal import remove_tree
-from wrapper.runtime import EXEC_FLAGS, find_runtime, host_binds
+from wrapper import settings as site
+from wrapper.images.compression import wanted
+from wrapper.images.format import read_format
+from wrapper.runtime.binds import host_binds
+from wrapper.runtime.runtime import EXEC_FLAGS, find_runtime
+from wrapper.util.removal import remove_tree
 
 REPOSITORY = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

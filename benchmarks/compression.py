@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measure import Job, Row, command, side_by_side
-from wrapper.compression import Compression, travelling, wanted
 from wrapper.console import Console, human_size
+from wrapper.images.compression import Compression, travelling, wanted
+from wrapper.images.squasher import Squasher, find_squasher
 from wrapper.models import Site
-from wrapper.squash import Squasher, find_squasher
 
 _IMPORT = "import numpy, scipy.linalg, scipy.sparse, scipy.optimize, scipy.signal, scipy.stats"
 _LIMITS = {"lz4": 1.0, "gzip": 1.6}

@@ -12,13 +12,13 @@ from pathlib import Path
 import rattler
 
 from benchmarks.measure import Job
-from wrapper.compression import Compression
 from wrapper.conda.resolve import resolve
 from wrapper.console import Console
+from wrapper.images.compression import Compression
+from wrapper.images.squasher import find_squasher
+from wrapper.inputs import read_spec
 from wrapper.models import Base, Site
 from wrapper.process import processors
-from wrapper.spec import read_spec
-from wrapper.squash import find_squasher
 
 
 def jobs(work: Path, file: Path, compression: Compression) -> dict[str, Job]:

@@ -18,15 +18,15 @@ import rattler
 from benchmarks.measure import Row, command, side_by_side
 from tests.channel.elf import printing
 from tests.images import system_files
-from wrapper.compression import EVERYWHERE
 from wrapper.conda.resolve import resolve
 from wrapper.console import Console
+from wrapper.images.compression import EVERYWHERE
+from wrapper.images.sif import file as sif
+from wrapper.images.sif.file import NewObject
+from wrapper.images.squasher import find_squasher
+from wrapper.inputs import read_spec
 from wrapper.models import Base, Site
-from wrapper.runtime import find_runtime
-from wrapper.sif import file as sif
-from wrapper.sif.file import NewObject
-from wrapper.spec import read_spec
-from wrapper.squash import find_squasher
+from wrapper.runtime.runtime import find_runtime
 
 CONTAINERIZE = Path(sys.executable).with_name("containerize")
 _PROGRAM = "/bin/nothing"  # of the base
@@ -133,9 +133,9 @@ def unpack_and_squash_all(base: Path, file: Path, image: Path, work: Path) -> fl
 
 
 def _tree_size(image: Path) -> int:
-    from wrapper.sif.build import read_sif_manifest
+    from wrapper.images.sif.record import read_sif_manifest
 
-    return int(read_sif_manifest(image)["tree"]["size"])
+    return read_sif_manifest(image).tree.size
 
 
 class _Peak:

@@ -26,7 +26,7 @@ from tests.account import (
     setuid_user,
     two_users,
 )
-from wrapper.removal import remove_tree
+from wrapper.util.removal import remove_tree
 
 _LEFT_OUT = pytest.StashKey[list[str]]()
 CHANNEL = REPOSITORY / ".cache" / "channel"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from wrapper.models import LockedPackage
+from wrapper.packages import LockedPackage
 
 if TYPE_CHECKING:
     from rattler import PrefixRecord

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
+
+from wrapper.packages import LockedPackage
 
 if TYPE_CHECKING:
     from rattler import RepoDataRecord
@@ -18,45 +19,6 @@ class Located:
 
     text: str
     line: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class LockedPackage:
-    """One package of a lock file or an explicit list: where it is and what it must be.
-
-    ``manager`` is ``conda`` or ``pip``; ``sha256`` and ``md5`` are lower-case hexadecimal.
-    ``size`` are the bytes of its archive, 0 unknown. A pip package that was installed from a
-    directory has the SHA-256 of its files as ``content``; one that was built has its ``builder``
-    (``setuptools==75.8.0``), and one that was built against the others is not ``isolated``.
-    """
-
-    manager: str
-    name: str
-    version: str
-    url: str
-    build: str = ""
-    sha256: str | None = None
-    md5: str | None = None
-    depends: tuple[str, ...] = ()
-    size: int = 0
-    content: str | None = None
-    builder: str | None = None
-    isolated: bool = True
-
-    @property
-    def canonical(self) -> str:
-        """The name as pip compares it: lower case, ``-`` for ``_`` and ``.``."""
-        return re.sub(r"[-_.]+", "-", self.name).lower()
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a manifest; :meth:`from_dict` is the way back."""
-        return {**asdict(self), "depends": list(self.depends)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> LockedPackage:
-        """From a manifest, perhaps of a later version: keys that are not known are left out."""
-        known = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in known})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,11 +114,26 @@ class Base:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """A Python.
+
+    :ivar path: of the program, on the host, or inside the container where it is ``managed``: then
+        it is a part of the image. :ivar library: directory of its standard library, likewise (early
+        manifests have none: a directory that is there, then).
+    """
+
+    path: Path
+    version: str
+    library: Path = Path("/")
+    managed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class TreeSize:
     """What a directory tree amounts to: number of inodes, bytes of its regular files."""
 
-    files: int
-    size: int
+    files: int = 0
+    size: int = 0
 
     def __add__(self, other: TreeSize) -> TreeSize:
         return TreeSize(files=self.files + other.files, size=self.size + other.size)
@@ -164,9 +141,9 @@ class TreeSize:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What the site, the environment and the command line say, see :mod:`wrapper.site`.
+    """What the site, the environment and the command line say, see :mod:`wrapper.settings`.
 
-    The meaning of each field stands in ``wrapper.site.KEYS``, where they are read. ``origins``
+    The meaning of each field stands in ``wrapper.settings.KEYS``, where they are read. ``origins``
     tells where each value that is no default comes from; ``chosen`` are those that the command line
     or a site's force set for this build; ``warnings`` say what in the files has no effect.
     """
@@ -195,183 +172,3 @@ class Site:
     origins: Mapping[str, str] = field(default_factory=dict)
     chosen: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
-
-
-R = TypeVar("R", bound="Request")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What ``new`` and ``update`` have in common; paths are outside the container.
-
-    ``environment`` may be absent in an update, which then leaves the conda packages as they are.
-    Scripts are files, or lines of one (of a tool's file). ``environ`` is a file of ``NAME=VALUE``
-    lines, set for programs at run time besides ``variables``. ``requirements`` are requirements
-    files, pyproject.toml or our locks; ``extras`` and ``groups`` are a project's, ``no_isolation``
-    packages to build after the others and against them. ``compression``
-    ``None`` means the one before; so does ``base_image``, which is a path, a name or a URI.
-    ``copy_base``: the installation gets a copy of its own.
-    ``reuse_base``: its Python and packages stay in use, and only what is missing is added.
-    ``require_hashes``: every package has to be known by a hash beforehand.
-    """
-
-    prefix: Path
-    environment: Path | None = None
-    requirements: tuple[Path, ...] = ()
-    extras: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    no_isolation: tuple[str, ...] = ()
-    pre_install: tuple[Path | str, ...] = ()
-    post_install: tuple[Path | str, ...] = ()
-    environ: Path | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
-    wrapper_paths: tuple[str, ...] = ()
-    channels: tuple[str, ...] = ()
-    use_cache: bool = True
-    compression: str | None = None
-    base_image: str | None = None
-    site: Site = Site()
-    copy_base: bool = False
-    reuse_base: bool = False
-    require_hashes: bool = False
-
-    def on_site_base(self: R) -> R:
-        """A new environment's request: it stands on the site's base image unless it names one."""
-        return replace(self, base_image=self.base_image or self.site.base_image or None)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The user's files, the environment first."""
-        given = [self.environment, *self.requirements, *self.pre_install, *self.post_install]
-        return tuple(path for path in (*given, self.environ) if isinstance(path, Path))
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewRequest(Request):
-    """A ``conda-containerize new``, as the command line says it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpdateRequest(Request):
-    """A ``conda-containerize update``; ``keep`` generations stay, ``None`` for all."""
-
-    keep: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewPipRequest(Request):
-    """A ``pip-containerize new``: ``pyver`` is the Python's version, ``managed`` whether uv may
-    bring one.
-    """
-
-    system_site: bool = False
-    pyver: str = ""
-    managed: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpdatePipRequest(NewPipRequest):
-    """A ``pip-containerize update``; see :class:`UpdateRequest`."""
-
-    keep: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class WrapInstallRequest(Request):
-    """A ``wrap-install``; ``source`` is the installation, see ``CopyBuild`` for ``mask``."""
-
-    source: Path
-    mask: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class WrapContainerRequest:
-    """A ``wrap-container``; ``image`` is a path or a URI, ``wrapper_paths`` are inside it."""
-
-    prefix: Path
-    image: str
-    wrapper_paths: tuple[str, ...]
-    environ: Path | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
-    site: Site = Site()
-
-
-@dataclass(frozen=True, kw_only=True)
-class SifRequest(NewPipRequest):
-    """A ``containerize build``; ``prefix`` is the file to be made.
-
-    ``update`` and ``force`` say what may happen to one that exists. ``flatten``: base and
-    environment in one file system; ``None`` as before. ``os_packages`` are names of packages of the
-    base's own system.
-    """
-
-    update: bool = False
-    force: bool = False
-    flatten: bool | None = None
-    os_packages: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class RepackRequest:
-    """A ``containerize repack``; ``target`` is a prefix or a SIF file."""
-
-    target: Path
-    compression: str | None = None
-    site: Site = Site()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """One package before and after; ``size`` are the bytes of the archive to fetch, 0 unknown."""
-
-    name: str
-    manager: str
-    old: LockedPackage | None
-    new: LockedPackage | None
-    size: int = 0
-
-    @property
-    def kind(self) -> str:
-        if self.old is None:
-            return "added"
-        return "removed" if self.new is None else "changed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a build would install, for ``--dry-run``. Sizes are bytes, estimated where noted.
-
-    ``changes`` are those of an update, ``None`` for a new installation.
-    """
-
-    packages: tuple[LockedPackage, ...]
-    changes: tuple[Change, ...] | None
-    sizes: Mapping[str, int]
-    pip_lines: tuple[str, ...]
-    download_size: int
-    installed_size: int  # estimated
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """A finished installation: its manifest and the seconds it took."""
-
-    prefix: Path
-    manifest: Mapping[str, Any]
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class HistoryEntry:
-    """One generation for ``containerize list``.
-
-    ``created`` is UTC in ISO 8601, ``size`` bytes of the image, ``what`` the changes against the
-    generation before, ``in_use`` whether programs on this node have its image open.
-    """
-
-    number: int
-    current: bool
-    created: str
-    size: int
-    what: str
-    in_use: bool

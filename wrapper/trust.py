@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from rattler import RepoDataRecord
 
+    from wrapper.inputs.requirements import Requirements
     from wrapper.models import Resolution
-    from wrapper.spec.requirements import Requirements
 
 _LISTED = 6  # packages in a message
 _INDEXES = ("--index-url", "--extra-index-url", "--find-links")

@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import foreign, removal
-from wrapper.binds import UNBINDABLE_NAMES, unbindable
-from wrapper.cache import make_cache
 from wrapper.console import Console
 from wrapper.errors import InputError, Interrupted, SpaceError
 from wrapper.models import Site
+from wrapper.runtime.binds import UNBINDABLE_NAMES, unbindable
+from wrapper.util import foreign, removal
+from wrapper.util.cache import make_cache
+from wrapper.util.disk_space import TMPDIR_VARIABLE, existing
 
-TMPDIR_VARIABLE = "CW_BUILD_TMPDIR"
-MORE_ROOM = f"name a larger file system with --tmpdir or {TMPDIR_VARIABLE}"
 _NAME = "containerize-"
 _TOLD_SECONDS = 1.0  # a removal that takes longer is told
 _LOOKS, _LOOK_SECONDS = 5, 0.1
@@ -79,7 +78,7 @@ def parent_directory(site: Site) -> Path:
             where=parent,
             hint=f"name one of your own with --tmpdir or {TMPDIR_VARIABLE}",
         )
-    above = _existing(parent)
+    above = existing(parent)
     if not (os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)):  # noqa: PTH112
         raise InputError(
             "the directory for temporary files cannot be used",
@@ -87,11 +86,6 @@ def parent_directory(site: Site) -> Path:
             hint=f"name a writable directory with --tmpdir or {TMPDIR_VARIABLE}",
         )
     return parent
-
-
-def _existing(path: Path) -> Path:
-    """The path, or the one above it that is there: Tykky's sites build in ``/tmp/$USER``."""
-    return next(p for p in (path, *path.parents) if os.path.lexists(p))
 
 
 def check_bindable(path: Path, what: str) -> None:
@@ -178,22 +172,3 @@ def _remove_for_good(root: Path) -> None:
         removal.empty_marked(root)
         time.sleep(_LOOK_SECONDS)
     removal.remove_marked(root)
-
-
-def free_space(path: Path) -> int:
-    """Bytes that an ordinary user can still write on the file system of ``path``."""
-    status = os.statvfs(_existing(path))
-    return status.f_bavail * status.f_frsize
-
-
-def require_space(path: Path, needed: int, what: str, hint: str) -> None:
-    """:raises SpaceError: fewer than ``needed`` bytes are free where ``path`` is."""
-    from wrapper.console import human_size
-
-    free = free_space(path)
-    if free < needed:
-        raise SpaceError(
-            f"no room for {what}: about {human_size(needed)} needed, {human_size(free)} free",
-            where=path,
-            hint=hint,
-        )

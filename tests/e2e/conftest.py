@@ -18,7 +18,7 @@ import pytest
 
 from tests.account import REPOSITORY, Account
 from tests.conftest import require
-from wrapper.removal import remove_tree
+from wrapper.util.removal import remove_tree
 
 BIN = Path(sys.executable).parent
 CONDA = BIN / "conda-containerize"

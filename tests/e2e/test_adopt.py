@@ -17,8 +17,8 @@ from tests.account import REPOSITORY, Account
 from tests.channel.elf import printing
 from tests.e2e.conftest import CONDA, UMBRELLA, Installation, environment_text
 from wrapper.errors import ExitCode
-from wrapper.owner import process_start
-from wrapper.skeleton import write_skeleton
+from wrapper.runtime.skeleton import write_skeleton
+from wrapper.util.owner import process_start
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from tests.images import system_files
 from tests.index import write_wheel
 from tests.registry import Registry
 from wrapper.errors import ExitCode
-from wrapper.sif.build import LOCKS, RECORD
+from wrapper.images.sif.record import LOCKS, RECORD
 
 WRAP = BIN / "wrap-container"
 HELLO = {"opt/bin/hello": printing(b"hello\n")}

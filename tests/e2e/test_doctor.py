@@ -17,7 +17,7 @@ from tests.account import Account, setuid_user
 from tests.e2e.conftest import UMBRELLA, Builder, Installation, entries, untouched
 from tests.e2e.test_base_image import make_image
 from wrapper.errors import ExitCode
-from wrapper.removal import remove_tree
+from wrapper.util.removal import remove_tree
 
 Findings = dict[str, tuple[str, str]]
 

@@ -24,8 +24,8 @@ from tests.e2e.conftest import (
     environment_text,
     open_directory,
 )
-from wrapper.compression import NAMES
 from wrapper.errors import ExitCode
+from wrapper.images.compression import NAMES
 
 
 def tree_state(root: Path) -> dict[str, tuple[int, int]]:
@@ -159,7 +159,7 @@ def test_the_same_lock_gives_the_same_image(build: Builder, me: Account) -> None
 
 def test_an_explicit_list_is_an_input(build: Builder, me: Account) -> None:
     solved = build(me, "solved", "python", "demo-noarch")
-    from wrapper.spec import read_spec
+    from wrapper.inputs import read_spec
 
     locked = read_spec(solved.prefix / "current/conda-lock.yml").locked or ()
     lines = [f"{p.url}#{p.sha256}" for p in locked]

@@ -51,7 +51,7 @@ def test_what_conda_installed_and_fits_is_kept(with_pip: Installation) -> None:
 
 
 def test_they_are_listed_and_locked_with_hashes(with_pip: Installation) -> None:
-    from wrapper.spec import read_spec
+    from wrapper.inputs import read_spec
 
     listed = with_pip.account.ok(with_pip.program("list-packages"))
     assert "alpha" in listed and "beta" in listed

@@ -11,7 +11,7 @@ from tests.account import Account
 from tests.e2e.conftest import UMBRELLA, Builder, Installation
 from tests.images import system_files
 from wrapper.errors import ExitCode
-from wrapper.image.format import read_format
+from wrapper.images.format import read_format
 
 LOOK = "import json, os, demo_noarch; print(json.dumps([demo_noarch.__file__, os.environ['PATH']]))"
 

@@ -28,7 +28,7 @@ from tests.e2e.conftest import (
 from tests.images import system_files, write_files
 from tests.index import write_wheel
 from wrapper.errors import ExitCode
-from wrapper.removal import remove_tree
+from wrapper.util.removal import remove_tree
 
 PIP = BIN / "pip-containerize"
 CONDA_ROOT = "/opt/sci"

@@ -13,11 +13,11 @@ import pytest
 from tests import runtimes, strict
 from tests.account import Account, setuid_user
 from tests.conftest import require
-from wrapper.removal import remove_tree
-from wrapper.runtime import host_binds
-from wrapper.sif import file as sif
-from wrapper.sif.file import NewObject
-from wrapper.skeleton import write_skeleton
+from wrapper.images.sif import file as sif
+from wrapper.images.sif.file import NewObject
+from wrapper.runtime.binds import host_binds
+from wrapper.runtime.skeleton import write_skeleton
+from wrapper.util.removal import remove_tree
 
 Images = Callable[..., Path]
 ZSTD = "corrupted image: unknown compression algorithm value 6"

@@ -23,8 +23,8 @@ from tests.e2e.conftest import UMBRELLA, entries, environment_text, open_directo
 from tests.images import system_files
 from tests.index import write_index, write_wheel
 from wrapper.errors import ExitCode
-from wrapper.sif import build as sif_build
-from wrapper.sif import file as sif
+from wrapper.images.sif import file as sif
+from wrapper.images.sif import record as sif_record
 
 BASE_ENVIRONMENT = """\
 export PYTHONPATH="/opt/base/python"
@@ -320,7 +320,7 @@ def test_doctor_looks_into_an_image(account: Account, portable: Path) -> None:
     assert "ok       content: SHA-256 as in the manifest" in told
     assert "ok       start: python3 -c pass in " in told
     copy = account.owns(Path(shutil.copy(portable, account.work / "ill.sif")))
-    item = sif_build.environment_layer(sif.read_sif(copy))
+    item = sif_record.environment_layer(sif.read_sif(copy))
     with copy.open("r+b") as file:
         file.seek(item.offset + item.size // 2)
         file.write(b"damage")

@@ -12,17 +12,17 @@ from tests.account import Account
 from tests.e2e.conftest import seen
 from tests.images import write_files
 from wrapper import process
-from wrapper.compression import Compression
+from wrapper.build.packed import take
 from wrapper.console import Console
+from wrapper.images.compression import Compression
+from wrapper.images.squasher import IMAGE_TIME, Squasher, find_squasher
+from wrapper.images.squashfs import compressors, layout
+from wrapper.images.squashfs.layout import Directory, File, Link, Unsupported
+from wrapper.images.squashfs.reader import read_image
+from wrapper.images.squashfs.writer import transcode, write_image
 from wrapper.models import Site
-from wrapper.packed import take
-from wrapper.runtime import host_binds
-from wrapper.skeleton import write_skeleton
-from wrapper.squash import IMAGE_TIME, Squasher, find_squasher
-from wrapper.squashfs import compressors, layout
-from wrapper.squashfs.layout import Directory, File, Link, Unsupported
-from wrapper.squashfs.reader import read_image
-from wrapper.squashfs.writer import transcode, write_image
+from wrapper.runtime.binds import host_binds
+from wrapper.runtime.skeleton import write_skeleton
 
 BLOCK = 128 * 1024
 

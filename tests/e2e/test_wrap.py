@@ -18,7 +18,7 @@ from tests.conftest import require
 from tests.e2e.conftest import BIN, UMBRELLA, entries
 from tests.index import write_wheel
 from wrapper.errors import ExitCode
-from wrapper.generations import program_names
+from wrapper.prefix.generations import program_names
 
 INSTALL = BIN / "wrap-install"
 CONTAINER = BIN / "wrap-container"

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.fuzz.mutate import mutated
 from tests.fuzz.readers import READERS
 from wrapper.errors import ContainerizeError
-from wrapper.squashfs.layout import Unsupported
+from wrapper.images.squashfs.layout import Unsupported
 
 SECONDS = 5.0  # of processor time: other work on the machine does not count
 MEMORY = 1 << 30  # bytes more than the process has when it begins

@@ -4,40 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
 from tests.account import REPOSITORY
 from tests.images import sif_bytes, squashfs_bytes
 from tests.unit.test_other_locks import PIXI, PYLOCK, UV
-from wrapper import spec
+from wrapper import inputs as spec
 from wrapper.base.catalogue import read_catalogue
 from wrapper.base.definition import read_definition
+from wrapper.base.facts import read_facts
 from wrapper.console import Console
-from wrapper.image.facts import read_facts
-from wrapper.image.format import SANDBOX, ImageFormat, read_format
-from wrapper.image.tree import ImageTree, parse_listing, read_tree
+from wrapper.images.format import SANDBOX, ImageFormat, read_format
+from wrapper.images.sif.file import read_sif
+from wrapper.images.sif.systems import read_systems
+from wrapper.images.squashfs import compressors, layout
+from wrapper.images.squashfs.compressors import Compressor
+from wrapper.images.squashfs.layout import Directory, File, Link, Superblock
+from wrapper.images.squashfs.reader import Image, read_image
+from wrapper.images.squashfs.writer import write_image
+from wrapper.images.tree import ImageTree, parse_listing, read_tree
+from wrapper.inputs.condarc import parse_condarc
+from wrapper.inputs.kinds import refuse_condas
+from wrapper.inputs.lockfile import write_lock
+from wrapper.inputs.pip_lock import parse_requirements_lock, write_requirements_lock
+from wrapper.inputs.project import project_lines
+from wrapper.inputs.pylock import parse_pylock
+from wrapper.inputs.requirements import read_requirements
+from wrapper.inputs.tykky import parse_global, parse_tool
 from wrapper.manifest import load_manifest
-from wrapper.models import LockedPackage
+from wrapper.packages import LockedPackage
 from wrapper.pip.uv_lock import as_pylock
-from wrapper.sif.file import read_sif
-from wrapper.sif.systems import read_systems
-from wrapper.site import load as load_site
-from wrapper.spec.condarc import parse_condarc
-from wrapper.spec.kinds import refuse_condas
-from wrapper.spec.lockfile import write_lock
-from wrapper.spec.pip_lock import parse_requirements_lock, write_requirements_lock
-from wrapper.spec.project import project_lines
-from wrapper.spec.pylock import parse_pylock
-from wrapper.spec.requirements import read_requirements
-from wrapper.spec.tykky import parse_global, parse_tool
-from wrapper.squashfs import compressors, layout
-from wrapper.squashfs.compressors import Compressor
-from wrapper.squashfs.layout import Directory, File, Link, Superblock
-from wrapper.squashfs.reader import Image, read_image
-from wrapper.squashfs.writer import write_image
-from wrapper.tykky.prefix import read_tykky_prefix
+from wrapper.prefix.tykky_prefix import read_tykky_prefix
+from wrapper.settings import load as load_site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def _manifest() -> dict[str, object]:
         "base": {"kind": "host", "name": "host"},
         "runtime": {"name": "apptainer", "version": "1.4.5", "path": "/usr/bin/apptainer"},
         "options": {"compression": "default", "wrapper_paths": []},
-        "packages": [_PACKAGE.as_dict(), _WHEEL.as_dict()],
+        "packages": [asdict(_PACKAGE), asdict(_WHEEL)],
         "variables": {"A": "b"},
         "image": {"sha256": "0" * 64, "size": 1},
         "tree": {"files": 1, "size": 1},

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from wrapper import shims
 from wrapper.activation.model import Activation
-from wrapper.deploy import Staging
 from wrapper.models import Environment, Site
-from wrapper.removal import remove_tree
+from wrapper.prefix import shims
+from wrapper.prefix.staging import Staging
+from wrapper.util.removal import remove_tree
 
 NOWHERE = "/containerize-nowhere"
 PROGRAMS = ("python", "python3", "tool")

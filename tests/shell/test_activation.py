@@ -17,13 +17,9 @@ import pytest
 from tests.channel.activations import FILES, SCRIPTS
 from wrapper.activation.changes import applied
 from wrapper.activation.model import Activation, ActivationScript
-from wrapper.activation.record import (
-    as_record,
-    record_activation,
-    tell,
-)
+from wrapper.activation.record import as_record, record_activation, tell
 from wrapper.console import Console
-from wrapper.container import BuildContainer
+from wrapper.runtime.container import BuildContainer
 
 Env = Mapping[str, str]
 
@@ -429,7 +425,7 @@ def test_the_build_says_which_scripts_are_sourced_and_why(
     assert "0.sh depends on the moment it runs: it runs whoami, reads HOME." in told
     assert "sourced where a variable is set that they look into: 1.sh (C)" in told
     assert "2.sh" not in told
-    assert [entry["why"] for entry in as_record(activation)] == ["runs whoami, reads HOME", "", ""]
+    assert [entry.why for entry in as_record(activation)] == ["runs whoami, reads HOME", "", ""]
 
 
 # -- from a tree ---------------------------------------------------------------------------------

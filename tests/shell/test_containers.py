@@ -18,8 +18,7 @@ from tests.shell.conftest import (
     write_program,
     write_runtime,
 )
-from wrapper.binds import UNBINDABLE, unbindable
-from wrapper.runtime import NEVER_BOUND
+from wrapper.runtime.binds import NEVER_BOUND, UNBINDABLE, unbindable
 
 TOP = [
     f"/{entry.name}"

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.shell.conftest import write_program
-from wrapper import home
-from wrapper.deploy import Staging
 from wrapper.models import Environment
+from wrapper.prefix import home
+from wrapper.prefix.staging import Staging
 
 VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 WHO = "import sys; print(sys.executable, sys._base_executable, sys.prefix, sys.base_prefix)"

@@ -16,7 +16,7 @@ from tests.shell.conftest import (
     write_environment,
 )
 from wrapper.activation.model import Activation
-from wrapper.binds import UNBINDABLE, UNBINDABLE_NAMES
+from wrapper.runtime.binds import UNBINDABLE, UNBINDABLE_NAMES
 
 HOSTILE = ["a b", "it's", "do$lar", "ba`ck`", "st*r", "[x]", "ti~lde", "é", "-dash"]
 HOSTILE += ["br{ac}e", "semi;colon", "amp&", "hash#", "per%cent", "__PREFIX__", "$(touch pwned)"]

@@ -20,7 +20,7 @@ from tests.activation import (
     sets,
     unsets,
 )
-from wrapper.sif import content as sif_content
+from wrapper.images.sif import content as sif_content
 
 HOSTILE = 'it\'s $HOME `id` "x" \\ *\nnext'
 

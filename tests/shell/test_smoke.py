@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.shell.conftest import NOWHERE, Install, Prefix, write_environment
-from wrapper import smoke
 from wrapper.console import Console
 from wrapper.errors import ToolError
-from wrapper.runtime import Runtime
+from wrapper.prefix import smoke
+from wrapper.runtime.runtime import Runtime
 
 Start = Callable[..., None]
 

@@ -14,8 +14,8 @@ import pytest
 
 from tests.conftest import require
 from tests.shell.conftest import environment, write_program
-from wrapper import shims
 from wrapper.activation.watched import read_run
+from wrapper.prefix import shims
 
 TEMPLATES = Path(str(files("wrapper") / "templates"))
 SCRIPTS = sorted(TEMPLATES.glob("*.sh"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from wrapper.console import Console
-from wrapper.removal import remove_tree
+from wrapper.util.removal import remove_tree
 
 NOBODY = 65534
 

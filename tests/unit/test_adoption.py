@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from tests.tykky import make_prefix
-from wrapper import deploy, shims
-from wrapper.deploy import Adoption, finish_adoption
 from wrapper.models import Environment
-from wrapper.removal import remove_tree
-from wrapper.tykky.prefix import OWN_NAMES
+from wrapper.prefix import shims
+from wrapper.prefix import staging as deploy
+from wrapper.prefix.staging import Adoption, finish_adoption
+from wrapper.prefix.tykky_prefix import OWN_NAMES
+from wrapper.util.removal import remove_tree
 
 NAMES = ("python", "tool")
 

@@ -4,10 +4,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+from tests.manifests import manifest
 from wrapper.base.built import Tools
-from wrapper.base.choose import find_base
-from wrapper.generations import Generation
-from wrapper.models import Request
+from wrapper.base.resolve import find_base
+from wrapper.prefix.generations import Generation
+from wrapper.requests import Request
 
 KNOWN = {"kind": "image", "name": "x", "path": "container.sif", "digest": "sha256:1"}
 KNOWN |= {"mark": "", "has_bash": True, "offers": {}, "owned": True}
@@ -17,7 +18,7 @@ def previous(tmp_path: Path) -> Generation:
     directory = tmp_path / "1"
     directory.mkdir()
     (directory / "container.sif").write_bytes(b"image")
-    return Generation(number=1, directory=directory, manifest={"base": KNOWN}, current=True)
+    return Generation(number=1, directory=directory, manifest=manifest(base=KNOWN), current=True)
 
 
 def found(tmp_path: Path, *, trial: bool) -> Path | None:

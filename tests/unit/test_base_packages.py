@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from tests.unit.conftest import Program
+from wrapper.base_python.environment import ask_base
+from wrapper.base_python.packages import STUB_MARK, BasePackage, BasePython, conflict
 from wrapper.console import Console
-from wrapper.container import BuildContainer
 from wrapper.errors import InputError
-from wrapper.reuse.packages import STUB_MARK, BasePackage, BasePython, conflict
-from wrapper.reuse.python import ask_base
-from wrapper.runtime import Runtime
+from wrapper.runtime.container import BuildContainer
+from wrapper.runtime.runtime import Runtime
 
 
 def base(**requires: tuple[str, ...]) -> BasePython:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.bytecode import _has_fresh_modules
-from wrapper.squash import IMAGE_TIME
+from wrapper.build.bytecode import _has_fresh_modules
+from wrapper.images.squasher import IMAGE_TIME
 
 SCRIPT = str(files("wrapper") / "templates/compile.py")
 

@@ -10,15 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import names
-from wrapper.cache import (
-    draft,
-    drafts,
-    make_cache,
-    make_directory,
-    users_directory,
-    users_own,
-)
 from wrapper.errors import InputError
+from wrapper.util.cache import draft, drafts, make_cache, make_directory, users_directory, users_own
 
 
 def mode(path: Path) -> int:

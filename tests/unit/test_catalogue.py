@@ -10,7 +10,7 @@ from wrapper import bundled
 from wrapper.base.catalogue import facts_of_name, nearest, read_catalogue, read_catalogues
 from wrapper.base.definition import read_definition
 from wrapper.errors import InputError
-from wrapper.site import load
+from wrapper.settings import load
 
 
 def write(path: Path, text: str) -> Path:

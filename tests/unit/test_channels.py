@@ -9,7 +9,8 @@ import pytest
 
 from wrapper.conda.channels import absolute, choose, local_directories, mirrored
 from wrapper.errors import InputError
-from wrapper.models import EnvironmentSpec, Located, LockedPackage, Site
+from wrapper.models import EnvironmentSpec, Located, Site
+from wrapper.packages import LockedPackage
 
 FILE = Path("/x/env.yml")
 LICENSED = Site(mirrors={"defaults": ("https://m/main",)})

@@ -14,7 +14,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from wrapper import __version__, pipeline
+from tests.manifests import manifest
+from wrapper import __version__
 from wrapper.cli import common
 from wrapper.cli.conda import conda_containerize
 from wrapper.cli.pip import pip_containerize
@@ -35,8 +36,10 @@ from wrapper.errors import (
     SpaceError,
     ToolError,
 )
-from wrapper.models import NewRequest, Site
-from wrapper.models import Result as Built
+from wrapper.manifest import as_json, manifest_text
+from wrapper.models import Site
+from wrapper.requests import NewRequest
+from wrapper.requests import Result as Built
 
 INSTALLED: list[click.Command] = [
     conda_containerize,
@@ -212,12 +215,9 @@ def test_without_its_functions_activating_is_explained(
 
 
 # -- requests ------------------------------------------------------------------------------------
-MANIFEST = {
-    "kind": "conda",
-    "tree": {"files": 10, "size": 2000},
-    "image": {"sha256": "0", "size": 1000},
-    "programs": 3,
-}
+MANIFEST = manifest(
+    tree={"files": 10, "size": 2000}, image={"sha256": "0", "size": 1000}, programs=3
+)
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def requests(monkeypatch: pytest.MonkeyPatch, sites: list[Site]) -> list[NewRequ
         seen.append(replace(request, site=Site()))
         return Built(prefix=request.prefix, manifest=MANIFEST, seconds=1.25)
 
-    monkeypatch.setattr(pipeline, "new", new)
+    monkeypatch.setattr("wrapper.commands.new.new", new)
     return seen
 
 
@@ -287,7 +287,7 @@ def test_tykkys_options_are_accepted(requests: list[NewRequest], options: list[s
 
 def test_the_result_as_json_is_all_of_standard_output(requests: list[NewRequest]) -> None:
     result = invoke(conda_containerize, "new", "--prefix", "/p", "env.yml", "--json", "-v")
-    assert json.loads(result.stdout) == {"prefix": "/p", "seconds": 1.2, **MANIFEST}
+    assert json.loads(result.stdout) == {"prefix": "/p", "seconds": 1.2, **as_json(MANIFEST)}
 
 
 @pytest.mark.parametrize(("option", "shown"), [("-q", False), ("-v", True), ("--debug", True)])
@@ -306,7 +306,7 @@ def failing(
         console.log_path = log
         raise error
 
-    monkeypatch.setattr(pipeline, "new", new)
+    monkeypatch.setattr("wrapper.commands.new.new", new)
     return invoke(conda_containerize, "new", "--prefix", "/p", "env.yml", *options)
 
 
@@ -387,7 +387,7 @@ def test_a_full_disk_while_the_log_is_written(
         console.info("on the way")
         raise AssertionError("it ended there")
 
-    monkeypatch.setattr(pipeline, "new", build)
+    monkeypatch.setattr("wrapper.commands.new.new", build)
     result = invoke(conda_containerize, "new", "--prefix", "/p", "env.yml", *option)
     assert result.exit_code == ExitCode.SPACE == 9
     assert "[ ERROR ] the log cannot be written: No space left on device" in result.stderr
@@ -427,9 +427,9 @@ def test_what_cannot_be_read_is_no_wrong_command_line(
 # -- the umbrella --------------------------------------------------------------------------------
 def test_the_manifest_is_printed(tmp_path: Path) -> None:
     (tmp_path / "current").mkdir()
-    (tmp_path / "current/manifest.json").write_text('{"format": 1, "kind": "conda"}')
+    (tmp_path / "current/manifest.json").write_text(manifest_text(MANIFEST))
     result = invoke(containerize, "inspect", tmp_path)
-    assert json.loads(result.stdout) == {"format": 1, "kind": "conda"}
+    assert json.loads(result.stdout) == as_json(MANIFEST)
 
 
 def test_a_prefix_that_is_none_is_told(tmp_path: Path) -> None:

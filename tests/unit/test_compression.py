@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wrapper.compression import check_word, other_options, travelling, wanted
+from wrapper.images.compression import check_word, other_options, travelling, wanted
 
 
 def told(word: str, *options: str) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.conda import command
+from wrapper.build import conda_in_scripts as command
 from wrapper.errors import InputError
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.unit.conftest import Program, names
 from wrapper.console import Console
-from wrapper.container import OWN_CACHE, BuildContainer
 from wrapper.errors import ScriptError, ToolError
-from wrapper.runtime import Runtime
+from wrapper.runtime.container import OWN_CACHE, BuildContainer
+from wrapper.runtime.runtime import Runtime
 
 # Records its arguments and environment beside itself, and then does what FAKE says.
 RECORD = """\

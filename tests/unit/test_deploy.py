@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.manifests import manifest
 from tests.unit.conftest import NOBODY, left_behind, names, without_powers
-from wrapper import shims
-from wrapper.deploy import Staging
 from wrapper.errors import PrefixError, SpaceError
-from wrapper.generations import program_names
 from wrapper.manifest import write_manifest
 from wrapper.models import Environment
+from wrapper.prefix import shims
+from wrapper.prefix.generations import program_names
+from wrapper.prefix.staging import Staging
 
 INSIDE = "/containerize-1"
 PROGRAMS = {"python3": "bin/python3", "tool": "libexec/tool"}
@@ -42,7 +43,7 @@ def fill(staging: Staging) -> None:
     staging.write_links(ENVIRONMENT)
     staging.image.write_bytes(b"image")
     (staging.directory / "env").write_text("x=1\n")
-    write_manifest(staging.directory / "manifest.json", {})
+    write_manifest(staging.directory / "manifest.json", manifest())
     (staging.directory / "inputs").mkdir()
     (staging.directory / "inputs/env.yml").write_text("name: x\n")
     staging.image.chmod(0o600)

@@ -20,20 +20,10 @@ from wrapper.cli import common
 from wrapper.cli.umbrella import containerize
 from wrapper.console import Console
 from wrapper.doctor import finding as module
-from wrapper.doctor.finding import (
-    FAILED,
-    OK,
-    Check,
-    Finding,
-    examine,
-    failed,
-    ok,
-    reason,
-    warning,
-)
+from wrapper.doctor.finding import FAILED, OK, Check, Finding, examine, failed, ok, reason, warning
 from wrapper.errors import ExitCode, InputError
-from wrapper.owner import process_exists
 from wrapper.process import ToolFailed
+from wrapper.util.owner import process_exists
 
 
 # -- findings ------------------------------------------------------------------------------------

@@ -8,24 +8,27 @@ import os
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.manifests import manifest
 from tests.unit.conftest import NOBODY, Program, names, without_powers
-from wrapper import doctor, shims
-from wrapper import lock as locks
+from wrapper import doctor
 from wrapper.console import Console
-from wrapper.deploy import NextGeneration, Staging
 from wrapper.doctor import installation, needs, sif_image, starts
 from wrapper.doctor.finding import FAILED, OK, WARNING, Finding
-from wrapper.image.format import mark
-from wrapper.manifest import read_manifest, write_manifest
-from wrapper.models import Environment, Site
+from wrapper.images.format import mark
+from wrapper.manifest import BaseRecord, Manifest, read_manifest, write_manifest
+from wrapper.models import Environment, Interpreter, Site
+from wrapper.packages import LockedPackage
+from wrapper.prefix import shims
+from wrapper.prefix.staging import NextGeneration, Staging
+from wrapper.util import lock as locks
 
 SHIM = shims.shim(Path("/somewhere"), Path("/runtime"))
-Manifest = dict[str, Any]
 
 
 def told(found: Sequence[Finding]) -> list[tuple[str, str]]:
@@ -71,13 +74,10 @@ def write(staging: Staging | NextGeneration, *programs: str) -> None:
     (staging.directory / "env").write_text("")
     write_manifest(
         staging.directory / "manifest.json",
-        {
-            **{"kind": "conda", "created": "2026-01-01T00:00:00Z", "tool": "0.1.0"},
-            **{"prefix": str(staging.prefix), "packages": []},
-            "image": {"size": 4096, "sha256": needs.sha256(staging.image)},
-            "base": {"kind": "host", "name": "host", "path": "", "digest": "", "mark": ""},
-            "runtime": {"name": "apptainer", "version": "1.4.5", "path": "/no/apptainer"},
-        },
+        manifest(
+            prefix=str(staging.prefix),
+            image={"size": 4096, "sha256": needs.sha256(staging.image)},
+        ),
     )
 
 
@@ -95,7 +95,7 @@ def prefix(open_place: Path) -> Path:
 
 
 def data_of(prefix: Path, **changes: Any) -> Manifest:
-    return {**read_manifest(prefix), **changes}
+    return replace(read_manifest(prefix), **changes)
 
 
 # -- whole? --------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_images(prefix: Path) -> None:
     assert "4097 bytes" in text(installation.image(prefix, data))
     image.unlink()
     assert told(installation.image(prefix, data)) == [("image", FAILED)]
-    assert installation.image(prefix, {**data, "kind": "container"}) == []
+    assert installation.image(prefix, replace(data, kind="container")) == []
 
 
 def test_other_generations(prefix: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_moved_prefix(prefix: Path) -> None:
 def on_base(image: Path, **more: Any) -> Manifest:
     digest = f"sha256:{needs.sha256(image)}"
     known = {"path": str(image), "digest": digest, "mark": mark(image)}
-    return {"kind": "conda", "base": {"kind": "image", "name": "base", **known, **more}}
+    return manifest(base={"kind": "image", "name": "base", **known, **more})
 
 
 def test_base_images(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_base_images(tmp_path: Path) -> None:
     found = needs.base_image(tmp_path, data, deep=False)
     assert "replaced" in text(found)
     assert f"conda-containerize update DIR --base-image {image}" in text(found)
-    wrapped = needs.base_image(tmp_path, {**data, "kind": "container"}, deep=False)
+    wrapped = needs.base_image(tmp_path, replace(data, kind="container"), deep=False)
     assert "update" not in text(wrapped)
     image.unlink()
     assert told(needs.base_image(tmp_path, data, deep=False)) == [("base image", FAILED)]
@@ -327,35 +327,39 @@ def test_a_base_image_of_its_own(tmp_path: Path) -> None:
 )
 def test_interpreters(answer: str, state: str, word: str, program: Program) -> None:
     path = program("python3", answer)
-    data = {"base": {"kind": "host"}, "interpreter": {"path": str(path), "version": "3.11.7"}}
+    data = manifest(interpreter={"path": str(path), "version": "3.11.7"})
     found = needs.interpreter(data, {})
     assert told(found) == [("interpreter", state)] and word in text(found)
     path.unlink()
     assert "has gone" in text(needs.interpreter(data, {}))
-    assert needs.interpreter({**data, "base": {"kind": "image"}}, {}) == []
+    assert needs.interpreter(replace(data, base=BaseRecord(kind="image")), {}) == []
 
 
 def test_the_runtime_of_the_build(program: Program, tmp_path: Path) -> None:
-    data = {"runtime": {"name": "apptainer", "version": "1.4", "path": str(tmp_path / "none")}}
+    data = manifest(runtime={"name": "apptainer", "version": "1.4", "path": f"{tmp_path}/none"})
     assert told(needs.runtime(data, {"PATH": "/none"})) == [("runtime of the build", FAILED)]
     other = program("singularity", ":")
     found = needs.runtime(data, {"PATH": str(other.parent)})
     assert told(found) == [("runtime of the build", OK)] and str(other) in text(found)
-    data["runtime"]["path"] = str(other)
+    data = replace(data, runtime=replace(data.runtime, path=str(other)))
     assert "has gone" not in text(needs.runtime(data, {"PATH": "/none"}))
 
 
 # -- node ----------------------------------------------------------------------------------------
+def package(name: str, version: str) -> LockedPackage:
+    return LockedPackage(manager="conda", name=name, version=version, url="")
+
+
 def node(tmp_path: Path, **base: Any) -> Manifest:
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cpuinfo").write_text("flags : fpu sse2\n")
-    return {"base": {"kind": "host", **base}, "packages": []}
+    return manifest(base={"kind": "host", **base})
 
 
 def test_nodes(tmp_path: Path) -> None:
     data = node(tmp_path, virtual_packages={"__glibc": "2.17", "__archspec": "zen3"})
     assert "built on zen3, runs here" in text(needs.node(data, tmp_path))
-    data["packages"] = [{"name": "_x86_64-microarch-level", "version": "3"}]
+    data = replace(data, packages=(package("_x86_64-microarch-level", "3"),))
     found = needs.node(data, tmp_path)
     assert told(found) == [("node", FAILED)]
     assert "for x86-64-v3, this processor is x86-64-v1" in text(found)
@@ -364,7 +368,7 @@ def test_nodes(tmp_path: Path) -> None:
 def test_an_older_c_library(tmp_path: Path) -> None:
     data = node(tmp_path, virtual_packages={"__glibc": "9.99"})
     assert "CONDA_OVERRIDE_GLIBC" in text(needs.node(data, tmp_path))
-    data["base"]["kind"] = "image"  # which has its own
+    data = replace(data, base=replace(data.base, kind="image"))  # which has its own
     assert told(needs.node(data, tmp_path)) == [("node", OK)]
 
 
@@ -380,7 +384,7 @@ def test_an_older_c_library(tmp_path: Path) -> None:
     ],
 )
 def test_packages_and_gpus(name: str, version: str, expected: str, tmp_path: Path) -> None:
-    data = {"packages": [{"name": name, "version": version}], "base": {"kind": "host"}}
+    data = replace(manifest(), packages=(package(name, version),))
     assert needs.gpu(data, {}, tmp_path) == []
     found = needs.gpu(data, {"CONTAINERIZE_ROCM_DRIVER": "6.3"}, tmp_path)
     assert told(found) == [("GPU", expected)]
@@ -388,7 +392,7 @@ def test_packages_and_gpus(name: str, version: str, expected: str, tmp_path: Pat
 
 def test_a_base_image_and_gpus(tmp_path: Path) -> None:
     for version, state in (("5.7.1", WARNING), ("6.2.4", OK)):
-        data = {"base": {"kind": "image", "rocm": version}}
+        data = manifest(base={"kind": "image", "rocm": version})
         found = needs.gpu(data, {"CONTAINERIZE_ROCM_DRIVER": "6.3"}, tmp_path)
         assert told(found) == [("GPU", state)]
 
@@ -443,7 +447,7 @@ def test_nothing_of_somebody_elses_is_started(
     started = prefix.parent / "started"
     replace_shim(prefix, f"echo shim >>{started}")
     python = program("python3", f"echo interpreter >>{started}; echo 3.11.7")
-    data = data_of(prefix, interpreter={"path": str(python), "version": "3.11.7"})
+    data = data_of(prefix, interpreter=Interpreter(path=python, version="3.11.7"))
     write_manifest(prefix / "current/manifest.json", data)
     os.chown(prefix / part, NOBODY, NOBODY, follow_symlinks=False)
     found = diagnosed(prefix, console)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Program, names
-from wrapper import shims
 from wrapper.doctor import hardware, machine, places, variables
 from wrapper.doctor.finding import FAILED, OK, WARNING, Finding
 from wrapper.doctor.places import FileSystem, build_directory, cache_directory, file_system
 from wrapper.models import Site
-from wrapper.removal import remove_tree
+from wrapper.prefix import shims
+from wrapper.util.removal import remove_tree
 
 NO_SITE = Site()
 

@@ -13,7 +13,7 @@ from wrapper.console import Console
 from wrapper.doctor import machine, rights
 from wrapper.doctor.finding import FAILED, OK, WARNING
 from wrapper.doctor.rights import FUSE, KERNEL, UNPACKED, Settings, how_mounted, read_settings
-from wrapper.runtime import Runtime
+from wrapper.runtime.runtime import Runtime
 
 APPTAINER = Runtime(path=Path("/a"), name="apptainer", version="1.4.5")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from wrapper.errors import InputError
+from wrapper.inputs import read_spec
+from wrapper.inputs.environment import parse_environment
 from wrapper.models import EnvironmentSpec
-from wrapper.spec import read_spec
-from wrapper.spec.environment import parse_environment
 
 PATH = Path("/data/my env.yml")
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import NOBODY, names
-from wrapper import foreign
+from wrapper.commands.history import history
 from wrapper.errors import ContainerizeError, PackageError, PrefixError
-from wrapper.image.format import mark, read_format
-from wrapper.lock import holder, lock_path, locked
+from wrapper.images.format import mark, read_format
+from wrapper.images.sif.file import GENERIC, NewObject, read_sif, write_sif
 from wrapper.manifest import read_manifest
-from wrapper.past import history
-from wrapper.shims import is_shim_file
-from wrapper.sif.file import GENERIC, NewObject, read_sif, write_sif
-from wrapper.tykky.prefix import read_tykky_prefix
+from wrapper.prefix.shims import is_shim_file
+from wrapper.prefix.tykky_prefix import read_tykky_prefix
+from wrapper.util import foreign
+from wrapper.util.lock import holder, lock_path, locked
 
 
 def pipe(path: Path) -> None:

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.manifests import manifest
 from tests.unit.conftest import left_behind, names
-from wrapper import generations as module
-from wrapper import process, shims
+from wrapper import process
+from wrapper.commands.history import rollback
 from wrapper.console import Console
-from wrapper.deploy import NextGeneration, Staging
 from wrapper.errors import PrefixError
-from wrapper.generations import (
+from wrapper.manifest import write_manifest
+from wrapper.models import Environment
+from wrapper.prefix import generations as module
+from wrapper.prefix import shims
+from wrapper.prefix.generations import (
     current_generation,
     generations,
     images_in_use,
@@ -24,10 +28,8 @@ from wrapper.generations import (
     repair,
     switch,
 )
-from wrapper.manifest import write_manifest
-from wrapper.models import Environment
-from wrapper.past import rollback
-from wrapper.removal import remove_tree
+from wrapper.prefix.staging import NextGeneration, Staging
+from wrapper.util.removal import remove_tree
 
 INSIDE = "/containerize-1"
 OLD, NEW = ({"python3", "old"}, {"python3", "new"})
@@ -47,7 +49,7 @@ def write(staging: Staging | NextGeneration, programs: set[str], shim: str) -> N
     staging.write_links(environment)
     staging.image.write_bytes(b"image")
     (staging.directory / "env").write_text(f"generation={staging.generation}\n")
-    write_manifest(staging.directory / "manifest.json", {"generation": staging.generation})
+    write_manifest(staging.directory / "manifest.json", manifest(generation=staging.generation))
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.images import write_files
+from wrapper.base.facts import ImageFacts, inspect_image, read_facts
+from wrapper.base.find import describe_file
 from wrapper.console import Console
 from wrapper.errors import InputError
-from wrapper.image.facts import ImageFacts, inspect_image, read_facts
-from wrapper.image.find import describe_file
-from wrapper.image.format import ImageFormat
-from wrapper.image.tree import ImageTree, read_tree
+from wrapper.images.format import ImageFormat
+from wrapper.images.tree import ImageTree, read_tree
 
 X86, ARM = (b"\x7fELF".ljust(18, b"\0") + bytes([number, 0]) for number in (62, 183))
 LIBC = X86 + b"\0GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.\n"

@@ -10,7 +10,7 @@ import pytest
 from tests.images import ARM64, EXT3, OVERLAY, PRIMARY, SQUASHFS, sif_bytes, squashfs_bytes
 from tests.unit.conftest import without_powers
 from wrapper.errors import ContainerizeError, InputError, PackageError
-from wrapper.image.format import ImageFormat, read_format, require_architecture
+from wrapper.images.format import ImageFormat, read_format, require_architecture
 
 BODY = squashfs_bytes()
 SIF = sif_bytes([(PRIMARY, SQUASHFS, BODY)])

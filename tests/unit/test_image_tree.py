@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from wrapper.console import Console
-from wrapper.image.format import SANDBOX, ImageFormat
-from wrapper.image.tree import ImageTree, parse_listing, read_tree
+from wrapper.images.format import SANDBOX, ImageFormat
+from wrapper.images.tree import ImageTree, parse_listing, read_tree
 
 
 def test_links_to_the_root_have_no_content(tmp_path: Path, console: Console) -> None:

@@ -16,9 +16,7 @@ import pytest
 from tests.images import PRIMARY, SQUASHFS, sif_bytes, squashfs_bytes
 from tests.unit.conftest import Program, names, without_powers
 from wrapper.base.catalogue import Entry
-from wrapper.console import Console
-from wrapper.errors import ChannelError, InputError, PackageError
-from wrapper.image.find import (
+from wrapper.base.find import (
     BaseImage,
     built_image,
     earlier_images,
@@ -26,7 +24,9 @@ from wrapper.image.find import (
     kept_image,
     own_image,
 )
-from wrapper.runtime import Runtime
+from wrapper.console import Console
+from wrapper.errors import ChannelError, InputError, PackageError
+from wrapper.runtime.runtime import Runtime
 
 SIF = sif_bytes([(PRIMARY, SQUASHFS, squashfs_bytes())])
 DIGEST = f"sha256:{hashlib.sha256(SIF).hexdigest()}"
@@ -77,7 +77,7 @@ def test_a_file_is_referenced_by_its_real_path(
     found = find(str(link))
     assert (found.path, found.digest) == (image, DIGEST)
     assert (found.size, found.owned, found.uri) == (len(SIF), False, "")
-    assert found.as_record()["path"] == str(image)
+    assert found.reference == str(image)
     assert f"{link} leads to {image}" in screen.getvalue()
 
 
@@ -140,7 +140,7 @@ def test_an_image_where_others_could_exchange_it_becomes_ones_own(
     assert own.owned and own.path == tmp_path / "container.sif"
     assert own.path.samefile(found.path)
     shutil.rmtree(cache)
-    assert own.path.read_bytes() == SIF and own.as_record()["path"] == "container.sif"
+    assert own.path.read_bytes() == SIF and own.reference == "container.sif"
 
 
 def test_an_image_that_others_could_write_to_is_copied(
@@ -312,7 +312,7 @@ def test_a_directory_that_is_no_oci_image(find: Find, tmp_path: Path) -> None:
 def test_without_a_cache_the_installation_owns_it(find: Find, tmp_path: Path) -> None:
     found = find("docker://hub/x:1", cache=None)
     assert found.owned and found.path == tmp_path / "staging/container.sif"
-    assert found.as_record()["path"] == "container.sif"
+    assert found.reference == "container.sif"
 
 
 @pytest.mark.parametrize("mask", [0o007, 0o077])

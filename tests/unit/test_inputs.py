@@ -12,24 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from wrapper import inputs
+from tests.manifests import manifest
+from wrapper.build import inputs
 from wrapper.console import Console
 from wrapper.errors import InputError, PackageError
-from wrapper.models import (
-    EnvironmentSpec,
-    LockedPackage,
+from wrapper.inputs.files import InputFiles
+from wrapper.inputs.pip_lock import write_requirements_lock
+from wrapper.inputs.tykky import ToolFile
+from wrapper.models import EnvironmentSpec, Site
+from wrapper.packages import LockedPackage
+from wrapper.prefix.record import write_inputs
+from wrapper.requests import (
     NewPipRequest,
     NewRequest,
     Request,
     SifRequest,
-    Site,
     UpdatePipRequest,
     UpdateRequest,
 )
-from wrapper.record import write_inputs
-from wrapper.spec.files import InputFiles
-from wrapper.spec.pip_lock import write_requirements_lock
-from wrapper.spec.tykky import ToolFile
 
 Make = Callable[..., Request]
 WHEEL = LockedPackage(
@@ -220,11 +220,11 @@ def test_lines_of_a_tools_file_become_scripts(
     assert [script.content for script in found.post_install] == [b"a1\na2\n", b"b\n", b"c\n"]
     assert found.environ == {"A": "1"}
     (tmp_path / "record").mkdir()
-    assert write_inputs(tmp_path / "record", (), found.files) == [
+    assert write_inputs(tmp_path / "record", (), found.files) == (
         "b.sh",
         "post-install.sh",
         "2-post-install.sh",
-    ]
+    )
 
 
 def test_a_file_that_went_while_it_is_read_is_told(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_file_that_went_while_it_is_read_is_told(tmp_path: Path) -> None:
         InputFiles().take(tmp_path / "gone", "env.yml")
 
 
-OLD = {"variables": {"A": "old", "E": "old", "GONE": "1"}, "environ": {"E": "old"}}
+OLD = manifest(variables={"A": "old", "E": "old", "GONE": "1"}, environ={"E": "old"})
 
 
 @pytest.mark.parametrize(

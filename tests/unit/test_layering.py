@@ -1,97 +1,36 @@
-"""The shape of the package: imports go one way, three libraries have one place each.
-
-``LAYERS`` is the order, lowest first. A module imports only from layers below its own; a new
-module has to find its place here.
-"""
+"""The shape of the program: imports go one way, three libraries have one place each."""
 
 from __future__ import annotations
 
 import ast
 import functools
+import graphlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import wrapper
 
 ROOT = Path(wrapper.__file__).parent
-WHOLE = {"cli", "doctor", "spec"}  # packages with one place in the order
-PACKAGES = {p.parent.name for p in ROOT.glob("*/__init__.py")} - WHOLE
 MODULES = sorted(p for p in ROOT.rglob("*.py") if "templates" not in p.parts)
-
-# One's result is the next one's argument, so that none knows another.
-STEPS = {
-    *("conda.resolve", "conda.fetch", "conda.install", "pip.installer", "pip.managed"),
-    *("scripts", "bytecode", "activation.record", "home", "reuse.taken"),
-    *("squash", "record", "deploy", "tree", "skeleton"),
-}
-LAYERS: list[set[str]] = [
-    {"errors", "credentials", "models", "background", "binds", "bundled", "foreign", "owner"}
-    | {"compression", "rocm", "squashfs.layout"}
-    | {"activation.grammar", "activation.model", "activation.uses", "activation.watched"},
-    {"copying", "removal", "squashfs.compressors", "activation.syntax"},
-    {"cache", "squashfs.reader"},
-    {"console", "lock", "memo", "toml", "yaml_nodes", "squashfs.writer"}
-    | {"activation.changes", "activation.constant", "activation.flow"},
-    {"process", "spec", "manifest", "installed", "base.catalogue", "pip.config"}
-    | {"sif.file", "sif.content", "sif.systems", "activation.together"},
-    {"site_keys", "pip.local", "image.format", "base.definition", "tykky.prefix"},
-    {"site"},
-    {"workspace", "prefix", "runtime", "changes", "conda.channels", "host_program", "base.debian"}
-    | {"conda.client", "conda.contents", "trust", "reuse.packages"}
-    | {"pip.failure", "pip.uv_lock", "pip.outer", "pip.origin"},
-    {"image.store", "image.tree"},
-    {"image.pull"},
-    {"image.find"},
-    {"image.software"},
-    {"image.facts"},
-    {"container", "shims"},  # shims is text only: names and facts in, scripts out
-    {"generations", "sif.os_packages", "pip.interpreter", "reuse.python", "activation.probing"},
-    {"sif.output", "smoke"},
-    STEPS,
-    {"packed", "trial", "inputs"},
-    {"start"},
-    {"build", "base.build"},
-    {"facts", "base.built"},
-    {"installation", "base.commands"},
-    {"conda.build", "pip.build", "wrap.install", "wrap.container", "past", "base.choose"},
-    {"sif.build", "tykky.adopt"},
-    {"plans"},
-    {"pipeline", "sif.pipeline", "conda.command"},  # conda.command: inside a build
-    {"commands.repack"},
-    {"doctor"},
-    {"cli"},
+# Lowest first: a package imports of those before it only. (Modules beside them are of all heights,
+# and no module needs one that needs it.)
+PACKAGES = [
+    *("util", "inputs", "runtime", "activation", "images", "prefix", "base_python", "base"),
+    *("conda", "pip", "build", "commands", "doctor", "cli"),
 ]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-COMPOSERS = {
-    "start",
-    "build",
-    "installation",
-    "conda.build",
-    "pip.build",
-    "wrap.install",
-    "wrap.container",
-}
-COMPOSERS |= {"tykky.adopt", "base.choose", "pipeline", "conda.command", "inputs", "plans"}
-COMPOSERS |= {"sif.build", "sif.pipeline", "base.build", "base.built", "base.commands", "doctor"}
-COMPOSERS |= {"facts", "trial", "commands.repack"}
-# Who may know a step besides the modules that put steps together.
-KNOWN_STEPS = {("cli", "squash"): "containerize info names the tools that a build would use"}
-ONLY_IN = {
-    "click": {"cli"},
-    "rich": {"console"},
-    "subprocess": {"process"},
-}
+ONLY_IN = {"click": "cli", "rich": "console", "subprocess": "process"}
 
 
 def name_of(path: Path) -> str:
-    """A module's name in ``LAYERS``: with its package, or one of ``WHOLE``."""
-    return short(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    """A module's dotted name below ``wrapper``; a package has that of its directory."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def short(dotted: str) -> str:
-    """The name in ``LAYERS`` of what a dotted name below ``wrapper`` leads to."""
-    parts = dotted.removesuffix(".__init__").split(".")
-    return ".".join(parts[:2] if parts[0] in PACKAGES else parts[:1])
+NAMES = {name_of(path) for path in MODULES}
+
+
+def package_of(name: str) -> str:
+    return name.partition(".")[0]
 
 
 NODES = {path: list(ast.walk(ast.parse(path.read_text()))) for path in MODULES}
@@ -110,13 +49,10 @@ def imported(path: Path) -> Iterator[str]:
 
 @functools.cache
 def own_imports(path: Path) -> set[str]:
-    """Modules of the package, by their names in ``LAYERS``."""
-    names = {
-        short(name.removeprefix("wrapper."))
-        for name in imported(path)
-        if name.startswith("wrapper.")
-    }
-    return names - {name_of(path), "__version__"}
+    """Modules of the program that a module imports."""
+    names = {name.removeprefix("wrapper.") for name in imported(path) if "wrapper." in name}
+    modules = {name if name in NAMES else name.rpartition(".")[0] for name in names}
+    return modules - {name_of(path), "", "__version__"}
 
 
 def violations(rule: Callable[[Path], set[str]]) -> dict[str, set[str]]:
@@ -125,39 +61,28 @@ def violations(rule: Callable[[Path], set[str]]) -> dict[str, set[str]]:
     return {name: broken for name, broken in found.items() if broken}
 
 
-def test_every_module_has_its_place() -> None:
-    names = {name_of(path) for path in MODULES}
-    assert names - PACKAGES == {*RANK, "__init__"}
-    assert sum(len(layer) for layer in LAYERS) == len(RANK), "one place each"
+def test_no_module_needs_one_that_needs_it() -> None:
+    order = graphlib.TopologicalSorter({name_of(path): own_imports(path) for path in MODULES})
+    order.prepare()
 
 
-def test_imports_go_down() -> None:
+def test_packages_have_an_order() -> None:
+    assert {name for name in NAMES if (ROOT / name / "__init__.py").exists()} == {*PACKAGES}
+
     def rule(path: Path) -> set[str]:
-        rank = RANK.get(name_of(path), 0)
-        return {name for name in own_imports(path) if RANK.get(name, rank) >= rank}
-
-    assert violations(rule) == {}
-
-
-def test_only_those_who_put_steps_together_know_them() -> None:
-    def rule(path: Path) -> set[str]:
-        name = name_of(path)
-        if name in COMPOSERS:
+        package = package_of(name_of(path))
+        if package not in PACKAGES:
             return set()
-        return {s for s in own_imports(path) & STEPS if (name, s) not in KNOWN_STEPS}
+        later = PACKAGES[PACKAGES.index(package) + 1 :]
+        return {name for name in own_imports(path) if package_of(name) in later}
 
     assert violations(rule) == {}
-
-
-def test_exceptions_are_in_use() -> None:
-    used = {(name_of(path), step) for path in MODULES for step in own_imports(path) & STEPS}
-    assert set(KNOWN_STEPS) <= used
 
 
 def test_some_libraries_have_one_place() -> None:
     def rule(path: Path) -> set[str]:
-        used = {name.split(".")[0] for name in imported(path)}
-        return {n for n, places in ONLY_IN.items() if n in used and name_of(path) not in places}
+        used = {name.partition(".")[0] for name in imported(path)} & ONLY_IN.keys()
+        return {name for name in used if package_of(name_of(path)) != ONLY_IN[name]}
 
     assert violations(rule) == {}
 
@@ -185,7 +110,7 @@ def test_programs_are_started_in_one_place() -> None:
 def test_results_and_messages_are_printed_in_few_places() -> None:
     """Where text from anywhere loses what would steer a terminal."""
     printing = {"cli/common.py": {"echo"}, "console.py": {"print"}, "cli/doctor.py": {"secho"}}
-    printing["conda/command.py"] = {"print"}  # inside a build, whose log it goes to
+    printing["build/conda_in_scripts.py"] = {"print"}  # inside a build, whose log it goes to
 
     def rule(path: Path) -> set[str]:
         called = {

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from wrapper import lock as module
-from wrapper import owner as whose
-from wrapper.cache import draft
 from wrapper.errors import BusyError, PrefixError
-from wrapper.lock import lock_path, locked
-from wrapper.owner import process_start
-from wrapper.prefix import check_new
+from wrapper.prefix.checks import check_new
+from wrapper.util import lock as module
+from wrapper.util import owner as whose
+from wrapper.util.cache import draft
+from wrapper.util.lock import lock_path, locked
+from wrapper.util.owner import process_start
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.pip.managed import put_notice, put_pip, take_notice_away
+from wrapper.pip.externally_managed import put_notice, put_pip, take_notice_away
 
 ADVICE = "The image of /p/50% off is read-only.\n\nTo change it:\nupdate 'it' = [now]"
 

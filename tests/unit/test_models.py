@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.models import LockedPackage, NewRequest, Site
+from wrapper.models import Site
+from wrapper.requests import NewRequest
 
 
 @pytest.mark.parametrize(
@@ -18,8 +19,3 @@ def test_a_new_environment_stands_on_the_sites_base_image(
 ) -> None:
     request = NewRequest(prefix=Path("/p"), base_image=own, site=Site(base_image=sites))
     assert request.on_site_base().base_image == chosen
-
-
-def test_a_package_of_a_later_version_is_read() -> None:
-    package = LockedPackage(manager="pip", name="x", version="1", url="u", depends=("y",))
-    assert LockedPackage.from_dict({**package.as_dict(), "colour": "blue"}).name == "x"

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Program, without_powers
+from wrapper.base import os_packages
 from wrapper.base.debian import MIRROR_VARIABLE, current_archive
 from wrapper.console import Console
 from wrapper.errors import InputError, ScriptError, SpaceError, ToolError
-from wrapper.host_program import is_static
-from wrapper.runtime import Runtime
-from wrapper.sif import os_packages
+from wrapper.runtime.host_program import is_static
+from wrapper.runtime.runtime import Runtime
 
 
 def runtime(path: Path, name: str = "singularity") -> Runtime:

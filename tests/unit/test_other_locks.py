@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from wrapper import inputs, spec, toml
+from wrapper import inputs as spec
+from wrapper.build import inputs
 from wrapper.console import Console
 from wrapper.errors import InputError
-from wrapper.models import LockedPackage, NewPipRequest
-from wrapper.spec.pylock import parse_pylock
+from wrapper.inputs.pylock import parse_pylock
+from wrapper.packages import LockedPackage
+from wrapper.requests import NewPipRequest
+from wrapper.util import toml
 
 CHANNEL = "https://conda.anaconda.org/conda-forge"
 PYTHON = f"{CHANNEL}/linux-64/python-3.11.2-h_0_cpython.conda"

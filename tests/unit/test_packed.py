@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from wrapper.build.packed import LENT, Packed, PackedError
 from wrapper.errors import ScriptError
-from wrapper.packed import LENT, Packed, PackedError
-from wrapper.squashfs.layout import Directory, Link, Node
+from wrapper.images.squashfs.layout import Directory, Link, Node
 
 
 def directory() -> Directory:

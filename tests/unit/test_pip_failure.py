@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from wrapper.errors import ChannelError, InputError, ScriptError, SolveError, ToolError
+from wrapper.inputs.requirements import Wanted
 from wrapper.pip.failure import explained
-from wrapper.spec.requirements import Wanted
 
 WANTED = [
     Wanted(text="six", where="r.txt, line 1", name="six"),

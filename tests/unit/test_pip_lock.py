@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from wrapper import toml
 from wrapper.errors import InputError
-from wrapper.models import LockedPackage
-from wrapper.spec.left_out import left_out
-from wrapper.spec.pip_lock import parse_requirements_lock, write_requirements_lock
-from wrapper.spec.project import project_lines
-from wrapper.spec.requirements import read_requirements
+from wrapper.inputs.left_out import left_out
+from wrapper.inputs.pip_lock import parse_requirements_lock, write_requirements_lock
+from wrapper.inputs.project import project_lines
+from wrapper.inputs.requirements import read_requirements
+from wrapper.packages import LockedPackage
+from wrapper.util import toml
 
 SHA256 = "a" * 64
 PATH = Path("/data/requirements.lock")

@@ -7,7 +7,7 @@ import json
 from importlib.metadata import Distribution
 from pathlib import Path
 
-from wrapper.models import LockedPackage
+from wrapper.packages import LockedPackage
 from wrapper.pip.local import copy_project
 from wrapper.pip.origin import direct_entry, forget_origin, locked_files, planned_files
 

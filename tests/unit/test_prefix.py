@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import NOBODY, without_powers
-from wrapper.binds import UNBINDABLE
 from wrapper.errors import PrefixError
-from wrapper.prefix import absolute_prefix, check_new, check_update, directory_mode, parents
+from wrapper.prefix.checks import absolute_prefix, check_new, check_update, directory_mode, parents
+from wrapper.runtime.binds import UNBINDABLE
 
 Umask = Callable[[int], int]
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import NOBODY, dead_owner, left_behind, names, without_powers
-from wrapper import foreign, removal
-from wrapper.deploy import Staging, finish_adoption
 from wrapper.errors import PrefixError
-from wrapper.generations import repair
-from wrapper.removal import (
+from wrapper.images.sif.output import Ownership, drafted, publish
+from wrapper.prefix.generations import repair
+from wrapper.prefix.staging import Staging, finish_adoption
+from wrapper.util import foreign, removal
+from wrapper.util.removal import (
     empty_marked,
     is_abandoned,
     make_marked,
@@ -25,7 +26,6 @@ from wrapper.removal import (
     remove_marked,
     remove_tree,
 )
-from wrapper.sif.output import Ownership, drafted, publish
 
 STEM = "containerize-"
 

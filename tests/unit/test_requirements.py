@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wrapper.errors import InputError
-from wrapper.spec.requirements import Requirements, read_requirements, repositories
+from wrapper.inputs.requirements import Requirements, read_requirements, repositories
 
 HASH = "--hash=sha256:" + "a" * 64
 

@@ -13,16 +13,17 @@ from urllib.parse import unquote
 
 import pytest
 
-from wrapper import inputs
-from wrapper.changes import describe_reused
+from wrapper.base_python.environment import connect, disconnect, offer_programs, remove_stubs
+from wrapper.base_python.packages import STUB_MARK, BasePackage, BasePython, CondaPart
+from wrapper.base_python.session import Reuse
+from wrapper.build import inputs
+from wrapper.build.inputs import Inputs, check_reuse
 from wrapper.console import Console
 from wrapper.errors import InputError, SolveError
-from wrapper.inputs import Inputs, check_reuse
-from wrapper.models import LockedPackage, NewPipRequest, NewRequest
-from wrapper.reuse.packages import STUB_MARK, BasePackage, BasePython, CondaPart
-from wrapper.reuse.python import connect, disconnect, offer_programs, remove_stubs
-from wrapper.reuse.taken import Reuse
-from wrapper.spec.pip_lock import write_requirements_lock
+from wrapper.inputs.pip_lock import write_requirements_lock
+from wrapper.manifest import ReusedPackage
+from wrapper.packages import LockedPackage, describe_reused
+from wrapper.requests import NewPipRequest, NewRequest
 
 PYTHON = BasePython(
     executable="/opt/sci/bin/python3",
@@ -146,8 +147,8 @@ def test_what_conda_has_brought_counts_once(tmp_path: Path) -> None:
 def test_an_update_goes_on_from_the_record(tmp_path: Path) -> None:
     first = reuse(tmp_path)
     first.take_pip(["torch"])
-    record = json.loads(json.dumps(first.as_record()))
-    assert (record["size"], record["digest"], record["conda"]) == (1100, "sha256:abc", "/opt/sci")
+    record = first.as_record()
+    assert (record.size, record.digest, record.conda) == (1100, "sha256:abc", "/opt/sci")
     second = reuse(tmp_path)
     second.recall(record)
     assert second.taken == first.taken
@@ -158,14 +159,14 @@ def test_an_update_goes_on_from_the_record(tmp_path: Path) -> None:
     [
         ({"python_version": "3.12.1"}, r"has Python 3\.11\.2, and the environment was built for"),
         (
-            {"packages": [{"manager": "pip", "name": "numpy", "version": "2.0", "build": ""}]},
+            {"packages": (ReusedPackage(manager="pip", name="numpy", version="2.0"),)},
             "1.26",
         ),
-        ({"packages": [{"manager": "conda", "name": "x", "version": "2.0", "build": ""}]}, "no x"),
+        ({"packages": (ReusedPackage(manager="conda", name="x", version="2.0"),)}, "no x"),
     ],
 )
 def test_another_base_may_not_fit(tmp_path: Path, change: dict[str, Any], said: str) -> None:
-    record = {**reuse(tmp_path).as_record(), **change}
+    record = replace(reuse(tmp_path).as_record(), **change)
     with pytest.raises(InputError, match=said):
         reuse(tmp_path).recall(record)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wrapper.scripts import PostLink
+from wrapper.build.scripts import PostLink
 
 
 def test_a_post_link_script_runs_in_its_directory(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.activation import activation, dynamic, prepends, recorded, sets, unsets
-from wrapper import shims
 from wrapper.activation.model import Activation
 from wrapper.models import Site
-from wrapper.runtime import EXEC_FLAGS
+from wrapper.prefix import shims
+from wrapper.runtime.runtime import EXEC_FLAGS
 
 HOSTILE = [
     "",

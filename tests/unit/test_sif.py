@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from wrapper.errors import InputError, PackageError
-from wrapper.sif import file as sif
-from wrapper.sif.file import NewObject, Sif, SifWriter, read_sif, write_sif
+from wrapper.images.sif import file as sif
+from wrapper.images.sif.file import NewObject, Sif, SifWriter, read_sif, write_sif
 
 ROOT = os.urandom(5000)
 TEXT = b"bootstrap: docker"

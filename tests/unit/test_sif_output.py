@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.conftest import names, without_powers
 from wrapper.errors import PrefixError, SpaceError
-from wrapper.sif.output import Ownership, check_output, drafted, output_path, publish
+from wrapper.images.sif.output import Ownership, check_output, drafted, output_path, publish
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from wrapper import site as module
+from wrapper import settings as module
 from wrapper.errors import InputError
 from wrapper.models import Site
-from wrapper.site import describe, load
-from wrapper.site_keys import KEYS
+from wrapper.settings import describe, load
+from wrapper.settings_keys import KEYS
 
 
 @pytest.fixture

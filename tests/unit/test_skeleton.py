@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import names, without_powers
-from wrapper.skeleton import write_skeleton
+from wrapper.runtime.skeleton import write_skeleton
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from rattler import MatchSpec
 
 from tests.unit.conftest import without_powers
 from wrapper.errors import InputError
-from wrapper.models import LockedPackage
-from wrapper.spec import read_spec, read_text, read_variables
-from wrapper.spec.explicit import parse_explicit, split_archive_name
-from wrapper.spec.kinds import refuse_condas
-from wrapper.spec.left_out import left_out
-from wrapper.spec.lockfile import is_lock, parse_lock, write_lock
-from wrapper.spec.variables import parse_variables
+from wrapper.inputs import read_spec, read_text, read_variables
+from wrapper.inputs.explicit import parse_explicit, split_archive_name
+from wrapper.inputs.kinds import refuse_condas
+from wrapper.inputs.left_out import left_out
+from wrapper.inputs.lockfile import is_lock, parse_lock, write_lock
+from wrapper.inputs.variables import parse_variables
+from wrapper.packages import LockedPackage
 
 PATH = Path("/data/file")
 MD5, SHA256 = "0" * 31 + "a", "0" * 63 + "b"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Program
-from wrapper.compression import Compression, wanted
 from wrapper.console import Console
 from wrapper.errors import SpaceError, ToolError
-from wrapper.squash import Squasher
+from wrapper.images.compression import Compression, wanted
+from wrapper.images.squasher import Squasher
 
 LZ4 = Compression(name="lz4")
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.conftest import Program
 from wrapper.errors import InputError
-from wrapper.sif.systems import base_of, find_systems, read_systems
+from wrapper.images.sif.systems import base_of, find_systems, read_systems
 
 TEXT = '{"lumi-g": {"base-image": "/appl/rocm.sif"}, "lumi-c": {"base-image": "docker://ubuntu"}}'
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from wrapper import inputs, yaml_nodes
+from wrapper.build import inputs
 from wrapper.console import Console
 from wrapper.errors import InputError
-from wrapper.models import NewPipRequest, Site
-from wrapper.spec.tykky import parse_tool
+from wrapper.inputs.tykky import parse_tool
+from wrapper.models import Site
+from wrapper.requests import NewPipRequest
+from wrapper.util import yaml_nodes
 
 
 def test_a_single_value_is_a_list_of_one(tmp_path: Path) -> None:

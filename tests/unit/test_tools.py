@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Program
-from wrapper import runtime, site, squash
-from wrapper.binds import UNBINDABLE
+from wrapper import settings as site
 from wrapper.errors import ToolError
+from wrapper.images import squasher as squash
+from wrapper.images.squasher import Squasher
 from wrapper.models import Site
-from wrapper.runtime import Runtime, home_of, host_binds, split_binds, with_more
-from wrapper.squash import Squasher
+from wrapper.runtime import runtime
+from wrapper.runtime.binds import UNBINDABLE, host_binds, split_binds, with_more
+from wrapper.runtime.runtime import Runtime, home_of
 
 
 def find_runtime(environ: dict[str, str]) -> Runtime:
@@ -200,8 +202,14 @@ def test_binds_of_the_user_come_instead_of_the_hosts(tmp_path: Path) -> None:
     own, needed = ["/data", "/home", "/mnt", "/scratch", "/tmp"], [Path("/tmp/build/tree")]
     users = ["/a:/mnt", "/b:/scratch/deep", "/c:/tmp", "/d:/data/:ro", "/home"]
     sites = [f"{tmp_path}:/site", "/no/such:/site"]
-    found = with_more(own, sites, environ, needed)
+    found = with_more(own, Site(binds=tuple(sites)), environ, needed)
     assert found == ["/scratch", "/tmp", *users, f"{tmp_path}:/site"]
+
+
+def test_what_a_site_leaves_out_is_not_there_in_a_build_either() -> None:
+    site = Site(exclude_binds=("/scratch", "/tmp"))
+    found = with_more(["/home", "/scratch", "/tmp"], site, {}, [Path("/tmp/build/tree")])
+    assert found == ["/home", "/tmp"], "what the build itself needs stays"
 
 
 @pytest.mark.parametrize(

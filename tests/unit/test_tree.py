@@ -9,7 +9,8 @@ import pytest
 
 from wrapper.errors import InputError
 from wrapper.models import TreeSize
-from wrapper.tree import check_wrapper_paths, is_plain_name, programs, settle, wrapped
+from wrapper.programs import check_wrapper_paths, is_plain_name, programs, wrapped
+from wrapper.tree import settle
 
 
 def mode(path: Path) -> int:

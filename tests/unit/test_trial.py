@@ -10,15 +10,15 @@ import pytest
 
 from tests.images import PRIMARY, SQUASHFS, sif_bytes, squashfs_bytes
 from tests.unit.conftest import Program, names
-from wrapper.compression import EVERYWHERE, Compression, wanted
 from wrapper.console import Console
 from wrapper.doctor import starts
 from wrapper.doctor.finding import FAILED, OK
 from wrapper.errors import ToolError
+from wrapper.images.compression import EVERYWHERE, Compression, wanted
+from wrapper.images.squasher import Squasher
+from wrapper.images.trial import Trials
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime
-from wrapper.squash import Squasher
-from wrapper.trial import Trials
+from wrapper.runtime.runtime import Runtime
 
 # An "image" is the word that says how it is compressed.
 _SQUASH = """

@@ -9,8 +9,8 @@ from rattler import PackageRecord, RepoDataRecord
 from rattler.package import BuildString
 
 from wrapper.errors import InputError
+from wrapper.inputs.requirements import Requirements, read_requirements
 from wrapper.models import Resolution
-from wrapper.spec.requirements import Requirements, read_requirements
 from wrapper.trust import conda_warnings, pip_warnings, require_hashes, unencrypted
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wrapper.errors import PrefixError
-from wrapper.tykky.prefix import read_tykky_prefix
+from wrapper.prefix.tykky_prefix import read_tykky_prefix
 
 ROOT = "/LUMI_TYKKY_x1y2z3w"
 PROGRAMS = {

@@ -10,8 +10,8 @@ from tests.images import squashfs_bytes
 from tests.unit.conftest import Program
 from wrapper.console import Console
 from wrapper.errors import ToolError
-from wrapper.runtime import Runtime
-from wrapper.wrap.container import Looker
+from wrapper.prefix.image_programs import Looker
+from wrapper.runtime.runtime import Runtime
 
 
 @pytest.mark.parametrize(

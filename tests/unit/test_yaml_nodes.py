@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from wrapper import yaml_nodes
 from wrapper.errors import InputError
-from wrapper.spec import read_spec, read_text
+from wrapper.inputs import read_spec, read_text
+from wrapper.util import yaml_nodes
 
 PATH = Path("x.yml")
 

@@ -14,7 +14,7 @@ from wrapper.activation.flow import Flow
 from wrapper.activation.syntax import uses_of
 from wrapper.activation.uses import Uses
 from wrapper.activation.watched import Run, read_environment, read_run
-from wrapper.container import CERTIFICATES, BuildContainer
+from wrapper.runtime.container import CERTIFICATES, BuildContainer
 
 # What builds set, and shims take from the user (or never have, as the last).
 _OF_BUILDS = {*CERTIFICATES, "PYTHONPATH", "PYTHONNOUSERSITE", "TMPDIR"}

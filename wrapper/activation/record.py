@@ -16,9 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from wrapper import foreign
 from wrapper.activation.changes import State, changes_of
 from wrapper.activation.constant import Judge
 from wrapper.activation.flow import Flow
@@ -27,8 +25,10 @@ from wrapper.activation.probing import Prober, Script, Trial, sourced_by
 from wrapper.activation.together import Shown, footprint, together
 from wrapper.activation.watched import Env, Run
 from wrapper.console import Console
-from wrapper.container import BuildContainer
-from wrapper.spec.names import why_not
+from wrapper.inputs.names import why_not
+from wrapper.manifest import ScriptRecord
+from wrapper.runtime.container import BuildContainer
+from wrapper.util import foreign
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MOST_NAMES = 2  # in a message
@@ -117,12 +117,14 @@ def tell(activation: Activation, console: Console) -> None:
         )
 
 
-def as_record(activation: Activation) -> list[dict[str, Any]]:
+def as_record(activation: Activation) -> tuple[ScriptRecord, ...]:
     """The scripts, for the manifest."""
-    return [
-        {"script": script.path, "why": script.why, "unless": [*script.unless, *script.unless_empty]}
+    return tuple(
+        ScriptRecord(
+            script=script.path, why=script.why, unless=(*script.unless, *script.unless_empty)
+        )
         for script in activation.scripts
-    ]
+    )
 
 
 @dataclass(kw_only=True)

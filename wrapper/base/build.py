@@ -9,19 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import foreign, process, tree
+from wrapper import process, tree
 from wrapper.base import debian
 from wrapper.base.definition import Definition
-from wrapper.cache import FILE_MODE
-from wrapper.compression import Compression
 from wrapper.console import Console, counted
 from wrapper.errors import InputError, ToolError
+from wrapper.images.compression import Compression
+from wrapper.images.sif import file as sif
+from wrapper.images.squasher import Squasher
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, home_of
-from wrapper.sif import file as sif
-from wrapper.skeleton import SITE_DIRECTORIES
-from wrapper.squash import Squasher
-from wrapper.workspace import require_space
+from wrapper.runtime.runtime import Runtime, home_of
+from wrapper.runtime.skeleton import SITE_DIRECTORIES
+from wrapper.util import foreign
+from wrapper.util.cache import FILE_MODE
+from wrapper.util.disk_space import require_space
 
 _GROWTH = 6  # bytes of an unpacked and packed system per byte of its packages
 _WITHIN = "/mnt"  # where the tree lies, writable, in a container of itself
@@ -135,9 +136,9 @@ class BaseBuild:
     def _runtime_files(self) -> None:
         """``/.singularity.d`` as the runtime makes it, with the definition's own parts.
 
-        An incomplete one is worse than none (see :func:`wrapper.skeleton.write_skeleton`), so the
-        runtime completes an empty system, and it is taken from there. Labels with times and names
-        of this build are left out: the same packages shall give the same image.
+        An incomplete one is worse than none (see :func:`wrapper.runtime.skeleton.write_skeleton`),
+        so the runtime completes an empty system, and it is taken from there. Labels with times and
+        names of this build are left out: the same packages shall give the same image.
         """
         seed, complete = self.scratch / "seed", self.scratch / "complete"
         for name in ("bin", "etc", "usr"):

@@ -7,23 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wrapper import foreign, smoke
+from wrapper.base import find as images
 from wrapper.base.build import BaseBuild
 from wrapper.base.catalogue import Entry
 from wrapper.base.debian import MIRROR_VARIABLE
 from wrapper.base.definition import Definition, read_definition
-from wrapper.cache import make_cache
-from wrapper.compression import Compression, travelling
+from wrapper.base.facts import ImageFacts, inspect_image
+from wrapper.base.find import BaseImage
 from wrapper.console import Console
-from wrapper.image import find as images
-from wrapper.image.facts import ImageFacts, inspect_image
-from wrapper.image.find import BaseImage
-from wrapper.image.store import alone, file_digest
+from wrapper.images.compression import Compression, travelling
+from wrapper.images.sif.output import drafted
+from wrapper.images.squasher import Squasher
+from wrapper.images.store import alone, file_digest
+from wrapper.images.trial import Trials
 from wrapper.models import Site
-from wrapper.runtime import Runtime
-from wrapper.sif.output import drafted
-from wrapper.squash import Squasher
-from wrapper.trial import Trials
+from wrapper.prefix import smoke
+from wrapper.runtime.runtime import Runtime
+from wrapper.util import foreign
+from wrapper.util.cache import make_cache
 from wrapper.workspace import Workspace
 
 
@@ -49,7 +50,7 @@ class Tools:
 
 
 def find_image(name: str, catalogue: Mapping[str, Entry], tools: Tools, staging: Path) -> BaseImage:
-    """The image of a name; see :func:`wrapper.image.find.find_base`.
+    """The image of a name; see :func:`wrapper.base.find.find_base`.
 
     :param staging: for an image that is pulled, where there is no cache.
     """
@@ -65,7 +66,7 @@ def find_image(name: str, catalogue: Mapping[str, Entry], tools: Tools, staging:
 
 
 def look_into(image: BaseImage, tools: Tools) -> ImageFacts:
-    """What is in an image; raises as :func:`wrapper.image.facts.inspect_image`."""
+    """What is in an image; raises as :func:`wrapper.base.facts.inspect_image`."""
     return inspect_image(
         image,
         unsquashfs=tools.squasher.unsquashfs,

@@ -26,8 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wrapper import bundled, toml
+from wrapper import bundled
 from wrapper.errors import InputError
+from wrapper.util import toml
 
 CATALOGUES_VARIABLE = "CONTAINERIZE_BASE_IMAGES"
 URI = re.compile(r"[a-z][a-z0-9+-]*:")

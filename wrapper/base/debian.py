@@ -23,11 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 
-from wrapper import foreign, process
+from wrapper import process
 from wrapper.base.definition import Deb
-from wrapper.cache import FILE_MODE, draft, make_directory
 from wrapper.console import Advance
 from wrapper.errors import ChannelError, InputError, PackageError
+from wrapper.util import foreign
+from wrapper.util.cache import FILE_MODE, draft, make_directory
 
 MIRROR_VARIABLE = "CONTAINERIZE_DEBIAN_MIRROR"
 _MERGED = ("bin", "sbin", "lib", "lib64")

@@ -41,8 +41,8 @@ def list_bases(as_json: bool, verbosity: int, debug: bool) -> None:
     """
 
     def work(console: Console) -> None:
-        from wrapper.base import commands as base_commands
         from wrapper.cli import base_report
+        from wrapper.commands import base as base_commands
 
         settings, catalogue = _configured(console, verbosity)
         rows = base_commands.listing(catalogue, settings.cache)
@@ -63,8 +63,8 @@ def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
     """
 
     def work(console: Console) -> None:
-        from wrapper.base import commands as base_commands
         from wrapper.cli import base_report
+        from wrapper.commands import base as base_commands
 
         settings, catalogue = _configured(console, verbosity)
         found = base_commands.show(name, catalogue, settings, console)
@@ -113,7 +113,7 @@ def build_base(**options: Any) -> None:
     named = {name: options.pop(name) for name in ("tmpdir", "compression")}
 
     def work(console: Console) -> None:
-        from wrapper.base import commands as base_commands
+        from wrapper.commands import base as base_commands
         from wrapper.console import human_size
 
         settings, catalogue = _configured(console, verbosity, building=True, **named)
@@ -134,7 +134,7 @@ def prune_bases(dry_run: bool, verbosity: int, debug: bool) -> None:
     """
 
     def work(console: Console) -> None:
-        from wrapper.base import commands as base_commands
+        from wrapper.commands import base as base_commands
         from wrapper.console import human_size
 
         settings, catalogue = _configured(console, verbosity)
@@ -159,8 +159,8 @@ def check_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
     """
 
     def work(console: Console) -> None:
-        from wrapper.base import commands as base_commands
         from wrapper.cli import base_report
+        from wrapper.commands import base as base_commands
 
         settings, catalogue = _configured(console, verbosity)
         checks = base_commands.check(name, catalogue, settings, console)

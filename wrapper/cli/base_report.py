@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from wrapper.base.catalogue import Entry
-from wrapper.base.commands import Check, Listed
+from wrapper.base.facts import ImageFacts
+from wrapper.base.find import BaseImage
+from wrapper.commands.base import Check, Listed
 from wrapper.console import human_size
-from wrapper.image.facts import ImageFacts
-from wrapper.image.find import BaseImage
-from wrapper.image.store import images_directory
+from wrapper.images.store import images_directory
 
 _WORDS = {"rocm": "ROCm", "libfabric": "libfabric", "python": "Python", "torch": "torch"}
 _MARKS = {True: "ok", False: "FAILED", None: "?"}
@@ -73,8 +73,7 @@ def show_data(
     """What is known of an image; of one that is not there what its catalogue says."""
     data: dict[str, Any] = _entry_data(entry) if entry else {}
     if image:
-        record = image.as_record()
-        data |= {"name": image.name, "path": record["path"], "size": image.size}
+        data |= {"name": image.name, "path": image.reference, "size": image.size}
         data |= {"format": image.format.kind, "digest": image.digest}
     if facts:
         data["found"] = facts.as_dict()

@@ -149,11 +149,11 @@ def build(**options: Any) -> None:
     options["use_cache"] = not options.pop("nocache")
 
     def work(console: Console) -> None:
-        from wrapper import models
+        from wrapper import requests
         from wrapper.cli import report
+        from wrapper.commands.build_sif import build_sif
         from wrapper.conda import channels
-        from wrapper.sif import pipeline as sif_pipeline
-        from wrapper.sif.systems import base_of, find_systems
+        from wrapper.images.sif.systems import base_of, find_systems
 
         options["force"] = _may_replace(options)
         named: dict[str, Any] = {name: options.get(name) for name in ("tmpdir", "compression")}
@@ -165,10 +165,10 @@ def build(**options: Any) -> None:
         if system:
             options["base_image"] = base_of(system, find_systems(os.environ))
         options["channels"] = tuple(map(channels.absolute, options["channels"]))
-        request: Any = models.SifRequest(**options, site=settings)
+        request: Any = requests.SifRequest(**options, site=settings)
         if log_to_file:
             console.copy_log(Path(time.strftime("containerize_build_%Y%m%d_%H%M%S.log")))
-        result = sif_pipeline.build_sif(request, console)
+        result = build_sif(request, console)
         console.info(report.describe_sif(result))
         if as_json:
             say(report.result_json(result))

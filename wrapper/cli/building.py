@@ -44,7 +44,7 @@ def run_build(options: dict[str, Any], kind: Kind, *, new: bool | None) -> None:
     tool_file = options.pop("tool_file", None)
 
     def work(console: Console) -> None:
-        from wrapper import inputs
+        from wrapper.build import inputs
         from wrapper.cli import report
 
         tool = inputs.read_tool(tool_file, kind.modes, console)

@@ -104,8 +104,11 @@ def _build(options: dict[str, Any], *, new: bool | None) -> None:
 
 
 def _steps(new: bool) -> Steps:
-    from wrapper import models, pipeline, plans
+    from wrapper import requests
+    from wrapper.commands.new import new as build_new
+    from wrapper.commands.plan import plan_new, plan_update
+    from wrapper.commands.update import update
 
     if new:
-        return Steps(request=models.NewRequest, plan=plans.plan_new, build=pipeline.new)
-    return Steps(request=models.UpdateRequest, plan=plans.plan_update, build=pipeline.update)
+        return Steps(request=requests.NewRequest, plan=plan_new, build=build_new)
+    return Steps(request=requests.UpdateRequest, plan=plan_update, build=update)

@@ -80,7 +80,7 @@ TMPDIR = click.option(
 
 
 def _compression(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    from wrapper.compression import check_word
+    from wrapper.images.compression import check_word
 
     try:
         return None if value is None else check_word(value)
@@ -172,10 +172,10 @@ def configured(console: Console, verbosity: int, *, building: bool = True, **opt
     """All configuration, with what it has to say told.
 
     :param building: whether the site's message concerns the command.
-    :param options: of the command line, by key of :mod:`wrapper.site_keys`.
+    :param options: of the command line, by key of :mod:`wrapper.settings_keys`.
     :raises ContainerizeError: a site's file or a variable is not what it should be.
     """
-    from wrapper import site
+    from wrapper import settings as site
 
     level = {1: 3, -1: 1}.get(verbosity)
     settings = site.load(os.environ, {**options, "log_level": level})

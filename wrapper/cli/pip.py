@@ -139,8 +139,11 @@ def _build(options: dict[str, Any], *, new: bool | None) -> None:
 
 
 def _steps(new: bool) -> Steps:
-    from wrapper import models, pipeline, plans
+    from wrapper import requests
+    from wrapper.commands.new import new_pip
+    from wrapper.commands.plan import plan_pip
+    from wrapper.commands.update import update_pip
 
     if new:
-        return Steps(request=models.NewPipRequest, plan=plans.plan_pip, build=pipeline.new_pip)
-    return Steps(request=models.UpdatePipRequest, plan=plans.plan_pip, build=pipeline.update_pip)
+        return Steps(request=requests.NewPipRequest, plan=plan_pip, build=new_pip)
+    return Steps(request=requests.UpdatePipRequest, plan=plan_pip, build=update_pip)

@@ -6,55 +6,55 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from wrapper.changes import describe as describe_changes
 from wrapper.console import counted, human_size
-from wrapper.manifest import public
-from wrapper.models import HistoryEntry, Plan, Result
+from wrapper.manifest import as_json
+from wrapper.packages import describe_changes
+from wrapper.requests import HistoryEntry, Plan, Repacked, Result
 
 
-def result_json(result: Result) -> str:
+def result_json(result: Result | Repacked) -> str:
     """For ``--json``: the manifest, where the installation is and how long it took (seconds)."""
-    manifest = public(result.manifest)
-    data = {"prefix": str(result.prefix), "seconds": round(result.seconds, 1), **manifest}
+    data = {"prefix": str(result.prefix), "seconds": round(result.seconds, 1)}
+    if isinstance(result, Repacked):
+        data["image"] = asdict(result.image)
+    data |= as_json(result.manifest) if result.manifest else {}
     return json.dumps(data, indent=1)
 
 
 def describe(result: Result) -> str:
     """The result in one line for a person."""
-    programs = f"{counted(result.manifest['programs'], 'program')} in {result.prefix / 'bin'}"
-    if result.manifest["kind"] == "container":
+    programs = f"{counted(result.manifest.programs, 'program')} in {result.prefix / 'bin'}"
+    if result.manifest.kind == "container":
         return f"{programs}, in {result.seconds:.1f} s"
-    tree, image = result.manifest["tree"], result.manifest["image"]
+    tree, image = result.manifest.tree, result.manifest.image
     return (
-        f"{tree['files']} files, {human_size(tree['size'])} -> one image of "
-        f"{human_size(image['size'])}, {programs}, in {result.seconds:.1f} s"
+        f"{tree.files} files, {human_size(tree.size)} -> one image of "
+        f"{human_size(image.size)}, {programs}, in {result.seconds:.1f} s"
     )
 
 
 def describe_variables(result: Result) -> str:
     """Which variables the user gave to the environment; empty where none."""
-    names = ", ".join(sorted(result.manifest.get("variables", {})))
+    names = ", ".join(sorted(result.manifest.variables))
     what = "programs get these variables, whatever the caller has (CONTAINERIZE_KEEP keeps theirs)"
     return f"{what}: {names}" if names else ""
 
 
 def describe_sif(result: Result) -> str:
     """A built SIF in one line for a person."""
-    tree, image = result.manifest["tree"], result.manifest["image"]
-    form = "flattened with the base" if result.manifest["flatten"] else "in a layer over the base"
+    tree, image = result.manifest.tree, result.manifest.image
+    form = "flattened with the base" if result.manifest.flatten else "in a layer over the base"
     return (
-        f"{tree['files']} files, {human_size(tree['size'])} -> {human_size(image['size'])} {form}, "
+        f"{tree.files} files, {human_size(tree.size)} -> {human_size(image.size)} {form}, "
         f"{result.prefix} of {human_size(result.prefix.stat().st_size)}, in {result.seconds:.1f} s"
     )
 
 
-def describe_repack(result: Result) -> str:
+def describe_repack(result: Repacked) -> str:
     """A repacked installation or SIF in one line for a person."""
-    image = result.manifest["image"]
-    size, seconds = human_size(image["size"]), f"{result.seconds:.1f} s"
-    return (
-        f"{result.prefix}: an image of {size}, compressed with {image['compression']}, in {seconds}"
-    )
+    image = result.image
+    size, seconds = human_size(image.size), f"{result.seconds:.1f} s"
+    return f"{result.prefix}: an image of {size}, compressed with {image.compression}, in {seconds}"
 
 
 def plan_json(plan: Plan) -> str:

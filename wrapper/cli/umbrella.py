@@ -41,14 +41,15 @@ def info(verbosity: int, debug: bool) -> None:
     """
 
     def work(console: Console) -> None:
-        from wrapper import site
+        from wrapper import settings as site
         from wrapper.errors import ContainerizeError
-        from wrapper.runtime import find_runtime
-        from wrapper.sif.systems import find_systems
-        from wrapper.site_keys import KEYS
-        from wrapper.squash import find_squasher
-        from wrapper.trial import describe_compression, describe_overlays
-        from wrapper.workspace import free_space, parent_directory
+        from wrapper.images.sif.systems import find_systems
+        from wrapper.images.squasher import find_squasher
+        from wrapper.images.trial import describe_compression, describe_overlays
+        from wrapper.runtime.runtime import find_runtime
+        from wrapper.settings_keys import KEYS
+        from wrapper.util.disk_space import free_space
+        from wrapper.workspace import parent_directory
 
         settings = site.load(os.environ)
         missing: list[ContainerizeError] = []
@@ -97,11 +98,11 @@ def inspect(prefix: Path, verbosity: int, debug: bool) -> None:
     """Print the manifest of the installation DIR, or of an image of 'build', as JSON."""
 
     def work(_console: Console) -> None:
-        from wrapper.manifest import public, read_manifest
-        from wrapper.sif.build import read_sif_manifest
+        from wrapper.images.sif.record import read_sif_manifest
+        from wrapper.manifest import as_json, read_manifest
 
         read = read_sif_manifest if prefix.is_file() else read_manifest
-        say(json.dumps(public(read(prefix)), indent=1))
+        say(json.dumps(as_json(read(prefix)), indent=1))
 
     run_command(work, verbosity=verbosity, debug=debug)
 
@@ -119,7 +120,7 @@ def list_generations(prefix: Path, as_json: bool, verbosity: int, debug: bool) -
 
     def work(_console: Console) -> None:
         from wrapper.cli import report
-        from wrapper.past import history
+        from wrapper.commands.history import history
 
         entries = history(prefix)
         say(report.history_json(entries) if as_json else report.history_table(entries))
@@ -144,7 +145,7 @@ def repack(
     def work(console: Console) -> None:
         from wrapper.cli import report
         from wrapper.commands.repack import repack as run
-        from wrapper.models import RepackRequest
+        from wrapper.requests import RepackRequest
 
         settings = configured(console, verbosity, tmpdir=tmpdir, compression=compression)
         request = RepackRequest(target=target, compression=compression, site=settings)
@@ -164,7 +165,7 @@ def rollback(prefix: Path, generation: int | None, verbosity: int, debug: bool) 
     """
 
     def work(console: Console) -> None:
-        from wrapper import past
+        from wrapper.commands import history as past
 
         past.rollback(prefix, generation, console)
 
@@ -190,7 +191,7 @@ def prune(prefix: Path, keep: int, verbosity: int, debug: bool) -> None:
     """
 
     def work(console: Console) -> None:
-        from wrapper import past
+        from wrapper.commands import history as past
 
         past.prune(prefix, keep, console)
 
@@ -210,11 +211,11 @@ def adopt(prefix: Path, tmpdir: Path | None, verbosity: int, debug: bool) -> Non
     """
 
     def work(console: Console) -> None:
-        from wrapper.tykky import adopt as adoption
+        from wrapper.commands import adopt as adoption
 
         settings = configured(console, verbosity, tmpdir=tmpdir)
         manifest = adoption.adopt(prefix, settings, console).manifest
-        programs = counted(manifest["programs"], "program")
-        console.info(f"{programs} in {prefix / 'bin'} ({manifest['kind']})")
+        programs = counted(manifest.programs, "program")
+        console.info(f"{programs} in {prefix / 'bin'} ({manifest.kind})")
 
     run_command(work, verbosity=verbosity, debug=debug)

@@ -68,19 +68,23 @@ def _run(options: dict[str, Any], kind: str) -> None:
     tool_file = options.pop("tool_file")
 
     def work(console: Console) -> None:
-        from wrapper import inputs, models, pipeline
+        from wrapper import requests
+        from wrapper.build import inputs
         from wrapper.cli import report
+        from wrapper.commands.wrap_container import wrap_container
+        from wrapper.commands.wrap_install import wrap_install
 
         container = kind == "container"
         modes = ("wrapcont",) if container else ("wrapdisk",)
         tool = inputs.read_tool(tool_file, modes, console)
-        request: Any = (models.WrapContainerRequest if container else models.WrapInstallRequest)(
-            **request_fields(options, console)
+        kind_of_request = (
+            requests.WrapContainerRequest if container else requests.WrapInstallRequest
         )
+        request: Any = kind_of_request(**request_fields(options, console))
         request = inputs.completed(request, tool)
         require(request.prefix, "--prefix")
         require(request.wrapper_paths, "-w' / '--wrapper-paths")
-        wrap = pipeline.wrap_container if container else pipeline.wrap_install
+        wrap = wrap_container if container else wrap_install
         result = wrap(request, console)
         console.info(report.describe(result))
 

@@ -1,46 +1,47 @@
 """``containerize repack``: the same files in an image of another compression.
 
 For what was built where another runtime was: SingularityCE starts no image of zstd. Nothing is
-solved or installed, and nothing unpacked where :mod:`wrapper.squashfs` knows the image: its blocks
-are compressed anew.
+solved or installed, and nothing unpacked where :mod:`wrapper.images.squashfs` knows the image: its
+blocks are compressed anew.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from wrapper import __version__, generations, prefix, process, removal, shims, smoke, workspace
+from wrapper import __version__, process, workspace
 from wrapper.base.built import Tools
-from wrapper.compression import Compression, travelling, wanted
+from wrapper.commands.prepare import find_tools, finish, next_generation, require_tools
 from wrapper.console import Advance, Console
-from wrapper.copying import copy_bytes
-from wrapper.deploy import NextGeneration
 from wrapper.errors import PrefixError
-from wrapper.generations import Generation
-from wrapper.image.format import rarest_compression, read_format
-from wrapper.lock import locked
-from wrapper.manifest import FILE_NAME, manifest_text
-from wrapper.models import RepackRequest, Result
-from wrapper.pipeline import publish, start_once
-from wrapper.record import identity
-from wrapper.runtime import Runtime, find_runtime
-from wrapper.sif import file as sif
-from wrapper.sif import output as sif_output
-from wrapper.sif.build import MANIFEST_NAME, environment_layer, manifest_of
-from wrapper.sif.file import NewObject, Sif, SifObject, SifWriter
-from wrapper.squash import find_squasher
-from wrapper.squashfs.layout import Unsupported
+from wrapper.images.compression import Compression, travelling, wanted
+from wrapper.images.format import rarest_compression, read_format
+from wrapper.images.sif import file as sif
+from wrapper.images.sif import output as sif_output
+from wrapper.images.sif.file import NewObject, Sif, SifObject, SifWriter
+from wrapper.images.sif.record import MANIFEST_NAME, environment_layer, manifest_of
+from wrapper.images.squashfs.layout import Unsupported
+from wrapper.manifest import FILE_NAME, Manifest, manifest_text
+from wrapper.prefix import checks as prefix
+from wrapper.prefix import generations, shims, smoke
+from wrapper.prefix.generations import Generation
+from wrapper.prefix.record import identity, now
+from wrapper.prefix.staging import NextGeneration
+from wrapper.requests import Repacked, RepackRequest
+from wrapper.runtime.runtime import Runtime
+from wrapper.util import removal
+from wrapper.util.copying import copy_bytes
+from wrapper.util.lock import locked
 
 _IMAGES = ("img.sqfs", "skeleton.sqfs")
 
 
-def repack(request: RepackRequest, console: Console) -> Result:
+def repack(request: RepackRequest, console: Console) -> Repacked:
     """Repack an installation, which gets a further generation, or a SIF file, which is replaced.
 
     :raises PrefixError: it is neither, or has no image of its own.
@@ -52,21 +53,13 @@ def repack(request: RepackRequest, console: Console) -> Result:
 
 
 # -- an installation -----------------------------------------------------------------------------
-def _repack_installation(request: RepackRequest, target: Path, console: Console) -> Result:
+def _repack_installation(request: RepackRequest, target: Path, console: Console) -> Repacked:
     start = time.monotonic()
     _require_image(generations.current_generation(target), target)
     prefix.check_update(target)
-    runtime = find_runtime(os.environ, request.site)
-    squasher = find_squasher(os.environ, request.site)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(locked(target))
-        space = stack.enter_context(workspace.workspace(console, site=request.site))
-        generations.repair(target)
-        number = generations.next_number(target)
-        staging = stack.enter_context(NextGeneration(target, number, prefix.directory_mode(target)))
-        stack.enter_context(process.umask(0o022))
-        tools = Tools(request.site, runtime, squasher, space, console)
-        previous = generations.current_generation(target)
+    require_tools(request.site)
+    with next_generation(target, request.site, console) as (space, staging, previous):
+        tools = find_tools(request.site, space, console)
         word = request.compression or request.site.compression
         options = () if request.compression else request.site.squashfs_options
         compression = tools.trials.choose(wanted(word, options))
@@ -75,10 +68,14 @@ def _repack_installation(request: RepackRequest, target: Path, console: Console)
                 if (previous.directory / name).is_file():
                     old, new = previous.directory / name, staging.directory / name
                     _recompress(old, new, compression, tools, advance)
-        manifest = _carry_over(previous, staging, compression, runtime)
-        start_once(staging, manifest, runtime, space, console)
-        publish(staging, console)
-    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+        manifest = _carry_over(previous, staging, compression, tools.runtime)
+        finish(staging, manifest, runtime=tools.runtime, space=space, console=console)
+    return Repacked(
+        prefix=target,
+        image=manifest.image,
+        manifest=manifest,
+        seconds=time.monotonic() - start,
+    )
 
 
 def _require_image(generation: Generation, target: Path) -> None:
@@ -92,7 +89,7 @@ def _require_image(generation: Generation, target: Path) -> None:
 
 def _carry_over(
     previous: Generation, staging: NextGeneration, compression: Compression, runtime: Runtime
-) -> dict[str, Any]:
+) -> Manifest:
     """All else of a generation, as it is; returns the manifest, which says what has changed."""
     for entry in previous.directory.iterdir():
         if entry.name in (*_IMAGES, "_bin", "env", FILE_NAME, generations.USED_MARK):
@@ -108,18 +105,18 @@ def _carry_over(
     text = re.sub(r"^_cw_generation=.*$", f"_cw_generation={staging.generation}", text, flags=re.M)
     text = re.sub(r"^_cw_(compression|compressed|built_with)=.*\n", "", text, flags=re.M)
     images = {"img.sqfs": staging.image}
-    if base := previous.manifest["base"].get("path"):
+    if base := previous.manifest.base.path:
         images[base] = previous.directory / base
     text += shims.start_facts(rarest_compression(images), runtime.path)
     (staging.directory / "env").write_text(text, encoding="utf-8", errors="surrogateescape")
-    manifest = {
-        **previous.manifest,
-        "tool": __version__,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "generation": staging.generation,
-        "options": {**previous.manifest["options"], "compression": compression.asked},
-        "image": identity(staging.image),
-    }
+    manifest = replace(
+        previous.manifest,
+        tool=__version__,
+        created=now(),
+        generation=staging.generation,
+        options=replace(previous.manifest.options, compression=compression.asked),
+        image=identity(staging.image),
+    )
     # (The values of its variables are a file of their own, which has not changed.)
     (staging.directory / FILE_NAME).write_text(manifest_text(manifest))
     return manifest
@@ -134,13 +131,12 @@ def _same_file(old: Path, new: Path) -> None:
 
 
 # -- a SIF file ----------------------------------------------------------------------------------
-def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Result:
+def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Repacked:
     start = time.monotonic()
     sif_output.check_output(target, update=True, force=False)
     image = sif.read_sif(target)
     read_format(target)  # whole, and for this machine?
-    runtime = find_runtime(os.environ, request.site)
-    squasher = find_squasher(os.environ, request.site)
+    require_tools(request.site)
     ownership = sif_output.Ownership.of(target)
     with (
         locked(target),
@@ -148,7 +144,7 @@ def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Resul
         sif_output.drafted(target) as draft,
         process.umask(0o022),
     ):
-        tools = Tools(request.site, runtime, squasher, space, console)
+        tools = find_tools(request.site, space, console)
         compression = travelling(request.compression, request.site.compression)
         tools.trials.choose([compression])
         packed = _repacked_partitions(image, compression, tools)
@@ -157,17 +153,21 @@ def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Resul
         with console.step("Starting it once"):
             smoke.start_image(
                 draft,
-                manifest["install_path"] if manifest else "/",
+                manifest.install_path if manifest else "/",
                 name=target,
-                runtime=runtime,
+                runtime=tools.runtime,
                 scratch=space.scratch,
                 console=console,
             )
         with console.step("Switching to it"):
             process.pass_point_of_no_return(console)
             sif_output.publish(draft, target, ownership)
-    seconds = time.monotonic() - start
-    return Result(prefix=target, manifest=manifest or {"image": identity(target)}, seconds=seconds)
+    return Repacked(
+        prefix=target,
+        image=manifest.image if manifest else identity(target),
+        manifest=manifest,
+        seconds=time.monotonic() - start,
+    )
 
 
 def _repacked_partitions(image: Sif, compression: Compression, tools: Tools) -> dict[int, Path]:
@@ -188,26 +188,24 @@ def _repacked_partitions(image: Sif, compression: Compression, tools: Tools) -> 
     return found
 
 
-def _sif_manifest(
-    image: Sif, packed: dict[int, Path], compression: Compression
-) -> dict[str, Any] | None:
+def _sif_manifest(image: Sif, packed: dict[int, Path], compression: Compression) -> Manifest | None:
     """The manifest as it is to be, ``None`` in an image of another program's."""
     manifest = manifest_of(image)
     if manifest is None:
         return None
     layer = environment_layer(image)
-    return {
-        **manifest,
-        "options": {**manifest["options"], "compression": compression.asked},
-        "image": identity(packed[layer.number]),
-    }
+    return replace(
+        manifest,
+        options=replace(manifest.options, compression=compression.asked),
+        image=identity(packed[layer.number]),
+    )
 
 
 def _write_sif(
     image: Sif,
     draft: Path,
     packed: dict[int, Path],
-    manifest: dict[str, Any] | None,
+    manifest: Manifest | None,
     console: Console,
 ) -> None:
     if any(item.kind == sif.SIGNATURE for item in image.objects):

@@ -18,16 +18,16 @@ from urllib.parse import unquote, urlsplit
 from rattler import Client, PackageRecord, RepoDataRecord
 from rattler.package_streaming import download_and_extract, download_to_path
 
-from wrapper.background import run_async
-from wrapper.cache import make_cache
 from wrapper.conda.client import channel_client
 from wrapper.conda.contents import directory_of
 from wrapper.console import Advance
 from wrapper.credentials import login_hint, public_url
 from wrapper.errors import ChannelError, PackageError, SpaceError, means_no_space
-from wrapper.foreign import only_ours
-from wrapper.removal import remove_tree
-from wrapper.workspace import MORE_ROOM
+from wrapper.util.background import run_async
+from wrapper.util.cache import make_cache
+from wrapper.util.disk_space import MORE_ROOM
+from wrapper.util.foreign import only_ours
+from wrapper.util.removal import remove_tree
 
 _CONCURRENT = 8
 _BLOCK = 1 << 20

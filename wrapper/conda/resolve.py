@@ -32,13 +32,14 @@ from rattler.exceptions import (
 )
 from rattler.package import BuildString
 
-from wrapper.background import run_async
-from wrapper.cache import users_directory
 from wrapper.conda.channels import mirrored
 from wrapper.conda.client import channel_client
 from wrapper.credentials import login_hint, public_url, with_credentials
 from wrapper.errors import ChannelError, InputError, SolveError
-from wrapper.models import Base, EnvironmentSpec, LockedPackage, Resolution, Site
+from wrapper.models import Base, EnvironmentSpec, Resolution, Site
+from wrapper.packages import LockedPackage
+from wrapper.util.background import run_async
+from wrapper.util.cache import users_directory
 
 _PLATFORMS: tuple[str, str] = ("linux-64", "noarch")
 _LISTED = 6  # versions in a message

@@ -11,9 +11,8 @@ import shlex
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from wrapper import foreign, removal, site
+from wrapper import settings as site
 from wrapper.console import Console
 from wrapper.doctor import (
     activation,
@@ -39,12 +38,14 @@ from wrapper.doctor.finding import (
     warning,
 )
 from wrapper.errors import ContainerizeError
-from wrapper.generations import CURRENT, DIRECTORY
+from wrapper.images.sif.content import ACTIVATE
+from wrapper.images.squasher import find_squasher
+from wrapper.images.trial import Trials
+from wrapper.manifest import Manifest
 from wrapper.models import Site
-from wrapper.runtime import FAMILIES, find_runtime
-from wrapper.sif.content import ACTIVATE
-from wrapper.squash import find_squasher
-from wrapper.trial import Trials
+from wrapper.prefix.generations import CURRENT, DIRECTORY
+from wrapper.runtime.runtime import FAMILIES, find_runtime
+from wrapper.util import foreign, removal
 
 __all__ = ["FAILED", "OK", "WARNING", "Finding", "diagnose"]
 
@@ -182,7 +183,7 @@ class _Ward:
     def _installation(self, target: Path) -> list[Check]:
         def check(
             what: str,
-            look: Callable[[Path, dict[str, Any]], Sequence[Finding]],
+            look: Callable[[Path, Manifest], Sequence[Finding]],
             seconds: float = _SECONDS,
         ) -> Check:
             return Check(
@@ -220,17 +221,17 @@ class _Ward:
         """Whose the target is, where nothing of it is to be started."""
         return None if self.start else starts.stranger_of(target)
 
-    def _interpreter(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+    def _interpreter(self, target: Path, data: Manifest) -> list[Finding]:
         return needs.interpreter(data, self.environ, stranger=self._stranger(target))
 
-    def _base_image(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+    def _base_image(self, target: Path, data: Manifest) -> list[Finding]:
         return needs.base_image(target / CURRENT, data, deep=self.deep)
 
-    def _activation(self, target: Path, data: dict[str, Any]) -> list[Finding]:
-        if data["kind"] == "container":
+    def _activation(self, target: Path, data: Manifest) -> list[Finding]:
+        if data.kind == "container":
             return []
-        if "activation" in data:
-            return activation.recorded(data)
+        if data.activation is not None:
+            return activation.recorded(data.activation)
         env = foreign.read_bytes(target / CURRENT / "env").decode("utf-8", "replace")
         unpack = self._unpacking(target / CURRENT / "img.sqfs")
         inputs = shlex.quote(str(target / CURRENT / "inputs"))
@@ -249,20 +250,20 @@ class _Ward:
 
         return unpack
 
-    def _compression(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+    def _compression(self, target: Path, data: Manifest) -> list[Finding]:
         """Of the image, and of the base image below it."""
-        images = [] if data["kind"] == "container" else [(target / CURRENT / "img.sqfs", target)]
-        if base := data["base"].get("path"):
+        images = [] if data.kind == "container" else [(target / CURRENT / "img.sqfs", target)]
+        if base := data.base.path:
             image = target / CURRENT / base
             images.append((image, image))
         found = [it for pair in images for it in starts.compression(*pair, self._trials())]
         return [it for it in found if it.state != OK] or found[:1]
 
-    def _mask(self, _: Path, data: dict[str, Any]) -> list[Finding]:
+    def _mask(self, _: Path, data: Manifest) -> list[Finding]:
         """Where the image lies over a path of the host, does this runtime lay it there?"""
-        if not data.get("mask"):
+        if not data.mask:
             return []
-        return starts.mask(Path(data["source"]).resolve(), self._trials())
+        return starts.mask(Path(data.source).resolve(), self._trials())
 
     def _trials(self) -> Trials:
         assert self.scratch
@@ -274,10 +275,10 @@ class _Ward:
             environ=self.for_runtime,
         )
 
-    def _content(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+    def _content(self, target: Path, data: Manifest) -> list[Finding]:
         return needs.content(target / CURRENT / "img.sqfs", data)
 
-    def _start(self, target: Path, data: dict[str, Any]) -> list[Finding]:
+    def _start(self, target: Path, data: Manifest) -> list[Finding]:
         if stranger := self._stranger(target):
             return [not_started("start", "", stranger)]
         return starts.of_installation(target, data, environ=self.for_runtime, site=self.site)
@@ -285,7 +286,7 @@ class _Ward:
     def _image(self, path: Path) -> list[Check]:
         def check(
             what: str,
-            look: Callable[[dict[str, Any]], Sequence[Finding]],
+            look: Callable[[Manifest], Sequence[Finding]],
             seconds: float = _SECONDS,
         ) -> Check:
             def looked() -> Sequence[Finding]:
@@ -316,7 +317,7 @@ class _Ward:
 
             checks.append(check("activation", lambda data: self._image_activation(path, data)))
 
-            def start(data: dict[str, Any]) -> list[Finding]:
+            def start(data: Manifest) -> list[Finding]:
                 if stranger := self._stranger(path):
                     return [not_started("start", "", stranger)]
                 return starts.of_image(
@@ -326,9 +327,9 @@ class _Ward:
             checks.append(check("start", start, _START_SECONDS))
         return checks
 
-    def _image_activation(self, path: Path, data: dict[str, Any]) -> list[Finding]:
-        if "activation" in data:
-            return activation.recorded(data)
+    def _image_activation(self, path: Path, data: Manifest) -> list[Finding]:
+        if data.activation is not None:
+            return activation.recorded(data.activation)
         unpack = self._unpacking(path, sif_image.layer_offset(path))
         env = foreign.read_bytes(unpack(ACTIVATE), follow=False).decode("utf-8", "replace")
         command = f"containerize build --update {shlex.quote(str(path))} FILE"

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from wrapper import foreign
 from wrapper.activation.constant import MAKES, QUIET
 from wrapper.activation.flow import FIXED
 from wrapper.activation.grammar import parser, text_of
 from wrapper.activation.syntax import uses_of
 from wrapper.console import counted
 from wrapper.doctor.finding import Finding, ok, warning
+from wrapper.manifest import Manifest, ScriptRecord
+from wrapper.util import foreign
 
 _WHAT = "activation"
 _FOLDER = "etc/conda/activate.d"
@@ -30,17 +30,16 @@ _ASKED_BY_ALL = FIXED | {"BASH_VERSION", "PS1", "ZSH_NAME"}
 _CONDAS = ("CONDA_", "_CONDA_")
 
 
-def recorded(data: Mapping[str, Any]) -> list[Finding]:
+def recorded(scripts: Sequence[ScriptRecord]) -> list[Finding]:
     """What the manifest says: nothing is frozen."""
-    scripts = data["activation"]
-    always = [script for script in scripts if script["why"]]
+    always = [script for script in scripts if script.why]
     detail = f"{counted(len(scripts), 'script')} of packages, {len(always)} sourced at every start"
-    names = [f"{Path(s['script']).name} ({s['why']})" for s in always]
+    names = [f"{Path(s.script).name} ({s.why})" for s in always]
     return [ok(_WHAT, f"{detail}: {', '.join(names)}" if names else detail)]
 
 
 def looked_into(
-    data: Mapping[str, Any], env: str, unpack: Callable[[str], Path], update: str
+    data: Manifest, env: str, unpack: Callable[[str], Path], update: str
 ) -> list[Finding]:
     """What an old record froze.
 
@@ -49,8 +48,8 @@ def looked_into(
     :param update: what the owner can do.
     """
     match = re.search(r"CONDA_PREFIX=(/[\w./+-]+)", env)
-    root = match[1] if match else data["install_path"]
-    folder = unpack(f"{root.removeprefix(data.get('image_root', ''))}/{_FOLDER}".lstrip("/"))
+    root = match[1] if match else data.install_path
+    folder = unpack(f"{root.removeprefix(data.image_root)}/{_FOLDER}".lstrip("/"))
     found = []
     for path in sorted(folder.glob("*.sh")):
         if f"{_FOLDER}/{path.name}" in env:

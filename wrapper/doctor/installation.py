@@ -10,19 +10,17 @@ import shlex
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from wrapper import prefix, shims
 from wrapper.console import counted, human_size
-from wrapper.deploy import ADOPTING
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import ContainerizeError
-from wrapper.generations import CURRENT, DIRECTORY, UNFINISHED, program_names
-from wrapper.image.format import read_format
-from wrapper.lock import holder as lock_holder
-from wrapper.manifest import FILE_NAME, load_manifest, no_installation, read_manifest
-
-Manifest = dict[str, Any]
+from wrapper.images.format import read_format
+from wrapper.manifest import FILE_NAME, Manifest, load_manifest, no_installation, read_manifest
+from wrapper.prefix import checks as prefix
+from wrapper.prefix import shims
+from wrapper.prefix.generations import CURRENT, DIRECTORY, UNFINISHED, program_names
+from wrapper.prefix.staging import ADOPTING
+from wrapper.util.lock import holder as lock_holder
 
 _ANEW = "build it anew from the lock and inputs in current, or: containerize rollback {}"
 _LITTER = (f".{CURRENT}.new", prefix.STAGING_NAME, ADOPTING)
@@ -81,21 +79,21 @@ def manifest(target: Path) -> list[Finding]:
     if not (target / CURRENT).is_symlink():
         return []
     data = read_manifest(target)
-    detail = f"format {data['format']}, {data['kind']}, made {data['created']} by {data['tool']}"
+    detail = f"format {data.format}, {data.kind}, made {data.created} by {data.tool}"
     return [ok("manifest", detail)]
 
 
 def image(target: Path, data: Manifest) -> list[Finding]:
     """The image file: there, whole, and of the recorded size."""
-    if data["kind"] == "container":
+    if data.kind == "container":
         return []
     path = target / CURRENT / "img.sqfs"
     if not path.exists():
         return [failed("image", f"{path} has gone", _anew(target))]
     found = read_format(path)
     size = path.stat().st_size
-    if size != data["image"]["size"]:
-        detail = f"{path} has {size} bytes, the manifest says {data['image']['size']}"
+    if size != data.image.size:
+        detail = f"{path} has {size} bytes, the manifest says {data.image.size}"
         return [failed("image", detail, _anew(target))]
     return [ok("image", f"{found.kind}, {found.compressors[0]}, {human_size(size)}")]
 
@@ -229,7 +227,7 @@ def shims_agree(target: Path) -> list[Finding]:
 def place(target: Path, data: Manifest) -> list[Finding]:
     """Is it where it was built, and do Tykky's names lead somewhere?"""
     found = []
-    built = Path(data["prefix"])
+    built = Path(data.prefix)
     if not _same(built, target):
         detail = f"built as {built}"
         if (built / CURRENT).is_symlink():

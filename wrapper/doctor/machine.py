@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper import process
-from wrapper.compression import EVERYWHERE, Compression
 from wrapper.console import Console
 from wrapper.doctor import rights
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.doctor.rights import Settings
 from wrapper.errors import ToolError, reason, start_hint
+from wrapper.images.compression import EVERYWHERE, Compression
+from wrapper.images.squasher import find_squasher
+from wrapper.images.trial import Started
+from wrapper.images.trial import Trials as Tiny
 from wrapper.models import Site
 from wrapper.process import ToolFailed
-from wrapper.runtime import find_runtime
-from wrapper.squash import find_squasher
-from wrapper.trial import Started
-from wrapper.trial import Trials as Tiny
+from wrapper.runtime.runtime import find_runtime
 
 _SECONDS = 15.0
 _OLDEST_BASH = (4, 4)  # mapfile -d

@@ -11,22 +11,22 @@ import platform
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from wrapper import process, rocm
 from wrapper.console import human_size
 from wrapper.doctor import hardware
 from wrapper.doctor.finding import Finding, failed, not_started, ok, warning
-from wrapper.image.format import mark
+from wrapper.images.format import mark
+from wrapper.manifest import Manifest
+from wrapper.packages import LockedPackage
 from wrapper.process import ToolFailed
-
-Manifest = dict[str, Any]
 
 _CHUNK = 8 << 20
 _SECONDS = 15.0
 _UPDATES = {"conda": "conda-containerize", "pip": "pip-containerize"}
+_CUDA = re.compile(r"nvidia-\w+-cu\d|cudatoolkit|cuda-")
 _QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
 
 
@@ -36,29 +36,29 @@ def base_image(directory: Path, data: Manifest, *, deep: bool) -> list[Finding]:
 
     :param directory: of the generation. :param deep: compare the digest too, reading all of it.
     """
-    what, base = "base image", data["base"]
-    if base["kind"] != "image":
+    what, base = "base image", data.base
+    if base.kind != "image":
         return [ok(what, "none, the host")]
-    path = directory / base["path"]
+    path = directory / base.path
     anew = "put it back, or build anew on another one (--base-image)"
     if not path.exists():
-        return [failed(what, f"{path} has gone ({base['name']})", anew)]
+        return [failed(what, f"{path} has gone ({base.name})", anew)]
     if not os.access(path, os.R_OK):
         return [failed(what, f"{path} cannot be read by you", "ask its owner")]
     changed = "if programs fail, build anew: it is not the image that this was built on"
-    if command := _UPDATES.get(data["kind"]):
+    if command := _UPDATES.get(data.kind):
         accept = f"{command} update DIR --base-image {shlex.quote(str(path))}"
         changed = f"if programs fail, build anew; if they do not, accept it: {accept}"
-    if base.get("mark") and mark(path) != base["mark"]:
+    if base.mark and mark(path) != base.mark:
         return [warning(what, f"{path} was replaced by another one", changed)]
-    if base.get("size") and path.stat().st_size != base["size"]:
+    if base.size and path.stat().st_size != base.size:
         return [warning(what, f"{path} has another size than before", changed)]
-    if deep and base["digest"] and (now := f"sha256:{sha256(path)}") != base["digest"]:
-        return [warning(what, f"{path} has the digest {now}, not {base['digest']}", changed)]
-    found = [ok(what, f"{path}{', same digest' if deep and base['digest'] else ''}")]
-    if base.get("owned"):
+    if deep and base.digest and (now := f"sha256:{sha256(path)}") != base.digest:
+        return [warning(what, f"{path} has the digest {now}, not {base.digest}", changed)]
+    found = [ok(what, f"{path}{', same digest' if deep and base.digest else ''}")]
+    if base.owned:
         return found
-    named = Path(base.get("source") or base["name"])  # early manifests have the name only
+    named = Path(base.source or base.name)  # early manifests have the name only
     if named.is_absolute() and named.exists() and named.resolve() != path.resolve():
         detail = f"{named} leads to {named.resolve()} now; this stays on {path.resolve()}"
         hint = "build anew to use the newer one; the old one may be removed some day"
@@ -80,13 +80,13 @@ def sha256(path: Path, offset: int = 0, size: int | None = None) -> str:
 
 def content(image: Path, data: Manifest, offset: int = 0, size: int | None = None) -> list[Finding]:
     """Whether the environment's bytes are those that were written. Reads all of them."""
-    wanted = data["image"]["sha256"]
-    if data["kind"] == "container" or not wanted:
+    wanted = data.image.sha256
+    if data.kind == "container" or not wanted:
         return []
     if (now := sha256(image, offset, size)) != wanted:
         detail = f"{image} has the SHA-256 {now}, the manifest says {wanted}"
         return [failed("content", detail, "it is damaged: build it anew from its lock")]
-    return [ok("content", f"SHA-256 as in the manifest ({human_size(data['image']['size'])})")]
+    return [ok("content", f"SHA-256 as in the manifest ({human_size(data.image.size)})")]
 
 
 # -- interpreter, runtime ------------------------------------------------------------------------
@@ -97,10 +97,10 @@ def interpreter(
 
     :param stranger: who wrote the manifest, where it is not to be started.
     """
-    what, python = "interpreter", data.get("interpreter")
-    if not python or data["base"]["kind"] == "image":
+    what, python = "interpreter", data.interpreter
+    if not python or data.base.kind == "image":
         return []
-    path, built = Path(python["path"]), python["version"]
+    path, built = python.path, python.version
     if not os.access(path, os.X_OK):
         hint = "load its module if it only hides, else build anew on another Python"
         return [failed(what, f"{path} (Python {built}) has gone", hint)]
@@ -124,8 +124,8 @@ def interpreter(
 
 def runtime(data: Manifest, environ: Mapping[str, str]) -> list[Finding]:
     """The runtime whose path is in the shims, or another one on PATH."""
-    what, built = "runtime of the build", data["runtime"]
-    path, told = built["path"], f"{built['name']} {built['version']}"
+    what, built = "runtime of the build", data.runtime
+    path, told = built.path, f"{built.name} {built.version}"
     if os.access(path, os.X_OK):
         return [ok(what, f"{path} ({told} then)")]
     instead = [
@@ -140,8 +140,8 @@ def runtime(data: Manifest, environ: Mapping[str, str]) -> list[Finding]:
 # -- node ----------------------------------------------------------------------------------------
 def node(data: Manifest, root: Path = Path("/")) -> list[Finding]:
     """Can this node's processor and C library run what was built?"""
-    what, base = "node", data["base"]
-    offered = base.get("virtual_packages", {})
+    what, base = "node", data.base
+    offered = base.virtual_packages
     found = []
     needed = _level_needed(data)
     if platform.machine() == "x86_64" and needed > (here := hardware.level(root)):
@@ -149,7 +149,7 @@ def node(data: Manifest, root: Path = Path("/")) -> list[Finding]:
         hint = f"use other nodes, or build anew with CONDA_OVERRIDE_ARCHSPEC=x86_64_v{here}"
         found.append(failed(what, detail, hint))
     libc = platform.libc_ver()[1]
-    if base["kind"] == "host" and _numbers(libc) < _numbers(offered.get("__glibc", "")):
+    if base.kind == "host" and _numbers(libc) < _numbers(offered.get("__glibc", "")):
         detail = f"built where glibc is {offered['__glibc']}, here it is {libc}"
         hint = f"build anew, here or with CONDA_OVERRIDE_GLIBC={libc}"
         found.append(warning(what, detail, hint))
@@ -160,9 +160,9 @@ def node(data: Manifest, root: Path = Path("/")) -> list[Finding]:
 
 def _level_needed(data: Manifest) -> int:
     """What conda's ``_x86_64-microarch-level`` says, whose version is the level."""
-    for package in data.get("packages", ()):
-        if package["name"] == "_x86_64-microarch-level":
-            return _numbers(package["version"])[0]
+    for package in data.packages:
+        if package.name == "_x86_64-microarch-level":
+            return _numbers(package.version)[0]
     return 1
 
 
@@ -178,23 +178,20 @@ def gpu(data: Manifest, environ: Mapping[str, str], root: Path = Path("/")) -> l
     amd = (root / "sys/module/amdgpu").exists() or bool(driver)
     if not amd:
         return []
-    packages = data.get("packages", ())
     found = []
-    base = data["base"].get("rocm", "")  # not in early manifests
+    base = data.base.rocm
     if rocm.fits(base, driver) is False:
         served = rocm.window(driver)
         detail = f"the base image has ROCm {base}, the driver serves {served[0]} to {served[-1]}"
         hint = "build anew on an image that it serves: see 'containerize base list'"
         found.append(warning("GPU", detail, hint))
-    for name, version in _rocm_builds(packages):
+    for name, version in _rocm_builds(data.packages):
         if rocm.fits(version, driver) is False:
             served = rocm.window(driver)
             detail = f"{name} is for ROCm {version}, the driver serves {served[0]} to {served[-1]}"
             hint = f"install its build for ROCm {served[-1]} or older"
             found.append(warning("GPU", detail, hint))
-    cuda = [
-        p["name"] for p in packages if re.match(r"nvidia-\w+-cu\d|cudatoolkit|cuda-", p["name"])
-    ]
+    cuda = [p.name for p in data.packages if _CUDA.match(p.name)]
     if cuda:
         detail = f"{cuda[0]} is for NVIDIA's GPUs, this node has AMD's"
         hint = "install builds for ROCm: --extra-index-url https://download.pytorch.org/whl/rocmX.Y"
@@ -202,7 +199,7 @@ def gpu(data: Manifest, environ: Mapping[str, str], root: Path = Path("/")) -> l
     return found or [ok("GPU", "nothing that the driver does not serve")]
 
 
-def _rocm_builds(packages: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _rocm_builds(packages: Sequence[LockedPackage]) -> list[tuple[str, str]]:
     """Names of packages and the ROCm of their local versions (``2.3.0+rocm6.2``)."""
-    found = [(p["name"], re.search(r"\+rocm(\d+\.\d+)", p["version"])) for p in packages]
+    found = [(p.name, re.search(r"\+rocm(\d+\.\d+)", p.version)) for p in packages]
     return [(name, match[1]) for name, match in found if match]

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import foreign
-from wrapper.binds import unbindable
 from wrapper.console import human_size
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.models import Site
-from wrapper.removal import marked_directory, remove_abandoned
-from wrapper.workspace import free_space, parent_directory
+from wrapper.runtime.binds import unbindable
+from wrapper.util import foreign
+from wrapper.util.disk_space import free_space
+from wrapper.util.removal import marked_directory, remove_abandoned
+from wrapper.workspace import parent_directory
 
 MOUNTS = Path("/proc/self/mountinfo")
 # Names as /proc/self/mountinfo has them. On parallel and network file systems the thousands of

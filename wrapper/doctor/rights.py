@@ -15,7 +15,7 @@ from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import ToolError
 from wrapper.models import Site
 from wrapper.process import ToolFailed
-from wrapper.runtime import Runtime, find_runtime
+from wrapper.runtime.runtime import Runtime, find_runtime
 
 _SECONDS = 15.0
 KERNEL, FUSE, UNPACKED = "kernel", "FUSE", "unpacked"

@@ -7,16 +7,16 @@ import os
 import shlex
 import stat
 from pathlib import Path
-from typing import Any
 
 from wrapper.console import human_size
 from wrapper.doctor import needs
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import InputError, PackageError
-from wrapper.image.format import SIF, read_format
-from wrapper.lock import holder
-from wrapper.sif import file as sif
-from wrapper.sif.build import environment_layer, manifest_of
+from wrapper.images.format import SIF, read_format
+from wrapper.images.sif import file as sif
+from wrapper.images.sif.record import environment_layer, manifest_of
+from wrapper.manifest import Manifest
+from wrapper.util.lock import holder
 
 
 def image(path: Path) -> list[Finding]:
@@ -26,7 +26,7 @@ def image(path: Path) -> list[Finding]:
     return [ok("image", f"{path}, {found.kind}, {layers}, {human_size(path.stat().st_size)}")]
 
 
-def read_manifest(path: Path) -> dict[str, Any] | None:
+def read_manifest(path: Path) -> Manifest | None:
     """The manifest in it, ``None`` where it is an image that another program made."""
     return manifest_of(sif.read_sif(path)) if read_format(path).kind == SIF else None
 
@@ -40,8 +40,8 @@ def manifest(path: Path) -> list[Finding]:
     if data is None:
         hint = "nothing; 'wrap-container' and --base-image take such images"
         return [warning("manifest", "none, another program made this image", hint)]
-    form = "flattened" if data["flatten"] else "a layer over its base"
-    return [ok("manifest", f"{data['kind']}, {form}, made {data['created']} by {data['tool']}")]
+    form = "flattened" if data.flatten else "a layer over its base"
+    return [ok("manifest", f"{data.kind}, {form}, made {data.created} by {data.tool}")]
 
 
 def layer_offset(path: Path) -> int:
@@ -49,10 +49,10 @@ def layer_offset(path: Path) -> int:
     return environment_layer(sif.read_sif(path)).offset
 
 
-def content(path: Path, data: dict[str, Any]) -> list[Finding]:
+def content(path: Path, data: Manifest) -> list[Finding]:
     """Whether the environment's layer has the recorded SHA-256. Reads all of it."""
     layer = environment_layer(sif.read_sif(path))
-    return needs.content(path, data, layer.offset, data["image"]["size"])
+    return needs.content(path, data, layer.offset, data.image.size)
 
 
 def permissions(path: Path) -> list[Finding]:

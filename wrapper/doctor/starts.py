@@ -7,21 +7,21 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from wrapper import foreign, process
-from wrapper.binds import unbindable
-from wrapper.compression import EVERYWHERE, Compression
+from wrapper import process
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import ContainerizeError, ToolError, reason, start_hint
-from wrapper.generations import CURRENT
-from wrapper.image.format import read_format
-from wrapper.manifest import FILE_NAME
+from wrapper.images.compression import EVERYWHERE, Compression
+from wrapper.images.format import read_format
+from wrapper.images.trial import Trials
+from wrapper.manifest import FILE_NAME, Manifest
 from wrapper.models import Site
+from wrapper.prefix.generations import CURRENT
+from wrapper.prefix.shims import DEBUG_NAMES
 from wrapper.process import ToolFailed
-from wrapper.runtime import RUNTIME_VARIABLE, find_runtime, home_of, host_binds
-from wrapper.shims import DEBUG_NAMES
-from wrapper.trial import Trials
+from wrapper.runtime.binds import host_binds, unbindable
+from wrapper.runtime.runtime import RUNTIME_VARIABLE, find_runtime, home_of
+from wrapper.util import foreign
 
 _SECONDS = 30.0
 _SLOW = 2.0
@@ -77,7 +77,7 @@ def mask(path: Path, trials: Trials) -> list[Finding]:
 
 
 def of_installation(
-    target: Path, data: dict[str, Any], *, environ: Mapping[str, str], site: Site
+    target: Path, data: Manifest, *, environ: Mapping[str, str], site: Site
 ) -> list[Finding]:
     """The shim of Python, or of any program where there is none; and the runtime without a shim."""
     env = {**environ, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -90,7 +90,7 @@ def of_installation(
         hint = start_hint(taken, hint)
         return [failed("start", f"{' '.join(words)}: {taken}", hint)]
     text = f"bin/{' '.join(words)} in {taken:.2f} s"
-    if python and data["base"]["kind"] == "host" and not data.get("image_root"):
+    if python and data.base.kind == "host" and not data.image_root:
         program = Path(os.path.realpath(real / python))  # it is only inside, the links are here
         bare = _bare(target, program, environ, site, env)
         text += "" if bare is None else f", the runtime without a shim {bare:.2f} s"
@@ -113,12 +113,12 @@ def _bare(
 
 
 def of_image(
-    image: Path, data: dict[str, Any], *, environ: Mapping[str, str], site: Site, scratch: Path
+    image: Path, data: Manifest, *, environ: Mapping[str, str], site: Site, scratch: Path
 ) -> list[Finding]:
     """The Python of a SIF of ``containerize build``, or its shell where there is none."""
     runtime = find_runtime(environ, site)
-    python = any(package["name"] == "python" for package in data.get("packages", ()))
-    words = ["python3", "-c", "pass"] if python or data["kind"] == "pip" else ["/bin/sh", "-c", ":"]
+    python = any(package.name == "python" for package in data.packages)
+    words = ["python3", "-c", "pass"] if python or data.kind == "pip" else ["/bin/sh", "-c", ":"]
     env = {**environ, **runtime.places(scratch)}
     taken = _timed([str(runtime.path), "-s", "exec", str(image), *words], env)
     if isinstance(taken, str):

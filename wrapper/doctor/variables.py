@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from wrapper import shims
 from wrapper.console import counted
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.doctor.places import in_home
-from wrapper.generations import CURRENT
-from wrapper.runtime import split_binds
+from wrapper.prefix import shims
+from wrapper.prefix.generations import CURRENT
+from wrapper.runtime.binds import split_binds
 
 _BINDS = ("SINGULARITY_BIND", "SINGULARITY_BINDPATH", "APPTAINER_BIND", "APPTAINER_BINDPATH")
 _RUNTIME_DIRECTORIES = [

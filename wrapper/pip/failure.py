@@ -16,7 +16,7 @@ from wrapper.errors import (
     SolveError,
     ToolError,
 )
-from wrapper.spec.requirements import Wanted, repositories
+from wrapper.inputs.requirements import Wanted, repositories
 
 _ANOTHER = "add the index that has it: a line '--extra-index-url URL'"
 _NO_SOLUTION = "No solution found"

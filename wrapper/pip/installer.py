@@ -20,10 +20,12 @@ import uv
 from packaging.utils import canonicalize_name
 
 from wrapper import installed
-from wrapper.container import BuildContainer
+from wrapper.base_python.packages import BasePython, conflict
 from wrapper.credentials import git_settings, without_logins
 from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError, SolveError
-from wrapper.models import LockedPackage
+from wrapper.inputs.pylock import PyLock
+from wrapper.inputs.requirements import REQUIRE_HASHES, Requirements, Wanted
+from wrapper.packages import LockedPackage
 from wrapper.pip.config import uv_settings, without_indexes
 from wrapper.pip.failure import explained
 from wrapper.pip.local import content_digest, copy_project, surroundings
@@ -37,9 +39,7 @@ from wrapper.pip.origin import (
     planned_files,
 )
 from wrapper.pip.outer import OuterPackages
-from wrapper.reuse.packages import BasePython, conflict
-from wrapper.spec.pylock import PyLock
-from wrapper.spec.requirements import REQUIRE_HASHES, Requirements, Wanted
+from wrapper.runtime.container import BuildContainer
 
 _PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from (.*)\))?\s*")
 _ALL = ":all:"
@@ -49,7 +49,8 @@ _VERBOSE = re.compile(r"(TRACE|DEBUG) ")
 
 
 class Reused(Protocol):
-    """What an installer has to know of a base whose packages are reused (:mod:`wrapper.reuse`)."""
+    """What an installer has to know of a base whose packages are reused
+    (:mod:`wrapper.base_python`)."""
 
     python: BasePython
 

@@ -16,10 +16,11 @@ from typing import Any
 import uv
 
 from wrapper import process
-from wrapper.container import BuildContainer
+from wrapper.base_python.packages import BasePython
 from wrapper.errors import ChannelError, InputError, PackageError, ScriptError, ToolError
+from wrapper.models import Interpreter
 from wrapper.pip.outer import OuterPackages
-from wrapper.reuse.packages import BasePython
+from wrapper.runtime.container import BuildContainer
 
 _OLDEST = (3, 7)  # first with hash-based .pyc
 _MANAGED = "python"  # directory below the environment
@@ -57,33 +58,6 @@ print(json.dumps({
 }))
 """
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interpreter:
-    """A Python.
-
-    :ivar path: of the program, on the host, or inside the container where it is ``managed``: then
-        it is a part of the image. :ivar library: directory of its standard library, likewise.
-    """
-
-    path: Path
-    version: str
-    library: Path
-    managed: bool = False
-
-    @classmethod
-    def from_record(cls, data: Mapping[str, Any]) -> Interpreter:
-        """From a manifest. (The first ones had no library: a directory that is there, then.)"""
-        return cls(
-            path=Path(data["path"]),
-            version=data["version"],
-            library=Path(data.get("library", "/")),
-            managed=data.get("managed", False),
-        )
-
-    def as_record(self) -> dict[str, Any]:
-        return {**vars(self), "path": str(self.path), "library": str(self.library)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +155,7 @@ def find_inside(container: BuildContainer, version: str, *, may_miss: bool) -> I
 
 
 def from_base(base: BasePython, version: str) -> Interpreter:
-    """The Python of a base image, which was asked for all that it has (:mod:`wrapper.reuse`).
+    """The Python of a base image, which was asked for all that it has (:mod:`wrapper.base_python`).
 
     :raises InputError: it is of another version than the one that is wanted.
     """

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import foreign
 from wrapper.errors import InputError, means_no_space
 from wrapper.process import ToolFailed, capture
+from wrapper.util import foreign
 
 # What builds and tools leave in a project; not part of it.
 _LITTER = ("__pycache__", ".tox", ".nox", ".mypy_cache", ".pytest_cache", "node_modules")

@@ -17,10 +17,10 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from wrapper import toml
 from wrapper.credentials import public_url
-from wrapper.models import LockedPackage
+from wrapper.packages import LockedPackage
 from wrapper.pip.local import origin_of
+from wrapper.util import toml
 
 CACHE_TRACE = "uv_cache.json"  # it has a time in it
 TRACES = ("direct_url.json", CACHE_TRACE)

@@ -13,8 +13,8 @@ from importlib.metadata import Distribution
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from wrapper.spec.markers import counting
-from wrapper.spec.requirements import Wanted
+from wrapper.inputs.markers import counting
+from wrapper.inputs.requirements import Wanted
 
 
 @dataclass(frozen=True, kw_only=True)

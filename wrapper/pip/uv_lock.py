@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import uv
 
 from wrapper.errors import InputError
+from wrapper.inputs.project import FILE_NAME as PROJECT
+from wrapper.inputs.text import read_text
 from wrapper.process import ToolFailed, capture
-from wrapper.spec.project import FILE_NAME as PROJECT
-from wrapper.spec.text import read_text
 
 _LOCAL = re.compile(r'^source = \{ (?:editable|virtual|directory) = "([^"\\]+)" \}$', re.M)
 _SECONDS = 60.0  # it reads one file, of which the largest are some MB

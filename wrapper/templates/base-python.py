@@ -2,8 +2,8 @@
 
 usage: base-python.py ANSWER RECORDS
 
-Writes a JSON object to the file ANSWER, see wrapper.reuse.packages, and copies the records of the
-conda environment that the Python is a part of, if it is, into the new directory RECORDS.
+Writes a JSON object to the file ANSWER, see wrapper.base_python.packages, and copies the records of
+the conda environment that the Python is a part of, if it is, into the new directory RECORDS.
 """
 
 import glob

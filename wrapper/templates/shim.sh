@@ -249,7 +249,8 @@ while [[ -n $_cw_rest ]]; do # SOURCE[:DESTINATION[:OPTIONS]],…
 done
 _cw_binds=
 # An image with a system of its own keeps these; it gets the other directories and the home.
-_cw_system=" /bin /boot /etc /lib /lib32 /lib64 /opt /root /run /sbin /srv /usr /var "
+_cw_system=__OWN_SYSTEM__
+_cw_system=" $_cw_system "
 if [[ -n $_cw_image ]]; then
     for _cw_dir in "${HOME-}" "$_cw_prefix"; do
         _cw_part=${_cw_dir#/}
@@ -257,10 +258,9 @@ if [[ -n $_cw_image ]]; then
             _cw_binds+=$_cw_dir,
     done
 fi
+_cw_part=__NEVER_BOUND__ # the runtime provides these itself, or nobody needs them
 for _cw_dir in /*; do
-    case $_cw_dir in
-        /dev | /proc | /sys | /lost+found | *["$_cw_unbindable"]*) continue ;;
-    esac
+    [[ $_cw_dir == *["$_cw_unbindable"]* || " $_cw_part " == *" $_cw_dir "* ]] && continue
     [[ -d $_cw_dir && $_cw_taken != *",$_cw_dir,"* ]] || continue
     [[ " ${_cw_excluded[*]} " == *" $_cw_dir "* ]] && continue
     [[ -L $_cw_dir && " ${_cw_links[*]} " == *" $_cw_dir "* ]] && continue

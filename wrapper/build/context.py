@@ -1,0 +1,160 @@
+"""What a build is given, and what its steps share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from wrapper.base.built import Tools
+from wrapper.base_python.session import Reuse
+from wrapper.build.inputs import Inputs
+from wrapper.build.packed import LENT
+from wrapper.console import Console
+from wrapper.images.compression import EVERYWHERE, Compression
+from wrapper.manifest import Manifest, Values
+from wrapper.models import Base
+from wrapper.prefix.generations import Generation
+from wrapper.requests import Request
+from wrapper.runtime.binds import host_binds, image_binds, with_more
+from wrapper.runtime.container import OWN_CACHE, BuildContainer
+from wrapper.runtime.runtime import home_of
+from wrapper.runtime.skeleton import write_skeleton
+from wrapper.workspace import Workspace
+
+
+class Place(Protocol):
+    """Where the parts of a build are written before it appears."""
+
+    prefix: Path
+    generation: int
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def directory(self) -> Path: ...
+    @property
+    def image(self) -> Path: ...
+
+
+@dataclass(kw_only=True)
+class BuildContext:
+    """A build from a request's files to a complete place.
+
+    :ivar inputs: what the user's files say. :ivar base: what the environment stands on.
+    :ivar place: where the result is written. :ivar install_path: of the environment, inside.
+    :ivar wrapper_paths: of ``-w``, now and before. :ivar variables: to be set at run time.
+    :ivar previous: the generation that is updated, ``None`` for a new one.
+    :ivar reuse: what of the base's packages is in use; its own step finds it out.
+    """
+
+    request: Request
+    inputs: Inputs
+    tools: Tools
+    base: Base
+    place: Place
+    install_path: str
+    compression: Compression
+    wrapper_paths: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    previous: Generation | None = None
+    reuse: Reuse | None = field(default=None, init=False)
+
+    @property
+    def console(self) -> Console:
+        return self.tools.console
+
+    @property
+    def space(self) -> Workspace:
+        return self.tools.space
+
+    @property
+    def tree(self) -> Path:
+        """The environment while it is built, outside the container."""
+        return self.space.image / self.install_path.lstrip("/")
+
+    @property
+    def old(self) -> Manifest | None:
+        """What is recorded of the previous generation."""
+        return self.previous.manifest if self.previous else None
+
+    @property
+    def keeps_modes(self) -> bool:
+        """Whether modes in the image stay as they are, and with them the owners they are for: the
+        kernel, which mounts the image of a set-uid runtime, enforces them.
+        """
+        return not self.request.site.fix_permissions
+
+    def user_variables(self) -> dict[str, str]:
+        """What is set in any case: the site's variables and, over them, the user's."""
+        return {**self.request.site.variables, **self.variables}
+
+    def environ(self) -> Values:
+        """The variables that came from ``--environ`` files, of earlier builds too."""
+        return {**(self.old.environ if self.old else {}), **self.inputs.environ}
+
+    def container(self, places: list[Path]) -> BuildContainer:
+        """The container that the steps run programs in: the base, the tree writable at its path.
+
+        :param places: what else the steps use of the host (paths outside, the same inside).
+        """
+        needed = [*self._needed(), *places]
+        binds = image_binds(needed) if self.base.image else host_binds()
+        return BuildContainer(
+            runtime=self.tools.runtime,
+            image=self.base.image or self._skeleton(),
+            binds=with_more(binds, self.request.site, os.environ, needed),
+            own_system=bool(self.base.image),
+            has_bash=self.base.has_bash,
+            tree=self.tree,
+            install_path=self.install_path,
+            scratch=self.space.scratch,
+            console=self.console,
+            cache=self.space.cache,
+        )
+
+    def _skeleton(self) -> Path:
+        """An image of mount points."""
+        skeleton = self.space.root / "skeleton"
+        skeleton.mkdir()
+        write_skeleton(skeleton)
+        for place in (self.install_path, LENT, OWN_CACHE):
+            (skeleton / place.lstrip("/")).mkdir(parents=True)
+        image = skeleton.with_suffix(".sqfs")
+        self.squash(skeleton, image, "Preparing the container", compression=EVERYWHERE)
+        return image
+
+    def _needed(self) -> list[Path]:
+        from wrapper.pip.installer import local_places
+
+        own = [Path(__file__).parents[1], self.space.root, self.space.cache]
+        files = [path.absolute().parent for path in self.request.files]
+        directory = self.inputs.directory
+        places = local_places(os.environ, self.inputs.requirements, directory)
+        users = [directory, Path.cwd(), Path(home_of(os.environ))]
+        return [*own, *files, *places, *(path for path in users if path != Path("/"))]
+
+    def squash(
+        self,
+        root: Path,
+        image: Path,
+        title: str,
+        *,
+        compression: Compression | None = None,
+        owners: bool = False,
+    ) -> None:
+        """A tree into an image, told as the step ``title``.
+
+        :param compression: another than that of the result. :param owners: they stay.
+        """
+        with self.console.step(title) as advance:
+            self.tools.squasher.squash(
+                root,
+                image,
+                compression=compression or self.compression,
+                console=self.console,
+                advance=advance,
+                owners=owners,
+            )

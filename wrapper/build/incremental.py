@@ -1,0 +1,149 @@
+"""The tree of a build: empty, or the environment of the generation before.
+
+Of that as much is unpacked as the steps need, see :mod:`wrapper.build.packed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from wrapper import installed
+from wrapper.build import packed
+from wrapper.build.context import BuildContext
+from wrapper.build.packed import Packed
+from wrapper.images.format import read_format
+from wrapper.packages import Change, LockedPackage, changes_between, describe_changes
+from wrapper.pip import externally_managed as managed
+from wrapper.prefix import home
+from wrapper.runtime.container import BuildContainer
+from wrapper.util.disk_space import MORE_ROOM, require_space
+from wrapper.util.removal import remove_tree
+
+
+class OldImage(Protocol):
+    """How the image before is unpacked, and what is beside the environment in the new one."""
+
+    stays_packed: bool
+    """Whether a part of it may stay packed."""
+
+    def unpack_previous(self, target: Path, path: str) -> None:
+        """Unpack what the container before had at ``path``, to the same path below ``target``."""
+
+    def mount_points(self) -> list[str]:
+        """Put beside the tree what the image's root has; returns the links among it."""
+
+
+@dataclass(kw_only=True)
+class IncrementalTree:
+    """The environment while it is built.
+
+    :ivar packed: what of the old one stays packed, where not all is in the tree.
+    """
+
+    context: BuildContext
+    image: OldImage
+    packed: Packed | None = field(default=None, init=False)
+    _told: str = field(default="", init=False)
+
+    def may_leave_packed(self) -> bool:
+        """Whether the steps may do with a part of the old environment in the tree.
+
+        Scripts may do anything with any of it.
+        """
+        context, old = self.context, self.context.old
+        return bool(
+            self.image.stays_packed
+            and context.previous
+            and old
+            # Else it is to be packed anew.
+            and context.compression.asked == old.options.compression
+            and (context.compression.name,) == read_format(context.previous.image).compressors
+            and not (context.request.pre_install or context.request.post_install)
+            and not (context.reuse or old.image_root)
+        )
+
+    def take(self, gone: Iterable[str]) -> Packed | None:
+        """Unpack what the steps look at and leave out the files ``gone``; the rest stays packed.
+
+        :returns: what stays, ``None`` where all is needed after all.
+        """
+        context = self.context
+        assert context.previous
+        inside = context.install_path
+        wrapped = [path.removeprefix(inside).strip("/") for path in context.wrapper_paths]
+        self.packed = packed.take(
+            context.previous.image, inside.lstrip("/"), gone, context.tree, wrapped
+        )
+        if self.packed:
+            managed.take_notice_away(context.tree)
+        return self.packed
+
+    def unpack(self) -> None:
+        """The environment as it was, or an empty directory for a new one."""
+        context = self.context
+        if context.old is None:
+            context.tree.mkdir()
+            return
+        self._require_room(context.old.tree.size)
+        context.space.image.rmdir()  # unsquashfs makes it
+        with context.console.step("Unpacking the image"):
+            # Without its mount points: this host's may be others.
+            own = context.old.image_root or f"/{Path(context.install_path).parts[1]}"
+            self.image.unpack_previous(context.space.image, own)
+        managed.take_notice_away(context.tree)
+        home.take_away(context.tree)
+
+    def _require_room(self, size: int) -> None:
+        require_space(self.context.space.root, size, "the environment as it was", MORE_ROOM)
+
+    def unpack_rest(self) -> None:
+        """For a step that needs the old environment as a whole in the tree."""
+        if self.packed:
+            self._require_room(self.packed.size_beside(self.context.tree).size)
+            with self.context.console.step("Unpacking the rest of the image"):
+                self.packed.unpack_rest(self.context.tree)
+            self.packed = None
+
+    def whole(self, container: BuildContainer) -> AbstractContextManager[BuildContainer]:
+        """A container in which the environment looks whole; see :meth:`Packed.lent`."""
+        return self.packed.lent(container) if self.packed else nullcontext(container)
+
+    def start_over(self) -> None:
+        """With the old environment as a whole in the tree."""
+        self.packed = None
+        remove_tree(self.context.space.image)
+        self.context.space.image.mkdir()
+        self.unpack()
+        self.image.mount_points()
+
+    def packages_before(self) -> list[LockedPackage] | None:
+        """Packages of the old environment; ``None`` in a new installation."""
+        if self.context.previous is None:
+            return None
+        tree = self.context.tree
+        present = installed.pip_distributions(tree)
+        packages = [
+            *installed.conda_packages(tree),
+            *installed.still_installed(self.old_pip(), present),
+        ]
+        return installed.without_replaced(packages, tree)
+
+    def old_pip(self) -> list[LockedPackage]:
+        """Lock entries of the old environment's pip packages."""
+        packages = self.context.old.packages if self.context.old else ()
+        return [package for package in packages if package.manager == "pip"]
+
+    def tell_changes(
+        self, old: Sequence[LockedPackage], new: Sequence[LockedPackage], sizes: Mapping[str, int]
+    ) -> Sequence[Change]:
+        """Say what an update changes: as soon as it is known, and again where it came otherwise."""
+        found = changes_between(old, new, sizes)
+        text = describe_changes(found)
+        if text != self._told:
+            self.context.console.info(f"changes:\n{text}" if "\n" in text else text)
+        self._told = text
+        return found

@@ -1,0 +1,249 @@
+"""What an update leaves packed: the part of the old image that goes on into the new one.
+
+To unpack an environment and pack it again is most of an update's work, for a few files that change.
+What no step of the update changes or looks at stays as it is compressed instead, see
+:mod:`wrapper.images.squashfs`.
+
+What is unpacked is *taken*: of these paths the tree has the word, whatever becomes of them there.
+While something runs that needs the environment whole, the tree has links to what is packed. Who
+replaces or removes a link has changed that path. Who would change what is behind one finds it
+read-only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wrapper.errors import ScriptError, means_no_space, no_room_for_image
+from wrapper.images.squashfs.layout import Directory, File, Link, Node, Unsupported
+from wrapper.images.squashfs.reader import Image, read_image
+from wrapper.images.squashfs.writer import write_image
+from wrapper.models import TreeSize
+from wrapper.runtime.container import BuildContainer
+
+LENT = "/.containerize-old"
+"""Where the old image is inside the container, while the tree has links to it."""
+
+# What the steps of a build look at: programs, records of packages, activation, and by what a
+# directory is known as Python's library.
+_LOOKED_AT = re.compile(
+    r"bin|bin/.*|conda-meta/.*|etc/conda/.*|pyvenv\.cfg"
+    r"|lib/python3[^/]*/(os\.py|EXTERNALLY-MANAGED)"
+    r"|lib/python3[^/]*/site-packages/(containerize\.pth|_containerize_start\.py)"
+    r"|lib/python3[^/]*/site-packages/[^/]*\.(dist|egg)-info(/.*)?",
+    re.S,
+)
+_COMPILED = re.compile(r"(.*/|)__pycache__/([^/.]*)\.[^/]*", re.S)
+
+
+class PackedError(ScriptError):
+    """A step would change what is packed: it needs the old environment as a whole in the tree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """The part of an environment that stays in its image.
+
+    :ivar root: the environment in the image, without a first slash.
+    :ivar kept: what stays, by its path below that, parents first; less where a step changes it. Of
+        a directory in which other things are taken only the name counts.
+    """
+
+    image: Image
+    root: str
+    kept: dict[str, Node]
+
+    def size_beside(self, tree: Path) -> TreeSize:
+        """What is packed and not in ``tree``, in files and bytes."""
+        beside = [node for path, node in self.kept.items() if not os.path.lexists(tree / path)]
+        size = sum(node.size for node in beside if isinstance(node, File))
+        return TreeSize(files=len(beside), size=size)
+
+    def unpack_rest(self, tree: Path) -> None:
+        """Unpack the rest after all, around what ``tree`` has."""
+        for path, node in self.kept.items():
+            if not os.path.lexists(tree / path):
+                self.image.unpack(node, tree / path)
+
+    @contextlib.contextmanager
+    def lent(self, container: BuildContainer) -> Iterator[BuildContainer]:
+        """A container in which the environment looks whole, for the ``with`` block.
+
+        :raises PackedError: what runs there would change what is packed.
+        """
+        made: list[str] = []
+        try:
+            self._lend(container.tree, made)
+            bind = f"{self.image.path}:{LENT}:image-src=/{self.root}"
+            yield replace(container, binds=[*container.binds, bind])
+        except ScriptError as error:
+            if os.strerror(errno.EROFS) not in error.detail:
+                raise
+            raise PackedError(error.what, hint=error.hint, detail=error.detail) from None
+        finally:
+            self._take_back(container.tree, made)
+
+    def _lend(self, tree: Path, made: list[str]) -> None:
+        lent: set[str] = set()  # directories that are links: what is in them comes with them
+        for path, node in self.kept.items():
+            parent, _, name = path.rpartition("/")
+            if parent not in lent:
+                if os.path.lexists(tree / path):
+                    continue
+                made.append(path)
+                # Compiled modules are written beside those that are packed.
+                if name == "__pycache__":
+                    (tree / path).mkdir()
+                    continue
+                (tree / path).symlink_to(f"{LENT}/{path}")
+            if isinstance(node, Directory):
+                lent.add(path)
+
+    def _take_back(self, tree: Path, made: list[str]) -> None:
+        changed = set()
+        for path in reversed(made):  # what is in a directory comes before it
+            if self._is_lent(tree, path):
+                (tree / path).unlink()
+            elif path.endswith("/__pycache__"):
+                with contextlib.suppress(OSError):  # something was compiled there meanwhile
+                    (tree / path).rmdir()
+            else:
+                changed.add(path)
+        below = tuple(f"{path}/" for path in changed)
+        changed |= {path for path in self.kept if path.startswith(below)}
+        gone = _with_directories(self.kept, _with_compiled(self.kept, changed))
+        for path in gone & self.kept.keys():
+            del self.kept[path]
+
+    def _is_lent(self, tree: Path, path: str) -> bool:
+        try:
+            return (tree / path).readlink() == Path(LENT, path)
+        except OSError:
+            return False
+
+    def join(self, fresh: Path, target: Path, advance: Callable[[float, float], None]) -> bool:
+        """Write an image of what is packed and of the image ``fresh``, whose files come first.
+
+        :param fresh: of the tree. :returns: false where that is not possible; nothing is written.
+        :raises SpaceError: no room.
+        """
+        try:
+            changed = read_image(fresh)
+            self._graft(changed.root)
+            write_image(target, changed.root, [changed, self.image], advance=advance)
+        except Unsupported:
+            target.unlink(missing_ok=True)
+            return False
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            if not means_no_space(error):
+                raise
+            raise no_room_for_image(target) from None
+        return True
+
+    def _graft(self, root: Directory) -> None:
+        """Add to the tree of an image what is packed and not there."""
+        directories = {"": _at(root, self.root)}
+        for path, node in self.kept.items():
+            folder, _, name = path.rpartition("/")
+            parent = directories.get(folder)
+            if parent is None:  # the tree has something else there
+                continue
+            if isinstance(node, Directory):
+                empty = Directory(mode=node.mode, time=node.time)
+                there = parent.entries.setdefault(name, empty)
+                if isinstance(there, Directory):
+                    directories[path] = there
+            else:
+                parent.entries.setdefault(name, node)
+
+
+def take(
+    path: Path, root: str, gone: Iterable[str], tree: Path, wrapped: Sequence[str] = ()
+) -> Packed | None:
+    """Unpack of an environment what the steps of an update look at; the rest stays packed.
+
+    :param path: the image, :param root: where it has the environment, without a first slash.
+    :param gone: paths of files, below ``root``, of packages that are replaced or removed: nobody
+        needs them any more.
+    :param tree: a directory that is not there yet.
+    :param wrapped: paths below ``root`` of programs, and of directories of programs.
+    :returns: what stays; ``None`` where the image is not of a kind that can be handled.
+    """
+    try:
+        image = read_image(path)
+        nodes = dict(_at(image.root, root).walk())
+    except Unsupported:
+        return None
+    if not all(isinstance(nodes.get(name), File | Directory) for name in wrapped):
+        return None  # by way of a link, or not there yet
+    below = tuple(f"{name}/" for name in wrapped)
+    looked_at = {
+        name
+        for name in nodes
+        if _LOOKED_AT.fullmatch(name) or name in wrapped or name.startswith(below)
+    }
+    looked_at |= _targets(nodes, looked_at)
+    taken = _with_directories(nodes, _with_compiled(nodes, looked_at))
+    dropped = _with_directories(nodes, taken | _with_compiled(nodes, {*gone}))
+    tree.mkdir(parents=True)
+    for name, node in nodes.items():
+        if name in taken:
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            image.unpack(node, tree / name)
+    kept = {name: node for name, node in nodes.items() if name not in dropped}
+    return Packed(image=image, root=root, kept=kept)
+
+
+def _at(root: Directory, path: str) -> Directory:
+    """:raises Unsupported: there is no directory at ``path``."""
+    node: Node = root
+    for name in Path(path).parts:
+        found = node.entries.get(name) if isinstance(node, Directory) else None
+        if found is None:
+            raise Unsupported(f"no {path}")
+        node = found
+    if not isinstance(node, Directory):
+        raise Unsupported(f"{path} is no directory")
+    return node
+
+
+def _targets(nodes: Mapping[str, Node], paths: set[str]) -> set[str]:
+    """Where the links among ``paths`` lead."""
+    found: set[str] = set()
+    todo = [*paths]
+    while todo:
+        path = todo.pop()
+        node = nodes[path]
+        if not isinstance(node, Link) or node.target.startswith("/"):
+            continue
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(path), node.target))
+        if target in nodes and target not in found:
+            found.add(target)
+            todo.append(target)
+    return found
+
+
+def _with_compiled(nodes: Mapping[str, Node], paths: set[str]) -> set[str]:
+    """The paths, and the compiled code of the modules among them."""
+    found = ((path, _COMPILED.fullmatch(path)) for path in nodes)
+    return paths | {path for path, it in found if it and f"{it[1]}{it[2]}.py" in paths}
+
+
+def _with_directories(nodes: Mapping[str, Node], paths: set[str]) -> set[str]:
+    """The paths, and the directories that hold nothing else."""
+    whole = set(paths)
+    keeping: set[str] = set()  # directories of which something else is kept
+    emptied: set[str] = set()
+    for path in reversed([*nodes]):  # what is in a directory comes before it
+        if isinstance(nodes[path], Directory) and path in emptied and path not in keeping:
+            whole.add(path)
+        (emptied if path in whole else keeping).add(path.rpartition("/")[0])
+    return whole

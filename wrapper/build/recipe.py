@@ -1,0 +1,206 @@
+"""The steps of every build, in order: read it from top to bottom, and you know what one does.
+
+A build is composed of three things: a *context* (what was asked for, and the tools), a *source*
+(what is put into the tree: conda packages, pip packages, a copy) and a *target* (what becomes of
+the tree: an installation, a SIF).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from wrapper import installed, process, programs
+from wrapper.activation.model import Activation, ActivationScript
+from wrapper.activation.record import record_activation, tell
+from wrapper.base_python.session import Reuse, start_reuse
+from wrapper.build.context import BuildContext
+from wrapper.build.incremental import IncrementalTree
+from wrapper.build.packed import LENT, PackedError
+from wrapper.build.scripts import run_user_script
+from wrapper.build.source import Source
+from wrapper.build.target import Finished, Target
+from wrapper.credentials import public_url
+from wrapper.errors import ContainerizeError
+from wrapper.inputs.files import InputFile
+from wrapper.inputs.left_out import describe_left_out, require_left_out
+from wrapper.manifest import Manifest
+from wrapper.packages import LockedPackage, describe_reused
+from wrapper.runtime.container import BuildContainer
+
+
+def build(context: BuildContext, source: Source, target: Target) -> Manifest:
+    """All steps up to a complete place; returns the manifest.
+
+    :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
+    """
+    tree = IncrementalTree(context=context, image=target)
+    with target.opened():
+        return _Recipe(context=context, source=source, target=target, tree=tree).run()
+
+
+def asked_base(context: BuildContext, container: BuildContainer, *, conda: bool) -> Reuse | None:
+    """What of the base's packages is in use: its Python is asked where that is to be reused."""
+    return start_reuse(
+        container,
+        context.base,
+        context.request,
+        context.previous,
+        unsquashfs=context.tools.squasher.unsquashfs,
+        conda=conda,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recipe:
+    context: BuildContext
+    source: Source
+    target: Target
+    tree: IncrementalTree
+
+    def run(self) -> Manifest:
+        context, source = self.context, self.source
+        container = context.container(source.places())
+        context.reuse = asked_base(context, container, conda=source.kind == "conda")
+        self._get_ready()
+        before = self.tree.packages_before()
+        links = self.target.mount_points()
+        self._user_scripts(container, context.inputs.pre_install, "pre-install")
+        self._populate(container)
+        self._user_scripts(container, context.inputs.post_install, "post-install")
+        if context.reuse:
+            context.reuse.clean(context.tree)
+            context.console.info(describe_reused(list(context.reuse.taken.values())))
+        programs.wrapped(context.tree, context.install_path, context.wrapper_paths)  # told early
+        with self.tree.whole(container) as whole:
+            self.target.make_home(whole)
+            packages = self._packages(whole)
+            visible = installed.without_replaced(packages, context.tree)
+            if before is not None:
+                self.tree.tell_changes(before, visible, source.sizes())
+            self._compile_and_lock(whole, packages)
+            activation = self._activation(whole)
+        return self.target.deliver(
+            Finished(
+                context=context,
+                source=source,
+                tree=self.tree,
+                packages=visible,
+                activation=activation,
+                links=links,
+            )
+        )
+
+    # -- the tree --------------------------------------------------------------------------------
+    def _get_ready(self) -> None:
+        """Solve, and have of the old environment in the tree what the steps need."""
+        if self.source.leaves_packed() and self.tree.may_leave_packed():
+            self.source.prepare(self.tree)
+            with self.context.console.step("Unpacking what changes"):
+                gone = self.source.gone(self.tree)
+                packed = None if gone is None else self.tree.take(gone)
+            if not packed:
+                self.tree.unpack()
+            return
+        with ThreadPoolExecutor(1) as pool:
+            # Packages are solved from a copy of the old records meanwhile.
+            unpacking = pool.submit(self.tree.unpack)
+            try:
+                self.source.prepare(self.tree)
+            except ContainerizeError:
+                process.end_all()  # it is told now, not when a large image is unpacked
+                raise
+            unpacking.result()
+
+    def _populate(self, container: BuildContainer) -> None:
+        try:
+            self.source.populate(container, self.tree)
+        except PackedError:
+            self.tree.start_over()
+            self.source.populate(container, self.tree)
+
+    def _user_scripts(
+        self, container: BuildContainer, scripts: Sequence[InputFile], kind: str
+    ) -> None:
+        context = self.context
+        for script in scripts:
+            with context.console.step(f"Running the {kind} script {script.name}"):
+                run_user_script(
+                    container,
+                    script,
+                    kind=kind,
+                    variables={
+                        **context.variables,
+                        **(context.reuse.variables() if context.reuse else {}),
+                    },
+                    cache=context.space.cache,
+                    channels=self.source.channels(),
+                )
+
+    # -- what is there in the end ----------------------------------------------------------------
+    def _packages(self, container: BuildContainer) -> list[LockedPackage]:
+        """All packages, whoever installed them; those of pip with hashes if possible."""
+        context = self.context
+        present = installed.pip_distributions(context.tree)
+        # What came by URL or path may be another package than the one of that version before.
+        came = {name for name, found in present.items() if found.read_text("direct_url.json")}
+        expected = [*self.tree.old_pip(), *self.source.known_pip()]
+        known = installed.still_installed(expected, present)
+        pip = [package for package in known if package.canonical not in came]
+        for package in pip:
+            present.pop(package.canonical, None)
+        if present and self.source.has_lock:
+            with context.console.step("Locking pip packages"):
+                installer = self.source.pip(self.tree).installer(container)
+                pip += installer.lock(present, context.inputs.requirements)
+        elif present:
+            pip += map(installed.of_no_index, present.values())
+        public = [replace(package, url=public_url(package.url)) for package in pip]
+        packages = [*installed.conda_packages(context.tree), *public]
+        require_left_out(context.inputs.left_out, {package.canonical for package in packages})
+        return packages
+
+    def _compile_and_lock(
+        self, container: BuildContainer, packages: Sequence[LockedPackage]
+    ) -> None:
+        """At once: compiling is other processes."""
+        console = self.context.console
+        locked = [package for package in packages if self.source.can_be_locked(package)]
+        left = [package for package in packages if package not in locked]
+        if left and self.source.has_lock:
+            console.warning(describe_left_out(left))
+        with ThreadPoolExecutor(1) as pool, console.step("Byte-compiling") as advance:
+            writing = pool.submit(self.source.write_lock, locked, left)
+            self.source.compile(container, self.tree, advance)
+            writing.result()
+
+    def _activation(self, container: BuildContainer) -> Activation:
+        context = self.context
+        with context.console.step("Recording the activated environment"):
+            fixed = {**self.source.own_variables(), **context.user_variables()}
+            constant = self._constant_places()
+            activation = record_activation(container, fixed, constant, outside=self.target.outside)
+        if not context.base.has_bash:
+            return self._without_bash(activation)
+        tell(activation, context.console)
+        return activation
+
+    def _constant_places(self) -> list[str]:
+        """Directories inside, besides the environment's own, that are the same at every start."""
+        reuse = self.context.reuse
+        # What leads to the old image is the environment's in the end.
+        places = [LENT] if self.tree.packed else []
+        if reuse and reuse.python.conda:
+            places.append(reuse.python.conda.root)
+        return places
+
+    def _without_bash(self, activation: Activation) -> Activation:
+        """Where no script can be sourced, what is recorded of them counts always."""
+        if lost := [script.path for script in activation.scripts if script.why]:
+            self.context.console.warning(
+                "the base image has no bash, these are not sourced when a program starts: "
+                + ", ".join(lost)
+            )
+        kept = [ActivationScript(path=s.path, changes=s.changes) for s in activation.scripts]
+        return replace(activation, scripts=tuple(kept))

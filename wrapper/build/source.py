@@ -1,0 +1,129 @@
+"""What a build puts into the tree: the hooks of :mod:`wrapper.build.recipe`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from wrapper.build.bytecode import compile_modules
+from wrapper.build.context import BuildContext
+from wrapper.build.incremental import IncrementalTree
+from wrapper.build.packed import LENT
+from wrapper.build.pip_packages import PipPackages
+from wrapper.console import Advance
+from wrapper.images.squasher import IMAGE_TIME
+from wrapper.manifest import Manifest
+from wrapper.models import Interpreter
+from wrapper.packages import LockedPackage
+from wrapper.runtime.container import BuildContainer
+
+
+@dataclass(kw_only=True)
+class Source:
+    """This one puts nothing there: a SIF may have packages of its base's system alone.
+
+    :cvar kind: of a manifest. :cvar has_lock: whether it can be built anew from a lock.
+    :cvar offers_bin: whether all programs of its ``bin`` get shims.
+    :cvar answers_for_pip: whether it has a program ``pip`` in any case.
+    """
+
+    kind: ClassVar[str] = "base"
+    has_lock: ClassVar[bool] = True
+    offers_bin: ClassVar[bool] = True
+    answers_for_pip: ClassVar[bool] = True
+    context: BuildContext
+
+    # -- the steps -------------------------------------------------------------------------------
+    def places(self) -> list[Path]:
+        """What its steps use of the host, besides the user's files."""
+        return []
+
+    def leaves_packed(self) -> bool:
+        """Whether its steps can do with a part of the old environment in the tree.
+
+        What a package is built against may be anything.
+        """
+        return not self.context.inputs.requirements.late
+
+    def prepare(self, tree: IncrementalTree) -> None:
+        """Find out what is to be installed, before (or while) the tree is there."""
+
+    def gone(self, tree: IncrementalTree) -> set[str] | None:
+        """Files of the old environment that nobody needs; ``None`` where all of it is needed."""
+        return set()
+
+    def populate(self, container: BuildContainer, tree: IncrementalTree) -> None:
+        """Put it into the tree. :raises PackedError: it would change what is packed."""
+
+    def compile(self, container: BuildContainer, tree: IncrementalTree, advance: Advance) -> None:
+        """Byte-compile the tree's Python modules. :raises ScriptError: its Python fails."""
+        lent = LENT if tree.packed else ""
+        compile_modules(container, advance, image_time=IMAGE_TIME, lent=lent)
+
+    def pip(self, tree: IncrementalTree) -> PipPackages:
+        """Its pip packages."""
+        return PipPackages(context=self.context, tree=tree)
+
+    # -- the record ------------------------------------------------------------------------------
+    def channels(self) -> Sequence[str]:
+        """Where conda packages come from, for the lock and for conda in scripts."""
+        return self.context.old.channels if self.context.old else ()
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of conda packages' archives by name, as far as known."""
+        return {}
+
+    def known_pip(self) -> Sequence[LockedPackage]:
+        """Lock entries of pip packages that are known beforehand."""
+        return self.context.inputs.locked
+
+    def can_be_locked(self, package: LockedPackage) -> bool:
+        """Whether the lock can hold it: conda-lock wants these hashes."""
+        return bool(package.md5 if package.manager == "conda" else package.sha256)
+
+    def write_lock(self, packages: Sequence[LockedPackage], left: Sequence[LockedPackage]) -> None:
+        """Write the lock into the place's directory. :param left: what it cannot hold."""
+
+    def recorded(self, manifest: Manifest) -> Manifest:
+        """The manifest, with what only this source says."""
+        return manifest
+
+    # -- what the target has to know -------------------------------------------------------------
+    def own_variables(self) -> dict[str, str]:
+        """What activating the environment sets, besides the user's variables."""
+        return {}
+
+    def python_below(self) -> Interpreter | None:
+        """The Python of which the environment is a virtual one, if it is."""
+        return None
+
+    def program_root(self) -> str:
+        """Where the tree's programs are, inside the container."""
+        return self.context.install_path
+
+    def mask_path(self) -> str:
+        """A path of the host over which the tree is to lie inside the container, if any."""
+        return ""
+
+    def required_program(self) -> str:
+        """A program of the host that the installation cannot do without, if any."""
+        return ""
+
+    def required_library(self) -> str:
+        """A directory of the host that is there as long as that program has its version."""
+        return ""
+
+    def sees_user_site(self) -> bool:
+        """Whether packages in a user's ``~/.local`` count."""
+        return False
+
+    def advice(self) -> str:
+        """What a user is told who would install with pip into the finished installation."""
+        prefix = self.context.place.prefix
+        return (
+            f"The image of {prefix} is read-only.\n\n"
+            "To add or change packages of the installation itself:\n"
+            f"{self.kind}-containerize update {prefix} -r requirements.txt"
+        )

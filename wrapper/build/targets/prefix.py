@@ -1,0 +1,176 @@
+"""What becomes of a finished tree in an installation: its image, shims and record."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from wrapper import tree
+from wrapper.activation.model import Activation
+from wrapper.build.context import BuildContext
+from wrapper.build.incremental import IncrementalTree
+from wrapper.build.record import described
+from wrapper.build.source import Source
+from wrapper.build.target import Finished
+from wrapper.images.format import rarest_compression
+from wrapper.manifest import Manifest
+from wrapper.models import Environment
+from wrapper.pip import externally_managed as managed
+from wrapper.pip.interpreter import look_into_library
+from wrapper.prefix import home, shims
+from wrapper.prefix.record import identity, write_inputs, write_record
+from wrapper.prefix.staging import NextGeneration, Staging
+from wrapper.runtime.container import BuildContainer
+from wrapper.runtime.skeleton import write_skeleton
+from wrapper.util import removal
+
+
+@dataclass(kw_only=True)
+class PrefixTarget:
+    """:ivar place: where the generation is until it appears."""
+
+    context: BuildContext
+    source: Source
+    place: Staging | NextGeneration
+    outside = True  # its shims are: see record_activation
+    stays_packed = True
+
+    @property
+    def keeps_modes(self) -> bool:
+        return self.context.keeps_modes
+
+    def opened(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def unpack_previous(self, target: Path, path: str) -> None:
+        previous = self.context.previous
+        assert previous
+        root = previous.manifest.image_root  # an adopted image belongs there as a whole
+        place = target / root.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        inside = str(previous.within_image(path))
+        self.context.tools.squasher.unsquash(
+            previous.image,
+            place,
+            console=self.context.console,
+            paths=[] if inside == "." else [inside],
+        )
+
+    def mount_points(self) -> list[str]:
+        return write_skeleton(self.context.space.image)
+
+    def make_home(self, container: BuildContainer) -> None:
+        context, source = self.context, self.source
+        home.put_line(context.tree, source.program_root(), context.install_path)
+        if below := source.python_below():
+            inside = container if below.managed or context.base.image else None
+            library = look_into_library(below, os.environ, inside)
+            home.link_library(context.tree, below.library, library.names, library.include)
+
+    def deliver(self, finished: Finished) -> Manifest:
+        context, source, directory = self.context, self.source, self.place.directory
+        managed.put_notice(context.tree, source.advice())
+        if source.answers_for_pip:
+            managed.put_pip(context.tree, context.install_path, source.advice())
+        names = finished.programs()
+        environment = self._environment(names, finished.tree)
+        venv = (context.tree / "pyvenv.cfg").is_file()
+        if venv:  # the prefix is one too: bin/python3 finds its packages by this file
+            shutil.copyfile(context.tree / "pyvenv.cfg", directory / "pyvenv.cfg")
+        size = tree.settle(context.space.image, fix=not self.keeps_modes)
+        if finished.tree.packed:
+            size += finished.tree.packed.size_beside(context.tree)
+        self._write_image(finished.tree)
+        # Removed now, before the installation is synced: a file system that keeps order (ext4)
+        # would write all of it out with the image.
+        if not context.request.site.keep_files:
+            removal.remove_tree(context.space.image)
+        self._write_shims(names, environment, finished.links, finished.activation, venv=venv)
+        manifest = described(
+            context,
+            source,
+            finished,
+            programs=len(names),
+            image=identity(self.place.image),
+            inputs=write_inputs(directory, finished.packages, context.inputs.files),
+            size=size,
+        )
+        write_record(directory, manifest, context.space.log)
+        return manifest
+
+    def _environment(self, programs: Mapping[str, str], old: IncrementalTree) -> Environment:
+        """What is inside, for the prefix to look like it. :param programs: see ``programs()``."""
+        context, source = self.context, self.source
+        packed = old.packed.kept if old.packed else ()
+        names = {path.partition("/")[0] for path in packed}
+        names |= {path.name for path in context.tree.iterdir()}
+        python = Path(source.program_root(), "bin/python3")
+        pythons = home.pythons(context.tree, programs)
+        if below := source.python_below():
+            python = below.path
+            pythons = dict.fromkeys(pythons, python.name)
+        elif source.mask_path() or not home.has_library(context.tree):
+            pythons = {}
+        return Environment(
+            root=context.install_path,
+            entries=home.entries(names),
+            python=str(python.parent) if pythons else "",
+            pythons=pythons,
+        )
+
+    def _write_image(self, old: IncrementalTree) -> None:
+        context = self.context
+        if old.packed:
+            fresh = context.space.root / "fresh.sqfs"
+            self._squash(fresh, "Packing what is new")
+            with context.console.step("Writing the image") as advance:
+                if old.packed.join(fresh, self.place.image, advance):
+                    return
+            old.unpack_rest()
+        self._squash(self.place.image, "Writing the image")
+
+    def _squash(self, image: Path, title: str) -> None:
+        self.context.squash(self.context.space.image, image, title, owners=self.keeps_modes)
+
+    def _write_shims(
+        self,
+        names: dict[str, str],
+        environment: Environment,
+        links: Sequence[str],
+        activation: Activation,
+        *,
+        venv: bool,
+    ) -> None:
+        context, source, base = self.context, self.source, self.context.base
+        runtime = context.tools.runtime.path
+        text = shims.shim(self.place.prefix, runtime)
+        self.place.write_programs(names, source.program_root(), text, environment)
+        self.place.write_links(environment)
+        images = {"img.sqfs": self.place.image}
+        if base.image:
+            images[base.reference] = base.image
+        env = shims.environment_file(
+            generation=self.place.generation,
+            install_path=context.install_path,
+            links=links,
+            activation=activation,
+            variables=context.user_variables(),
+            site=context.request.site,
+            required_program=source.required_program(),
+            required_library=source.required_library(),
+            mask=source.mask_path(),
+            image=base.reference,
+            mark=base.mark,
+            layer=bool(base.image),
+            venv=venv,
+            user_site=source.sees_user_site(),
+            no_bash=not base.has_bash,
+            compressed=rarest_compression(images),
+            runtime=runtime,
+        )
+        path = self.place.directory / "env"
+        path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets

@@ -1,0 +1,85 @@
+"""``update`` of conda-containerize and pip-containerize: a further generation, or no change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from wrapper.base.resolve import find_base
+from wrapper.build import inputs
+from wrapper.build.context import BuildContext
+from wrapper.build.source import Source
+from wrapper.commands.history import remove_old
+from wrapper.commands.prepare import (
+    Prepared,
+    choose_compression,
+    find_tools,
+    finish,
+    next_generation,
+    prepared_update,
+    require_tools,
+)
+from wrapper.console import Console
+from wrapper.manifest import Manifest
+from wrapper.requests import Result, UpdatePipRequest, UpdateRequest
+
+
+def update(request: UpdateRequest, console: Console) -> Result:
+    """A conda environment.
+
+    :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
+    """
+    prepared = prepared_update(request, "conda", console)
+    from wrapper.build.sources.conda import CondaSource  # not for a mistake in an input file
+
+    return _update(prepared, console, lambda context, _: CondaSource(context=context))
+
+
+def update_pip(request: UpdatePipRequest, console: Console) -> Result:
+    """A virtual environment, likewise."""
+    prepared = prepared_update(request, "pip", console)
+    from wrapper.build.sources.pip import PipSource, recorded_python
+
+    return _update(
+        prepared,
+        console,
+        lambda context, old: PipSource(context=context, chosen=recorded_python(old)),
+    )
+
+
+def _update(
+    prepared: Prepared[UpdateRequest] | Prepared[UpdatePipRequest],
+    console: Console,
+    source_of: Callable[[BuildContext, Manifest], Source],
+) -> Result:
+    """The frame of every update; what it does not name stays as it was."""
+    from wrapper.build.recipe import build
+    from wrapper.build.targets.prefix import PrefixTarget
+
+    start = time.monotonic()
+    request, target = prepared.request, prepared.target
+    require_tools(request.site)
+    frame = next_generation(target, request.site, console, use_cache=request.use_cache)
+    with frame as (space, staging, previous):
+        old = previous.manifest
+        tools = find_tools(request.site, space, console)
+        paths = [*old.options.wrapper_paths, *request.wrapper_paths]
+        context = BuildContext(
+            request=request,
+            inputs=prepared.inputs,
+            tools=tools,
+            base=find_base(request, tools, staging.directory, previous),
+            place=staging,
+            install_path=old.install_path,
+            compression=choose_compression(request, tools, previous),
+            wrapper_paths=tuple(dict.fromkeys(paths)),
+            variables=inputs.merged_variables(request, prepared.inputs, old, console),
+            previous=previous,
+        )
+        source = source_of(context, old)
+        result = PrefixTarget(context=context, source=source, place=staging)
+        manifest = build(context, source, result)
+        finish(staging, manifest, runtime=tools.runtime, space=space, console=console)
+        if request.keep is not None:
+            remove_old(target, request.keep, console)
+    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)

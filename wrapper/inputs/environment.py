@@ -1,0 +1,136 @@
+"""``env.yml``, the format of ``conda env create``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from yaml.nodes import MappingNode, Node, ScalarNode
+
+from wrapper.errors import InputError
+from wrapper.inputs.names import why_not
+from wrapper.models import EnvironmentSpec, Located
+from wrapper.util.yaml_nodes import is_null, line, place, scalar, sequence, top_level
+
+_EXAMPLE_HINT = "an env.yml has 'channels:' and 'dependencies:', see docs/users.md"
+_IGNORED = ("name", "prefix")
+_KNOWN = (*_IGNORED, "channels", "dependencies", "variables")
+
+
+def parse_environment(text: str, path: Path) -> EnvironmentSpec:
+    """Parse the text of an ``env.yml``.
+
+    :param path: where the text is from, for messages and relative paths.
+    :raises InputError: with file, line and column, where the text is not an environment.
+    """
+    keys = top_level(text, path, _EXAMPLE_HINT)
+    values = {name: value for name, (_, value) in keys.items()}
+    if "dependencies" not in keys:
+        _refuse_typing_error(keys, path)
+    specs, pip = _dependencies(values.get("dependencies"), path)
+    channels = tuple(
+        scalar(item, path, "a channel")
+        for item in sequence(values.get("channels"), path, "channels")
+    )
+    notes = [f"'{key}:' of {path.name} is ignored" for key in _IGNORED if key in keys]
+    return EnvironmentSpec(
+        source=path,
+        specs=specs,
+        channels=tuple(c for c in channels if c != "nodefaults"),  # a word to conda, no channel
+        pip_lines=tuple(one.text for one in pip),
+        pip_places=tuple(f"{path}, line {one.line}" for one in pip),
+        variables=_variables(values.get("variables"), path),
+        notes=tuple(notes),
+        warnings=tuple(
+            f"{path}:{line(key)}: unknown key '{name}' is ignored{_near(name, _KNOWN)}"
+            for name, (key, _) in keys.items()
+            if name not in _KNOWN
+        ),
+    )
+
+
+def _refuse_typing_error(keys: Mapping[str, tuple[Node, Node]], path: Path) -> None:
+    """:raises InputError: ``dependencies`` is missing, and a key looks as if it should be that."""
+    for name, (key, _) in keys.items():
+        if name not in _KNOWN and _near(name, ("dependencies",)):
+            raise InputError(
+                f"{path.name} has no 'dependencies:', but '{name}:'",
+                where=place(key, path),
+                hint="correct the key to 'dependencies:'",
+            )
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    """A question for who mistyped a key."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _dependencies(node: Node | None, path: Path) -> tuple[tuple[Located, ...], list[Located]]:
+    specs: list[Located] = []
+    pip: list[Located] = []
+    for item in sequence(node, path, "dependencies"):
+        if isinstance(item, MappingNode):
+            pip += _pip_section(item, path)
+        else:
+            text = scalar(item, path, "a dependency")
+            if re.search(r"\s-\s", text):  # YAML joins lines that are indented deeper
+                raise InputError(
+                    f"'{text}' looks like two entries in one",
+                    where=place(item, path),
+                    hint="let the '-' of all dependencies stand in the same column",
+                )
+            specs.append(Located(text=text, line=line(item)))
+    if not specs:
+        raise InputError(
+            f"{path.name} has " + ("only pip dependencies" if pip else "no dependencies"),
+            where=path if node is None else place(node, path),
+            hint="list at least one package under 'dependencies:', for example python",
+        )
+    return tuple(specs), pip
+
+
+def _pip_section(node: MappingNode, path: Path) -> list[Located]:
+    lines: list[Located] = []
+    for key, value in node.value:
+        name = scalar(key, path, "a dependency")
+        if name != "pip":
+            raise InputError(
+                f"a dependency must be a string, found a mapping with the key '{name}'",
+                where=place(key, path),
+                hint=f"write '{name}=VERSION' in one word; only 'pip:' opens a list",
+            )
+        for item in sequence(value, path, "pip"):
+            text = scalar(item, path, "a pip requirement")
+            lines.append(Located(text=text, line=line(item)))
+    return lines
+
+
+def _variables(node: Node | None, path: Path) -> dict[str, str]:
+    if node is None or is_null(node):
+        return {}
+    if not isinstance(node, MappingNode):
+        raise InputError(
+            "'variables:' must be a mapping of names to values",
+            where=place(node, path),
+            hint="write 'NAME: value' lines below it",
+        )
+    variables: dict[str, str] = {}
+    for key, value in node.value:
+        name = scalar(key, path, "a variable's name")
+        if reason := why_not(name):
+            raise InputError(
+                f"'{name}' cannot be the name of an environment variable",
+                where=place(key, path),
+                hint=reason,
+            )
+        if not isinstance(value, ScalarNode) or re.search(r"[\x00\ud800-\udfff]", value.value):
+            raise InputError(
+                f"the value of '{name}' must be one string that a variable can hold",
+                where=place(value, path),
+                hint="put it in quotes",
+            )
+        variables[name] = value.value
+    return variables

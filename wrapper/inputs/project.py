@@ -1,0 +1,79 @@
+"""``pyproject.toml`` as a source of requirements: its dependencies, extras and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from wrapper.errors import InputError
+from wrapper.inputs.text import read_text
+
+FILE_NAME = "pyproject.toml"
+
+
+def project_lines(
+    path: Path,
+    extras: Sequence[str],
+    groups: Sequence[str],
+    read: Callable[[Path], str] = read_text,
+) -> tuple[str, ...]:
+    """Requirement lines that install what a ``pyproject.toml`` asks for, without the project.
+
+    :param extras: of its optional dependencies. :param groups: of its dependency groups (PEP 735).
+    :param read: gives the text of a file.
+    :raises InputError: it is no project's file, or has no such extra or group.
+    """
+    from wrapper.util import toml
+
+    data = toml.parse(read(path), path)
+    project = data.get("project")
+    if not isinstance(project, dict):
+        raise InputError(
+            f"{path.name} has no [project] table", where=path, hint="see PEP 621 for its keys"
+        )
+    lines = _strings(project.get("dependencies", []), "dependencies", path)
+    optional = project.get("optional-dependencies", {})
+    declared = data.get("dependency-groups", {})
+    for extra in extras:
+        lines += _strings(_section(optional, extra, path, "extra"), extra, path)
+    for group in groups:
+        lines += _group(declared, group, path, ())
+    return tuple(lines)
+
+
+def _section(table: Any, name: str, path: Path, what: str) -> Any:
+    known = table if isinstance(table, dict) else {}
+    if name not in known:
+        raise InputError(
+            f"{path.name} has no {what} '{name}'",
+            where=path,
+            hint=f"it has: {', '.join(known) or 'none'}",
+        )
+    return known[name]
+
+
+def _strings(value: Any, name: str, path: Path) -> list[str]:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return list(value)
+    raise InputError(
+        f"'{name}' must be a list of strings", where=path, hint="see PEP 621 and PEP 735"
+    )
+
+
+def _group(declared: dict[str, Any], name: str, path: Path, outer: tuple[str, ...]) -> list[str]:
+    """Requirements of a group and of those that it includes; ``outer`` are those around it."""
+    if name in outer:
+        raise InputError(
+            f"the dependency group '{name}' includes itself",
+            where=path,
+            hint=f"break the circle: {' -> '.join((*outer, name))}",
+        )
+    items = _section(declared, name, path, "dependency group")
+    lines: list[str] = []
+    for item in items if isinstance(items, list) else _strings(items, name, path):
+        if isinstance(item, dict) and list(item) == ["include-group"]:
+            lines += _group(declared, str(item["include-group"]), path, (*outer, name))
+        else:
+            lines += _strings([item], name, path)
+    return lines

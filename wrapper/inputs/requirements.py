@@ -1,0 +1,418 @@
+"""pip's requirements files, with all that they name, in one value.
+
+Forms and rules are those of "Requirements File Format" in pip's documentation. Files of ``-r`` and
+``-c`` are looked up from the file that names them; local packages start at the working directory,
+as with pip. Every line is checked here, so that a mistake is told with its place before anything
+is built.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+
+from wrapper.errors import InputError
+from wrapper.inputs.pylock import PyLock
+from wrapper.inputs.text import read_text
+
+REQUIRE_HASHES = "--require-hashes"
+# pip's option -> uv's on the command line: uv reads few of them in files.
+_WITH_VALUE = {
+    "--index-url": "--index-url",
+    "--extra-index-url": "--extra-index-url",
+    "--find-links": "--find-links",
+    "--trusted-host": "--allow-insecure-host",
+    "--no-binary": "--no-binary",
+    "--only-binary": "--only-binary",
+}
+_FLAGS = {
+    "--no-index": ("--no-index",),
+    "--pre": ("--prerelease", "allow"),
+    REQUIRE_HASHES: (REQUIRE_HASHES,),
+}
+_WITHOUT_EFFECT = ("--prefer-binary", "--use-feature")
+_SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint"}
+_SHORT["-e"] = "--editable"
+NO_ISOLATION = "--no-build-isolation"
+_OPTION = re.compile(r"(--[a-z-]+|-[a-z])(?:\s*=\s*|\s+)?(.*)")
+_OF_REQUIREMENT = re.compile(r"\s(--(?:hash|config-settings?|global-option|install-option)[\s=].*)")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://|git\+", re.I)
+_LOCAL = re.compile(r"([^\[;]+?)(\[[^\]]*\])?\s*(?:\s;\s*(.*))?")
+_ARCHIVE = re.compile(r"\.(whl|zip|t[gbxl]z|tar(\.(gz|bz2|xz|zst|lz|lzma))?)$")  # as uv knows them
+_HINT = "see 'Requirements File Format' in pip's documentation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One package that is asked for.
+
+    :ivar text: a line for uv, without options. :ivar name: canonical, ``None`` where only the
+        package itself tells it. :ivar path: of a local one, absolute. :ivar where: file and line.
+    :ivar suffix: what follows a path: extras and marker. :ivar options: hashes.
+    """
+
+    text: str
+    where: str
+    name: str | None = None
+    path: Path | None = None
+    extras: str = ""
+    marker: str = ""
+    options: tuple[str, ...] = ()
+
+    @property
+    def is_repository(self) -> bool:
+        return "git+" in self.text.partition(";")[0]
+
+    def at(self, path: Path) -> str:
+        """The line for a local package that lies at ``path``."""
+        named = f"{self.name}{self.extras} @ {path.as_uri()}"
+        place = named if self.name else f"{path}{self.extras}"
+        return place + (f" ; {self.marker}" if self.marker else "")
+
+
+@dataclass(kw_only=True)
+class Requirements:
+    """All that requirements ask for.
+
+    :ivar options: for uv's command line: indexes and the like. :ivar late: canonical names of
+        packages that are built after all others are installed, without isolation (``:all:`` for
+        every one, at once). :ivar remote: ``-r`` and ``-c`` lines with URLs, uv reads them.
+    :ivar locks: packages that are chosen already, installed before all others.
+    """
+
+    packages: list[Wanted] = field(default_factory=list)
+    constraints: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    late: set[str] = field(default_factory=set)
+    remote: list[str] = field(default_factory=list)
+    locks: list[PyLock] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be installed."""
+        return bool(self.packages or self.remote or self.locks)
+
+    @property
+    def hashes_required(self) -> bool:
+        """Whether each package needs a hash: as with pip, where it is said or one has a hash."""
+        return REQUIRE_HASHES in self.options or any(one.options for one in self.packages)
+
+
+def read_requirements(
+    lines: Iterable[str],
+    directory: Path,
+    where: str,
+    places: Iterable[str] = (),
+    *,
+    read: Callable[[Path], str] = read_text,
+    found: Requirements | None = None,
+) -> Requirements:
+    """Read lines of a requirements file, and the files that they name.
+
+    :param directory: where relative paths start. :param where: what the lines are part of.
+    :param places: where each of them stands, as far as that is known.
+    :param read: gives the text of a file. :param found: to be added to.
+    :raises InputError: a line or a file is not right, with its place.
+    """
+    found = Requirements() if found is None else found
+    known = iter(places)
+    for line in lines:
+        _Reader(found, directory, read).line(line.strip(), next(known, where), directory)
+    return found
+
+
+@dataclass
+class _Reader:
+    """:ivar start: where local packages start. :ivar outer: files that are being read.
+    :ivar limits: whether the lines are constraints.
+    """
+
+    found: Requirements
+    start: Path
+    read: Callable[[Path], str]
+    outer: tuple[Path, ...] = ()
+    limits: bool = False
+
+    def file(self, path: Path, where: str) -> None:
+        # (False, not raised, for what is no path.)
+        if not os.path.exists(path) or os.path.isdir(path):  # noqa: PTH110, PTH112
+            raise InputError(f"no such file: {path}", where=where, hint="check the path")
+        real = path.resolve()
+        if real in self.outer:
+            return  # pip reads such circles without an end
+        inner = replace(self, outer=(*self.outer, real))
+        for number, line in _logical_lines(self.read(path)):
+            inner.line(line, f"{path}, line {number}", path.parent)
+
+    def line(self, line: str, where: str, directory: Path) -> None:
+        line = _VARIABLE.sub(lambda m: os.environ.get(m[1], m[0]), _COMMENT.sub("", line).strip())
+        if not line:
+            return
+        if not line.startswith("-"):
+            self._package(line, where)
+            return
+        match = _OPTION.fullmatch(line)
+        name, value = match.groups() if match else (line, "")
+        name, value = _SHORT.get(name, name), value.strip().strip("\"'")
+        if name in ("--requirement", "--constraint"):
+            self._nested(name, value, where, directory)
+        elif name == "--editable" and value:
+            self._editable(value, where)
+        elif name == NO_ISOLATION:
+            self._no_isolation(value)
+        elif name in _WITH_VALUE and value:
+            self._source(name, value, directory)
+        elif name in _FLAGS and not value:
+            self.found.options += _FLAGS[name]
+        elif name in _WITHOUT_EFFECT:
+            self.found.warnings.append(f"{where}: {name} has no effect here")
+        else:
+            needy = name in _WITH_VALUE or name == "--editable"
+            what = f"'{name}' needs a value" if needy else f"no such option: {line}"
+            raise InputError(what, where=where, hint=_HINT)
+
+    def _nested(self, name: str, value: str, where: str, directory: Path) -> None:
+        if not value:
+            raise InputError(f"'{name}' needs a file", where=where, hint=_HINT)
+        if "://" in value and not value.startswith("file://"):
+            self.found.remote.append(f"{name} {value}")
+            return
+        limits = self.limits or name == "--constraint"
+        path = Path(_path_of(value, where)) if value.startswith("file://") else Path(value)
+        replace(self, limits=limits).file(directory / path, where)
+
+    def _editable(self, value: str, where: str) -> None:
+        self._package(value, where)
+        self.found.notes.append(
+            f"{where}: '-e {value}' is installed as a copy, since nothing in an image can be "
+            "edited; after changes run update with it"
+        )
+
+    def _no_isolation(self, value: str) -> None:
+        names = value.replace(",", " ").split() or [":all:"]
+        self.found.late |= {n if n == ":all:" else canonicalize_name(n) for n in names}
+
+    def _source(self, name: str, value: str, directory: Path) -> None:
+        option = _WITH_VALUE[name]
+        if option == "--index-url" and option in self.found.options:  # the last one counts
+            place = self.found.options.index(option)
+            del self.found.options[place : place + 2]
+        if option == "--find-links" and not _URL.match(value):
+            value = str(directory / value)
+        values = value.split(",") if name in ("--no-binary", "--only-binary") else [value]
+        for one in values:
+            self.found.options += [option, one.strip()]
+
+    # -- one package ----------------------------------------------------------------------------
+    def _package(self, line: str, where: str) -> None:
+        rest = _OF_REQUIREMENT.search(line)
+        text = line[: rest.start()].strip() if rest else line
+        wanted = _parse(text, where, self.start)
+        options = self._own_options(rest[1], wanted, where) if rest else ()
+        if self.limits:
+            if wanted.extras or not wanted.name:
+                raise InputError(
+                    f"'{text}' cannot be a constraint", where=where, hint="write NAME and versions"
+                )
+            self.found.constraints.append(" ".join((wanted.text, *options)))
+            return
+        self.found.packages.append(
+            Wanted(**{**vars(wanted), "options": tuple(options)}) if options else wanted
+        )
+
+    def _own_options(self, text: str, wanted: Wanted, where: str) -> tuple[str, ...]:
+        """Options after a requirement: hashes, settings of its build."""
+        hashes: list[str] = []
+        for name, value in _pairs(text, where):
+            if name == "--hash" and re.fullmatch(r"sha(256|384|512):[0-9a-fA-F]{64,128}", value):
+                hashes.append(f"--hash={value}")
+            elif name in ("--config-settings", "--config-setting") and "=" in value and wanted.name:
+                self.found.options += ["--config-settings-package", f"{wanted.name}:{value}"]
+            else:
+                raise InputError(
+                    f"'{name} {value}' cannot be used".rstrip(),
+                    where=where,
+                    hint="after a requirement: --hash=sha256:DIGEST, --config-settings=KEY=VALUE",
+                )
+        if hashes and not _is_one_file(wanted):  # uv would check nothing, without a word
+            raise InputError(
+                f"'{wanted.text}' has a hash and leaves the version open",
+                where=where,
+                hint="write NAME==VERSION: a hash is of one version",
+            )
+        return tuple(hashes)
+
+
+def _is_one_file(wanted: Wanted) -> bool:
+    """Whether it can be but one version: a URL, a path, or what pip calls pinned."""
+    if wanted.path or _URL.match(wanted.text) or Requirement(wanted.text).url:
+        return True
+    limits = str(Requirement(wanted.text).specifier)  # of several one with commas
+    return bool(re.fullmatch(r"={2,3}[^,]*[^,*]", limits))
+
+
+def _pairs(text: str, where: str) -> Iterator[tuple[str, str]]:
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise InputError("a quote is not closed", where=where, hint=_HINT) from None
+    while words:
+        name, sign, value = words.pop(0).partition("=")
+        if not sign:
+            value = words.pop(0) if words else ""
+        yield name, value
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with those that end in a backslash joined, and the number of the first of them."""
+    joined, first = "", 1
+    for number, line in enumerate(text.splitlines(), 1):
+        first = first if joined else number
+        if line.endswith("\\") and not _COMMENT.match(line.lstrip()):
+            joined += line[:-1].strip() + " "
+            continue
+        yield first, (joined + line.strip()).strip()
+        joined = ""
+    if joined:
+        yield first, joined.strip()
+
+
+def _parse(text: str, where: str, start: Path) -> Wanted:
+    if _URL.match(text):
+        return _remote(text, where)
+    if not _looks_local(text):
+        return _named(text, where, start)
+    match = _LOCAL.fullmatch(text)
+    if not match:
+        raise InputError(f"'{text}' is not a requirement", where=where, hint=_HINT)
+    place, extras, marker = match.groups()
+    path = _existing(start / os.path.expanduser(place), where, start)  # noqa: PTH111
+    return Wanted(
+        text=text,
+        where=where,
+        name=_name_of_archive(path),
+        path=path,
+        extras=extras or "",
+        marker=marker or "",
+    )
+
+
+def _looks_local(text: str) -> bool:
+    place = re.split(r"[\[;]|\s+@\s", text, maxsplit=1)[0].strip()
+    is_path = "/" in place or place.startswith((".", "~")) or _ARCHIVE.search(place)
+    return " @ " not in text and bool(is_path)
+
+
+def _named(text: str, where: str, start: Path) -> Wanted:
+    """A requirement as PEP 508 defines it."""
+    try:
+        parsed = Requirement(text)
+    except InvalidRequirement as error:
+        raise InputError(
+            f"'{text}' is not a requirement: {str(error).splitlines()[0]}", where=where, hint=_HINT
+        ) from None
+    extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
+    path = None
+    if parsed.url:
+        _check_url(parsed.url, where)
+        if parsed.url.startswith("file:") or not _URL.match(parsed.url):
+            path = _existing(start / _path_of(parsed.url, where), where, start)
+    return Wanted(
+        text=text,
+        where=where,
+        name=canonicalize_name(parsed.name),
+        path=path,
+        extras=extras,
+        marker=str(parsed.marker or ""),
+    )
+
+
+def _remote(text: str, where: str) -> Wanted:
+    """A URL without a name, but for the one in ``#egg=``."""
+    url, _, marker = text.partition(" ;")
+    _check_url(url, where)
+    egg = re.search(r"[#&]egg=([A-Za-z0-9._-]+)", url)
+    name: str | None = canonicalize_name(egg[1]) if egg else None
+    if url.startswith("file://"):
+        path = _existing(Path(_path_of(url, where)), where, Path("/"))
+        name = name or _name_of_archive(path)
+        return Wanted(text=text, where=where, name=name, path=path, marker=marker.strip())
+    return Wanted(text=text, where=where, name=name or _name_of_archive(Path(urlsplit(url).path)))
+
+
+def _check_url(url: str, where: str) -> None:
+    if re.match(r"(svn|hg|bzr)\+", url):
+        raise InputError(
+            f"'{url}': only git repositories can be installed from",
+            where=where,
+            hint="check it out and name the directory",
+        )
+    path = _path_of(url, where)
+    if re.match(r"https?:", url) and not _ARCHIVE.search(path):
+        raise InputError(
+            f"'{url}' does not end as a package's file does (.whl, .tar.gz, .zip…)",
+            where=where,
+            hint="name the file (at GitHub …/archive/BRANCH.zip), or the repository: git+https://…",
+        )
+
+
+def _path_of(url: str, where: str) -> str:
+    """The path in a URL, decoded."""
+    try:
+        return unquote(urlsplit(url).path)
+    except ValueError as error:
+        raise InputError(f"'{url}' is not a URL: {error}", where=where, hint=_HINT) from None
+
+
+def _existing(path: Path, where: str, start: Path) -> Path:
+    path = Path(os.path.normpath(path))
+    if not os.path.exists(path):  # noqa: PTH110 - false, not raised, where we may not look
+        raise InputError(
+            f"no such package: {path}", where=where, hint=f"relative paths start at {start}"
+        )
+    if path.is_dir() and not ((path / "pyproject.toml").exists() or (path / "setup.py").exists()):
+        raise InputError(
+            f"{path} is no Python project",
+            where=where,
+            hint="it has neither pyproject.toml nor setup.py",
+        )
+    if path.is_file() and not _ARCHIVE.search(path.name):
+        raise InputError(
+            f"{path.name} is neither a wheel nor a source archive",
+            where=where,
+            hint="write -r in front of a requirements file",
+        )
+    return path
+
+
+def _name_of_archive(path: Path) -> str | None:
+    try:
+        return parse_wheel_filename(path.name)[0]
+    except InvalidWheelFilename:
+        pass
+    try:
+        return parse_sdist_filename(path.name)[0]
+    except InvalidSdistFilename:
+        return None
+
+
+def repositories(packages: Sequence[Wanted]) -> list[Wanted]:
+    """Those that need git."""
+    return [wanted for wanted in packages if wanted.is_repository]

@@ -1,0 +1,95 @@
+"""What of the host is bound into a container, while it is built and when it runs.
+
+The one place that decides it: :mod:`wrapper.prefix.shims` renders these lists into the shim, which
+looks at the host anew at every start. Singularity and Apptainer take ``SOURCE:DESTINATION,…``. They
+read the list as a line of comma-separated values, in which a bare double quote is a mistake
+(SingularityCE: ``parse error … bare " in non-quoted-field``) and the line's end is the end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from wrapper.models import Site
+
+UNLISTABLE = ',"\n'
+"""No entry of the list can have these."""
+UNBINDABLE = f":\\{UNLISTABLE}"
+"""No path can: it would be two, or the character after a backslash something else."""
+UNBINDABLE_NAMES = "colons, commas, double quotes, backslashes and line breaks"
+BIND_VARIABLES = (
+    "SINGULARITY_BIND",
+    "SINGULARITY_BINDPATH",
+    "APPTAINER_BIND",
+    "APPTAINER_BINDPATH",
+)
+"""The user's binds, for the runtime itself."""
+NEVER_BOUND = ("/dev", "/proc", "/sys", "/lost+found")
+"""Top-level directories that the runtime provides itself, or that nobody needs."""
+OWN_SYSTEM = (
+    *("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/root", "/run"),
+    *("/sbin", "/srv", "/usr", "/var"),
+)
+"""Top-level directories that a base image has of its own; it gets the others, and the home."""
+
+
+def unbindable(path: Path | str) -> str:
+    """The first character of ``path`` that a bind cannot express, empty where there is none."""
+    return next((letter for letter in str(path) if letter in UNBINDABLE), "")
+
+
+def host_binds(root: Path = Path("/")) -> list[str]:
+    """The host's top-level directories, as they are bound into a container of the host base."""
+    return [
+        f"/{entry.name}"
+        for entry in sorted(root.iterdir())
+        if os.path.isdir(entry)  # noqa: PTH112 - false, not raised, where a mount is stale
+        and not entry.is_symlink()
+        and f"/{entry.name}" not in NEVER_BOUND
+        and not (entry.name.startswith(".") or unbindable(entry.name))  # as the shim's pattern
+    ]
+
+
+def image_binds(needed: Sequence[Path], root: Path = Path("/")) -> list[str]:
+    """What of the host is bound into a container whose image has a system of its own.
+
+    The directories of users and projects, which no system has, and of the others only what is
+    ``needed`` (paths outside).
+    """
+    binds = [bind for bind in host_binds(root) if bind not in OWN_SYSTEM]
+    for path in dict.fromkeys(needed):
+        if f"/{path.parts[1]}" not in binds and not unbindable(path):
+            binds.append(str(path))
+    return binds
+
+
+def split_binds(text: str) -> list[str]:
+    """The binds in a list of the user's, separated by commas; Tykky's users also join whole ones,
+    ``SOURCE:DESTINATION:OPTIONS``, by colons.
+    """
+    found = re.findall(r"([^,:]*(?::[^,:]*){0,2})[,:]?", text)
+    return [bind for bind in found if bind]
+
+
+def with_more(
+    binds: Sequence[str], site: Site, environ: Mapping[str, str], needed: Sequence[Path]
+) -> list[str]:
+    """A build's own binds with the user's and the site's, without those that the site leaves out,
+    as in a shim.
+
+    Of two binds to one place the runtime drops the later. So a directory of the host gives way,
+    unless something that the build needs is below it.
+
+    :param needed: paths outside.
+    """
+    names = (*BIND_VARIABLES, "CW_EXTRA_BIND_MOUNTS")
+    users = [bind for name in names for bind in split_binds(environ.get(name, ""))]
+    sites = [bind for bind in site.binds if os.path.exists(bind.partition(":")[0])]  # noqa: PTH110
+    added = list(dict.fromkeys([*users, *sites]))
+    taken = {(bind.split(":")[1:2] or [bind])[0].rstrip("/") for bind in added}
+    taken |= {*site.exclude_binds}
+    taken -= {str(above) for path in needed for above in (path, *path.parents)}
+    return [*(bind for bind in binds if bind not in taken), *added]

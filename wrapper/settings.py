@@ -1,0 +1,201 @@
+"""Site configuration: one value of what the site, the environment and the command line say.
+
+Later ones win: defaults < the site's file < Tykky's file < ``.condarc`` < environment variables <
+command-line options < what a file forces. Every value knows where it comes from. No shell reads
+any of it; ``$NAME`` in a path stands for an environment variable.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wrapper import bundled
+from wrapper import inputs as spec
+from wrapper.errors import InputError
+from wrapper.inputs.condarc import parse_condarc
+from wrapper.inputs.tykky import Layer, parse_global
+from wrapper.models import Site
+from wrapper.settings_keys import KEYS, Key
+from wrapper.util import yaml_nodes
+
+SITE_VARIABLE = "CONTAINERIZE_SITE"
+TYKKY_VARIABLE = "CW_GLOBAL_YAML"
+_HINT = "see 'Site configuration' in docs/admins.md"
+
+
+_FLAG_VALUES = {"fix_permissions": False}  # CW_NO_…
+
+
+def load(environ: Mapping[str, str], options: Mapping[str, Any] | None = None) -> Site:
+    """All that is set, in one value.
+
+    :param options: of the command line, by key; ``None`` is not given.
+    :raises InputError: a file or a variable is not what it should be.
+    """
+    sheet = _Sheet()
+    if environ.get("TMPDIR"):  # of the system: no word of the user's about builds
+        sheet.put("tmpdir", Path(environ["TMPDIR"]).absolute(), "TMPDIR")
+    layers = [_site_layer(path) for path in _site_files(environ)]
+    if tykky := environ.get(TYKKY_VARIABLE):
+        layers.append(parse_global(spec.read_text(Path(tykky)), Path(tykky)))
+    for layer in layers:
+        sheet.read(layer.values, layer)
+    for name, key in KEYS.items():
+        if key.flag and key.variable in environ:
+            sheet.put(name, _FLAG_VALUES.get(name, True), key.variable)
+        elif text := environ.get(key.variable):
+            sheet.put(name, _checked(key, text, key.variable), key.variable)
+    for name, value in (options or {}).items():
+        if value is not None:
+            sheet.put(name, value, KEYS[name].option)
+            sheet.chosen.add(name)
+    for layer in layers:
+        for first, extra in ((True, layer.prepends), (False, layer.appends)):
+            sheet.extend(extra, layer, first=first)
+    for layer in reversed(layers):  # the site's own file has the last word
+        sheet.force(layer, options or {})
+    if sheet.values.get("condarc"):
+        sheet.add_condarc(environ)
+    return Site(
+        **sheet.values,
+        origins=sheet.origins,
+        chosen=frozenset(sheet.chosen),
+        warnings=tuple(sheet.warnings),
+    )
+
+
+class _Sheet:
+    """Values in the making, with their origins."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.origins: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self.chosen: set[str] = set()
+
+    def put(self, name: str, value: Any, origin: str) -> None:
+        """Set a value; ``None`` is none (a path with a variable that is not set)."""
+        if value is not None:
+            self.values[name] = value
+            self.origins[name] = origin
+
+    def read(self, values: Mapping[str, tuple[Any, str]], layer: Layer) -> None:
+        for name, (value, where) in values.items():
+            self.put(name, _checked(KEYS[name], value, where, layer.path), str(layer.path))
+        self.warnings += layer.warnings
+
+    def extend(self, values: Mapping[str, tuple[Any, str]], layer: Layer, *, first: bool) -> None:
+        """Put more entries before or after those of a list or a mapping."""
+        for name, (value, where) in values.items():
+            more = _checked(KEYS[name], value, where, layer.path)
+            if not isinstance(more, dict | tuple):
+                raise InputError(
+                    "a setting has one value, to which nothing can be added",
+                    where=where,
+                    hint="put it into 'defaults:' or 'force:'",
+                )
+            old = self.values.get(name, type(more)())
+            if isinstance(more, dict):
+                joined: Any = {**more, **old} if first else {**old, **more}
+            else:
+                joined = (*more, *old) if first else (*old, *more)
+            origin = self.origins.get(name)
+            self.put(name, joined, f"{origin} and {layer.path}" if origin else str(layer.path))
+
+    def force(self, layer: Layer, options: Mapping[str, Any]) -> None:
+        for name, (value, where) in layer.force.items():
+            checked = _checked(KEYS[name], value, where, layer.path)
+            if checked is None:  # a path with a variable that is not set
+                continue
+            self.put(name, checked, f"{layer.path} (forced)")
+            self.chosen.add(name)
+            if options.get(name) is not None:
+                self.warnings.append(
+                    f"{KEYS[name].option} has no effect: the site sets it to {self.values[name]}"
+                )
+
+    def add_condarc(self, environ: Mapping[str, str]) -> None:
+        """What the user's ``.condarc`` says of channels; the site's mirrors stay."""
+        path = Path(environ.get("CONDARC") or Path(environ.get("HOME", "/")) / ".condarc")
+        if not path.is_file():
+            self.warnings.append(f"CW_ENABLE_CONDARC is set, but there is no {path}")
+            return
+        condarc = parse_condarc(spec.read_text(path), path)
+        mirrors = {**condarc.mirrors, **self.values.get("mirrors", {})}
+        self.put("mirrors", mirrors, str(path))
+        self.values["more_channels"] = condarc.channels
+        self.warnings += condarc.warnings
+
+
+def _checked(key: Key, value: Any, where: str, file: Path = Path()) -> Any:
+    """A setting's value. :param file: which has it, where one does."""
+    try:
+        read = key.read(value)
+    except ValueError as error:
+        raise InputError(f"a setting {error}", where=where, hint=_HINT) from None
+    return tuple(file.absolute().parent / path for path in read) if key.beside else read
+
+
+def _site_files(environ: Mapping[str, str]) -> list[Path]:
+    """The site's file: the one named, else the installed one, if there is any."""
+    named = environ.get(SITE_VARIABLE)
+    if named is None:
+        installed = Path(sys.prefix, "etc/containerize/site.yml")
+        return [installed] if installed.is_file() else []
+    if re.fullmatch(r"[\w-]+", named):
+        return [_shipped(named)]
+    return [Path(named)] if named else []
+
+
+def _shipped(name: str) -> Path:
+    """A file that comes with containerize."""
+    found = {path.stem: path for path in sorted(bundled.directory("sites").glob("*.yml"))}
+    if name not in found:
+        raise InputError(
+            f"no site is called '{name}'",
+            where=SITE_VARIABLE,
+            hint=f"there are: {', '.join(found)}; or name a file by its path",
+        )
+    return found[name]
+
+
+def _site_layer(path: Path) -> Layer:
+    """Read a file of our own format: keys with values, and ``force:`` with more of them."""
+    keys = yaml_nodes.top_level(spec.read_text(path), path, _HINT, may_be_empty=True)
+    values: dict[str, tuple[Any, str]] = {}
+    forced: dict[str, tuple[Any, str]] = {}
+    warnings: list[str] = []
+    for name, (_, node) in keys.items():
+        value = yaml_nodes.plain(node, path)
+        where = yaml_nodes.place(node, path)
+        if name == "force" and isinstance(value, dict):
+            places = yaml_nodes.places(node, path)
+            known = {n: (v, f"{places.get(n, where)}: {n}") for n, v in value.items() if n in KEYS}
+            forced |= known
+            unknown = set(value) - set(known)
+        else:
+            unknown = set() if name in KEYS else {name}
+            values |= {} if unknown else {name: (value, f"{where}: {name}")}
+        warnings += [
+            f"{where}: unknown setting '{n}' is ignored" for n in sorted(map(str, unknown))
+        ]
+    return Layer(path=path, values=values, force=forced, warnings=tuple(warnings))
+
+
+def describe(site: Site) -> list[tuple[str, str, str]]:
+    """Key, value and origin of every setting, for ``containerize info``."""
+    return [(name, _shown(getattr(site, name)), site.origins.get(name, "default")) for name in KEYS]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={_shown(item)}" for name, item in value.items())
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)

@@ -1,1 +1,0 @@
-"""Installations of Tykky become ours."""

@@ -1,1 +1,0 @@
-"""``wrap-container`` and ``wrap-install``: shims for what exists already."""
