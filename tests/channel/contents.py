@@ -63,7 +63,8 @@ def _in_parallel(jobs: Sequence[Job]) -> list[Path]:
 
 def _download(work: Path) -> Archives:
     """Get everything, from Debian and PyPI at once; return where the wheels lie."""
-    debs = [*cpython.DEBS, *(deb for library in debian.LIBRARIES for deb in library.debs)]
+    libraries = (deb for library in debian.LIBRARIES for deb in library.debs)
+    debs = [*dict.fromkeys((*cpython.DEBS, *cpython.TESTS)), *libraries]
     with ThreadPoolExecutor() as pool:
         from_debian = pool.submit(apt.download, work / "debs", debs, cpython.SOURCE)
         archives = wheels.download(work / "wheels", wheels.read_pins())
@@ -91,6 +92,7 @@ def _first_jobs(
     return [
         partial(cpython.write, interpreter, debs, work, channel),
         partial(cpython.write_abi, work, channel),
+        partial(cpython.write_tests, debs, work, channel),
         *(partial(debian.write, library, debs, work, channel) for library in debian.LIBRARIES),
         *(partial(wheels.write_pure, wheel, archives[wheel], work, channel) for wheel in pure),
         partial(wheels.write_tzdata, tzdata, archives[tzdata], work, channel),

@@ -30,6 +30,8 @@ DEBS = (
     "python3-distutils",
     "python3-lib2to3",
 )
+#: CPython's own tests: the first has what all of them stand on.
+TESTS = ("libpython3.11-stdlib", "libpython3.11-testsuite")
 SOURCE = "python3.11"
 _DEPENDS = (
     "bzip2 >=1.0.8,<2.0a0",
@@ -124,6 +126,26 @@ def write_abi(work: Path, channel: Path) -> Path:
         summary="The ABI of CPython 3.11",
     )
     return write_package(package, fresh_directory(work / "stage/python_abi"), channel)
+
+
+def write_tests(debs: Path, work: Path, channel: Path) -> Path:
+    """Write the package of CPython's own tests. Who installs it byte-compiles them."""
+    lib = unpack(debs, TESTS, work / "unpacked/cpython-tests") / "usr" / _LIB
+    prefix = fresh_directory(work / "stage/cpython-tests")
+    left_out = shutil.ignore_patterns("__pycache__", "decimaltestdata")  # the largest of the data
+    shutil.copytree(lib / "test", prefix / _LIB / "test", ignore=left_out)
+    (prefix / _LIB / "lib-dynload").mkdir()
+    for module in lib.glob("lib-dynload/_*test*.so"):
+        shutil.copy2(module, prefix / _LIB / "lib-dynload")
+    version = deb_version(deb_path(debs, TESTS[1]))
+    package = Package(
+        name="cpython-tests",
+        version=upstream_version(version),
+        build="deb12_0",
+        depends=(f"python {upstream_version(version)}",),
+        summary=f"The tests of Python {version} of Debian 12",
+    )
+    return write_package(package, prefix, channel)
 
 
 def _copy(usr: Path, prefix: Path) -> None:
