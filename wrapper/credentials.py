@@ -86,8 +86,8 @@ def login_hint(detail: str) -> str:
     if not _REFUSED.search(detail):
         return ""
     return (
-        "it asks for a login, which locks and records are without: put it into ~/.netrc "
-        "('machine HOST login NAME password SECRET'), or name the URL with it"
+        "it asks for a login, which locks and records are without, or refuses the one it got: put "
+        "it into ~/.netrc ('machine HOST login NAME password SECRET'), or name the URL with it"
     )
 
 

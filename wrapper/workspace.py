@@ -85,6 +85,12 @@ def parent_directory(site: Site) -> Path:
             where=parent,
             hint=f"name a writable directory with --tmpdir or {TMPDIR_VARIABLE}",
         )
+    if os.statvfs(above).f_flag & os.ST_NOEXEC:
+        raise InputError(
+            "no program can be started in the directory for temporary files: it is mounted noexec",
+            where=parent,
+            hint=f"name one elsewhere with --tmpdir or {TMPDIR_VARIABLE}",
+        )
     return parent
 
 

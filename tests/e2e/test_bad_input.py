@@ -97,6 +97,7 @@ def test_unknown_keys_are_a_warning(place: Place, channel: Path) -> None:
     [
         (("no-such-package",), ("no channel has", "No candidates were found for no-such-package")),
         (("python", "nunpy>=1"), ("no channel has a package 'nunpy'", "line 5", "mean numpy")),
+        (("nunpy", "python=99"), ("no channel has 2 of", "mean numpy", "fits 'python=99'")),
         (
             ("python", "numpy=9.9"),
             ("a package that fits 'numpy=9.9'", "line 5", "there are numpy 2.2.1, 1.26.4"),

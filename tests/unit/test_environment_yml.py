@@ -154,3 +154,27 @@ def test_a_byte_order_mark_is_no_character_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "env.yml"
     path.write_bytes(b"\xef\xbb\xbfdependencies: [python]\r\n")
     assert [s.text for s in read_spec(path).specs] == ["python"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "hint"), [("win", "remove the line"), ("linux", "write '- pywin32'")]
+)
+def test_a_selector_of_anaconda_project(selector: str, hint: str) -> None:
+    text = f"dependencies:\n  - python\n  - sel({selector}): pywin32\n"
+    with pytest.raises(InputError, match="is a selector") as caught:
+        parse_environment(text, Path("env.yml"))
+    assert hint in caught.value.hint and caught.value.where == "env.yml, line 3, column 5"
+
+
+def test_a_selector_of_a_recipe_is_a_comment() -> None:
+    text = "dependencies:\n  - python  # [linux]\n  - pywin32  # [win]\n# - x  # [osx]\n"
+    (warning,) = parse_environment(text, Path("env.yml")).warnings
+    assert warning.startswith("env.yml:3: '# [win]' is a comment here")
+
+
+def test_extras_are_passed_over_as_conda_does() -> None:
+    text = "dependencies:\n  - requests[socks, x]>=2\n  - c::a[b]\n  - n[version='>=1']\n"
+    found = parse_environment(text, Path("env.yml"))
+    assert [one.text for one in found.specs] == ["requests>=2", "c::a", "n[version='>=1']"]
+    assert "env.yml:2: conda passes over the extras of 'requests[socks, x]>=2'" in found.warnings[0]
+    assert len(found.warnings) == 2

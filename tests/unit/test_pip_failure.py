@@ -136,3 +136,17 @@ def test_a_hash_that_is_required(text: str, named: str, where: str | None) -> No
 def test_a_login_that_is_missing(text: str) -> None:
     error = explained(ScriptError("uv failed", detail=text), WANTED)
     assert isinstance(error, ChannelError) and "~/.netrc" in error.hint
+
+
+def test_a_build_that_lacks_a_module() -> None:
+    text = "  x Failed to build `visdom==0.2.4`\nModuleNotFoundError: No module named '{}'"
+    error = explained(ScriptError("uv failed", detail=text.format("pkg_resources")), WANTED)
+    assert error.what.startswith("visdom is built from source")
+    assert "'setuptools<81'" in error.hint and "PIP_BUILD_CONSTRAINT" in error.hint
+    error = explained(ScriptError("uv failed", detail=text.format("torch")), WANTED)
+    assert "'--no-build-isolation visdom'" in error.hint
+    text = (
+        "No module named 'x'\nhint: This error likely indicates that `visdom@0.2.4` depends on `x`"
+    )
+    error = explained(ScriptError("uv failed", detail=f"ModuleNotFoundError: {text}"), WANTED)
+    assert error.what.startswith("visdom is built from source")

@@ -189,3 +189,19 @@ def test_lines_without_sense_are_told(tmp_path: Path, line: str, message: str) -
     with pytest.raises(InputError, match=message) as caught:
         read_requirements([line], tmp_path, "r.txt, line 1")
     assert caught.value.where == "r.txt, line 1"
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("pkg-resources==0.0.0", "remove the line"),
+        ("pkg_resources==0.0.0", "remove the line"),
+        ("x @ file:///croot/x_1/work", "write x==VERSION"),
+        ("x @ file:///home/conda/feedstock_root/build_artifacts/x/work", "write x==VERSION"),
+        ("numpy=2.2.1=py311_0", "numpy==2.2.1 for pip"),
+    ],
+)
+def test_lines_that_other_tools_write(tmp_path: Path, line: str, hint: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_requirements(["six", line], tmp_path, "r.txt")
+    assert hint in caught.value.hint and caught.value.where == "r.txt"

@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,6 +68,14 @@ def test_a_place_that_appears_meanwhile(
     else:
         removal.remove_marked(private_directory(Site(tmpdir=place)))
     assert names(place) == set()
+
+
+def test_a_place_where_nothing_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_NOEXEC))
+    with pytest.raises(InputError, match="mounted noexec"):
+        parent_directory(Site(tmpdir=tmp_path))
 
 
 def test_a_missing_place_is_made_with_the_first_build(console: Console, tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def _explained(
     asked = [match.name.normalized for match in specs if match.name]
     found = run_async(gateway.query, sources, platforms, asked, recursive=False)
     offered = [record for records in found for record in records]
+    missing: list[tuple[str, str, str]] = []
     for text, match in zip(spec.specs, specs, strict=True):
         name = match.name.normalized if match.name else ""
         same = [record for record in offered if record.name.normalized == name]
@@ -132,13 +133,28 @@ def _explained(
             names = run_async(gateway.names, sources, platforms).names
             known = {name.normalized for name in names}
         what, hint = _not_offered(text.text, name, same, known)
-        where = f"{spec.source}, line {text.line}"
-        return SolveError(what, where=where, hint=hint, detail=reason)
+        missing.append((what, f"{spec.source}, line {text.line}", hint))
+    if missing:
+        return _missing(missing, spec.source, reason)
     return SolveError(
         "the packages cannot be installed together",
         where=spec.source,
         hint="loosen a version, remove a package, or add the channel that has it",
         detail=reason,
+    )
+
+
+def _missing(missing: Sequence[tuple[str, str, str]], source: Path, reason: str) -> SolveError:
+    """The error for specs that no package fits: what each is, where it stands, what to do."""
+    what, where, hint = missing[0]
+    if len(missing) == 1:
+        return SolveError(what, where=where, hint=hint, detail=reason)
+    lines = [f"{where}: {what}\n  {hint}" for what, where, hint in missing]
+    return SolveError(
+        f"no channel has {len(missing)} of the packages",
+        where=source,
+        hint="correct or remove these lines, or add the channel that has them",
+        detail="\n".join(lines),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from yaml.nodes import MappingNode, Node, ScalarNode
@@ -16,6 +17,8 @@ from wrapper.util.yaml_nodes import is_null, line, place, scalar, sequence, top_
 
 _EXAMPLE_HINT = "an env.yml has 'channels:' and 'dependencies:', see docs/users.md"
 _IGNORED = ("name", "prefix")
+_EXTRAS = re.compile(r"^((?:[^\s:\[]+::)?[\w.-]+)\[[\w., -]*\]")  # pip's: conda's have a '='
+_SELECTOR = re.compile(r"# ?\[ ?(?:win\w*|osx\w*|not (?:linux|unix)|arm64|aarch64|ppc64le) ?\]")
 _KNOWN = (*_IGNORED, "channels", "dependencies", "variables")
 
 
@@ -29,7 +32,8 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
     values = {name: value for name, (_, value) in keys.items()}
     if "dependencies" not in keys:
         _refuse_typing_error(keys, path)
-    specs, pip = _dependencies(values.get("dependencies"), path)
+    asked, pip = _dependencies(values.get("dependencies"), path)
+    specs = tuple(replace(one, text=_EXTRAS.sub(r"\1", one.text)) for one in asked)
     channels = tuple(
         scalar(item, path, "a channel")
         for item in sequence(values.get("channels"), path, "channels")
@@ -47,6 +51,13 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
             f"{path}:{line(key)}: unknown key '{name}' is ignored{_near(name, _KNOWN)}"
             for name, (key, _) in keys.items()
             if name not in _KNOWN
+        )
+        + _selectors(text, path)
+        + tuple(
+            f"{path}:{one.line}: conda passes over the extras of '{one.text}': write it below "
+            "'pip:', or name what they need"
+            for one in asked
+            if _EXTRAS.match(one.text)
         ),
     )
 
@@ -60,6 +71,15 @@ def _refuse_typing_error(keys: Mapping[str, tuple[Node, Node]], path: Path) -> N
                 where=place(key, path),
                 hint="correct the key to 'dependencies:'",
             )
+
+
+def _selectors(text: str, path: Path) -> tuple[str, ...]:
+    """Warnings of recipes' selectors for other systems, which are comments in an env.yml."""
+    return tuple(
+        f"{path}:{number}: '{found[0]}' is a comment here, and the line counts: remove it"
+        for number, line in enumerate(text.splitlines(), 1)
+        if (found := _SELECTOR.search(line)) and not line.lstrip().startswith("#")
+    )
 
 
 def _near(name: str, known: Sequence[str]) -> str:
@@ -96,6 +116,15 @@ def _pip_section(node: MappingNode, path: Path) -> list[Located]:
     lines: list[Located] = []
     for key, value in node.value:
         name = scalar(key, path, "a dependency")
+        if selector := re.fullmatch(r"sel\((.+)\)", name):
+            package = scalar(value, path, "a dependency")
+            raise InputError(
+                f"'{name}: {package}' is a selector of anaconda-project, which conda does not read",
+                where=place(key, path),
+                hint=f"write '- {package}'"
+                if selector[1].startswith(("linux", "unix"))
+                else "remove the line: it is not for Linux",
+            )
         if name != "pip":
             raise InputError(
                 f"a dependency must be a string, found a mapping with the key '{name}'",

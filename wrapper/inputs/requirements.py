@@ -55,6 +55,9 @@ _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|git\+", re.I)
 _LOCAL = re.compile(r"([^\[;]+?)(\[[^\]]*\])?\s*(?:\s;\s*(.*))?")
 _ARCHIVE = re.compile(r"\.(whl|zip|t[gbxl]z|tar(\.(gz|bz2|xz|zst|lz|lzma))?)$")  # as uv knows them
+_BUILT_BY_CONDA = re.compile(
+    r"file:///(?:croot|tmp/build/|opt/conda/conda-bld|[^\s]*/(?:feedstock_root|conda-bld|croots?)/)"
+)
 _HINT = "see 'Requirements File Format' in pip's documentation"
 
 
@@ -322,6 +325,18 @@ def _looks_local(text: str) -> bool:
 
 def _named(text: str, where: str, start: Path) -> Wanted:
     """A requirement as PEP 508 defines it."""
+    if re.fullmatch(r"pkg[-_]resources==0\.0\.0", text):
+        raise InputError(
+            f"'{text}' is no package: Debian's pip freeze writes it by mistake",
+            where=where,
+            hint="remove the line",
+        )
+    if export := re.fullmatch(r"([\w.-]+)=([^=\s]+)=\S+", text):
+        raise InputError(
+            f"'{text}' is a line of 'conda list --export'",
+            where=where,
+            hint=f"give the file to conda-containerize, or write {export[1]}=={export[2]} for pip",
+        )
     try:
         parsed = Requirement(text)
     except InvalidRequirement as error:
@@ -332,6 +347,12 @@ def _named(text: str, where: str, start: Path) -> Wanted:
     path = None
     if parsed.url:
         _check_url(parsed.url, where)
+        if _BUILT_BY_CONDA.match(parsed.url):
+            raise InputError(
+                f"'{text}' is where conda built it, which pip freeze names in its environments",
+                where=where,
+                hint=f"write {parsed.name}==VERSION: 'pip list --format=freeze' tells it",
+            )
         if parsed.url.startswith("file:") or not _URL.match(parsed.url):
             path = _existing(start / _path_of(parsed.url, where), where, start)
     return Wanted(

@@ -32,6 +32,11 @@ _NO_VERSION = re.compile(
     r"([\w.-]*\w).*? and you require ",
     re.S,
 )
+_NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
+_BUILDING = re.compile(
+    r"(?:Failed to (?:build|download and build)|error likely indicates that) "
+    r"`([A-Za-z0-9._-]*[A-Za-z0-9])"
+)
 # What build tools say where there is no compiler: setuptools, meson, CMake, and make.
 _NO_COMPILER = re.compile(
     r"command '([^']+)' failed: No such file or directory"
@@ -63,6 +68,8 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
             "image that has git",
             detail=error.detail,
         )
+    if match := _NO_MODULE.search(error.detail):
+        return _unbuilt(match[1], error.detail)
     match = _NO_COMPILER.search(error.detail)
     if not match:
         return error
@@ -72,6 +79,23 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
         hint="load the module that has it, or ask for a version that has a wheel "
         "(--only-binary NAME)",
         detail=error.detail,
+    )
+
+
+def _unbuilt(module: str, detail: str) -> ScriptError:
+    """A package's build lacks a Python module that it does not ask for."""
+    built = _BUILDING.search(detail)
+    name = built[1] if built else "a package"
+    hint = f"ask for a version that has a wheel, or write a line '--no-build-isolation {name}'"
+    if module == "pkg_resources":
+        hint = (
+            "newer setuptools lack it: ask for a version that has a wheel, or write a line "
+            "'setuptools<81' into a file and name that in PIP_BUILD_CONSTRAINT"
+        )
+    return ScriptError(
+        f"{name} is built from source, and its build lacks the module '{module}'",
+        hint=hint,
+        detail=detail,
     )
 
 
