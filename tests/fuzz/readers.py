@@ -30,12 +30,12 @@ from wrapper.inputs.kinds import refuse_condas
 from wrapper.inputs.lockfile import write_lock
 from wrapper.inputs.pip_lock import parse_requirements_lock, write_requirements_lock
 from wrapper.inputs.project import project_lines
-from wrapper.inputs.pylock import parse_pylock
+from wrapper.inputs.pylock import is_uv_lock, parse_pylock
 from wrapper.inputs.requirements import read_requirements
 from wrapper.inputs.tykky import parse_global, parse_tool
 from wrapper.manifest import load_manifest
 from wrapper.packages import LockedPackage
-from wrapper.pip.uv_lock import as_pylock
+from wrapper.pip.uv_lock import projects
 from wrapper.prefix.tykky_prefix import read_tykky_prefix
 from wrapper.settings import load as load_site
 
@@ -251,6 +251,12 @@ def _with_surroundings() -> Sequence[bytes]:
     return [_REQUIREMENTS.encode()]
 
 
+def _pylock() -> Sequence[bytes]:
+    Path("common").mkdir()
+    Path("common/setup.py").touch()
+    return [PYLOCK.encode()]
+
+
 READERS: dict[str, Reader] = {
     "environment": Reader(read=spec.read_spec, seeds=_texts(_ENVIRONMENT), file="env.yml"),
     "explicit": Reader(
@@ -268,11 +274,11 @@ READERS: dict[str, Reader] = {
     "pixi-lock": Reader(read=spec.read_spec, seeds=_texts(PIXI), file="pixi.lock"),
     "pylock": Reader(
         read=lambda path: parse_pylock(spec.read_text(path), path, ["x"]).text(),
-        seeds=_texts(PYLOCK.replace('"common"', '"package"')),
+        seeds=_pylock,
         file="pylock.toml",
     ),
-    "uv-lock": Reader(
-        read=lambda path: as_pylock(spec.read_text(path), path, ["x"], []),
+    "uv-lock": Reader(  # as far as it is read here: uv reads the rest, in a time of its own
+        read=lambda path: (is_uv_lock(text := spec.read_text(path)), projects(text, path.parent)),
         seeds=_texts(UV),
         file="uv.lock",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,8 @@ def _package(table: Any, path: Path) -> Mapping[str, Any]:
         package["wheels"] = [_absolute(wheel, path) for wheel in wheels]
     if directory := package.get("directory"):
         place = Path(directory.get("path", ""))
-        if not any((place / name).is_file() for name in ("pyproject.toml", "setup.py")):
+        # (False, not raised, for what is no path.)
+        if not any(os.path.isfile(place / name) for name in ("pyproject.toml", "setup.py")):  # noqa: PTH113
             raise InputError(
                 f"{place} is no Python project",
                 where=f"{path}, package {package['name']}",

@@ -72,13 +72,13 @@ def surroundings(project: Path) -> Surroundings:
         asks = asks or bool(_ASKS_GIT.search(text))
         for word in _OUTSIDE.findall(text):
             path = Path(os.path.normpath(one / word))
-            if path in projects or path.is_relative_to(one) or not path.exists():
+            if path in projects or path.is_relative_to(one) or not os.path.exists(path):  # noqa: PTH110
                 continue
             if any(each.is_relative_to(path) for each in projects):  # one above it: what is there
                 if path.parent != path:
                     linked |= dict.fromkeys(path.iterdir())
                     asks = True
-            elif any((path / name).is_file() for name in _PROJECT_FILES):
+            elif any(os.path.isfile(path / name) for name in _PROJECT_FILES):  # noqa: PTH113
                 projects.append(path)
             else:
                 linked[path] = None

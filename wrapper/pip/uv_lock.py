@@ -35,7 +35,7 @@ def as_pylock(
     """
     with TemporaryDirectory() as place:
         (Path(place) / "uv.lock").write_text(text, encoding="utf-8")
-        for project in _projects(text, path.parent):
+        for project in projects(text, path.parent):
             copy = Path(place) / project.relative_to(path.parent) / PROJECT
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_text(read(project / PROJECT), encoding="utf-8")
@@ -63,7 +63,7 @@ def as_pylock(
         return result.read_text(encoding="utf-8")
 
 
-def _projects(text: str, root: Path) -> list[Path]:
+def projects(text: str, root: Path) -> list[Path]:
     """The project and the members of its workspace, which are below it."""
     places = [root, *(root / os.path.normpath(place) for place in _LOCAL.findall(text))]
     below = [
@@ -71,4 +71,4 @@ def _projects(text: str, root: Path) -> list[Path]:
         for place in places
         if place.is_relative_to(root) and os.pardir not in place.relative_to(root).parts
     ]
-    return [place for place in dict.fromkeys(below) if (place / PROJECT).is_file()]
+    return [place for place in dict.fromkeys(below) if os.path.isfile(place / PROJECT)]  # noqa: PTH113 - false, not raised
