@@ -53,7 +53,8 @@ channel: setup ## a small conda channel of real packages, for tests and first st
 	@$(run) python -m tests.channel .cache/channel
 
 images: setup runtime ## the base images of base_images/, in .cache/images
-	@for name in minimal python mpich rocm; do [[ -e .cache/images/$$name.sif ]] || \
+	@for name in $(basename $(notdir $(wildcard base_images/*.def))); do \
+		[[ -e .cache/images/$$name.sif ]] || \
 		$(run) CONTAINERIZE_CACHE_DIR=.cache CONTAINERIZE_DEBIAN_MIRROR=$$(tools/debian-mirror) \
 		containerize base build $$name --output .cache/images/$$name.sif; done
 
