@@ -9,7 +9,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from wrapper import inputs as spec
 from wrapper import programs, trust
@@ -41,6 +41,7 @@ from wrapper.pip.config import uv_settings
 from wrapper.pip.uv_lock import as_pylock
 from wrapper.requests import (
     NewPipRequest,
+    R,
     Request,
     SifRequest,
     UpdatePipRequest,
@@ -95,22 +96,31 @@ def read_tool(path: Path | None, modes: Sequence[str], console: Console) -> Tool
     return tool
 
 
-def completed(request: Any, tool: ToolFile) -> Any:
+def completed(request: R, tool: ToolFile) -> R:
     """The request with what a tool's file adds; the command line has the last word."""
-    added: dict[str, Any] = {
-        "prefix": request.prefix or tool.prefix,
-        "wrapper_paths": tuple(dict.fromkeys((*request.wrapper_paths, *tool.wrapper_paths))),
-        "variables": tool.variables,
-    }
-    if isinstance(request, Request):
-        files = [tool.requirements] if tool.requirements else []
-        added["requirements"] = (*request.requirements, *files)
-        added["environment"] = request.environment or tool.environment
-        added["pre_install"] = (*tool.pre_install, *request.pre_install)
-        added["post_install"] = (*tool.post_install, *request.post_install)
+    files = [tool.requirements] if tool.requirements else []
+    request = replace(
+        request,
+        wrapper_paths=_with_more(request.wrapper_paths, tool),
+        variables=tool.variables,
+        requirements=(*request.requirements, *files),
+        environment=request.environment or tool.environment,
+        pre_install=(*tool.pre_install, *request.pre_install),
+        post_install=(*tool.post_install, *request.post_install),
+    )
     if isinstance(request, NewPipRequest):
-        added["system_site"] = request.system_site or tool.system_site
-    return replace(request, **added)
+        return replace(request, system_site=request.system_site or tool.system_site)
+    return request
+
+
+def completed_container(request: WrapContainerRequest, tool: ToolFile) -> WrapContainerRequest:
+    """The same for ``wrap-container``, which installs nothing."""
+    paths = _with_more(request.wrapper_paths, tool)
+    return replace(request, wrapper_paths=paths, variables=tool.variables)
+
+
+def _with_more(paths: Sequence[str], tool: ToolFile) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*paths, *tool.wrapper_paths)))
 
 
 def incomplete(tool_file: Path | None, what: str, line: str) -> InputError:

@@ -99,11 +99,16 @@ def _build(options: dict[str, Any], *, new: bool | None) -> None:
         Console(options["verbosity"]).info(
             "--mamba and --uv change nothing: both are always in use"
         )
-    needed = ("environment", "env_file: ENV_FILE")
-    run_build(options, Kind(modes=("conda", "conda_modify"), steps=_steps, needed=needed), new=new)
+    kind = Kind(
+        modes=("conda", "conda_modify"),
+        steps=_steps,
+        asks=lambda request: bool(request.environment),
+        needed="env_file: ENV_FILE",
+    )
+    run_build(options, kind, new=new)
 
 
-def _steps(new: bool) -> Steps:
+def _steps(new: bool) -> Steps[Any]:
     from wrapper import requests
     from wrapper.commands.new import new as build_new
     from wrapper.commands.plan import plan_new, plan_update

@@ -13,6 +13,7 @@ from wrapper.cli.common import common_options
 from wrapper.console import Console
 
 if TYPE_CHECKING:
+    from wrapper.inputs.tykky import ToolFile
     from wrapper.models import Site
 
 
@@ -212,7 +213,18 @@ def request_fields(options: Mapping[str, Any], console: Console) -> dict[str, An
     return {**fields, "prefix": options["prefix"] or settings.prefix, "site": settings}
 
 
-def require(value: Any, name: str) -> None:
+def prefix_of(fields: Mapping[str, Any], tool: ToolFile) -> Path:
+    """Where to install: the option's or the site's word, else that of a tool's file.
+
+    :raises click.UsageError: nobody says it.
+    """
+    found: Path | None = fields["prefix"] or tool.prefix
+    require(found, "--prefix")
+    assert found
+    return found
+
+
+def require(value: object, name: str) -> None:
     """:raises click.UsageError: an option that may come from elsewhere came from nowhere."""
     if not value:
         raise click.UsageError(f"Missing option '{name}'.", click.get_current_context())

@@ -134,11 +134,16 @@ def _build(options: dict[str, Any], *, new: bool | None) -> None:
         if options["base_image"]:
             raise click.UsageError("--slim stands for --base-image python: give one of them")
         options["base_image"] = SLIM
-    needed = ("requirements", "requirements_file: REQ_FILE")
-    run_build(options, Kind(modes=("venv", "venv_modify"), steps=_steps, needed=needed), new=new)
+    kind = Kind(
+        modes=("venv", "venv_modify"),
+        steps=_steps,
+        asks=lambda request: bool(request.requirements),
+        needed="requirements_file: REQ_FILE",
+    )
+    run_build(options, kind, new=new)
 
 
-def _steps(new: bool) -> Steps:
+def _steps(new: bool) -> Steps[Any]:
     from wrapper import requests
     from wrapper.commands.new import new_pip
     from wrapper.commands.plan import plan_pip

@@ -18,6 +18,7 @@ from wrapper.cli.options import (
     TOOL_FILE,
     WRAPPER_PATHS,
     apply,
+    prefix_of,
     request_fields,
     require,
 )
@@ -74,18 +75,17 @@ def _run(options: dict[str, Any], kind: str) -> None:
         from wrapper.commands.wrap_container import wrap_container
         from wrapper.commands.wrap_install import wrap_install
 
-        container = kind == "container"
-        modes = ("wrapcont",) if container else ("wrapdisk",)
+        modes = ("wrapcont",) if kind == "container" else ("wrapdisk",)
         tool = inputs.read_tool(tool_file, modes, console)
-        kind_of_request = (
-            requests.WrapContainerRequest if container else requests.WrapInstallRequest
-        )
-        request: Any = kind_of_request(**request_fields(options, console))
-        request = inputs.completed(request, tool)
-        require(request.prefix, "--prefix")
-        require(request.wrapper_paths, "-w' / '--wrapper-paths")
-        wrap = wrap_container if container else wrap_install
-        result = wrap(request, console)
+        fields = request_fields(options, console)
+        fields["prefix"] = prefix_of(fields, tool)
+        require(fields["wrapper_paths"] or tool.wrapper_paths, "-w' / '--wrapper-paths")
+        if kind == "container":
+            asked = inputs.completed_container(requests.WrapContainerRequest(**fields), tool)
+            result = wrap_container(asked, console)
+        else:
+            request = inputs.completed(requests.WrapInstallRequest(**fields), tool)
+            result = wrap_install(request, console)
         console.info(report.describe(result))
 
     run_command(work, verbosity=options["verbosity"], debug=options["debug"])
