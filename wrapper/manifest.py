@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wrapper import layout
 from wrapper.credentials import public_url
 from wrapper.errors import PrefixError
 from wrapper.models import Base, Interpreter, TreeSize
@@ -24,8 +25,6 @@ from wrapper.packages import LockedPackage
 from wrapper.util import foreign
 
 FORMAT = 1
-FILE_NAME, VALUES_NAME = "manifest.json", "variables.json"
-INPUTS = "inputs"  # a directory beside it, with copies of the user's files
 _VALUES = ("variables", "environ")
 # Keys that say something of some builds only, left out elsewhere.
 _NOT_ALWAYS = {
@@ -223,7 +222,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write a manifest, and the values of its variables beside it."""
     path.write_text(manifest_text(manifest))
     if text := values_text(manifest):
-        path.with_name(VALUES_NAME).write_text(text)
+        path.with_name(layout.VARIABLES).write_text(text)
 
 
 def manifest_text(manifest: Manifest) -> str:
@@ -259,12 +258,12 @@ def read_manifest(prefix: Path) -> Manifest:
 
     :raises NoInstallation: ``prefix`` is none. :raises PrefixError: it is of a newer format.
     """
-    return load_manifest(prefix / "current" / FILE_NAME, prefix)
+    return load_manifest(prefix / layout.CURRENT / layout.MANIFEST, prefix)
 
 
 def load_manifest(path: Path, prefix: Path) -> Manifest:
     """The manifest in the file ``path`` of the installation ``prefix``; raises as above."""
-    return parse_manifest(_text(path), prefix, values=_text(path.with_name(VALUES_NAME)))
+    return parse_manifest(_text(path), prefix, values=_text(path.with_name(layout.VARIABLES)))
 
 
 def _text(path: Path) -> str:
@@ -339,11 +338,11 @@ def no_installation(prefix: Path) -> NoInstallation:
         hint = "there is no such directory: check the spelling"
     elif os.path.isfile(prefix):  # noqa: PTH113 - false, not raised, where we may not look
         hint = f"it is a file; of an image of 'build': containerize inspect {name}"
-    elif os.path.islink(prefix / "current"):  # noqa: PTH114
+    elif os.path.islink(prefix / layout.CURRENT):  # noqa: PTH114
         hint = f"see what is wrong: containerize doctor {name}"
-    elif os.path.isfile(prefix / "common.sh"):  # noqa: PTH113
+    elif os.path.isfile(prefix / layout.COMMON):  # noqa: PTH113
         hint = f"if Tykky made it: containerize adopt {name}"
-    elif os.path.isfile(above / "current" / FILE_NAME):  # noqa: PTH113
+    elif os.path.isfile(above / layout.CURRENT / layout.MANIFEST):  # noqa: PTH113
         hint = f"it is a part of one: name {above}"
     return NoInstallation(
         f"{prefix} is no installation of containerize, or a damaged one", where=prefix, hint=hint

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper import layout
 from wrapper.console import Console
 from wrapper.errors import InputError, Interrupted, SpaceError
 from wrapper.models import Site
@@ -57,7 +58,7 @@ class Workspace:
 
     @property
     def log(self) -> Path:
-        return self.root / "build.log"
+        return self.root / layout.LOG
 
     @property
     def scratch(self) -> Path:

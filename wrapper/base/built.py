@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from wrapper import layout
 from wrapper.base import find as images
 from wrapper.base.build import BaseBuild
 from wrapper.base.catalogue import Entry
@@ -133,7 +134,7 @@ def ready_image(entry: Entry, tools: Tools, staging: Path) -> Path:
     :raises ContainerizeError: see :func:`build_image`.
     """
     cache, console = tools.space.lasting_cache, tools.console
-    target = images.built_image(entry, cache) if cache else staging / images.OWNED_NAME
+    target = images.built_image(entry, cache) if cache else staging / layout.BASE
     if _is_there(target, tools):
         return target
     if target.exists():

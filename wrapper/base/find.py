@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from wrapper import layout
 from wrapper.base.catalogue import URI, Entry, nearest
 from wrapper.base.definition import read_definition
 from wrapper.console import Console
@@ -22,7 +23,6 @@ from wrapper.util.copying import copy_bytes
 from wrapper.util.disk_space import require_space
 from wrapper.util.memo import Memo
 
-OWNED_NAME = "container.sif"
 _IDENTITY = 12  # digits that tell states of a definition apart
 
 
@@ -85,7 +85,7 @@ def find_base(
     else:
         uri = source
         store = Store(runtime=runtime, console=console, scratch=scratch)
-        path = store.cached(uri, cache) if cache else store.pull(uri, staging / OWNED_NAME)
+        path = store.cached(uri, cache) if cache else store.pull(uri, staging / layout.BASE)
         owned = cache is None
     image = describe_file(path, name=name, console=console, cache=cache, entry=entry)
     if path.is_symlink():
@@ -151,7 +151,7 @@ def kept_image(
     of_cache = image.uri or (image.entry and image.entry.is_definition)
     if not (cache and of_cache) or image.owned or foreign.only_ours(image.path):
         return image
-    target = staging / OWNED_NAME
+    target = staging / layout.BASE
     if not _link(image.path, target):
         return own_image(image, staging, console=console)
     _require_same(target, image.digest, image.path, console)
@@ -188,7 +188,7 @@ def copied(image: Path, staging: Path, *, digest: str, console: Console) -> Path
         )
     size = image.stat().st_size
     require_space(staging, size, "a copy of the base image", "choose another --prefix")
-    target = staging / OWNED_NAME
+    target = staging / layout.BASE
     done = 0
 
     def advanced(count: int) -> None:

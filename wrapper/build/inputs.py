@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from wrapper import inputs as spec
-from wrapper import programs, trust
+from wrapper import layout, programs, trust
 from wrapper.base_python.packages import LOCK_NOTE
 from wrapper.conda.channels import choose
 from wrapper.console import Console
@@ -34,7 +34,7 @@ from wrapper.inputs.requirements import (
 from wrapper.inputs.text import encoding_of
 from wrapper.inputs.tykky import ToolFile, parse_tool
 from wrapper.inputs.variables import parse_variables
-from wrapper.manifest import VALUES_NAME, Manifest, Values
+from wrapper.manifest import Manifest, Values
 from wrapper.models import EnvironmentSpec
 from wrapper.packages import LockedPackage
 from wrapper.pip.config import uv_settings
@@ -385,7 +385,7 @@ def _values(manifest: Manifest | None, key: Literal["variables", "environ"]) -> 
     if lost := [name for name, value in found.items() if value is None]:
         raise PrefixError(
             f"the values of its variables have gone: {', '.join(lost)}",
-            where=f"{manifest.prefix if manifest else ''}/current/{VALUES_NAME}",
+            where=f"{manifest.prefix if manifest else ''}/current/{layout.VARIABLES}",
             hint="bring the file back, or go back to another generation with 'rollback'",
         )
     return {name: value for name, value in found.items() if value is not None}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from wrapper import __version__, installed, process, workspace
+from wrapper import __version__, installed, layout, process, workspace
 from wrapper.activation.model import Activation
 from wrapper.activation.record import as_record, conda_variables, record_activation, tell
 from wrapper.console import Console
@@ -55,7 +55,7 @@ def adopt(target: Path, site: Site, console: Console) -> Result:
     """
     start = time.monotonic()
     target = prefix.absolute_prefix(target)
-    if (target / generations.CURRENT).is_symlink():
+    if (target / layout.CURRENT).is_symlink():
         return _finish(target, console, start)
     tykky = read_tykky_prefix(target)
     prefix.check_update(target)
@@ -128,9 +128,9 @@ class _Work:
 
     def linked(self) -> dict[str, Path]:
         """Files of Tykky's that the generation keeps."""
-        files = {"img.sqfs": self.tykky.image} if self.tykky.image else {}
+        files = {layout.IMAGE: self.tykky.image} if self.tykky.image else {}
         if self.tykky.isolated and self.tykky.container.parent == self.tykky.prefix.resolve():
-            files["container.sif"] = self.tykky.container
+            files[layout.BASE] = self.tykky.container
         return files
 
     @property
@@ -158,7 +158,7 @@ class _Work:
         packages = self._packages(kind)
         skeleton, links = self._skeleton()
         if not self.tykky.isolated:
-            shutil.copyfile(skeleton, staging.directory / "skeleton.sqfs")
+            shutil.copyfile(skeleton, staging.directory / layout.SKELETON)
         activation = self._activation(kind, skeleton)
         files = InputFiles()
         for path in sorted((self.tykky.prefix / "share").glob("*.y*ml")):
@@ -181,7 +181,7 @@ class _Work:
             from wrapper.inputs.lockfile import write_lock
 
             locked = [package for package in packages if package.sha256 or package.md5]
-            write_lock(locked, manifest.channels, staging.directory / "conda-lock.yml")
+            write_lock(locked, manifest.channels, staging.directory / layout.CONDA_LOCK)
         write_record(staging.directory, manifest, self.space.log)
         return manifest
 
@@ -282,7 +282,7 @@ class _Work:
         staging.write_programs(programs, "", text, environment)
         staging.write_links(environment, own_image=self.tykky.image is not None)
         python = str(manifest.interpreter.path) if manifest.interpreter else ""
-        images = {"img.sqfs": self.tykky.image} if self.tykky.image else {}
+        images = {layout.IMAGE: self.tykky.image} if self.tykky.image else {}
         if self.tykky.isolated:
             images[self._container_reference()] = self.tykky.container
         env = shims.environment_file(
@@ -303,10 +303,10 @@ class _Work:
             compressed=rarest_compression(images),
             runtime=self.runtime.path,
         )
-        path = staging.directory / "env"
+        path = staging.directory / layout.ENV
         path.write_text(env, encoding="utf-8", errors="surrogateescape")
         if (self.tree / "pyvenv.cfg").is_file():
-            shutil.copyfile(self.tree / "pyvenv.cfg", staging.directory / "pyvenv.cfg")
+            shutil.copyfile(self.tree / "pyvenv.cfg", staging.directory / layout.VENV)
 
     @cached_property
     def has_bash(self) -> bool:
@@ -322,7 +322,7 @@ class _Work:
         return look.has_bash()
 
     def _container_reference(self) -> str:
-        return "container.sif" if "container.sif" in self.linked() else str(self.tykky.container)
+        return layout.BASE if layout.BASE in self.linked() else str(self.tykky.container)
 
     def _manifest(self, kind: str, packages: Sequence[LockedPackage]) -> Manifest:
         """What is known of every kind."""
@@ -358,7 +358,7 @@ class _Work:
             kind="image",
             name=self.tykky.container.name,
             path=path,
-            owned=path == "container.sif",
+            owned=path == layout.BASE,
             mark=mark(self.tykky.container),
             has_bash=self.has_bash,
         )

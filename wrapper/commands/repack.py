@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from wrapper import __version__, process, workspace
+from wrapper import __version__, layout, process, workspace
 from wrapper.base.built import Tools
 from wrapper.commands.prepare import find_tools, finish, next_generation, require_tools
 from wrapper.console import Advance, Console
@@ -26,7 +26,7 @@ from wrapper.images.sif import output as sif_output
 from wrapper.images.sif.file import NewObject, Sif, SifObject, SifWriter
 from wrapper.images.sif.record import MANIFEST_NAME, environment_layer, manifest_of
 from wrapper.images.squashfs.layout import Unsupported
-from wrapper.manifest import FILE_NAME, Manifest, manifest_text
+from wrapper.manifest import Manifest, manifest_text
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import generations, shims, smoke
 from wrapper.prefix.generations import Generation
@@ -38,7 +38,7 @@ from wrapper.util import removal
 from wrapper.util.copying import copy_bytes
 from wrapper.util.lock import locked
 
-_IMAGES = ("img.sqfs", "skeleton.sqfs")
+_IMAGES = (layout.IMAGE, layout.SKELETON)
 
 
 def repack(request: RepackRequest, console: Console) -> Repacked:
@@ -92,7 +92,13 @@ def _carry_over(
 ) -> Manifest:
     """All else of a generation, as it is; returns the manifest, which says what has changed."""
     for entry in previous.directory.iterdir():
-        if entry.name in (*_IMAGES, "_bin", "env", FILE_NAME, generations.USED_MARK):
+        if entry.name in (
+            *_IMAGES,
+            layout.PROGRAMS,
+            layout.ENV,
+            layout.MANIFEST,
+            generations.USED_MARK,
+        ):
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.copytree(entry, staging.directory / entry.name, symlinks=True)
@@ -101,14 +107,14 @@ def _carry_over(
         else:
             _same_file(entry, staging.directory / entry.name)
     staging.keep_programs(previous.directory, shims.shim(staging.prefix, runtime.path))
-    text = (previous.directory / "env").read_text(encoding="utf-8", errors="surrogateescape")
+    text = (previous.directory / layout.ENV).read_text(encoding="utf-8", errors="surrogateescape")
     text = re.sub(r"^_cw_generation=.*$", f"_cw_generation={staging.generation}", text, flags=re.M)
     text = re.sub(r"^_cw_(compression|compressed|built_with)=.*\n", "", text, flags=re.M)
-    images = {"img.sqfs": staging.image}
+    images = {layout.IMAGE: staging.image}
     if base := previous.manifest.base.path:
         images[base] = previous.directory / base
     text += shims.start_facts(rarest_compression(images), runtime.path)
-    (staging.directory / "env").write_text(text, encoding="utf-8", errors="surrogateescape")
+    (staging.directory / layout.ENV).write_text(text, encoding="utf-8", errors="surrogateescape")
     manifest = replace(
         previous.manifest,
         tool=__version__,
@@ -118,7 +124,7 @@ def _carry_over(
         image=identity(staging.image),
     )
     # (The values of its variables are a file of their own, which has not changed.)
-    (staging.directory / FILE_NAME).write_text(manifest_text(manifest))
+    (staging.directory / layout.MANIFEST).write_text(manifest_text(manifest))
     return manifest
 
 

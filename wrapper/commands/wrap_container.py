@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 
-from wrapper import __version__
+from wrapper import __version__, layout
 from wrapper.activation.model import Activation
 from wrapper.base import find as images
 from wrapper.base.catalogue import read_catalogues
@@ -86,7 +86,7 @@ def _write(
     )
     staging.write_links(environment, own_image=False)
     if venv:  # it is to be active; its Python is called by another path
-        (staging.root / "pyvenv.cfg").symlink_to(f"{venv}/pyvenv.cfg")
+        (staging.root / layout.VENV).symlink_to(f"{venv}/pyvenv.cfg")
     active = {"VIRTUAL_ENV": venv} if venv else {}
     env = shims.environment_file(
         generation=staging.generation,
@@ -101,7 +101,7 @@ def _write(
         compressed=rarest_compression({reference: image.path}),
         runtime=runtime.path,
     )
-    (staging.directory / "env").write_text(env, encoding="utf-8", errors="surrogateescape")
+    (staging.directory / layout.ENV).write_text(env, encoding="utf-8", errors="surrogateescape")
     manifest = Manifest(
         tool=__version__,
         created=now(),

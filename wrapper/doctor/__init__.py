@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper import layout
 from wrapper import settings as site
 from wrapper.console import Console
 from wrapper.doctor import (
@@ -43,7 +44,6 @@ from wrapper.images.squasher import find_squasher
 from wrapper.images.trial import Trials
 from wrapper.manifest import Manifest
 from wrapper.models import Site
-from wrapper.prefix.generations import CURRENT, DIRECTORY
 from wrapper.runtime.runtime import FAMILIES, find_runtime
 from wrapper.util import foreign, removal
 
@@ -176,7 +176,7 @@ class _Ward:
 
     def _rest(self, target: Path) -> list[Finding]:
         """What can be said of an installation that is none any more."""
-        if not (target / DIRECTORY).is_dir():
+        if not (target / layout.GENERATIONS).is_dir():
             return []
         return [*installation.generations(target), *installation.lock(target)]
 
@@ -225,16 +225,16 @@ class _Ward:
         return needs.interpreter(data, self.environ, stranger=self._stranger(target))
 
     def _base_image(self, target: Path, data: Manifest) -> list[Finding]:
-        return needs.base_image(target / CURRENT, data, deep=self.deep)
+        return needs.base_image(target / layout.CURRENT, data, deep=self.deep)
 
     def _activation(self, target: Path, data: Manifest) -> list[Finding]:
         if data.kind == "container":
             return []
         if data.activation is not None:
             return activation.recorded(data.activation)
-        env = foreign.read_bytes(target / CURRENT / "env").decode("utf-8", "replace")
-        unpack = self._unpacking(target / CURRENT / "img.sqfs")
-        inputs = shlex.quote(str(target / CURRENT / "inputs"))
+        env = foreign.read_bytes(target / layout.CURRENT / layout.ENV).decode("utf-8", "replace")
+        unpack = self._unpacking(target / layout.CURRENT / layout.IMAGE)
+        inputs = shlex.quote(str(target / layout.CURRENT / "inputs"))
         hint = f"its owner: build it anew, or with any update (what it was made of is in {inputs})"
         return activation.looked_into(data, env, unpack, hint)
 
@@ -252,9 +252,11 @@ class _Ward:
 
     def _compression(self, target: Path, data: Manifest) -> list[Finding]:
         """Of the image, and of the base image below it."""
-        images = [] if data.kind == "container" else [(target / CURRENT / "img.sqfs", target)]
+        images = (
+            [] if data.kind == "container" else [(target / layout.CURRENT / layout.IMAGE, target)]
+        )
         if base := data.base.path:
-            image = target / CURRENT / base
+            image = target / layout.CURRENT / base
             images.append((image, image))
         found = [it for pair in images for it in starts.compression(*pair, self._trials())]
         return [it for it in found if it.state != OK] or found[:1]
@@ -276,7 +278,7 @@ class _Ward:
         )
 
     def _content(self, target: Path, data: Manifest) -> list[Finding]:
-        return needs.content(target / CURRENT / "img.sqfs", data)
+        return needs.content(target / layout.CURRENT / layout.IMAGE, data)
 
     def _start(self, target: Path, data: Manifest) -> list[Finding]:
         if stranger := self._stranger(target):

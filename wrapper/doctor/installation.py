@@ -11,21 +11,22 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from wrapper import layout
 from wrapper.console import counted, human_size
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import ContainerizeError
 from wrapper.images.format import read_format
-from wrapper.manifest import FILE_NAME, Manifest, load_manifest, no_installation, read_manifest
+from wrapper.manifest import Manifest, load_manifest, no_installation, read_manifest
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import shims
-from wrapper.prefix.generations import CURRENT, DIRECTORY, UNFINISHED, program_names
+from wrapper.prefix.generations import UNFINISHED, program_names
 from wrapper.prefix.staging import ADOPTING
 from wrapper.util.lock import holder as lock_holder
 
 _ANEW = "build it anew from the lock and inputs in current, or: containerize rollback {}"
-_LITTER = (f".{CURRENT}.new", prefix.STAGING_NAME, ADOPTING)
+_LITTER = (f".{layout.CURRENT}.new", prefix.STAGING_NAME, ADOPTING)
 _OUR_NAMES = {*shims.DEBUG_NAMES, shims.LIST_PACKAGES}
-_TYKKY_LINKS = ("img.sqfs", "container.sif", "common.sh", "_bin", "share")
+_TYKKY_LINKS = (layout.IMAGE, layout.BASE, layout.COMMON, layout.PROGRAMS, layout.SHARE)
 
 
 def with_manifest(
@@ -42,19 +43,19 @@ def with_manifest(
 # -- is it whole? --------------------------------------------------------------------------------
 def generation_in_use(target: Path) -> list[Finding]:
     """``current`` and the shell's file of facts, without which no program starts."""
-    link = target / CURRENT
+    link = target / layout.CURRENT
     if not link.is_symlink():
         what = "has no link 'current'" if target.is_dir() else "is not there"
         return [failed("installation", f"{target} {what}", no_installation(target).hint)]
     goal = link.readlink()
     if not link.is_dir():
-        others = sorted(entry.name for entry in (target / DIRECTORY).glob("[0-9]*"))
+        others = sorted(entry.name for entry in (target / layout.GENERATIONS).glob("[0-9]*"))
         there = ", ".join(others) or "none"
         hint = f"containerize rollback {_word(target)} N, to one that is there ({there})"
         return [failed("installation", f"current leads to {goal}, which has gone", hint)]
     found = [ok("installation", f"{target}, generation {goal.name} in use")]
-    if not os.access(link / "env", os.R_OK):
-        state = "cannot be read" if (link / "env").exists() else "has gone"
+    if not os.access(link / layout.ENV, os.R_OK):
+        state = "cannot be read" if (link / layout.ENV).exists() else "has gone"
         found.append(failed("env", f"{link / 'env'} {state}", _again(target, state)))
     return found
 
@@ -76,7 +77,7 @@ def _word(path: Path) -> str:
 
 def manifest(target: Path) -> list[Finding]:
     """The record, and who made it when."""
-    if not (target / CURRENT).is_symlink():
+    if not (target / layout.CURRENT).is_symlink():
         return []
     data = read_manifest(target)
     detail = f"format {data.format}, {data.kind}, made {data.created} by {data.tool}"
@@ -87,7 +88,7 @@ def image(target: Path, data: Manifest) -> list[Finding]:
     """The image file: there, whole, and of the recorded size."""
     if data.kind == "container":
         return []
-    path = target / CURRENT / "img.sqfs"
+    path = target / layout.CURRENT / layout.IMAGE
     if not path.exists():
         return [failed("image", f"{path} has gone", _anew(target))]
     found = read_format(path)
@@ -100,18 +101,22 @@ def image(target: Path, data: Manifest) -> list[Finding]:
 
 def generations(target: Path) -> list[Finding]:
     """The others: how many, how large, and whether one could go back to them."""
-    number = (target / CURRENT).readlink().name if (target / CURRENT).is_symlink() else ""
+    number = (
+        (target / layout.CURRENT).readlink().name if (target / layout.CURRENT).is_symlink() else ""
+    )
     found, sizes = list[Finding](), list[int]()
-    for directory in sorted((target / DIRECTORY).glob("[0-9]*"), key=lambda path: path.name):
+    for directory in sorted(
+        (target / layout.GENERATIONS).glob("[0-9]*"), key=lambda path: path.name
+    ):
         if directory.name == number:
             continue
         try:
-            load_manifest(directory / FILE_NAME, target)
+            load_manifest(directory / layout.MANIFEST, target)
         except ContainerizeError:
             hint = f"no rollback leads there; free its room: rm -r {_word(directory)}"
             found.append(warning("generations", f"{directory.name} is damaged", hint))
             continue
-        picture = directory / "img.sqfs"
+        picture = directory / layout.IMAGE
         sizes.append(picture.stat().st_size if picture.exists() else 0)
     if sizes:
         size = human_size(sum(sizes))
@@ -139,7 +144,7 @@ def leftovers(target: Path) -> list[Finding]:
     if holder and not holder.dead:
         return []  # it is that build's
     found = [target / name for name in _LITTER if os.path.lexists(target / name)]
-    found += _begins(target / DIRECTORY, UNFINISHED)
+    found += _begins(target / layout.GENERATIONS, UNFINISHED)
     found += _begins(target.parent, (f".{target.name}.new-",))
     if not found:
         return [ok("left-overs", "none")]
@@ -209,9 +214,12 @@ def _few(names: Sequence[str]) -> str:
 # -- shims and places ----------------------------------------------------------------------------
 def shims_agree(target: Path) -> list[Finding]:
     """Whether ``bin`` has what the generation in use has, and nothing of one before."""
-    what, folder = "shims", target / "bin"
-    wanted, present = program_names(target / CURRENT / "_bin"), program_names(folder)
-    number = (target / CURRENT).readlink().name
+    what, folder = "shims", target / layout.BIN
+    wanted, present = (
+        program_names(target / layout.CURRENT / layout.PROGRAMS),
+        program_names(folder),
+    )
+    number = (target / layout.CURRENT).readlink().name
     hint = f"its owner: containerize rollback {_word(target)} {number}"
     if missing := sorted((wanted | set(shims.DEBUG_NAMES)) - present):
         return [failed(what, f"{_few(missing)} is missing in {folder}", hint)]
@@ -230,7 +238,7 @@ def place(target: Path, data: Manifest) -> list[Finding]:
     built = Path(data.prefix)
     if not _same(built, target):
         detail = f"built as {built}"
-        if (built / CURRENT).is_symlink():
+        if (built / layout.CURRENT).is_symlink():
             detail += ", where there is another one now: the two cannot be used together"
         hint = "virtual environments and links from before lead there: make them anew, or rebuild"
         found.append(warning("place", detail, hint))

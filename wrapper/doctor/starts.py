@@ -8,15 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wrapper import process
+from wrapper import layout, process
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import ContainerizeError, ToolError, reason, start_hint
 from wrapper.images.compression import EVERYWHERE, Compression
 from wrapper.images.format import read_format
 from wrapper.images.trial import Trials
-from wrapper.manifest import FILE_NAME, Manifest
+from wrapper.manifest import Manifest
 from wrapper.models import Site
-from wrapper.prefix.generations import CURRENT
 from wrapper.prefix.shims import DEBUG_NAMES
 from wrapper.process import ToolFailed
 from wrapper.runtime.binds import host_binds, unbindable
@@ -35,10 +34,19 @@ def stranger_of(target: Path) -> str | None:
     Whoever owns any of what a start reads and runs could have us run anything.
     """
     real = Path(os.path.realpath(target))
-    generation = Path(os.path.realpath(real / CURRENT))
-    read = [generation / name for name in ("env", FILE_NAME, "img.sqfs", "_bin")]
-    programs = [real / "bin" / name for name in (*_PYTHONS, *DEBUG_NAMES)]
-    directories = [target, real, real / "bin", real / CURRENT, generation.parent, generation]
+    generation = Path(os.path.realpath(real / layout.CURRENT))
+    read = [
+        generation / name for name in (layout.ENV, layout.MANIFEST, layout.IMAGE, layout.PROGRAMS)
+    ]
+    programs = [real / layout.BIN / name for name in (*_PYTHONS, *DEBUG_NAMES)]
+    directories = [
+        target,
+        real,
+        real / layout.BIN,
+        real / layout.CURRENT,
+        generation.parent,
+        generation,
+    ]
     return foreign.stranger([*directories, *programs, *read] if real.is_dir() else [target, real])
 
 
@@ -81,10 +89,10 @@ def of_installation(
 ) -> list[Finding]:
     """The shim of Python, or of any program where there is none; and the runtime without a shim."""
     env = {**environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    real = target / CURRENT / "_bin"
+    real = target / layout.CURRENT / layout.PROGRAMS
     python = next((name for name in _PYTHONS if (real / name).is_symlink()), "")
     words = [python, "-c", "pass"] if python else ["_debug_exec", "/bin/true"]
-    taken = _timed([str(target / "bin" / words[0]), *words[1:]], env)
+    taken = _timed([str(target / layout.BIN / words[0]), *words[1:]], env)
     if isinstance(taken, str):
         hint = "see the findings above, and those of 'containerize doctor' without DIR"
         hint = start_hint(taken, hint)
@@ -101,7 +109,7 @@ def _bare(
     target: Path, program: Path, environ: Mapping[str, str], site: Site, env: Mapping[str, str]
 ) -> float | None:
     """Seconds of the shortest line that runs Python of the image, ``None`` where it does not."""
-    image = target / CURRENT / "img.sqfs"
+    image = target / layout.CURRENT / layout.IMAGE
     words = [str(program), "-c", "pass"]
     try:
         runtime = find_runtime(environ, site)

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from wrapper import layout
 from wrapper.console import counted
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.doctor.places import in_home
 from wrapper.prefix import shims
-from wrapper.prefix.generations import CURRENT
 from wrapper.runtime.binds import split_binds
 
 _BINDS = ("SINGULARITY_BIND", "SINGULARITY_BINDPATH", "APPTAINER_BIND", "APPTAINER_BINDPATH")
@@ -89,7 +89,9 @@ def _two_names(environ: Mapping[str, str]) -> list[Finding]:
 def _together(environ: Mapping[str, str]) -> list[Finding]:
     name = "CONTAINERIZE_WITH"
     named = [Path(text) for text in environ.get(name, "").split(":") if text]
-    if gone := [path for path in named if not os.access(path / CURRENT / "env", os.R_OK)]:
+    if gone := [
+        path for path in named if not os.access(path / layout.CURRENT / layout.ENV, os.R_OK)
+    ]:
         detail = f"{gone[0]} is no installation: no program of any installation starts"
         return [failed(name, detail, f"correct it, or: unset {name}")]
     return []
@@ -121,7 +123,9 @@ def path(environ: Mapping[str, str]) -> list[Finding]:
                     owners.setdefault(name, directory)
             continue
         installations += 1
-        if not (directory.parent / CURRENT / "env").exists() and not _is_tykkys(directory):
+        if not (directory.parent / layout.CURRENT / layout.ENV).exists() and not _is_tykkys(
+            directory
+        ):
             hint = f"take {directory} out of PATH, or see: containerize doctor {directory.parent}"
             found.append(failed(what, f"{directory} is of a broken installation", hint))
         found += _hidden(directory, owners)
@@ -132,7 +136,7 @@ def path(environ: Mapping[str, str]) -> list[Finding]:
 
 
 def _is_tykkys(directory: Path) -> bool:
-    return (directory.parent / "common.sh").exists()
+    return (directory.parent / layout.COMMON).exists()
 
 
 def _hidden(directory: Path, owners: dict[str, Path]) -> list[Finding]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import uv
 
-from wrapper import process
+from wrapper import layout, process
 from wrapper.base_python.packages import BasePython
 from wrapper.errors import ChannelError, InputError, PackageError, ScriptError, ToolError
 from wrapper.models import Interpreter
@@ -104,7 +104,7 @@ def find_interpreter(environ: Mapping[str, str], version: str = "") -> Interpret
     :raises ToolError: it is too old, or it is itself a wrapped program.
     """
     for path in _candidates(environ, version):
-        if (path.parent.parent / "current" / "env").exists():
+        if (path.parent.parent / layout.CURRENT / layout.ENV).exists():
             if version:
                 continue
             raise ToolError(

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from wrapper import layout
 from wrapper.errors import PrefixError
 from wrapper.models import Site
 from wrapper.runtime.binds import UNBINDABLE_NAMES, unbindable
@@ -17,10 +18,10 @@ from wrapper.util.lock import LOCK_NAME
 from wrapper.util.removal import opened
 
 STAGING_NAME = ".staging"  # inside a prefix that is there already; elsewhere beside it
-# What an installation consists of, besides "current", which makes it one.
+# What an installation consists of, besides the link to the one in use, which makes it one.
 OWN_NAMES = frozenset(
-    {"bin", "lib", "pyvenv.cfg", ".generations"}
-    | {"img.sqfs", "container.sif", "common.sh", "_bin", "share"}
+    {layout.BIN, "lib", layout.VENV, layout.GENERATIONS}
+    | {layout.IMAGE, layout.BASE, layout.COMMON, layout.PROGRAMS, layout.SHARE}
 )
 
 
@@ -70,10 +71,10 @@ def check_new(prefix: Path) -> None:
     if above == prefix:
         _require_writable(prefix)
         names = {entry.name for entry in prefix.iterdir()}
-        if STAGING_NAME in names and "current" not in names:
+        if STAGING_NAME in names and layout.CURRENT not in names:
             # of a build that was killed while it moved in
             names -= {entry.name for entry in prefix.iterdir() if is_own(entry)}
-        if names & {"current", ".generations"}:
+        if names & {layout.CURRENT, layout.GENERATIONS}:
             raise PrefixError(
                 "there is an installation already",
                 where=prefix,
@@ -104,8 +105,8 @@ def check_update(prefix: Path) -> None:
     :raises PrefixError: we may not, or its owner could lead us elsewhere.
     """
     _require_writable(prefix)
-    _require_writable(prefix / "bin")
-    for name in ("bin", ".generations"):
+    _require_writable(prefix / layout.BIN)
+    for name in (layout.BIN, layout.GENERATIONS):
         if (prefix / name).is_symlink():
             raise PrefixError(
                 f"{name} is a link: what is behind it is no part of the installation",

@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper.manifest import FILE_NAME, Manifest, NoInstallation, load_manifest, no_installation
+from wrapper import layout
+from wrapper.manifest import Manifest, NoInstallation, load_manifest, no_installation
 from wrapper.prefix import shims
 from wrapper.prefix.checks import STAGING_NAME
 from wrapper.util.removal import MARK, names, opened, remove_abandoned, remove_tree
 from wrapper.util.sync import sync_directory
 
-DIRECTORY = ".generations"
-CURRENT = "current"
 # Present in every generation that was once in use. A build that was killed between completing its
 # generation and switching to it leaves one without.
 USED_MARK = ".used"
@@ -40,7 +39,7 @@ class Generation:
 
     @property
     def image(self) -> Path:
-        return self.directory / "img.sqfs"
+        return self.directory / layout.IMAGE
 
     def within_image(self, path: str) -> Path:
         """A path inside the container as a path inside the image, without the first slash."""
@@ -48,7 +47,7 @@ class Generation:
 
     @property
     def programs(self) -> set[str]:
-        return program_names(self.directory / "_bin")
+        return program_names(self.directory / layout.PROGRAMS)
 
 
 def program_names(folder: Path) -> set[str]:
@@ -71,7 +70,7 @@ def generations(prefix: Path) -> list[Generation]:
                 Generation(
                     number=number,
                     directory=directory,
-                    manifest=load_manifest(directory / FILE_NAME, prefix),
+                    manifest=load_manifest(directory / layout.MANIFEST, prefix),
                     current=number == current,
                 )
             )
@@ -81,7 +80,7 @@ def generations(prefix: Path) -> list[Generation]:
 def _numbered(prefix: Path) -> list[tuple[int, Path]]:
     """The directories of generations, whatever is in them, oldest first."""
     try:
-        directories = list((prefix / DIRECTORY).iterdir())
+        directories = list((prefix / layout.GENERATIONS).iterdir())
     except (FileNotFoundError, NotADirectoryError):
         raise no_installation(prefix) from None
     return sorted((int(path.name), path) for path in directories if path.name.isdecimal())
@@ -106,7 +105,7 @@ def current_number(prefix: Path) -> int:
     :raises PrefixError: there is none.
     """
     try:
-        return int((prefix / CURRENT).readlink().name)
+        return int((prefix / layout.CURRENT).readlink().name)
     except (OSError, ValueError):
         raise no_installation(prefix) from None
 
@@ -120,12 +119,12 @@ def switch(prefix: Path, number: int, shim: str | None = None) -> None:
 
     :param shim: text for the shims, where it is to be renewed.
     """
-    wanted = program_names(prefix / DIRECTORY / str(number) / "_bin")
-    _add_shims(prefix / "bin", wanted, shim)
-    replacement = prefix / f".{CURRENT}.new"
+    wanted = program_names(prefix / layout.GENERATIONS / str(number) / layout.PROGRAMS)
+    _add_shims(prefix / layout.BIN, wanted, shim)
+    replacement = prefix / f".{layout.CURRENT}.new"
     replacement.unlink(missing_ok=True)
-    replacement.symlink_to(f"{DIRECTORY}/{number}")
-    replacement.rename(prefix / CURRENT)
+    replacement.symlink_to(f"{layout.GENERATIONS}/{number}")
+    replacement.rename(prefix / layout.CURRENT)
     sync_directory(prefix)
     mark_used(prefix, number)
     _remove_shims(prefix, wanted)
@@ -133,10 +132,10 @@ def switch(prefix: Path, number: int, shim: str | None = None) -> None:
 
 def mark_used(prefix: Path, number: int) -> None:
     """Note that a generation was in use, which keeps :func:`repair` from removing it."""
-    directory = prefix / DIRECTORY / str(number)
+    directory = prefix / layout.GENERATIONS / str(number)
     mark = directory / USED_MARK
     with contextlib.suppress(OSError):  # a full quota must not undo a finished switch
-        mode = (directory / FILE_NAME).stat().st_mode & 0o777
+        mode = (directory / layout.MANIFEST).stat().st_mode & 0o777
         handle = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.fchmod(handle, mode)
@@ -148,17 +147,17 @@ def repair(prefix: Path) -> None:
     """Clean up after a build that was killed: unfinished generations, shims of no generation."""
     current = current_number(prefix)
     mark_used(prefix, current)
-    with opened(prefix / DIRECTORY) as inside:
+    with opened(prefix / layout.GENERATIONS) as inside:
         for name in names(inside):
             if name != str(current) and _is_ours(name, inside) and _is_left(name, inside):
                 remove_tree(Path(name), inside=inside)
-    (prefix / f".{CURRENT}.new").unlink(missing_ok=True)
+    (prefix / f".{layout.CURRENT}.new").unlink(missing_ok=True)
     (prefix / MARK).unlink(missing_ok=True)  # of 'new', killed right after its switch
     remove_abandoned(prefix, STAGING_NAME, held=True)
-    programs = prefix / DIRECTORY / str(current) / "_bin"
+    programs = prefix / layout.GENERATIONS / str(current) / layout.PROGRAMS
     if programs.is_dir():  # else one can only go back to another generation
         wanted = program_names(programs)
-        _add_shims(prefix / "bin", wanted, None)
+        _add_shims(prefix / layout.BIN, wanted, None)
         _remove_shims(prefix, wanted)
 
 
@@ -201,7 +200,7 @@ def _add_shims(folder: Path, names: set[str], text: str | None) -> None:
 def _remove_shims(prefix: Path, wanted: set[str]) -> None:
     """Remove shims that are not wanted; what is no shim of ours in ``bin`` stays."""
     keep = {*wanted, *shims.DEBUG_NAMES, shims.LIST_PACKAGES}
-    for entry in (prefix / "bin").iterdir():
+    for entry in (prefix / layout.BIN).iterdir():
         if entry.name in keep or not entry.is_file():
             continue
         if entry.name in (".shim.new", ".link.new") or shims.is_shim_file(entry):
@@ -227,7 +226,7 @@ def wait_for_starts(prefix: Path) -> None:
 
     A shim that read the old generation just before it has not opened its image yet.
     """
-    age = time.time() - (prefix / CURRENT).lstat().st_mtime
+    age = time.time() - (prefix / layout.CURRENT).lstat().st_mtime
     time.sleep(min(max(0.0, _START_SECONDS - age), _START_SECONDS))
 
 

@@ -8,23 +8,24 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from wrapper import layout
 from wrapper.console import visible
 from wrapper.credentials import public_file
 from wrapper.images.format import read_format
 from wrapper.inputs.files import InputFile
 from wrapper.inputs.text import encoding_of
-from wrapper.manifest import FILE_NAME, INPUTS, ImageRecord, Manifest, write_manifest
+from wrapper.manifest import ImageRecord, Manifest, write_manifest
 from wrapper.packages import LockedPackage
 
 
 def write_record(directory: Path, manifest: Manifest, log: Path) -> None:
     """Complete a generation's ``directory``, whose image and inputs are in place."""
-    write_manifest(directory / FILE_NAME, manifest)
-    shutil.copyfile(log, directory / "build.log")
+    write_manifest(directory / layout.MANIFEST, manifest)
+    shutil.copyfile(log, directory / layout.LOG)
     # What made it, by Tykky's keys, where Tykky has it: share/VERSION.yml.
     version = {"tag": manifest.tool, "commit": "", "build-time": manifest.created}
     lines = [f"{key}: {value}".rstrip() for key, value in version.items()]
-    (directory / "VERSION.yml").write_text("\n".join(lines) + "\n")
+    (directory / layout.VERSION).write_text("\n".join(lines) + "\n")
 
 
 def write_inputs(
@@ -34,8 +35,8 @@ def write_inputs(
 
     A copy is as closed to others as the file, and has no passwords and tokens of URLs.
     """
-    (directory / "packages.txt").write_text(_package_table(packages))
-    return tuple(_write_inputs(inputs, directory / INPUTS))
+    (directory / layout.PACKAGES).write_text(_package_table(packages))
+    return tuple(_write_inputs(inputs, directory / layout.INPUTS))
 
 
 def now() -> str:

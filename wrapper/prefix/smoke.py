@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from wrapper import process
+from wrapper import layout, process
 from wrapper.console import Console
 from wrapper.errors import ToolError, start_hint
 from wrapper.prefix import shims
@@ -67,7 +67,7 @@ def start_installation(
         env = _environment(runtime, scratch)
         if own_system:
             env[BIND_VARIABLES[0]] = f"/:{HOST_ROOT}"
-        folder = generation / "_bin"
+        folder = generation / layout.PROGRAMS
         links = [(folder / name).readlink() for name in program_names(folder)]
         has = min((str(link.parent) for link in links if link.is_absolute()), default="/")
         # By bash: programs cannot be run from where temporary files are, on some machines.
@@ -80,11 +80,11 @@ def start_installation(
 
 def _prefix_of(place: Path, generation: Path, number: int, text: str) -> Path:
     """A prefix of links around a generation; returns its one shim."""
-    (place / "bin").mkdir()
-    (place / ".generations").mkdir()
-    (place / ".generations" / str(number)).symlink_to(generation)
-    (place / "current").symlink_to(f".generations/{number}")
-    shim = place / "bin" / shims.DEBUG_NAMES[0]
+    (place / layout.BIN).mkdir()
+    (place / layout.GENERATIONS).mkdir()
+    (place / layout.GENERATIONS / str(number)).symlink_to(generation)
+    (place / layout.CURRENT).symlink_to(f".generations/{number}")
+    shim = place / layout.BIN / shims.DEBUG_NAMES[0]
     shim.write_text(text)
     return shim
 

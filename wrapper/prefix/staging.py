@@ -16,13 +16,12 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from wrapper import layout
 from wrapper.errors import PrefixError, SpaceError
-from wrapper.manifest import INPUTS
 from wrapper.models import Environment
 from wrapper.prefix import shims
 from wrapper.prefix.checks import STAGING_NAME, is_own
-from wrapper.prefix.generations import CURRENT, USED_MARK, repair, switch
-from wrapper.prefix.generations import DIRECTORY as GENERATIONS
+from wrapper.prefix.generations import USED_MARK, repair, switch
 from wrapper.util import foreign, removal
 from wrapper.util.removal import MARK, remove_tree
 from wrapper.util.sync import sync_directory
@@ -32,10 +31,10 @@ ADOPTING = ".adopting"
 _TYKKY = ".tykky"
 # Names that Tykky's users and tools look for, as links into the generation in use.
 _TYKKY_LINKS = {
-    "img.sqfs": "current/img.sqfs",
-    "container.sif": "current/img.sqfs",
-    "common.sh": "current/env",
-    "_bin": "current/_bin",
+    layout.IMAGE: f"{layout.CURRENT}/{layout.IMAGE}",
+    layout.BASE: f"{layout.CURRENT}/{layout.IMAGE}",
+    layout.COMMON: f"{layout.CURRENT}/{layout.ENV}",
+    layout.PROGRAMS: f"{layout.CURRENT}/{layout.PROGRAMS}",
     "share": "bin/.share",
 }
 # One path for two things, by a name in ``bin`` outside and in ``_bin``, which is bound over it
@@ -65,7 +64,7 @@ class Staging:
         try:
             self._remove_abandoned()
             removal.make_marked(self.root)
-            (self.root / GENERATIONS).mkdir()
+            (self.root / layout.GENERATIONS).mkdir()
             self.directory.mkdir()
         except OSError as error:
             removal.remove_marked(self.root)
@@ -88,11 +87,11 @@ class Staging:
     @property
     def directory(self) -> Path:
         """The generation's directory."""
-        return self.root / GENERATIONS / str(self.generation)
+        return self.root / layout.GENERATIONS / str(self.generation)
 
     @property
     def image(self) -> Path:
-        return self.directory / "img.sqfs"
+        return self.directory / layout.IMAGE
 
     def write_programs(
         self, programs: Mapping[str, str], root: str, shim: str, environment: Environment
@@ -102,8 +101,8 @@ class Staging:
         :param programs: name -> path below ``root``, a directory inside the container.
         :param shim: text of the shim; one file with as many names as there are programs.
         """
-        _write_real(self.directory / "_bin", programs, root, environment)
-        outer = self.root / "bin"
+        _write_real(self.directory / layout.PROGRAMS, programs, root, environment)
+        outer = self.root / layout.BIN
         outer.mkdir()
         first = outer / shims.DEBUG_NAMES[0]
         first.write_text(shim)
@@ -117,11 +116,11 @@ class Staging:
 
     def write_links(self, environment: Environment, *, own_image: bool = True) -> None:
         """``current``, Tykky's names, and links by which the prefix looks like the environment."""
-        (self.root / "current").symlink_to(f"{GENERATIONS}/{self.generation}")
-        if (self.directory / "pyvenv.cfg").exists():
-            (self.root / "pyvenv.cfg").symlink_to("current/pyvenv.cfg")
+        (self.root / layout.CURRENT).symlink_to(f"{layout.GENERATIONS}/{self.generation}")
+        if (self.directory / layout.VENV).exists():
+            (self.root / layout.VENV).symlink_to(f"{layout.CURRENT}/{layout.VENV}")
         for name, target in _TYKKY_LINKS.items():
-            if own_image or not target.endswith("img.sqfs"):
+            if own_image or not target.endswith(layout.IMAGE):
                 (self.root / name).symlink_to(target)
         _link_environment(self.root, environment)
 
@@ -154,7 +153,7 @@ class Staging:
         moved: list[Path] = []
         try:
             entries = [path for path in self.root.iterdir() if path.name != MARK]
-            for entry in sorted(entries, key=lambda path: path.name == "current"):
+            for entry in sorted(entries, key=lambda path: path.name == layout.CURRENT):
                 moved.append(entry.rename(self.prefix / entry.name))
             with contextlib.suppress(PermissionError), removal.opened(self.prefix) as handle:
                 os.fchmod(handle, self._mode)  # not of another owner's
@@ -176,7 +175,7 @@ class NextGeneration:
         self._mode = mode
         self._shim = ""
         self._environment: Environment | None = None  # as it is
-        self.root = prefix / GENERATIONS / f".new-{generation}-{secrets.token_hex(4)}"
+        self.root = prefix / layout.GENERATIONS / f".new-{generation}-{secrets.token_hex(4)}"
 
     def __enter__(self) -> NextGeneration:
         try:
@@ -198,13 +197,13 @@ class NextGeneration:
 
     @property
     def image(self) -> Path:
-        return self.directory / "img.sqfs"
+        return self.directory / layout.IMAGE
 
     def write_programs(
         self, programs: Mapping[str, str], root: str, shim: str, environment: Environment
     ) -> None:
         """``_bin``; the shims follow with the switch."""
-        _write_real(self.directory / "_bin", programs, root, environment)
+        _write_real(self.directory / layout.PROGRAMS, programs, root, environment)
         self._shim = shim
 
     def write_links(self, environment: Environment, *, own_image: bool = True) -> None:
@@ -213,7 +212,7 @@ class NextGeneration:
 
     def keep_programs(self, before: Path, shim: str) -> None:
         """The programs of another generation, whose directory is ``before``: nothing is new."""
-        shutil.copytree(before / "_bin", self.directory / "_bin", symlinks=True)
+        shutil.copytree(before / layout.PROGRAMS, self.directory / layout.PROGRAMS, symlinks=True)
         self._shim = shim
 
     def publish(self) -> None:
@@ -222,8 +221,8 @@ class NextGeneration:
             with removal.opened(self.root) as handle:
                 _settle(handle, self._mode, self.prefix.stat().st_gid)
             _sync(self.root)
-            self.root.rename(self.prefix / GENERATIONS / str(self.generation))
-            sync_directory(self.prefix / GENERATIONS)
+            self.root.rename(self.prefix / layout.GENERATIONS / str(self.generation))
+            sync_directory(self.prefix / layout.GENERATIONS)
             if self._environment:
                 _link_environment(self.prefix, self._environment)
             switch(self.prefix, self.generation, self._shim)
@@ -258,7 +257,7 @@ def _link_environment(prefix: Path, environment: Environment) -> None:
 
     What is there already stays: of the user's, or of an earlier generation.
     """
-    folder = prefix / "bin"
+    folder = prefix / layout.BIN
     for name in environment.entries:
         _link(prefix / name, f"{environment.root}/{name}")
     if environment.python:
@@ -271,7 +270,7 @@ def _link_environment(prefix: Path, environment: Environment) -> None:
             _link(folder / _PYTHON / name, f"../{shim}")
     _link(folder / _SHARE, "../current")
     share = prefix / "share"
-    if share.is_symlink() and share.readlink() == Path("current"):  # of an earlier version
+    if share.is_symlink() and share.readlink() == Path(layout.CURRENT):  # of an earlier version
         replacement = prefix / ".share.new"
         replacement.unlink(missing_ok=True)
         replacement.symlink_to(_TYKKY_LINKS["share"])
@@ -313,7 +312,7 @@ def _file_mode(path: Path, mode: int) -> int:
     """
     status = path.stat().st_mode
     allowed = 0o755 if status & stat.S_IXUSR else 0o644
-    if path.parent.name == INPUTS:
+    if path.parent.name == layout.INPUTS:
         allowed &= status
     return (mode & allowed & 0o777) | stat.S_IRUSR | stat.S_IWUSR
 
@@ -370,7 +369,10 @@ class Adoption(Staging):
 
     def _remove_abandoned(self) -> None:
         remove_tree(self.root)
-        for name in (_TYKKY, GENERATIONS):  # "current" is not there: nobody uses them
+        for name in (
+            _TYKKY,
+            layout.GENERATIONS,
+        ):  # the link to one in use is not there: nobody uses them
             remove_tree(self.prefix / name)
 
     def publish_with(self, linked: Mapping[str, Path], tykky_names: Sequence[str]) -> None:
@@ -388,11 +390,11 @@ class Adoption(Staging):
             (self.root / _TYKKY).mkdir(mode=self._mode)
             for name in tykky_names:
                 _link_tree(self.prefix / name, self.root / _TYKKY / name)
-            for entry in (self.prefix / "bin").iterdir():  # what users put there
-                if not os.path.lexists(self.root / "bin" / entry.name):
-                    _link_tree(entry, self.root / "bin" / entry.name)
+            for entry in (self.prefix / layout.BIN).iterdir():  # what users put there
+                if not os.path.lexists(self.root / layout.BIN / entry.name):
+                    _link_tree(entry, self.root / layout.BIN / entry.name)
             _sync(self.root)
-            for name in (_TYKKY, GENERATIONS, CURRENT):
+            for name in (_TYKKY, layout.GENERATIONS, layout.CURRENT):
                 (self.root / name).rename(self.prefix / name)
             sync_directory(self.prefix)
             finish_adoption(self.prefix)
@@ -408,9 +410,9 @@ def finish_adoption(prefix: Path) -> bool:
     """
     draft = prefix / ADOPTING
     there = draft.is_dir() and not draft.is_symlink()
-    if not (there and (prefix / CURRENT).is_symlink()):
+    if not (there and (prefix / layout.CURRENT).is_symlink()):
         return False
-    ours, theirs = draft / "bin", prefix / "bin"
+    ours, theirs = draft / layout.BIN, prefix / layout.BIN
     (draft / MARK).unlink(missing_ok=True)  # what is left of it is to be finished, not removed
     last = shims.DEBUG_NAMES[0]
     pending = ours.is_dir() and not shims.is_shim_file(theirs / last)

@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper import layout
 from wrapper.errors import PrefixError
 from wrapper.util import foreign
 
 OWN_NAMES = (
-    *("bin", "_bin", "common.sh", "container.sif", "img.sqfs", "share"),
-    *("pyvenv.cfg", "lib", "lib64"),
+    *(layout.BIN, layout.PROGRAMS, layout.COMMON, layout.BASE, layout.IMAGE, layout.SHARE),
+    *(layout.VENV, "lib", "lib64"),
 )
 """What Tykky makes in a prefix."""
 _INSTALL_PATH = re.compile(r"/[A-Za-z0-9._+/-]+")
@@ -60,8 +61,8 @@ class TykkyPrefix:
 def read_tykky_prefix(prefix: Path) -> TykkyPrefix:
     """:raises PrefixError: ``prefix`` is no installation of Tykky, or a broken one."""
     try:
-        text = foreign.read_bytes(prefix / "common.sh").decode("utf-8", "surrogateescape")
-        is_one = (prefix / "bin").is_dir()
+        text = foreign.read_bytes(prefix / layout.COMMON).decode("utf-8", "surrogateescape")
+        is_one = (prefix / layout.BIN).is_dir()
     except OSError:
         text, is_one = "", False
     if "\0" in text:  # no shell wrote that
@@ -77,7 +78,7 @@ def read_tykky_prefix(prefix: Path) -> TykkyPrefix:
     if not _INSTALL_PATH.fullmatch(root):
         raise _broken(prefix, f"INSTALLATION_PATH is {root!r}")
     image = _file(prefix, facts.get("SQFS_IMAGE"))
-    container = _file(prefix, facts.get("CONTAINER_IMAGE") or "container.sif")
+    container = _file(prefix, facts.get("CONTAINER_IMAGE") or layout.BASE)
     assert container
     variables, computed = _variables(text)
     return TykkyPrefix(
@@ -102,7 +103,9 @@ def _file(prefix: Path, name: str | None) -> Path | None:
 
 
 def _programs(prefix: Path) -> dict[str, str]:
-    links = sorted((prefix / "_bin").iterdir()) if (prefix / "_bin").is_dir() else []
+    links = (
+        sorted((prefix / layout.PROGRAMS).iterdir()) if (prefix / layout.PROGRAMS).is_dir() else []
+    )
     found = {p.name: os.path.normpath(p.readlink()) for p in links if p.is_symlink()}
     if not found:
         raise _broken(prefix, "_bin has no links to programs (Tykky before 0.2?)")

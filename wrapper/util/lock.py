@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wrapper import layout
 from wrapper.errors import BusyError, PrefixError, SpaceError, means_no_space
 from wrapper.util import foreign
 from wrapper.util.cache import draft, drafts
@@ -35,7 +36,7 @@ def lock_path(prefix: Path) -> Path:
     itself is ours to write to.
     """
     inside, beside = _lock_places(prefix)
-    if not (prefix / "current").is_symlink() and os.access(prefix.parent, os.W_OK | os.X_OK):
+    if not (prefix / layout.CURRENT).is_symlink() and os.access(prefix.parent, os.W_OK | os.X_OK):
         return beside
     return inside
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wrapper import installed
+from wrapper import installed, layout
 from wrapper.activation.record import conda_variables
 from wrapper.base_python.environment import connect, disconnect, make_environment, offer_programs
 from wrapper.build.incremental import IncrementalTree
@@ -181,7 +181,7 @@ class CondaSource(Source):
         return named or super().channels()
 
     def write_lock(self, packages: Sequence[LockedPackage], left: Sequence[LockedPackage]) -> None:
-        context, lock = self.context, self.context.place.directory / "conda-lock.yml"
+        context, lock = self.context, self.context.place.directory / layout.CONDA_LOCK
         environ = context.environ()
         variables = {name: it for name, it in context.variables.items() if name not in environ}
         channels = [public_url(url) for url in self.channels()]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wrapper import process, programs, workspace
+from wrapper import layout, process, programs, workspace
 from wrapper.activation.record import conda_variables
 from wrapper.build.incremental import IncrementalTree
 from wrapper.build.source import Source
@@ -139,7 +139,7 @@ def check_source(source: Path, *, prefix: Path, mask: bool) -> Path:
         raise InputError(f"{source} is not a directory", where=path, hint="name an installation")
     if not os.access(path, os.R_OK | os.X_OK):
         raise InputError(f"{source} cannot be read", where=path, hint="check its permissions")
-    if os.path.lexists(path / "current" / "env"):
+    if os.path.lexists(path / layout.CURRENT / layout.ENV):
         raise InputError(
             f"{source} is an installation of containerize itself",
             where=path,

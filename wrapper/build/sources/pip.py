@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from wrapper import layout
 from wrapper.activation.record import conda_variables
 from wrapper.base_python.environment import connect, disconnect, make_environment, offer_programs
 from wrapper.base_python.packages import BasePython
@@ -157,7 +158,7 @@ class PipSource(Source):
         return pip_lock.can_be_locked(package)
 
     def write_lock(self, packages: Sequence[LockedPackage], left: Sequence[LockedPackage]) -> None:
-        lock = self.context.place.directory / "requirements.lock"
+        lock = self.context.place.directory / layout.PIP_LOCK
         pip_lock.write_requirements_lock(packages, lock, left)
         if self.context.reuse:
             self.context.reuse.annotate(lock)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import tree
+from wrapper import layout, tree
 from wrapper.activation.model import Activation
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree
@@ -80,7 +80,7 @@ class PrefixTarget:
         environment = self._environment(names, finished.tree)
         venv = (context.tree / "pyvenv.cfg").is_file()
         if venv:  # the prefix is one too: bin/python3 finds its packages by this file
-            shutil.copyfile(context.tree / "pyvenv.cfg", directory / "pyvenv.cfg")
+            shutil.copyfile(context.tree / "pyvenv.cfg", directory / layout.VENV)
         size = tree.settle(context.space.image, fix=not self.keeps_modes)
         if finished.tree.packed:
             size += finished.tree.packed.size_beside(context.tree)
@@ -150,7 +150,7 @@ class PrefixTarget:
         text = shims.shim(self.place.prefix, runtime)
         self.place.write_programs(names, source.program_root(), text, environment)
         self.place.write_links(environment)
-        images = {"img.sqfs": self.place.image}
+        images = {layout.IMAGE: self.place.image}
         if base.image:
             images[base.reference] = base.image
         env = shims.environment_file(
@@ -172,5 +172,5 @@ class PrefixTarget:
             compressed=rarest_compression(images),
             runtime=runtime,
         )
-        path = self.place.directory / "env"
+        path = self.place.directory / layout.ENV
         path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wrapper import layout
 from wrapper.errors import PrefixError
 from wrapper.images.sif import file as sif
 from wrapper.images.sif.file import Sif, SifObject
@@ -11,7 +12,7 @@ from wrapper.manifest import Manifest, parse_manifest
 
 INSTALL_PATH = "/containerize"
 RECORD = ".containerize"
-LOCKS = ("conda-lock.yml", "requirements.lock")
+LOCKS = (layout.CONDA_LOCK, layout.PIP_LOCK)
 LAYER, LOG = "containerize.sqfs", "containerize.log"
 MANIFEST_NAME, VALUES = "containerize-manifest.json", "containerize-variables.json"
 OWN = (LAYER, MANIFEST_NAME, VALUES, LOG)

@@ -1,0 +1,22 @@
+"""Every name in a prefix, once. What each is: "The installation" in ``docs/architecture.md``."""
+
+from __future__ import annotations
+
+BIN = "bin"
+"""The shims."""
+CURRENT = "current"
+"""A link to the generation in use; without it the rest is no installation."""
+GENERATIONS = ".generations"
+SHARE, COMMON = "share", "common.sh"
+"""What Tykky's prefixes have by these names."""
+
+# -- in a generation -------------------------------------------------------------------------------
+IMAGE, SKELETON, BASE = "img.sqfs", "skeleton.sqfs", "container.sif"
+PROGRAMS = "_bin"
+"""Links into the environment, bound over the shims inside."""
+ENV = "env"
+"""What a shim reads."""
+VENV = "pyvenv.cfg"
+MANIFEST, VARIABLES, INPUTS = "manifest.json", "variables.json", "inputs"
+LOG, PACKAGES, VERSION = "build.log", "packages.txt", "VERSION.yml"
+CONDA_LOCK, PIP_LOCK = "conda-lock.yml", "requirements.lock"
