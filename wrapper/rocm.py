@@ -1,61 +1,100 @@
 """Which ROCm user spaces an AMD GPU driver serves.
 
-AMD guarantees two releases before and after the driver's own ("User and kernel-space support
-matrix" of its documentation). Releases are counted by position, across major versions: a driver of
-6.0 serves 5.6 to 6.2. From 6.4 on AMD names a year instead, which is about the same or wider.
+AMD states it in a table, which is ``rocm.toml`` here: no rule gives it. Until ROCm 6.4 it was two
+releases before and after the driver's own, since then about a year in both directions.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from wrapper.util import toml
 
 DRIVER_VARIABLE = "CONTAINERIZE_ROCM_DRIVER"
-RELEASES = (
-    *("5.0", "5.1", "5.2", "5.3", "5.4", "5.5", "5.6", "5.7"),
-    *("6.0", "6.1", "6.2", "6.3", "6.4", "7.0", "7.1", "7.2"),
-)
-_REACH = 2
-# What /sys/module/amdgpu/version says of AMD's packaged drivers: their own numbers, in releases of
-# ROCm. Drivers that come with the kernel say nothing there.
-_MODULES = {
-    **{"5.16": "5.2", "6.0": "5.5", "6.1": "5.6", "6.2": "5.7", "6.3": "6.0"},
-    **{"6.7": "6.1", "6.8": "6.2", "6.10": "6.3", "6.12": "6.4"},
-    **{"30.10": "7.0", "30.20": "7.1", "30.30": "7.2"},
-}
+_DATA = Path(__file__).with_suffix(".toml")
+# How packages write it: 6.3.60300 is that of ROCm 6.3.
+_PACKAGED = re.compile(r"\d+\.\d+\.(\d)(\d\d)\d\d\b")
 
 
 def driver_release(environ: Mapping[str, str], root: Path = Path("/")) -> str:
-    """The ROCm release of this machine's driver, empty where it has none or it is not known.
+    """This machine's driver as AMD calls it (``6.3``, ``30.30``), empty where none tells.
 
-    ``CONTAINERIZE_ROCM_DRIVER`` says it where nodes differ: login nodes have no GPUs.
+    ``CONTAINERIZE_ROCM_DRIVER`` says it where nodes differ: login nodes have no GPUs. It may be the
+    release of ROCm that the driver came with, too. Drivers that come with the kernel say nothing.
+    What is not known is given as it is.
     """
     if named := environ.get(DRIVER_VARIABLE):
-        return named
+        release = _minor(named) or named
+        return _drivers("released").get(release, release)
     try:
-        module = (root / "sys/module/amdgpu/version").read_text()
+        module = (root / "sys/module/amdgpu/version").read_text().strip()
     except OSError:
         return ""
-    match = re.match(r"\d+\.\d+", module)
-    return _MODULES.get(match[0], "") if match else ""
+    if packaged := _PACKAGED.match(module):
+        return f"{packaged[1]}.{int(packaged[2])}"
+    minor = _minor(module)
+    numbered = minor in _windows() and int(minor.partition(".")[0]) >= 30
+    return minor if numbered else _drivers("modules").get(minor, module)
 
 
 def window(driver: str) -> tuple[str, ...]:
     """ROCm releases that a driver serves, oldest first; none where the driver is not known."""
-    release = _minor(driver)
-    if release not in RELEASES:
-        return ()
-    at = RELEASES.index(release)
-    return RELEASES[max(0, at - _REACH) : at + _REACH + 1]
+    return _windows().get(_minor(driver), ())
 
 
 def fits(rocm: str, driver: str) -> bool | None:
     """Whether an image's ROCm is in the driver's window; ``None`` where one is not known."""
     served = window(driver)
-    return _minor(rocm) in served if served and rocm else None
+    if not (served and rocm):
+        return None
+    if _minor(rocm) in served:
+        return True
+    known = any(_minor(rocm) in window for window in _windows().values())
+    return False if known or _numbers(rocm) < _numbers(served[0]) else None
+
+
+def misfit(rocm: str, driver: str) -> str:
+    """Why a ROCm may not run on a driver, as the end of a sentence; empty where it does, and where
+    there is no driver or no ROCm.
+    """
+    if not (rocm and driver) or fits(rocm, driver):
+        return ""
+    served = window(driver)
+    if not served:
+        return f"it is not known what the driver {driver} serves"
+    serves = f"the driver {driver} serves {served[0]} to {served[-1]}"
+    if fits(rocm, driver) is None:
+        return f"that release is not known, {serves} as far as is known"
+    return serves
+
+
+@functools.cache
+def _data() -> dict[str, Any]:
+    return toml.loads(_DATA.read_text(encoding="utf-8"))
+
+
+def _drivers(table: str) -> dict[str, str]:
+    """A table of the data whose values are drivers, as AMD calls them."""
+    found: dict[str, str] = _data()[table]["drivers"]
+    return found
+
+
+@functools.cache
+def _windows() -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for matrix in reversed(_data()["matrices"]):
+        found |= {driver: tuple(served) for driver, served in matrix["drivers"].items()}
+    return found
 
 
 def _minor(version: str) -> str:
     match = re.match(r"\d+\.\d+", version)
     return match[0] if match else ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, _minor(version).split("."))) if _minor(version) else ()

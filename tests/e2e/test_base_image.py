@@ -147,10 +147,10 @@ def test_a_rocm_that_the_driver_does_not_serve(me: Account, channel: Path, runti
     env, prefix = {"CONTAINERIZE_ROCM_DRIVER": "6.3"}, me.work / "on-gpu"
     told = me.run(CONDA, "new", "--prefix", prefix, "--base-image", image, file, env=env)
     assert told.returncode == 0, told.stderr
-    assert f"{image} has ROCm 5.7.1, the driver here serves 6.1 to 7.0" in told.stderr
+    assert f"{image} has ROCm 5.7.1: the driver 6.3 serves 6.1 to 7.0" in told.stderr
     me.ok(CONDA, "update", prefix, file)
     found = me.ok(UMBRELLA, "doctor", "-q", prefix, env=env)
-    assert "the base image has ROCm 5.7.1, the driver serves 6.1 to 7.0" in found
+    assert "the base image has ROCm 5.7.1: the driver 6.3 serves 6.1 to 7.0" in found
 
 
 def test_bad_base_images(me: Account, channel: Path, runtime: Path) -> None:

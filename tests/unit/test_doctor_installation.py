@@ -395,6 +395,8 @@ def test_a_base_image_and_gpus(tmp_path: Path) -> None:
         data = manifest(base={"kind": "image", "rocm": version})
         found = needs.gpu(data, {"CONTAINERIZE_ROCM_DRIVER": "6.3"}, tmp_path)
         assert told(found) == [("GPU", state)]
+        found = needs.gpu(data, {"CONTAINERIZE_ROCM_DRIVER": "99.1"}, tmp_path)
+        assert "it is not known what the driver 99.1 serves" in found[0].detail
 
 
 # -- starts --------------------------------------------------------------------------------------

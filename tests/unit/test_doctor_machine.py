@@ -265,7 +265,7 @@ def test_gpus(tmp_path: Path) -> None:
     assert "no AMD GPU" in text(hardware.gpu({}, tmp_path))
     found = hardware.gpu({}, amdgpu(tmp_path, "6.8.5"))
     assert told(found) == [("GPU", OK)]
-    assert "driver 6.8.5, serves ROCm 6.0 to 6.4" in text(found)
+    assert "driver 6.8.5, serves ROCm 6.0 to 7.0" in text(found)
     found = hardware.gpu({"CONTAINERIZE_ROCM_DRIVER": "6.0"}, tmp_path)
     assert "serves ROCm 5.6 to 6.2" in text(found)
 

@@ -89,11 +89,8 @@ def named_base(
         rocm=facts.rocm,
     )
     driver = rocm.driver_release(os.environ)
-    if rocm.fits(facts.rocm, driver) is False:
-        served = rocm.window(driver)
-        tools.console.warning(
-            f"{base.name} has ROCm {facts.rocm}, the driver here serves {served[0]} to {served[-1]}"
-        )
+    if why := rocm.misfit(facts.rocm, driver):
+        tools.console.warning(f"{base.name} has ROCm {facts.rocm}: {why}")
     return base, facts
 
 

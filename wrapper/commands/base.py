@@ -273,13 +273,10 @@ def _rocm(facts: ImageFacts) -> Check:
     if not facts.rocm:
         return Check(what="ROCm", good=None, detail="none in the image")
     driver = rocm.driver_release(os.environ)
-    good = rocm.fits(facts.rocm, driver)
-    served = rocm.window(driver)
-    if good is None:
-        why = f"no AMD driver is known here, {rocm.DRIVER_VARIABLE} names its release"
-    else:
-        why = f"the driver of {driver} serves {served[0]} to {served[-1]}"
-    return Check(what="ROCm", good=good, detail=f"{facts.rocm}; {why}")
+    why = f"no AMD driver tells its version here, {rocm.DRIVER_VARIABLE} names it"
+    if driver:
+        why = rocm.misfit(facts.rocm, driver) or f"the driver {driver} serves it"
+    return Check(what="ROCm", good=rocm.fits(facts.rocm, driver), detail=f"{facts.rocm}; {why}")
 
 
 def require_good(name: str, checks: Sequence[Check]) -> None:

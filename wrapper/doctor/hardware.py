@@ -34,7 +34,7 @@ def gpu(environ: Mapping[str, str], root: Path = Path("/")) -> list[Finding]:
     driver = f"{rocm.DRIVER_VARIABLE} is {named}" if named else f"amdgpu driver {told}"
     if not window:
         detail = f"{driver}: which ROCm it serves is not known"
-        hint = f"set {rocm.DRIVER_VARIABLE} to the driver's ROCm release, as 6.3"
+        hint = f"set {rocm.DRIVER_VARIABLE} to the ROCm release that it came with, as 6.3"
         return [warning(what, detail, hint), *_device(root)]
     served = f"serves ROCm {window[0]} to {window[-1]}"
     return [ok(what, f"{driver}, {served}"), *_device(root)]

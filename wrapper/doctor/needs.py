@@ -180,17 +180,13 @@ def gpu(data: Manifest, environ: Mapping[str, str], root: Path = Path("/")) -> l
         return []
     found = []
     base = data.base.rocm
-    if rocm.fits(base, driver) is False:
-        served = rocm.window(driver)
-        detail = f"the base image has ROCm {base}, the driver serves {served[0]} to {served[-1]}"
+    if why := rocm.misfit(base, driver):
         hint = "build anew on an image that it serves: see 'containerize base list'"
-        found.append(warning("GPU", detail, hint))
+        found.append(warning("GPU", f"the base image has ROCm {base}: {why}", hint))
     for name, version in _rocm_builds(data.packages):
-        if rocm.fits(version, driver) is False:
-            served = rocm.window(driver)
-            detail = f"{name} is for ROCm {version}, the driver serves {served[0]} to {served[-1]}"
-            hint = f"install its build for ROCm {served[-1]} or older"
-            found.append(warning("GPU", detail, hint))
+        if why := rocm.misfit(version, driver):
+            hint = "install its build for a ROCm that the driver serves"
+            found.append(warning("GPU", f"{name} is for ROCm {version}: {why}", hint))
     cuda = [p.name for p in data.packages if _CUDA.match(p.name)]
     if cuda:
         detail = f"{cuda[0]} is for NVIDIA's GPUs, this node has AMD's"
