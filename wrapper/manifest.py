@@ -164,7 +164,9 @@ class Manifest:
     :ivar tool: version of containerize. :ivar created: UTC, ISO 8601.
     :ivar kind: ``conda``, ``pip``, ``install`` or ``container``, of a SIF also ``base``.
     :ivar prefix: path outside at build time. :ivar install_path: path inside the container.
-    :ivar image: for a ``container`` the one that is wrapped. :ivar tree: before squashing.
+    :ivar machine: architecture of the machine that built it, as ``uname -m`` says it (early
+        manifests: empty). :ivar image: for a ``container`` the one that is wrapped.
+    :ivar tree: before squashing.
     :ivar programs: number of shims. :ivar mksquashfs: version.
     :ivar packages: lock entries. :ivar variables: set at run time; :ivar environ: those of them
         that came from ``--environ`` files. :ivar channels: URLs.
@@ -198,6 +200,7 @@ class Manifest:
     generation: int = 1
     prefix: str
     install_path: str
+    machine: str = ""
     base: BaseRecord
     runtime: RuntimeRecord
     mksquashfs: str = ""

@@ -15,6 +15,7 @@ from tests.shell.conftest import (
     Prefix,
     write_environment,
 )
+from wrapper import platforms
 from wrapper.activation.model import Activation
 from wrapper.runtime.binds import UNBINDABLE, UNBINDABLE_NAMES
 
@@ -297,3 +298,32 @@ def test_the_directory_of_the_real_python_has_shims_outside(prefix: Prefix) -> N
     moved = prefix.at(prefix.root.rename(prefix.root.with_name("mo ved")))
     program = moved.root / "bin/.python/python3"
     assert f"{moved.root}/.generations/1/_bin:{moved.root}/bin" in moved.call(program).binds
+
+
+# -- nodes of two kinds --------------------------------------------------------------------------
+def built_on(machine: str, root: Path) -> None:
+    """Write the installation's ``env`` as a build on another machine does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("platform.machine", lambda: machine)
+        write_environment(root)
+
+
+def test_a_node_of_another_architecture(prefix: Prefix) -> None:
+    machine = platforms.bash_machine()
+    if not machine:
+        pytest.skip("bash has no name for this machine that is known")
+    other = "aarch64" if machine != "aarch64" else "x86_64"
+    prefix.run(env={"HOSTTYPE": f"{other}-linux", "MACHTYPE": other})  # of the login node
+    built_on(other, prefix.root)
+    call = prefix.call(prefix.program(), env={"HOSTTYPE": other, "MACHTYPE": f"{other}-x"})
+    assert call.status == 1 and not call.started
+    assert f"{prefix.root} was built for {other}, and this node is {machine}" in call.stderr
+    built_on("mips", prefix.root)  # nothing is known of it
+    prefix.run(env={"_cw_machine": other})
+
+
+def test_another_installation_of_another_architecture(install: Install, tmp_path: Path) -> None:
+    prefix, other = install(), install(tmp_path / "other")
+    built_on("ppc64le", other.root)
+    call = prefix.call(prefix.program(), env={"CONTAINERIZE_WITH": str(other.root)})
+    assert call.status == 1 and f"{other.root} was built for powerpc64le" in call.stderr

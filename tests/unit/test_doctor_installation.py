@@ -365,6 +365,16 @@ def test_nodes(tmp_path: Path) -> None:
     assert "for x86-64-v3, this processor is x86-64-v1" in text(found)
 
 
+@pytest.mark.parametrize(("built", "state"), [("aarch64", FAILED), ("x86_64", OK), ("", OK)])
+def test_a_node_of_another_kind(
+    built: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    found = needs.node(replace(node(tmp_path), machine=built), tmp_path)
+    assert told(found) == [("node", state)]
+    assert built != "aarch64" or "built for aarch64, this node is x86_64" in text(found)
+
+
 def test_an_older_c_library(tmp_path: Path) -> None:
     data = node(tmp_path, virtual_packages={"__glibc": "9.99"})
     assert "CONDA_OVERRIDE_GLIBC" in text(needs.node(data, tmp_path))

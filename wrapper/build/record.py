@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wrapper import __version__
+from wrapper import __version__, platforms
 from wrapper.activation.record import as_record
 from wrapper.build.context import BuildContext
 from wrapper.build.source import Source
@@ -30,6 +30,7 @@ def described(
     manifest = Manifest(
         tool=__version__,
         created=now(),
+        machine=platforms.machine(),
         kind=source.kind,
         reused=context.reuse.as_record() if context.reuse else None,
         generation=context.place.generation,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from wrapper import __version__, installed, layout, process, workspace
+from wrapper import __version__, installed, layout, platforms, process, workspace
 from wrapper.activation.model import Activation
 from wrapper.activation.record import as_record, conda_variables, record_activation, tell
 from wrapper.console import Console
@@ -333,6 +333,7 @@ class _Work:
         return Manifest(
             tool=__version__,
             created=now(),
+            machine=platforms.machine(),
             kind=kind,
             adopted="tykky",
             prefix=str(tykky.prefix),

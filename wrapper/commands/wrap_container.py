@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 
-from wrapper import __version__, layout
+from wrapper import __version__, layout, platforms
 from wrapper.activation.model import Activation
 from wrapper.base import find as images
 from wrapper.base.catalogue import read_catalogues
@@ -105,6 +105,7 @@ def _write(
     manifest = Manifest(
         tool=__version__,
         created=now(),
+        machine=platforms.machine(),
         kind="container",
         generation=staging.generation,
         prefix=str(staging.prefix),

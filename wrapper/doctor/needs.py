@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wrapper import process, rocm
+from wrapper import platforms, process, rocm
 from wrapper.console import human_size
 from wrapper.doctor import hardware
 from wrapper.doctor.finding import Finding, failed, not_started, ok, warning
@@ -139,12 +139,16 @@ def runtime(data: Manifest, environ: Mapping[str, str]) -> list[Finding]:
 
 # -- node ----------------------------------------------------------------------------------------
 def node(data: Manifest, root: Path = Path("/")) -> list[Finding]:
-    """Can this node's processor and C library run what was built?"""
+    """Can this node's processor and C library run what was built, and is it of that kind?"""
     what, base = "node", data.base
     offered = base.virtual_packages
     found = []
+    if data.machine and data.machine != platforms.machine():
+        detail = f"built for {data.machine}, this node is {platforms.machine()}"
+        hint = "use a node of that kind, or build it on this one too, into another directory"
+        return [failed(what, detail, hint)]
     needed = _level_needed(data)
-    if platform.machine() == "x86_64" and needed > (here := hardware.level(root)):
+    if platforms.machine() == "x86_64" and needed > (here := hardware.level(root)):
         detail = f"packages are for x86-64-v{needed}, this processor is x86-64-v{here}"
         hint = f"use other nodes, or build anew with CONDA_OVERRIDE_ARCHSPEC=x86_64_v{here}"
         found.append(failed(what, detail, hint))

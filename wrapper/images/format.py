@@ -7,13 +7,13 @@ SquashFS 4.0 superblock.
 from __future__ import annotations
 
 import os
-import platform
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from wrapper import platforms
 from wrapper.errors import InputError, PackageError
 from wrapper.images.compression import NAMES
 from wrapper.images.sif import file as sif
@@ -67,7 +67,7 @@ def read_format(path: Path) -> ImageFormat:
 
 def require_architecture(architecture: str, path: Path) -> None:
     """:raises InputError: the image is for other machines; an empty text is not known."""
-    here = platform.machine()
+    here = platforms.machine()
     if architecture and architecture != here:
         raise InputError(
             f"the image is for {architecture}, this machine is {here}",

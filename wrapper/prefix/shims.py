@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from wrapper import platforms
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.models import Site
 from wrapper.process import RUNTIME_SETTINGS
@@ -116,6 +117,7 @@ def environment_file(
     :param runtime: the program that started it when it was built.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
+    scalars["machine"] = platforms.bash_machine()
     scalars |= {"required_program": required_program, "required_library": required_library}
     scalars |= {"mask": mask, "image": image}
     scalars |= {"image_root": image_root, "layer": "1" if layer else ""}

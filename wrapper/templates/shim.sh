@@ -59,6 +59,13 @@ _cw_check() { # PATH: whether it can be bound
             "move the installation to one without "__UNBINDABLE_NAMES__
 }
 
+_cw_check_machine() { # PREFIX: whether what was just read of it is for this node
+    # (HOSTTYPE and MACHTYPE may be inherited, from a login node of another kind.)
+    [[ -z ${_cw_machine-} || ${BASH_VERSINFO[5]} == "$_cw_machine"-* ]] || _cw_fail \
+        "$1 was built for $_cw_machine, and this node is ${BASH_VERSINFO[5]%%-*}" \
+        "use a node of that kind, or build it on this one too, into another directory"
+}
+
 if [[ ${0##*/} == _debug_exec && ${1-} == @(|-h|--help) ]]; then
     printf '%s\n' "usage: $0 COMMAND [ARGUMENT...]" \
         "Runs any command in this installation's container, for example: $0 ls -l /" >&$((2 - $#))
@@ -124,10 +131,12 @@ while [[ -n $_cw_rest ]]; do
     _cw_rest=${_cw_rest#*:}
     [[ -z $_cw_other || $_cw_other -ef $_cw_prefix ]] && continue
     [[ $_cw_other == /* ]] || _cw_other=${PWD%/}/$_cw_other
+    unset -v _cw_machine
     # shellcheck source=/dev/null
     command . "$_cw_other/current/env" 2>/dev/null ||
         _cw_fail "CONTAINERIZE_WITH names '$_cw_other', which is no installation" \
             "correct it, or: unset CONTAINERIZE_WITH"
+    _cw_check_machine "$_cw_other"
     [[ -z $_cw_image ]] || _cw_fail "'$_cw_other' wraps another container, which cannot be added" \
         "call its programs from outside, or: unset CONTAINERIZE_WITH"
     _cw_resolve "${_cw_other%/}"
@@ -145,12 +154,13 @@ _cw_check "$_cw_prefix"
 
 # -- Which generation? One read decides; a switch while we start changes nothing. (One of an earlier
 # version sets other variables.)
-unset -v _cw_when _cw_changes _cw_prepends _cw_defaults _cw_unsets
+unset -v _cw_when _cw_changes _cw_prepends _cw_defaults _cw_unsets _cw_machine
 # ("command": where POSIXLY_CORRECT is set, a failing "." would end the shell without a word.)
 # shellcheck source=/dev/null
 command . "$_cw_prefix/current/env" 2>/dev/null ||
     _cw_fail "the installation is incomplete: $_cw_prefix/current/env cannot be read" \
         "check that the file system is mounted and that you may read it, or install anew"
+_cw_check_machine "$_cw_prefix"
 _cw_generation_dir=$_cw_prefix/.generations/$_cw_generation
 if [[ $_cw_name == _debug_* ]]; then # as in Tykky, whose users ask for them
     export "install_root=${_cw_mask:-${_cw_image_root:-$_cw_install_path}}" \

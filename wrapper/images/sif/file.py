@@ -14,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import platform
 import struct
 import tempfile
 import uuid
@@ -25,6 +24,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from wrapper import platforms
 from wrapper.console import Advance
 from wrapper.errors import InputError, PackageError
 from wrapper.util import foreign
@@ -222,7 +222,7 @@ def incomplete(path: Path) -> PackageError:
 
 
 # -- writing -------------------------------------------------------------------------------------
-def partition(kind: int, machine: str = platform.machine()) -> bytes:
+def partition(kind: int, machine: str = platforms.machine()) -> bytes:
     """``extra`` of a squashfs partition: :data:`PRIMARY` or :data:`OVERLAY`."""
     return _PARTITION.pack(SQUASHFS, kind, _CODES[machine])
 
@@ -326,7 +326,7 @@ class SifWriter:
         """Write the table and the header."""
         self._seed.update(b"".join(self._table))
         identity = uuid.UUID(bytes=self._seed.digest()[:16], version=4)
-        names = (_LAUNCH, _MAGIC, _VERSION, _CODES[platform.machine()], identity.bytes)
+        names = (_LAUNCH, _MAGIC, _VERSION, _CODES[platforms.machine()], identity.bytes)
         free, size = self._entries - len(self._table), self._entries * _DESCRIPTOR.size
         places = (free, self._entries, _TABLE_AT, size, self._begin, self._end - self._begin)
         self._file.truncate(self._end)
