@@ -90,7 +90,7 @@ MISTAKES = [
     # text, message, line, column
     ("a: 1\nb: c: d\n", "not valid YAML: mapping values are not allowed here", 2, 5),
     ("a: [1\nb: 2\n", "not valid YAML: expected ',' or ']'", 2, 2),
-    ("a: 'x\n", "not valid YAML: found unexpected end of stream", 2, 1),
+    ("a: 'x\n", "not valid YAML: a quote is not closed", 1, 4),
     ("a:\n\t- x\n", "not valid YAML: found character '\\t'", 2, 1),
     ("a: 1\n---\nb: 1\n", "not valid YAML: but found another document", 2, 1),
     ("a: *x\n", "not valid YAML: found undefined alias 'x'", 1, 4),

@@ -155,7 +155,7 @@ def test_repositories_need_git(here: Path) -> None:
         ('numpy --config-settings="a=b', "a quote is not closed"),
         ("svn+https://host/x", "only git"),
         ("http://host/x/zipball/master/", "does not end as a package's file does"),
-        ("x @ https://host/x.git", "does not end as a package's file does"),
+        ("x @ https://host/x.git", "'https://host/x.git' is a repository"),
         ("x @ hg+https://host/x", "only git"),
     ],
 )

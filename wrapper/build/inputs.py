@@ -22,7 +22,7 @@ from wrapper.inputs.kinds import refuse_condas, refuse_others
 from wrapper.inputs.left_out import left_out, require_left_out
 from wrapper.inputs.pip_lock import parse_requirements_lock
 from wrapper.inputs.project import FILE_NAME as PROJECT
-from wrapper.inputs.project import project_lines
+from wrapper.inputs.project import passed_over, project_lines
 from wrapper.inputs.pylock import PyLock, is_pylock, is_uv_lock, parse_pylock
 from wrapper.inputs.requirements import (
     NO_ISOLATION,
@@ -213,6 +213,8 @@ class _Reading:
         lines = [f"-r {path.absolute()}"]
         if path.name == PROJECT:
             lines = [*project_lines(path, request.extras, request.groups, self.files.text)]
+            if warning := passed_over(text):
+                self.requirements.warnings.append(f"{path}: {warning}")
         self._add(lines, Path.cwd(), str(path))
         self._lines += lines
 

@@ -67,7 +67,7 @@ def resolve(
     """
     if spec.locked is not None:
         return _from_lock(spec, site)
-    specs = [_match_spec(_at_mirror(s.text, site), spec.source, s.line) for s in spec.specs]
+    specs = check_specs(spec, site)
     directory = spec.directory.absolute()
     names = [mirror for name in spec.channels for mirror in mirrored(name, site)]
     names += _channels_of(specs)
@@ -101,6 +101,12 @@ def resolve(
             detail=detail,
         ) from None
     return Resolution(records=tuple(records), channels=urls)
+
+
+def check_specs(spec: EnvironmentSpec, site: Site | None = None) -> list[MatchSpec]:
+    """What the specs say to the solver. :raises InputError: one of them says nothing."""
+    site = site or Site()
+    return [_match_spec(_at_mirror(s.text, site), spec.source, s.line) for s in spec.specs]
 
 
 def _with_secrets(spec: EnvironmentSpec, site: Site) -> list[str]:
@@ -219,7 +225,7 @@ def _match_spec(text: str, source: Path, line: int) -> MatchSpec:
         return MatchSpec(text)
     except InvalidMatchSpecError as error:
         raise InputError(
-            f"'{text}' is not a package specification: {error}",
+            f"'{text}' is not a package specification: {str(error).splitlines()[0]}",
             where=f"{source}, line {line}",
             hint="write NAME, NAME=VERSION, 'NAME>=VERSION' or CHANNEL::NAME",
         ) from None
@@ -236,7 +242,8 @@ def _channel_url(name: str, directory: Path) -> str:
     if path.is_absolute() or name.startswith("."):
         return (directory / path).resolve().as_uri()
     try:
-        return Channel(name).base_url.rstrip("/")
+        url = Channel(name).base_url.rstrip("/")
+        return url.removesuffix("/linux-64").removesuffix("/noarch")
     except InvalidChannelError as error:
         raise InputError(
             f"'{name}' is not a channel: {error}", hint="use a name, a URL or a path"

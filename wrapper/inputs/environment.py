@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,15 +12,19 @@ from pathlib import Path
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from wrapper.errors import InputError
+from wrapper.inputs.advice import for_conda
 from wrapper.inputs.names import why_not
+from wrapper.inputs.selectors import SELECTOR, only_a_comment
 from wrapper.models import EnvironmentSpec, Located
 from wrapper.util.yaml_nodes import is_null, line, place, scalar, sequence, top_level
 
 _EXAMPLE_HINT = "an env.yml has 'channels:' and 'dependencies:', see docs/users.md"
 _IGNORED = ("name", "prefix")
 _EXTRAS = re.compile(r"^((?:[^\s:\[]+::)?[\w.-]+)\[[\w., -]*\]")  # pip's: conda's have a '='
-_SELECTOR = re.compile(r"# ?\[ ?(?:win\w*|osx\w*|not (?:linux|unix)|arm64|aarch64|ppc64le) ?\]")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_TEMPLATE = re.compile(r"^\s*\{%", re.M)
 _KNOWN = (*_IGNORED, "channels", "dependencies", "variables")
+_MEANT = {"packages", "requirements", "requires"}  # what is written for 'dependencies'
 
 
 def parse_environment(text: str, path: Path) -> EnvironmentSpec:
@@ -28,6 +33,12 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
     :param path: where the text is from, for messages and relative paths.
     :raises InputError: with file, line and column, where the text is not an environment.
     """
+    if template := _TEMPLATE.search(text):
+        raise InputError(
+            f"{path.name} is a template, which another program fills in",
+            where=f"{path}, line {text.count(chr(10), 0, template.end()) + 1}",
+            hint="give the file that it makes of it",
+        )
     keys = top_level(text, path, _EXAMPLE_HINT)
     values = {name: value for name, (_, value) in keys.items()}
     if "dependencies" not in keys:
@@ -35,8 +46,7 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
     asked, pip = _dependencies(values.get("dependencies"), path)
     specs = tuple(replace(one, text=_EXTRAS.sub(r"\1", one.text)) for one in asked)
     channels = tuple(
-        scalar(item, path, "a channel")
-        for item in sequence(values.get("channels"), path, "channels")
+        _channel(item, path) for item in sequence(values.get("channels"), path, "channels")
     )
     notes = [f"'{key}:' of {path.name} is ignored" for key in _IGNORED if key in keys]
     return EnvironmentSpec(
@@ -48,7 +58,7 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
         variables=_variables(values.get("variables"), path),
         notes=tuple(notes),
         warnings=tuple(
-            f"{path}:{line(key)}: unknown key '{name}' is ignored{_near(name, _KNOWN)}"
+            f"{path}:{line(key)}: {_unknown(name)}"
             for name, (key, _) in keys.items()
             if name not in _KNOWN
         )
@@ -64,8 +74,14 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
 
 def _refuse_typing_error(keys: Mapping[str, tuple[Node, Node]], path: Path) -> None:
     """:raises InputError: ``dependencies`` is missing, and a key looks as if it should be that."""
+    if "package" in keys and "requirements" in keys:
+        raise InputError(
+            f"{path.name} is a recipe, from which a conda package is built",
+            where=path,
+            hint="build it, and name the package in an env.yml",
+        )
     for name, (key, _) in keys.items():
-        if name not in _KNOWN and _near(name, ("dependencies",)):
+        if name not in _KNOWN and (name in _MEANT or _near(name, ("dependencies",))):
             raise InputError(
                 f"{path.name} has no 'dependencies:', but '{name}:'",
                 where=place(key, path),
@@ -76,10 +92,29 @@ def _refuse_typing_error(keys: Mapping[str, tuple[Node, Node]], path: Path) -> N
 def _selectors(text: str, path: Path) -> tuple[str, ...]:
     """Warnings of recipes' selectors for other systems, which are comments in an env.yml."""
     return tuple(
-        f"{path}:{number}: '{found[0]}' is a comment here, and the line counts: remove it"
+        f"{path}:{number}: {only_a_comment(found[0])}"
         for number, line in enumerate(text.splitlines(), 1)
-        if (found := _SELECTOR.search(line)) and not line.lstrip().startswith("#")
+        if (found := SELECTOR.search(line)) and not line.lstrip().startswith("#")
     )
+
+
+def _unknown(name: str) -> str:
+    if name == "pip":
+        return "'pip:' stands beside 'dependencies:' and is ignored: write '- pip:' below it"
+    return f"unknown key '{name}' is ignored{_near(name, _KNOWN)}"
+
+
+def _channel(node: Node, path: Path) -> str:
+    """A channel, with variables (``${TOKEN}``) filled in, as pip does in its files."""
+    text = scalar(node, path, "a channel")
+    for name in _VARIABLE.findall(text):
+        if name not in os.environ:
+            raise InputError(
+                f"the channel needs the variable {name}, which is not set",
+                where=place(node, path),
+                hint=f"export {name} before the command",
+            )
+    return _VARIABLE.sub(lambda found: os.environ[found[1]], text)
 
 
 def _near(name: str, known: Sequence[str]) -> str:
@@ -95,12 +130,16 @@ def _dependencies(node: Node | None, path: Path) -> tuple[tuple[Located, ...], l
         if isinstance(item, MappingNode):
             pip += _pip_section(item, path)
         else:
-            text = scalar(item, path, "a dependency")
+            text = _dependency(item, path)
             if re.search(r"\s-\s", text):  # YAML joins lines that are indented deeper
                 raise InputError(
                     f"'{text}' looks like two entries in one",
                     where=place(item, path),
                     hint="let the '-' of all dependencies stand in the same column",
+                )
+            if advice := for_conda(text):
+                raise InputError(
+                    f"'{text}' is no package of conda's", where=place(item, path), hint=advice
                 )
             specs.append(Located(text=text, line=line(item)))
     if not specs:
@@ -110,6 +149,16 @@ def _dependencies(node: Node | None, path: Path) -> tuple[tuple[Located, ...], l
             hint="list at least one package under 'dependencies:', for example python",
         )
     return tuple(specs), pip
+
+
+def _dependency(node: Node, path: Path) -> str:
+    if isinstance(node, ScalarNode) and re.fullmatch(r"\d+(\.\d+)*", node.value):
+        raise InputError(
+            f"a dependency must be a string, found {node.value}",
+            where=place(node, path),
+            hint=f"write a version behind its package: NAME={node.value}",
+        )
+    return scalar(node, path, "a dependency")
 
 
 def _pip_section(node: MappingNode, path: Path) -> list[Located]:
@@ -126,10 +175,13 @@ def _pip_section(node: MappingNode, path: Path) -> list[Located]:
                 else "remove the line: it is not for Linux",
             )
         if name != "pip":
+            version = value.value if isinstance(value, ScalarNode) and value.value else "VERSION"
             raise InputError(
                 f"a dependency must be a string, found a mapping with the key '{name}'",
                 where=place(key, path),
-                hint=f"write '{name}=VERSION' in one word; only 'pip:' opens a list",
+                hint="that is a recipe's: write the packages for Linux"
+                if name == "if"
+                else f"write '{name}={version}' in one word; only 'pip:' opens a list",
             )
         for item in sequence(value, path, "pip"):
             text = scalar(item, path, "a pip requirement")

@@ -18,7 +18,7 @@ _REQUIREMENT = re.compile(
     # NAME[EXTRA]>=VERSION; MARKER
     r"|[A-Za-z0-9][\w.-]*\s*(\[[^]]*\])?\s*((===?|[<>!~]=?|@)\s*\S.*)?(;.*)?"
 )
-_CONDA_KEYS = re.compile(r"^dependencies:", re.M)
+_CONDA_KEYS = re.compile(r"^(dependencies|channels):", re.M)
 _PROJECT = re.compile(r"^\[(project|build-system|dependency-groups|tool\.[\w.-]+)\]\s*$", re.M)
 
 
@@ -52,11 +52,60 @@ _OTHERS = [
 ]
 
 
+# What is no list of packages at all.
+_STRANGE = [
+    (
+        re.compile(r"\A\s*<(?:!doctype|html)\b", re.I),
+        "is a page of the web, not the file it shows",
+        'download the file itself ("raw")',
+    ),
+    (
+        re.compile(r"\Aversion https://git-lfs"),
+        "stands for a file that Git LFS keeps",
+        "fetch that with 'git lfs pull'",
+    ),
+    (
+        re.compile(r"^<{7} ", re.M),
+        "has two versions of its lines, between the marks <<<<<<< and >>>>>>>",
+        "choose what is to stay, and remove the marks",
+    ),
+    (
+        re.compile(r"\A#!.*(?:sh|python)[\d.]*\s"),
+        "is a script",
+        "list the packages that it installs; --post-install runs scripts in a build",
+    ),
+    (
+        re.compile(r"\A(?:#.*\n|\s)*FROM \S"),
+        "is a file of Docker's",
+        "list the packages that it installs, or wrap its image with wrap-container",
+    ),
+    (
+        re.compile(r"\A\s*\[\s*\{|# packages in environment at "),
+        "is a listing, not a list of what to install",
+        "conda env export > env.yml, or pip freeze > requirements.txt, write one",
+    ),
+    (
+        re.compile(r"\APackage +Version\b|\A\s*\{\s*\"version\": \"\d"),
+        "is a listing, not a list of what to install",
+        "pip freeze > requirements.txt writes one",
+    ),
+    (
+        re.compile(r"^WARNING: ", re.M),
+        "has messages of a program among its lines",
+        "remove them: they begin with 'WARNING:'",
+    ),
+]
 _PIXI = re.compile(r"^\[tool\.pixi\.", re.M)
 
 
 def refuse_others(text: str, path: Path) -> None:
-    """:raises InputError: a file is of a tool that has to make another one of it."""
+    """:raises InputError: a file is of a tool that has to make another one of it, or no list of
+    packages at all.
+    """
+    for pattern, what, hint in _STRANGE:
+        if found := pattern.search(text):
+            number = text.count("\n", 0, found.start()) + 1
+            raise InputError(f"{path.name} {what}", where=f"{path}, line {number}", hint=hint)
     for pattern, what, hint in _OTHERS:
         if pattern.search(text):
             raise InputError(f"{path.name} is {what}, which is not read", where=path, hint=hint)
@@ -82,11 +131,18 @@ def refuse_pips(text: str, path: Path) -> None:
             where=path,
             hint="use pip-containerize, or give it with -r besides an env.yml",
         )
+    refuse_projects(text, path, "use pip-containerize")
+
+
+def refuse_projects(
+    text: str, path: Path, hint: str = "give it by itself, as -r pyproject.toml"
+) -> None:
+    """:raises InputError: a file is a ``pyproject.toml`` where none can be."""
     if _PROJECT.search(text):
         raise InputError(
-            f"{path.name} is a Python project's file, not a conda environment",
+            f"{path.name} is a Python project's file, not a list of packages",
             where=path,
-            hint="use pip-containerize",
+            hint=hint,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ def project_lines(
         raise InputError(
             f"{path.name} has no [project] table", where=path, hint="see PEP 621 for its keys"
         )
+    dynamic = project.get("dynamic", [])
+    if isinstance(dynamic, list) and "dependencies" in dynamic and not (extras or groups):
+        raise InputError(
+            f"the dependencies of {path.name} are dynamic: only a build of the project tells them",
+            where=path,
+            hint="give a requirements file with the project's directory in it (./NAME)",
+        )
     lines = _strings(project.get("dependencies", []), "dependencies", path)
     optional = project.get("optional-dependencies", {})
     declared = data.get("dependency-groups", {})
@@ -40,6 +48,16 @@ def project_lines(
     for group in groups:
         lines += _group(declared, group, path, ())
     return tuple(lines)
+
+
+def passed_over(text: str) -> str:
+    """What of a ``pyproject.toml`` has no effect here and would matter; empty where nothing is."""
+    if re.search(r"^\[\[?tool\.uv\.(sources|index)", text, re.M):
+        return (
+            "[tool.uv.sources] and [[tool.uv.index]] are uv's and have no effect: let 'uv lock' "
+            "make a uv.lock, and give that"
+        )
+    return ""
 
 
 def _section(table: Any, name: str, path: Path, what: str) -> Any:

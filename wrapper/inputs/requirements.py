@@ -26,7 +26,10 @@ from packaging.utils import (
 )
 
 from wrapper.errors import InputError
+from wrapper.inputs.advice import for_pip
+from wrapper.inputs.kinds import refuse_condas, refuse_others, refuse_projects
 from wrapper.inputs.pylock import PyLock
+from wrapper.inputs.selectors import SELECTOR, only_a_comment
 from wrapper.inputs.text import read_text
 
 REQUIRE_HASHES = "--require-hashes"
@@ -50,6 +53,9 @@ _SHORT["-e"] = "--editable"
 NO_ISOLATION = "--no-build-isolation"
 _OPTION = re.compile(r"(--[a-z-]+|-[a-z])(?:\s*=\s*|\s+)?(.*)")
 _OF_REQUIREMENT = re.compile(r"\s(--(?:hash|config-settings?|global-option|install-option)[\s=].*)")
+_OF_FILES = re.compile(rf"\s(?:{'|'.join((*_WITH_VALUE, *_FLAGS))}|-[if])[\s=]\s*\S")
+_OTHER_SYSTEM = re.compile(r"-(?:win32|win_\w+|macosx_[\w.]+)\.whl$")
+_OF_SHELL = re.compile(r"://[^/\s]*\$[A-Za-z_]")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|git\+", re.I)
@@ -161,11 +167,22 @@ class _Reader:
         if real in self.outer:
             return  # pip reads such circles without an end
         inner = replace(self, outer=(*self.outer, real))
-        for number, line in _logical_lines(self.read(path)):
+        text = self.read(path)
+        refuse_others(text, path)
+        refuse_condas(text, path)
+        refuse_projects(text, path)
+        for number, line in _logical_lines(text):
             inner.line(line, f"{path}, line {number}", path.parent)
 
     def line(self, line: str, where: str, directory: Path) -> None:
-        line = _VARIABLE.sub(lambda m: os.environ.get(m[1], m[0]), _COMMENT.sub("", line).strip())
+        if selector := SELECTOR.search(line):
+            self.found.warnings.append(f"{where}: {only_a_comment(selector[0])}")
+        line = _COMMENT.sub("", line).strip()
+        unset = [name for name in _VARIABLE.findall(line) if name not in os.environ]
+        self.found.warnings += [f"{where}: the variable {name} is not set" for name in unset]
+        if _OF_SHELL.search(line):
+            self.found.warnings.append(f"{where}: pip fills in ${{NAME}} only, not $NAME")
+        line = _VARIABLE.sub(lambda m: os.environ.get(m[1], m[0]), line)
         if not line:
             return
         if not line.startswith("-"):
@@ -181,15 +198,18 @@ class _Reader:
         elif name == NO_ISOLATION:
             self._no_isolation(value)
         elif name in _WITH_VALUE and value:
-            self._source(name, value, directory)
+            self._source(name, *_rest_of(name, match[2] if match else "", where), directory, where)
         elif name in _FLAGS and not value:
             self.found.options += _FLAGS[name]
         elif name in _WITHOUT_EFFECT:
             self.found.warnings.append(f"{where}: {name} has no effect here")
         else:
             needy = name in _WITH_VALUE or name == "--editable"
-            what = f"'{name}' needs a value" if needy else f"no such option: {line}"
-            raise InputError(what, where=where, hint=_HINT)
+            raise InputError(
+                f"'{name}' needs a value" if needy else f"no such option: {line}",
+                where=where,
+                hint=f"write {name} VALUE" if needy else _advice_for_option(line),
+            )
 
     def _nested(self, name: str, value: str, where: str, directory: Path) -> None:
         if not value:
@@ -212,7 +232,8 @@ class _Reader:
         names = value.replace(",", " ").split() or [":all:"]
         self.found.late |= {n if n == ":all:" else canonicalize_name(n) for n in names}
 
-    def _source(self, name: str, value: str, directory: Path) -> None:
+    def _source(self, name: str, value: str, rest: str, directory: Path, where: str) -> None:
+        """An option with its value, and the further options of its line."""
         option = _WITH_VALUE[name]
         if option == "--index-url" and option in self.found.options:  # the last one counts
             place = self.found.options.index(option)
@@ -222,9 +243,19 @@ class _Reader:
         values = value.split(",") if name in ("--no-binary", "--only-binary") else [value]
         for one in values:
             self.found.options += [option, one.strip()]
+        if rest:
+            self.line(rest, where, directory)
 
     # -- one package ----------------------------------------------------------------------------
     def _package(self, line: str, where: str) -> None:
+        if alien := _OF_FILES.search(line):
+            option = line[alien.start() :].strip()
+            raise InputError(
+                f"an option of pip stands behind a package: {line}",
+                where=where,
+                hint=f"write it in a line of its own: {option}",
+            )
+        line = line.rstrip(" ;")
         rest = _OF_REQUIREMENT.search(line)
         text = line[: rest.start()].strip() if rest else line
         wanted = _parse(text, where, self.start)
@@ -297,7 +328,42 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         yield first, joined.strip()
 
 
+def _rest_of(name: str, text: str, where: str) -> tuple[str, str]:
+    """The value that begins a text, and what follows: further options.
+
+    :raises InputError: a package follows, which pip passes over without a word.
+    """
+    found = re.match(r"(\"[^\"]*\"|'[^']*'|\S+)\s*(.*)", text.strip())
+    value, rest = found.groups() if found else (text, "")
+    if rest and not rest.startswith("-"):
+        if name in ("--no-binary", "--only-binary"):
+            return text.strip(), ""
+        raise InputError(
+            f"'{rest}' stands behind {name} and its value",
+            where=where,
+            hint="write it in a line of its own; put a value with blanks in quotes",
+        )
+    return value.strip("\"'"), rest
+
+
+def _advice_for_option(line: str) -> str:
+    if line.startswith("- "):
+        return f"write {line[1:].strip()}: only an env.yml has lists with '-'"
+    if line.startswith("--hash"):
+        return "let the line before end in a backslash, with no comment in between"
+    return "remove it: it is for pip's command line, not for its files"
+
+
 def _parse(text: str, where: str, start: Path) -> Wanted:
+    if text.startswith("file:") and not text.startswith("file://"):
+        text = text.removeprefix("file:")
+        text = text if "/" in text or text.startswith(".") else f"./{text}"
+    if re.match(r"(git\+)?\w+@[\w.-]+:\w|git://|[A-Za-z]:\\|\.{1,2}\\", text):
+        raise InputError(
+            f"'{text}' is not a requirement",
+            where=where,
+            hint=for_pip(text) or f"write git+https{text.removeprefix('git')}",
+        )
     if _URL.match(text):
         return _remote(text, where)
     if not _looks_local(text):
@@ -320,7 +386,8 @@ def _parse(text: str, where: str, start: Path) -> Wanted:
 def _looks_local(text: str) -> bool:
     place = re.split(r"[\[;]|\s+@\s", text, maxsplit=1)[0].strip()
     is_path = "/" in place or place.startswith((".", "~")) or _ARCHIVE.search(place)
-    return " @ " not in text and bool(is_path)
+    is_url = re.match(r"[\w.-]+(\[[^\]]*\])?@[a-z][a-z0-9+.-]*:", text)  # NAME@URL
+    return " @ " not in text and not is_url and bool(is_path)
 
 
 def _named(text: str, where: str, start: Path) -> Wanted:
@@ -341,12 +408,19 @@ def _named(text: str, where: str, start: Path) -> Wanted:
         parsed = Requirement(text)
     except InvalidRequirement as error:
         raise InputError(
-            f"'{text}' is not a requirement: {str(error).splitlines()[0]}", where=where, hint=_HINT
+            f"'{text}' is not a requirement: {str(error).splitlines()[0]}",
+            where=where,
+            hint=for_pip(text) or _HINT,
         ) from None
+    _refuse_no_package(parsed, where, start)
     extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
     path = None
     if parsed.url:
-        _check_url(parsed.url, where)
+        if re.fullmatch(r"v?\d[\w.]*", parsed.url):
+            raise InputError(
+                f"'{text}' is not a requirement", where=where, hint=for_pip(text) or _HINT
+            )
+        _check_url(parsed.url, where, marked=parsed.marker is not None)
         if _BUILT_BY_CONDA.match(parsed.url):
             raise InputError(
                 f"'{text}' is where conda built it, which pip freeze names in its environments",
@@ -365,10 +439,26 @@ def _named(text: str, where: str, start: Path) -> Wanted:
     )
 
 
+def _refuse_no_package(parsed: Requirement, where: str, start: Path) -> None:
+    """:raises InputError: it has the form of a requirement, and is meant as something else."""
+    if canonicalize_name(parsed.name) == "python" and not parsed.url:
+        raise InputError(
+            f"'{parsed}': Python is no package of pip's",
+            where=where,
+            hint="remove the line; --pyver of pip-containerize, or an env.yml, chooses the Python",
+        )
+    if re.search(r"\.(txt|in|ya?ml|toml)$", parsed.name) and os.path.isfile(start / parsed.name):  # noqa: PTH113
+        raise InputError(
+            f"{parsed.name} is a file, not a package",
+            where=where,
+            hint=f"write -r {parsed.name}, if it is a requirements file",
+        )
+
+
 def _remote(text: str, where: str) -> Wanted:
     """A URL without a name, but for the one in ``#egg=``."""
     url, _, marker = text.partition(" ;")
-    _check_url(url, where)
+    _check_url(url, where, marked=bool(marker))
     egg = re.search(r"[#&]egg=([A-Za-z0-9._-]+)", url)
     name: str | None = canonicalize_name(egg[1]) if egg else None
     if url.startswith("file://"):
@@ -378,7 +468,7 @@ def _remote(text: str, where: str) -> Wanted:
     return Wanted(text=text, where=where, name=name or _name_of_archive(Path(urlsplit(url).path)))
 
 
-def _check_url(url: str, where: str) -> None:
+def _check_url(url: str, where: str, *, marked: bool) -> None:
     if re.match(r"(svn|hg|bzr)\+", url):
         raise InputError(
             f"'{url}': only git repositories can be installed from",
@@ -386,6 +476,14 @@ def _check_url(url: str, where: str) -> None:
             hint="check it out and name the directory",
         )
     path = _path_of(url, where)
+    if _OTHER_SYSTEM.search(path) and not marked:
+        raise InputError(
+            f"'{url}' is a wheel for another system",
+            where=where,
+            hint="name the one for Linux, or let pip choose: NAME==VERSION",
+        )
+    if url.startswith("http") and path.endswith(".git"):
+        raise InputError(f"'{url}' is a repository", where=where, hint=f"write git+{url}")
     if re.match(r"https?:", url) and not _ARCHIVE.search(path):
         raise InputError(
             f"'{url}' does not end as a package's file does (.whl, .tar.gz, .zip…)",

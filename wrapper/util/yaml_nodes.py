@@ -49,12 +49,16 @@ def compose(text: str, path: Path) -> Node | None:
     try:
         root = _composed(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
+        unclosed = "end of stream" in str(error.problem) and "quoted" in str(error.context)
+        mark = error.context_mark if unclosed else error.problem_mark
         at = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
         raise InputError(
-            f"{path.name} is not valid YAML: {error.problem}",
+            f"{path.name} is not valid YAML: "
+            + ("a quote is not closed" if unclosed else str(error.problem)),
             where=at,
-            hint="check indentation and quotes there",
+            hint="indent with blanks, not with tabs"
+            if "'\\t'" in str(error.problem)
+            else "check indentation, quotes and the blank after each ':' there and above",
         ) from None
     except ReaderError as error:
         before = text[: error.position]
