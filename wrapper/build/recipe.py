@@ -83,8 +83,6 @@ class _Recipe:
             activation = self._activation(whole)
         return self.target.deliver(
             Finished(
-                context=context,
-                source=source,
                 tree=self.tree,
                 packages=visible,
                 activation=activation,

@@ -24,25 +24,20 @@ class Finished:
     :ivar packages: of the environment. :ivar links: what ``mount_points`` returned.
     """
 
-    context: BuildContext
-    source: Source
     tree: IncrementalTree
     packages: Sequence[LockedPackage]
     activation: Activation
     links: Sequence[str]
 
-    def programs(self) -> dict[str, str]:
-        """Programs to get shims: name -> path below the tree."""
-        context = self.context
-        found, warnings = programs.wrapped(
-            context.tree,
-            context.install_path,
-            context.wrapper_paths,
-            own=self.source.offers_bin,
-        )
-        for warning in warnings:
-            context.console.warning(warning)
-        return found
+
+def shim_programs(context: BuildContext, source: Source) -> dict[str, str]:
+    """Programs to get shims: name -> path below the tree."""
+    found, warnings = programs.wrapped(
+        context.tree, context.install_path, context.wrapper_paths, own=source.offers_bin
+    )
+    for warning in warnings:
+        context.console.warning(warning)
+    return found
 
 
 class Target(OldImage, Protocol):

@@ -90,7 +90,7 @@ def _require_kind(manifest: Manifest, kind: str, target: Path) -> None:
         raise PrefixError(
             f"{target.name} is not an installation of {kind}-containerize",
             where=target,
-            hint=_HOW_TO_CHANGE[manifest.kind],
+            hint=_HOW_TO_CHANGE.get(manifest.kind, "build it anew"),
         )
 
 

@@ -15,7 +15,7 @@ from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree
 from wrapper.build.record import described
 from wrapper.build.source import Source
-from wrapper.build.target import Finished
+from wrapper.build.target import Finished, shim_programs
 from wrapper.images.format import rarest_compression
 from wrapper.manifest import Manifest
 from wrapper.models import Environment
@@ -76,7 +76,7 @@ class PrefixTarget:
         managed.put_notice(context.tree, source.advice())
         if source.answers_for_pip:
             managed.put_pip(context.tree, context.install_path, source.advice())
-        names = finished.programs()
+        names = shim_programs(context, source)
         environment = self._environment(names, finished.tree)
         venv = (context.tree / "pyvenv.cfg").is_file()
         if venv:  # the prefix is one too: bin/python3 finds its packages by this file

@@ -29,7 +29,7 @@ from wrapper.activation.model import Activation
 from wrapper.build.context import BuildContext
 from wrapper.build.record import described
 from wrapper.build.source import Source
-from wrapper.build.target import Finished
+from wrapper.build.target import Finished, shim_programs
 from wrapper.images.sif import content as sif_content
 from wrapper.images.sif import file as sif
 from wrapper.images.sif.file import NewObject, Sif, SifObject, SifWriter
@@ -150,7 +150,7 @@ class SifTarget:
 
     def deliver(self, finished: Finished) -> Manifest:
         context, directory = self.context, self.place.directory
-        programs = len(finished.programs())
+        programs = len(shim_programs(context, self.source))
         managed.put_notice(context.tree, self._advice())
         size = tree.settle(context.space.image, fix=not self.keeps_modes)
         # In an image it is readable for everybody who can read the image.
