@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import stat
@@ -18,6 +19,8 @@ import pytest
 
 from tests.account import REPOSITORY, Account
 from tests.conftest import require
+from wrapper.base import debian
+from wrapper.base.definition import read_definition
 from wrapper.util.removal import remove_tree
 
 BIN = Path(sys.executable).parent
@@ -177,9 +180,30 @@ def mirror() -> str:
     return named or found
 
 
+@contextlib.contextmanager
+def base_cache() -> Iterator[Path]:
+    """The cache of packages, which the tests of all accounts share, whatever process has them."""
+    BASE_CACHE.mkdir(parents=True, exist_ok=True)
+    with BASE_CACHE.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield BASE_CACHE
+
+
 @pytest.fixture(scope="session")
 def network(mirror: str) -> dict[str, str]:
-    """Variables for a build: mirror, downloaded packages, the way to the network."""
+    """Variables for a build: mirror, downloaded packages, the way to the network.
+
+    All packages are there before: an ordinary user cannot add to what root's tests fill.
+    """
+    with base_cache() as cache:
+        for name in ("minimal", "python"):
+            definition = read_definition(REPOSITORY / f"base_images/{name}.def")
+            debian.fetch(
+                definition.packages,
+                mirrors=debian.mirrors(mirror, definition.snapshot),
+                cache=cache / "debs",
+                advance=lambda _done, _total: None,
+            )
     proxies = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
     return {
         **proxies,
