@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from wrapper import platforms
 from wrapper.manifest import ImageRecord, Manifest
 from wrapper.models import Site
 from wrapper.packages import Change, LockedPackage
@@ -27,6 +28,8 @@ class Request:
     ``copy_base``: the installation gets a copy of its own.
     ``reuse_base``: its Python and packages stay in use, and only what is missing is added.
     ``require_hashes``: every package has to be known by a hash beforehand.
+    ``platform``: as conda calls it, ``None`` for this machine's; for another one there are plans
+    only.
     """
 
     prefix: Path
@@ -48,10 +51,21 @@ class Request:
     copy_base: bool = False
     reuse_base: bool = False
     require_hashes: bool = False
+    platform: str | None = None
 
     def on_site_base(self: R) -> R:
-        """A new environment's request: it stands on the site's base image unless it names one."""
+        """A new environment's request: it stands on the site's base image unless it names one.
+
+        The site's image is for this machine: one for another platform stands on the host.
+        """
+        if self.elsewhere:
+            return self
         return replace(self, base_image=self.base_image or self.site.base_image or None)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is for another platform than this machine's."""
+        return self.platform not in (None, platforms.here())
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -62,7 +76,11 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class NewRequest(Request):
-    """A ``conda-containerize new``, as the command line says it."""
+    """A ``conda-containerize new``, as the command line says it; ``lock`` is a file to be written
+    instead of an installation.
+    """
+
+    lock: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +160,7 @@ class RepackRequest:
 class Plan:
     """What a build would install, for ``--dry-run``. Sizes are bytes, estimated where noted.
 
-    ``changes`` are those of an update, ``None`` for a new installation.
+    ``changes`` are those of an update, ``None`` for a new installation. ``channels`` are URLs.
     """
 
     packages: tuple[LockedPackage, ...]
@@ -151,6 +169,7 @@ class Plan:
     pip_lines: tuple[str, ...]
     download_size: int
     installed_size: int  # estimated
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

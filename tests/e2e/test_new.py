@@ -223,6 +223,33 @@ def test_dry_run_prints_the_packages_and_leaves_nothing(me: Account, channel: Pa
     assert entries(tmp) == set()
 
 
+def test_another_platform_is_solved_and_locked(me: Account) -> None:
+    channel = me.directory("two-kinds")
+    wants = {"linux-64": [], "linux-aarch64": ["__archspec 1 aarch64", "zlib"], "noarch": None}
+    for subdir, depends in wants.items():
+        name = "zlib" if depends is None else "python"
+        record = {"name": name, "version": "3", "build": "0", "build_number": 0, "subdir": subdir}
+        record |= {"depends": depends or [], "md5": "0" * 32, "sha256": "0" * 64, "size": 1000}
+        found = {"packages": {}, "packages.conda": {f"{name}-3-0.conda": record}}
+        (channel / subdir).mkdir()
+        (channel / subdir / "repodata.json").write_text(json.dumps(found))
+    file = me.file("kinds.yml", environment_text(channel, "python"))
+    new = (CONDA, "new", "--prefix", me.work / "kinds")
+    other = ("--platform", "linux-aarch64")
+    lock = me.work / "kinds-lock.yml"
+    refused = me.run(*new, file, *other)
+    assert refused.returncode == ExitCode.INPUT
+    assert "for linux-aarch64 cannot be built on" in refused.stderr and "--lock" in refused.stderr
+    assert "zlib" in me.ok(*new, file, *other, "--lock", lock)
+    assert f"{channel.as_uri()}/linux-aarch64/python-3-0.conda" in lock.read_text()
+    plan = json.loads(me.ok(*new, lock, *other, "--dry-run", "--json"))
+    assert {p["name"] for p in plan["packages"]} == {"python", "zlib"}
+    refused = me.run(*new, file, "--lock", file)
+    assert refused.returncode == ExitCode.INPUT and "something that is no lock" in refused.stderr
+    assert "no packages for linux-64" in me.run(*new, lock, "--dry-run").stderr
+    assert not (me.work / "kinds").exists()
+
+
 def test_json_is_the_only_thing_on_standard_output(
     me: Account, channel: Path, runtime: Path
 ) -> None:

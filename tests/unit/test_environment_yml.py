@@ -172,6 +172,16 @@ def test_a_selector_of_a_recipe_is_a_comment() -> None:
     assert warning.startswith("env.yml:3: '# [win]' is a comment here")
 
 
+@pytest.mark.parametrize(
+    ("platform", "line"), [("linux-64", 4), ("linux-aarch64", 3), ("linux-ppc64le", 3)]
+)
+def test_a_selector_of_the_platform_counts_as_meant(platform: str, line: int) -> None:
+    text = "dependencies:\n  - a  # [int64]\n  - b  # [x86_64]\n  - c  # [aarch64]\n"
+    warnings = parse_environment(text, Path("env.yml"), platform).warnings
+    assert warnings[0].startswith(f"env.yml:{line}: ")
+    assert len(warnings) == (2 if platform == "linux-ppc64le" else 1)
+
+
 def test_extras_are_passed_over_as_conda_does() -> None:
     text = "dependencies:\n  - requests[socks, x]>=2\n  - c::a[b]\n  - n[version='>=1']\n"
     found = parse_environment(text, Path("env.yml"))

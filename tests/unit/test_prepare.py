@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.manifests import manifest
-from wrapper import layout
-from wrapper.commands.prepare import prepared_new, prepared_update
+from wrapper import layout, platforms
+from wrapper.commands.new import new
+from wrapper.commands.prepare import prepared_new, prepared_update, require_this_platform
 from wrapper.console import Console
 from wrapper.errors import InputError, PrefixError
 from wrapper.manifest import write_manifest
@@ -42,6 +43,21 @@ def test_a_new_installation_stands_on_the_sites_base(environment: Path, console:
     site = Site(base_image="site.sif")
     request = NewRequest(prefix=environment.with_name("new"), environment=environment, site=site)
     assert prepared_new(request, console).request.base_image == "site.sif"
+
+
+def test_another_platform_is_planned_only(environment: Path, console: Console) -> None:
+    site = Site(base_image="site.sif")
+    other = next(name for name in platforms.MACHINES if name != platforms.here())
+    request = NewRequest(
+        prefix=environment.with_name("new"), environment=environment, site=site, platform=other
+    )
+    assert prepared_new(request, console).request.base_image is None, "that is for this machine"
+    with pytest.raises(InputError, match="a base image of"):
+        prepared_new(dataclasses.replace(request, base_image="x.sif"), console)
+    with pytest.raises(InputError, match="cannot be built on") as caught:
+        new(request, console)
+    assert "--dry-run" in caught.value.hint and "--lock" in caught.value.hint
+    require_this_platform(dataclasses.replace(request, platform=platforms.here()))
 
 
 def test_a_copy_stands_on_what_it_was_copied_from(tmp_path: Path, console: Console) -> None:

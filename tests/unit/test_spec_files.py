@@ -162,6 +162,11 @@ def test_a_list_of_specs(tmp_path: Path) -> None:
 def test_an_export_of_another_system(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lists packages for osx-arm64"):
         listed(tmp_path, EXPORT.replace("linux-64", "osx-arm64"))
+    path = tmp_path / "list.txt"
+    path.write_text(EXPORT.replace("linux-64", "linux-aarch64"))
+    assert read_spec(path, platform="linux-aarch64").specs
+    with pytest.raises(InputError, match="lists packages for linux-aarch64"):
+        read_spec(path)
 
 
 @pytest.mark.parametrize(
@@ -322,6 +327,14 @@ def test_a_lock_names_what_it_lacks(tmp_path: Path) -> None:
     assert read_spec(path).variables == {"A": "1"}
     write_lock(PACKAGES, CHANNELS, tmp_path / "other.yml")
     assert parse_conda_lock_file(path) == parse_conda_lock_file(tmp_path / "other.yml")
+
+
+def test_a_lock_of_another_platform(tmp_path: Path) -> None:
+    path = tmp_path / "lock.yml"
+    write_lock(PACKAGES, CHANNELS, path, platform="linux-aarch64")
+    assert len(read_spec(path, platform="linux-aarch64").locked or ()) == len(PACKAGES)
+    with pytest.raises(InputError, match="has no packages for linux-64"):
+        read_spec(path, platform="linux-64")
 
 
 def as_conda_lock_writes_it(packages: Sequence[LockedPackage], path: Path) -> bytes:

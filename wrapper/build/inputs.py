@@ -178,7 +178,7 @@ class _Reading:
         if request.environment is None:
             return
         file = self.files.take(request.environment, "env.yml")
-        asked = spec.read_spec(request.environment, lambda _: file.text)
+        asked = spec.read_spec(request.environment, lambda _: file.text, request.platform)
         self._left_out |= left_out(file.text)
         if not file.lasts:
             asked = replace(asked, base=Path.cwd())

@@ -60,7 +60,7 @@ def run_build(options: dict[str, Any], kind: Kind, *, new: bool | None) -> None:
         request = _request(steps.request, {"prefix": None, **options}, tool, tool_file, console)
         if fresh and not kind.asks(request):
             raise inputs.incomplete(tool_file, "what to install", kind.needed)
-        if dry_run:
+        if dry_run or options.get("lock"):
             _tell_plan(steps.plan(request, console), as_json=as_json)
         else:
             _tell_result(steps.build(request, console), console, as_json=as_json)

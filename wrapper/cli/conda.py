@@ -10,6 +10,7 @@ from wrapper.cli.building import Kind, Steps, run_build
 from wrapper.cli.common import CONTEXT, Group
 from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, REQUIRE_HASHES, Decorator, apply
 from wrapper.console import Console
+from wrapper.platforms import MACHINES
 
 _CONDA: list[Decorator] = [
     click.option(
@@ -55,6 +56,17 @@ def conda_containerize() -> None:
 @conda_containerize.command("new")
 @click.argument("environment", type=FILE, metavar="ENV_FILE")
 @PREFIX
+@click.option(
+    "--platform",
+    type=click.Choice(list(MACHINES)),
+    help="With --dry-run or --lock: solve for machines of this kind instead of this one's.",
+)
+@click.option(
+    "--lock",
+    type=FILE,
+    metavar="FILE",
+    help="Solve, write the packages into FILE as a conda-lock.yml, and stop.",
+)
 @apply(*_CONDA)
 def new(**options: Any) -> None:
     """Install the environment that ENV_FILE describes.

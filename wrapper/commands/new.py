@@ -16,6 +16,7 @@ from wrapper.commands.prepare import (
     finish,
     first_generation,
     prepared_new,
+    require_this_platform,
     require_tools,
 )
 from wrapper.console import Console
@@ -28,6 +29,7 @@ def new(request: NewRequest, console: Console) -> Result:
 
     :raises ContainerizeError: of every kind in :mod:`wrapper.errors`.
     """
+    require_this_platform(request)
     prepared = prepared_new(request, console)
     from wrapper.build.sources.conda import CondaSource  # not for a mistake in an input file
 

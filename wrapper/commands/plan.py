@@ -1,12 +1,16 @@
-"""``--dry-run``: what a build would do, found out without leaving anything on disk."""
+"""``--dry-run``: what a build would do, found out without leaving anything on disk; and ``--lock``,
+which leaves a lock of it.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from wrapper import inputs as spec
 from wrapper import installed, workspace
 from wrapper.base.built import Tools
 from wrapper.base.resolve import find_base
@@ -21,6 +25,8 @@ from wrapper.commands.prepare import (
     require_tools,
 )
 from wrapper.console import Console
+from wrapper.credentials import public_url
+from wrapper.errors import InputError
 from wrapper.images.compression import EVERYWHERE
 from wrapper.models import Base
 from wrapper.packages import Change, LockedPackage, changes_between, describe_reused
@@ -44,8 +50,14 @@ if TYPE_CHECKING:
 
 
 def plan_new(request: NewRequest, console: Console) -> Plan:
-    """Solve and say what would be installed."""
-    return _plan_conda(prepared_new(request, console), console)
+    """Solve and say what would be installed; write a lock of it where one is asked for."""
+    prepared = prepared_new(request, console)
+    if request.lock:
+        _check_lock(request.lock, prepared)
+    plan = _plan_conda(prepared, console)
+    if request.lock:
+        _write_lock(request.lock, plan, prepared)
+    return plan
 
 
 def plan_update(request: UpdateRequest, console: Console) -> Plan:
@@ -68,6 +80,39 @@ def plan_pip(request: NewPipRequest | UpdatePipRequest, console: Console) -> Pla
     return _plan_pip(prepared, chosen, inside, console)
 
 
+# -- locks ---------------------------------------------------------------------------------------
+def _check_lock(path: Path, prepared: Prepared[NewRequest]) -> None:
+    """:raises InputError: it would lack packages, or take the place of a file that is no lock."""
+    from wrapper.inputs.lockfile import is_lock
+
+    if prepared.inputs.pip_lines or prepared.inputs.requirements:
+        raise InputError(
+            "the lock would lack the pip packages, which are found only in a build",
+            where=f"--lock {path}",
+            hint="take DIR/current/conda-lock.yml of a build; or leave them out, and name them "
+            "with -r when you build from the lock",
+        )
+    if os.path.lexists(path) and not (path.is_file() and is_lock(spec.read_text(path))):
+        raise InputError("there is something that is no lock", where=path, hint="name another file")
+
+
+def _write_lock(path: Path, plan: Plan, prepared: Prepared[NewRequest]) -> None:
+    """:raises InputError: it cannot be written."""
+    from wrapper.inputs.lockfile import write_lock
+
+    known = [package for package in plan.packages if package.sha256 or package.md5]
+    left = [package for package in plan.packages if package not in known]
+    channels = [public_url(url) for url in plan.channels]
+    variables, platform = prepared.inputs.variables, prepared.request.platform
+    own = {name: it for name, it in variables.items() if name not in prepared.inputs.environ}
+    try:
+        write_lock(known, channels, path, own, left, platform=platform)
+    except OSError as error:
+        raise InputError(
+            f"the lock cannot be written: {error.strerror}", where=path, hint="name another file"
+        ) from None
+
+
 # -- conda ---------------------------------------------------------------------------------------
 def _plan_conda(prepared: Prepared[R], console: Console) -> Plan:
     from wrapper.conda import resolve
@@ -82,7 +127,7 @@ def _plan_conda(prepared: Prepared[R], console: Console) -> Plan:
             base = find_base(request, tools, space.scratch, previous, trial=True)
         old = _old_records(previous, tools) if previous and tools else None
         packages: Sequence[LockedPackage] = installed.conda_packages(old) if old else ()
-        before, sizes = packages, dict[str, int]()
+        before, sizes, channels = packages, dict[str, int](), tuple[str, ...]()
         if asked.environment:
             reuse = _reuse(request, base, tools, previous) if tools else None
             with console.step("Solving"):
@@ -98,7 +143,7 @@ def _plan_conda(prepared: Prepared[R], console: Console) -> Plan:
             if reuse:
                 console.info(describe_reused(list(reuse.taken.values())))
             packages = [*map(resolve.as_locked, resolution.records), *resolution.pip_locked]
-            sizes = dict(resolve.sizes(resolution.records))
+            sizes, channels = dict(resolve.sizes(resolution.records)), resolution.channels
     return _plan(
         prepared,
         sorted(packages, key=lambda package: (package.manager, package.name)),
@@ -106,6 +151,7 @@ def _plan_conda(prepared: Prepared[R], console: Console) -> Plan:
         ratio=UNPACKED_RATIO,
         sizes=sizes,
         pip_lines=asked.pip_lines,
+        channels=channels,
     )
 
 
@@ -185,6 +231,7 @@ def _plan(
     ratio: float,
     sizes: Mapping[str, int] = MappingProxyType({}),
     pip_lines: tuple[str, ...] = (),
+    channels: tuple[str, ...] = (),
 ) -> Plan:
     """:param ratio: of what archives become to their own size."""
     download = sum(change.size for change in changes)
@@ -193,6 +240,7 @@ def _plan(
         changes=tuple(changes) if prepared.previous else None,
         sizes=sizes,
         pip_lines=pip_lines,
+        channels=channels,
         download_size=download,
         installed_size=round(download * ratio),
     )

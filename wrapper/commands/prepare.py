@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic
 
-from wrapper import process, workspace
+from wrapper import platforms, process, workspace
 from wrapper.base.built import Tools
 from wrapper.build import inputs
 from wrapper.build.inputs import Inputs
 from wrapper.console import Console
-from wrapper.errors import PrefixError
+from wrapper.errors import InputError, PrefixError
 from wrapper.images.compression import Compression, wanted
 from wrapper.images.format import read_format
 from wrapper.images.squasher import find_squasher
@@ -56,6 +56,12 @@ class Prepared(Generic[R]):
 def prepared_new(request: R, console: Console) -> Prepared[R]:
     """:raises InputError: a file is wrong. :raises PrefixError: there can be no new prefix."""
     request = request.on_site_base()
+    if request.elsewhere and request.base_image:
+        raise InputError(
+            f"a base image of {platforms.here()} tells nothing about {request.platform}",
+            where=f"--base-image {request.base_image}",
+            hint="leave one of the two out; CONDA_OVERRIDE_GLIBC=X.Y says the image's C library",
+        )
     asked = inputs.read(request, console)
     inputs.check_reuse(request, asked)
     target = prefix.absolute_prefix(request.prefix)
@@ -91,6 +97,17 @@ def _require_kind(manifest: Manifest, kind: str, target: Path) -> None:
             f"{target.name} is not an installation of {kind}-containerize",
             where=target,
             hint=_HOW_TO_CHANGE.get(manifest.kind, "build it anew"),
+        )
+
+
+def require_this_platform(request: Request) -> None:
+    """:raises InputError: what is built runs programs, and these would be of another platform."""
+    if request.elsewhere:
+        raise InputError(
+            f"an environment for {request.platform} cannot be built on {platforms.here()}",
+            where=f"--platform {request.platform}",
+            hint="add --dry-run, which shows its packages, or --lock FILE, and build from that "
+            "lock on a node of its kind",
         )
 
 

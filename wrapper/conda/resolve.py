@@ -32,6 +32,7 @@ from rattler.exceptions import (
 )
 from rattler.package import BuildString
 
+from wrapper import platforms
 from wrapper.conda.channels import mirrored
 from wrapper.conda.client import channel_client
 from wrapper.credentials import login_hint, public_url, with_credentials
@@ -41,7 +42,6 @@ from wrapper.packages import LockedPackage
 from wrapper.util.background import run_async
 from wrapper.util.cache import users_directory
 
-_PLATFORMS: tuple[str, str] = ("linux-64", "noarch")
 _LISTED = 6  # versions in a message
 _OFFLINE_HINT = "check the name, your network and proxy settings, or use a mirror with --channel"
 
@@ -54,6 +54,7 @@ def resolve(
     site: Site,
     preferred: Sequence[RepoDataRecord] = (),
     pinned: Sequence[RepoDataRecord] = (),
+    platform: str | None = None,
 ) -> Resolution:
     """Find the packages of an environment.
 
@@ -62,11 +63,13 @@ def resolve(
     :param site: whose mirrors are used.
     :param preferred: records to keep where the request allows it.
     :param pinned: records of the base, which cannot be changed.
+    :param platform: for which it is, ``None`` for this machine's.
     :raises InputError: a spec cannot be parsed. :raises ChannelError: a channel cannot be read.
     :raises SolveError: there is no solution; ``detail`` holds the solver's whole explanation.
     """
+    subdirs = _subdirs(platform)
     if spec.locked is not None:
-        return _from_lock(spec, site)
+        return _from_lock(spec, site, subdirs)
     specs = check_specs(spec, site)
     directory = spec.directory.absolute()
     names = [mirror for name in spec.channels for mirror in mirrored(name, site)]
@@ -84,14 +87,16 @@ def resolve(
             sources=[Channel(url) for url in urls],
             specs=specs,
             gateway=gateway,
-            platforms=list(_PLATFORMS),
+            platforms=subdirs,
             locked_packages=list(preferred),
             pinned_packages=list(pinned),
-            virtual_packages=virtual_packages(base),
+            virtual_packages=virtual_packages(base, platform),
             channel_priority=ChannelPriority.Strict,
         )
     except SolverError as error:
-        raise _explained(str(error), spec, specs, urls, gateway) from None
+        raise _explained(
+            str(error), spec, specs, urls=urls, gateway=gateway, subdirs=subdirs
+        ) from None
     except GatewayError as error:
         detail = _with_causes(error)
         raise ChannelError(
@@ -109,6 +114,11 @@ def check_specs(spec: EnvironmentSpec, site: Site | None = None) -> list[MatchSp
     return [_match_spec(_at_mirror(s.text, site), spec.source, s.line) for s in spec.specs]
 
 
+def _subdirs(platform: str | None) -> list[str]:
+    """The parts of a channel that have packages for a platform, ``None`` for this machine's."""
+    return [platform or platforms.here(), platforms.NOARCH]
+
+
 def _with_secrets(spec: EnvironmentSpec, site: Site) -> list[str]:
     """Channels that are named with a login or token, which those of locks and records lack."""
     mirrors = [url for urls in site.mirrors.values() for url in urls]
@@ -120,13 +130,15 @@ def _explained(
     reason: str,
     spec: EnvironmentSpec,
     specs: Sequence[MatchSpec],
+    *,
     urls: Sequence[str],
     gateway: Gateway,
+    subdirs: list[str],
 ) -> SolveError:
     """The error for a solver's ``reason``: a name or a version that no channel has comes first."""
-    sources, platforms = [Channel(url) for url in urls], list(_PLATFORMS)
+    sources = [Channel(url) for url in urls]
     asked = [match.name.normalized for match in specs if match.name]
-    found = run_async(gateway.query, sources, platforms, asked, recursive=False)
+    found = run_async(gateway.query, sources, subdirs, asked, recursive=False)
     offered = [record for records in found for record in records]
     missing: list[tuple[str, str, str]] = []
     for text, match in zip(spec.specs, specs, strict=True):
@@ -136,7 +148,7 @@ def _explained(
             continue
         known: set[str] = set()
         if not same:
-            names = run_async(gateway.names, sources, platforms).names
+            names = run_async(gateway.names, sources, subdirs).names
             known = {name.normalized for name in names}
         what, hint = _not_offered(text.text, name, same, known)
         missing.append((what, f"{spec.source}, line {text.line}", hint))
@@ -190,15 +202,21 @@ def _at_mirror(text: str, site: Site) -> str:
     return f"{mirrored(channel.strip(), site)[0]}::{rest}" if mark else text
 
 
-def virtual_packages(base: Base) -> list[GenericVirtualPackage]:
+def virtual_packages(base: Base, platform: str | None = None) -> list[GenericVirtualPackage]:
     """What a base offers to packages: the host's kernel and processor, its own C library.
 
     ``CONDA_OVERRIDE_GLIBC`` and so on have the last word. A CUDA version that an image tells counts
     only where the host has no driver.
+
+    :param platform: for which packages are sought, ``None`` for this machine's. Nodes of another
+        one are taken to have the kernel and C library of this machine, a processor of the oldest
+        kind, and no GPU.
     """
     overrides = VirtualPackageOverrides.from_env()
     host = [package.into_generic() for package in VirtualPackage.detect(overrides)]
     found = {package.name.normalized: package for package in host}
+    if platform and platform != platforms.here():
+        found = _of_platform(found, platform)
     for name, version in base.virtual_packages.items():
         if f"CONDA_OVERRIDE{name[1:].upper()}" in os.environ:
             continue
@@ -209,6 +227,20 @@ def virtual_packages(base: Base) -> list[GenericVirtualPackage]:
         elif not version:
             found.pop(name, None)
     return list(found.values())
+
+
+def _of_platform(
+    found: Mapping[str, GenericVirtualPackage], platform: str
+) -> dict[str, GenericVirtualPackage]:
+    """What is taken to be on nodes of another platform; the user's own words stay."""
+    there = {name: package for name, package in found.items() if name != "__cuda"}
+    if "CONDA_OVERRIDE_CUDA" in os.environ and "__cuda" in found:
+        there["__cuda"] = found["__cuda"]
+    if "CONDA_OVERRIDE_ARCHSPEC" not in os.environ:
+        there["__archspec"] = GenericVirtualPackage(
+            PackageName("__archspec"), Version("1"), BuildString(platforms.MACHINES[platform])
+        )
+    return there
 
 
 def describe_virtual_packages(base: Base) -> dict[str, str]:
@@ -243,7 +275,8 @@ def _channel_url(name: str, directory: Path) -> str:
         return (directory / path).resolve().as_uri()
     try:
         url = Channel(name).base_url.rstrip("/")
-        return url.removesuffix("/linux-64").removesuffix("/noarch")
+        above, _, last = url.rpartition("/")
+        return above if last in (*platforms.MACHINES, platforms.NOARCH) else url
     except InvalidChannelError as error:
         raise InputError(
             f"'{name}' is not a channel: {error}", hint="use a name, a URL or a path"
@@ -259,7 +292,7 @@ def _with_causes(error: BaseException) -> str:
 
 
 # -- locks -------------------------------------------------------------------------------------
-def _from_lock(spec: EnvironmentSpec, site: Site) -> Resolution:
+def _from_lock(spec: EnvironmentSpec, site: Site, subdirs: Sequence[str]) -> Resolution:
     known = _with_secrets(spec, site)
     conda = [p for p in spec.locked or () if p.manager == "conda"]
     pip = [p for p in spec.locked or () if p.manager == "pip"]
@@ -271,7 +304,7 @@ def _from_lock(spec: EnvironmentSpec, site: Site) -> Resolution:
         )
     return Resolution(
         records=tuple(
-            locked_record(replace(p, url=with_credentials(p.url, known)), spec.source)
+            locked_record(replace(p, url=with_credentials(p.url, known)), spec.source, subdirs)
             for p in conda
         ),
         channels=spec.channels or tuple(dict.fromkeys(_channel_of(p.url) for p in conda)),
@@ -279,14 +312,14 @@ def _from_lock(spec: EnvironmentSpec, site: Site) -> Resolution:
     )
 
 
-def locked_record(package: LockedPackage, source: Path) -> RepoDataRecord:
+def locked_record(package: LockedPackage, source: Path, subdirs: Sequence[str]) -> RepoDataRecord:
     """A record that rattler installs; what a lock does not know (noarch…) is in the archive."""
     subdir = package.url.rsplit("/", 2)[-2] if package.url.count("/") >= 2 else ""
-    if subdir not in _PLATFORMS:
+    if subdir not in subdirs:
         raise InputError(
-            f"'{package.url}' is not for this platform ({', '.join(_PLATFORMS)})",
+            f"'{package.url}' is not for this platform ({', '.join(subdirs)})",
             where=source,
-            hint="lock the environment for linux-64",
+            hint=f"lock the environment for {subdirs[0]}",
         )
     number = re.search(r"(\d+)$", package.build)
     record = PackageRecord(

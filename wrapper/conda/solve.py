@@ -44,7 +44,13 @@ def solve(
     pinned = installed.records_in(reuse.python.records) if reuse else []
     try:
         resolution = resolve(
-            asked, cache=cache, base=base, site=request.site, preferred=preferred, pinned=pinned
+            asked,
+            cache=cache,
+            base=base,
+            site=request.site,
+            preferred=preferred,
+            pinned=pinned,
+            platform=request.platform,
         )
     except SolveError as error:
         fixed = re.findall(r"(\S+) (\S+) is locked", error.detail) if reuse else []

@@ -18,24 +18,27 @@ from wrapper.models import EnvironmentSpec
 __all__ = ["read_bytes", "read_spec", "read_text", "read_variables"]
 
 
-def read_spec(path: Path, read: Callable[[Path], str] = read_text) -> EnvironmentSpec:
+def read_spec(
+    path: Path, read: Callable[[Path], str] = read_text, platform: str | None = None
+) -> EnvironmentSpec:
     """Read an ``env.yml``, a list or a lock of conda packages, told by its content.
 
-    :param read: gives the text of a file.
+    :param read: gives the text of a file. :param platform: as conda calls it, whose packages are
+        wanted of a lock; ``None`` for this machine's.
     :raises InputError: it is missing, unreadable or not one of these.
     """
     text = read(path)
     if is_explicit(text):
         return parse_explicit(text, path)
     if is_pixi_lock(text):
-        return parse_pixi_lock(text, path)
+        return parse_pixi_lock(text, path, platform)
     if is_lock(text):
-        return parse_lock(text, path)
+        return parse_lock(text, path, platform)
     if is_conda_list(text):
-        return parse_conda_list(text, path)
+        return parse_conda_list(text, path, platform)
     refuse_others(text, path)
     refuse_pips(text, path)
-    return parse_environment(text, path)
+    return parse_environment(text, path, platform)
 
 
 def read_variables(path: Path) -> dict[str, str]:

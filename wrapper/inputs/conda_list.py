@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from wrapper import platforms
 from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec, Located
 
@@ -35,13 +36,14 @@ def is_conda_list(text: str) -> bool:
     )
 
 
-def parse_conda_list(text: str, path: Path) -> EnvironmentSpec:
+def parse_conda_list(text: str, path: Path, wanted: str | None = None) -> EnvironmentSpec:
     """Parse a list that :func:`is_conda_list`; it names no channels.
 
+    :param wanted: the platform, ``None`` for this machine's.
     :raises InputError: it is an export of another system's packages.
     """
     platform = _PLATFORM.search(text)
-    if platform and not platform[1].startswith(("linux-", "noarch")):
+    if platform and platform[1] not in (wanted or platforms.here(), platforms.NOARCH):
         raise InputError(
             f"{path.name} lists packages for {platform[1]}",
             where=path,

@@ -14,7 +14,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from wrapper.errors import InputError
 from wrapper.inputs.advice import for_conda
 from wrapper.inputs.names import why_not
-from wrapper.inputs.selectors import SELECTOR, only_a_comment
+from wrapper.inputs.selectors import of_another, only_a_comment
 from wrapper.models import EnvironmentSpec, Located
 from wrapper.util.yaml_nodes import is_null, line, place, scalar, sequence, top_level
 
@@ -27,10 +27,11 @@ _KNOWN = (*_IGNORED, "channels", "dependencies", "variables")
 _MEANT = {"packages", "requirements", "requires"}  # what is written for 'dependencies'
 
 
-def parse_environment(text: str, path: Path) -> EnvironmentSpec:
+def parse_environment(text: str, path: Path, platform: str | None = None) -> EnvironmentSpec:
     """Parse the text of an ``env.yml``.
 
-    :param path: where the text is from, for messages and relative paths.
+    :param path: where the text is from, for messages and relative paths. :param platform: for
+        which it is meant, ``None`` for this machine's.
     :raises InputError: with file, line and column, where the text is not an environment.
     """
     if template := _TEMPLATE.search(text):
@@ -62,7 +63,7 @@ def parse_environment(text: str, path: Path) -> EnvironmentSpec:
             for name, (key, _) in keys.items()
             if name not in _KNOWN
         )
-        + _selectors(text, path)
+        + _selectors(text, path, platform)
         + tuple(
             f"{path}:{one.line}: conda passes over the extras of '{one.text}': write it below "
             "'pip:', or name what they need"
@@ -89,12 +90,12 @@ def _refuse_typing_error(keys: Mapping[str, tuple[Node, Node]], path: Path) -> N
             )
 
 
-def _selectors(text: str, path: Path) -> tuple[str, ...]:
+def _selectors(text: str, path: Path, platform: str | None) -> tuple[str, ...]:
     """Warnings of recipes' selectors for other systems, which are comments in an env.yml."""
     return tuple(
-        f"{path}:{number}: {only_a_comment(found[0])}"
+        f"{path}:{number}: {only_a_comment(found)}"
         for number, line in enumerate(text.splitlines(), 1)
-        if (found := SELECTOR.search(line)) and not line.lstrip().startswith("#")
+        if not line.lstrip().startswith("#") and (found := of_another(line, platform))
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from wrapper import platforms
 from wrapper.errors import InputError
 from wrapper.inputs.explicit import split_archive_name
 from wrapper.inputs.left_out import left_out_line
@@ -19,7 +20,6 @@ from wrapper.models import EnvironmentSpec
 from wrapper.packages import LockedPackage
 from wrapper.util import yaml_nodes
 
-PLATFORM = "linux-64"
 _VARIABLES = "# Variables of the environment: "  # a comment to conda-lock, which has none
 
 
@@ -28,12 +28,13 @@ def is_lock(text: str) -> bool:
     return bool(re.search(r"^package:", text, re.M) and re.search(r"^metadata:", text, re.M))
 
 
-def parse_lock(text: str, path: Path) -> EnvironmentSpec:
+def parse_lock(text: str, path: Path, platform: str | None = None) -> EnvironmentSpec:
     """Parse a lock; packages of other platforms and of optional categories are left out.
 
+    :param platform: whose packages are wanted, ``None`` for this machine's.
     :raises InputError: it is not a lock that conda-lock accepts, or has nothing for this platform.
     """
-    lock = _read(text, path)
+    lock, platform = _read(text, path), platform or platforms.here()
     packages = tuple(
         LockedPackage(
             manager=package.manager,
@@ -48,14 +49,14 @@ def parse_lock(text: str, path: Path) -> EnvironmentSpec:
             ),
         )
         for package in lock.package
-        if package.platform == PLATFORM and "main" in package.categories
+        if package.platform == platform and "main" in package.categories
     )
     variables = _variables(text, path)
     if not packages:
         raise InputError(
-            f"{path.name} has no packages for {PLATFORM}",
+            f"{path.name} has no packages for {platform}",
             where=path,
-            hint=f"lock with 'platforms: [{PLATFORM}]'",
+            hint=f"lock with 'platforms: [{platform}]'",
         )
     return EnvironmentSpec(
         source=path,
@@ -121,24 +122,30 @@ def write_lock(
     path: Path,
     variables: Mapping[str, str] | None = None,
     left: Sequence[LockedPackage] = (),
+    *,
+    platform: str | None = None,
 ) -> None:
     """Write a lock, format 1, as conda-lock would; the same packages give the same bytes.
 
     ``variables`` of the environment file become a comment, which :func:`parse_lock` reads, and so
-    do packages that are ``left`` out, see :mod:`wrapper.inputs.left_out`.
+    do packages that are ``left`` out, see :mod:`wrapper.inputs.left_out`. ``platform`` is theirs,
+    ``None`` for this machine's.
 
     Without its library, whose import takes longer than most steps of a build (*measured*, 1.1 s
     and more). ``tests/unit/test_spec_files.py`` compares the bytes with what that writes.
     """
+    platform = platform or platforms.here()
     lock = {
         "version": 1,
         "metadata": {
-            "content_hash": {PLATFORM: ""},
+            "content_hash": {platform: ""},
             "channels": [{"url": channel, "used_env_vars": []} for channel in channels],
-            "platforms": [PLATFORM],
+            "platforms": [platform],
             "sources": [],
         },
-        "package": [_entry(p) for p in sorted(packages, key=lambda p: (p.manager, p.name))],
+        "package": [
+            _entry(p, platform) for p in sorted(packages, key=lambda p: (p.manager, p.name))
+        ],
     }
     text = yaml.dump(lock, Dumper=_Dumper, sort_keys=False)
     note = f"{_VARIABLES}{json.dumps(dict(variables))}\n" if variables else ""
@@ -153,14 +160,14 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
-def _entry(package: LockedPackage) -> dict[str, Any]:
+def _entry(package: LockedPackage, platform: str) -> dict[str, Any]:
     depends = {depend.partition(" ")[0]: depend.partition(" ")[2] for depend in package.depends}
     hashes = {"md5": package.md5, "sha256": package.sha256}
     return {
         "name": package.name,
         "version": package.version,
         "manager": package.manager,
-        "platform": PLATFORM,
+        "platform": platform,
         "dependencies": dict(sorted(depends.items())),
         "url": package.url,
         "hash": {kind: digest for kind, digest in hashes.items() if digest},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from wrapper import platforms
 from wrapper.errors import InputError
 from wrapper.inputs.explicit import split_archive_name
 from wrapper.models import EnvironmentSpec
@@ -18,7 +19,6 @@ from wrapper.packages import LockedPackage
 if TYPE_CHECKING:
     from rattler.lock import LockedPackage as Entry
 
-_PLATFORM = "linux-64"
 _DEFAULT = "default"
 _REPOSITORY = re.compile(r"(git\+[^?#]+)(?:\?([^#]*))?#([0-9a-f]{40})")
 
@@ -30,22 +30,24 @@ def is_pixi_lock(text: str) -> bool:
     )
 
 
-def parse_pixi_lock(text: str, path: Path) -> EnvironmentSpec:
-    """Parse a lock of pixi: the packages of its environment ``default`` for this platform.
+def parse_pixi_lock(text: str, path: Path, wanted: str | None = None) -> EnvironmentSpec:
+    """Parse a lock of pixi: the packages of its environment ``default`` for one platform.
 
+    :param wanted: the platform, ``None`` for this machine's.
     :raises InputError: rattler cannot read it, or it has nothing that can be installed.
     """
     name, environment = _environment(text, path)
-    platforms = {platform.name: platform for platform in environment.platforms()}
-    if _PLATFORM not in platforms:
+    wanted = wanted or platforms.here()
+    locked = {platform.name: platform for platform in environment.platforms()}
+    if wanted not in locked:
         raise InputError(
-            f"{path.name} has no packages for {_PLATFORM}",
+            f"{path.name} has no packages for {wanted}",
             where=path,
-            hint=f"add it: pixi workspace platform add {_PLATFORM}",
+            hint=f"add it: pixi workspace platform add {wanted}",
         )
     packages: list[LockedPackage] = []
     local: list[str] = []
-    for entry in environment.packages(platforms[_PLATFORM]) or []:
+    for entry in environment.packages(locked[wanted]) or []:
         if _is_directory(entry):
             local.append(entry.location)
         else:

@@ -29,7 +29,7 @@ from wrapper.errors import InputError
 from wrapper.inputs.advice import for_pip
 from wrapper.inputs.kinds import refuse_condas, refuse_others, refuse_projects
 from wrapper.inputs.pylock import PyLock
-from wrapper.inputs.selectors import SELECTOR, only_a_comment
+from wrapper.inputs.selectors import of_another, only_a_comment
 from wrapper.inputs.text import read_text
 
 REQUIRE_HASHES = "--require-hashes"
@@ -175,8 +175,8 @@ class _Reader:
             inner.line(line, f"{path}, line {number}", path.parent)
 
     def line(self, line: str, where: str, directory: Path) -> None:
-        if selector := SELECTOR.search(line):
-            self.found.warnings.append(f"{where}: {only_a_comment(selector[0])}")
+        if selector := of_another(line):
+            self.found.warnings.append(f"{where}: {only_a_comment(selector)}")
         line = _COMMENT.sub("", line).strip()
         unset = [name for name in _VARIABLE.findall(line) if name not in os.environ]
         self.found.warnings += [f"{where}: the variable {name} is not set" for name in unset]

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from wrapper import platforms
 from wrapper.credentials import public_url
 from wrapper.packages import LockedPackage
 from wrapper.pip.local import origin_of
@@ -168,12 +169,13 @@ def _tags(url: str) -> set[str]:
 
 def _linux_kinds(url: str) -> set[str]:
     """Interpreter and ABI (``cp311-cp311``) of a wheel for this platform; none of another."""
+    machine = platforms.machine()
     parts = (tag.rpartition("-") for tag in _tags(url))
     return {
         kind
         for kind, _, platform in parts
-        if platform.endswith("linux2014_x86_64")
-        or (platform.startswith(("linux_", "manylinux")) and platform.endswith("x86_64"))
+        if platform.endswith(f"linux2014_{machine}")
+        or (platform.startswith(("linux_", "manylinux")) and platform.endswith(f"_{machine}"))
     }
 
 
