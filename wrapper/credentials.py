@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 _WORD = re.compile(r"[^\s\"<>\\]+")
 # Of RFC 3986, and what people write unencoded. An image's digest ("docker://x@sha256:…") is none.
@@ -28,6 +28,10 @@ _REFUSED = re.compile(
     r"\b40[13] (?:Unauthorized|Forbidden)|could not read (?:Username|Password)"
     r"|Authentication failed for",
     re.I,
+)
+_REFUSED_URL = re.compile(  # rattler's and uv's words
+    r"40[13] (?:Unauthorized|Forbidden)\)? for url \((\S+?)\)"
+    r"|An index URL \((\S+?)\) could not be queried"
 )
 _REFERENCE = re.compile(r"(?:[^:$@]*:)?\$\{[A-Z0-9_]+\}")  # pip's form
 
@@ -81,13 +85,24 @@ def with_credentials(url: str, known: Iterable[str]) -> str:
     return url
 
 
-def login_hint(detail: str) -> str:
-    """What to do where the text of a failure says that a login is missing; else empty."""
+def refused_url(detail: str) -> str:
+    """The URL that the text of a failure says a login is missing for; empty where it names none."""
+    near = _REFUSED_URL.search(detail) if _REFUSED.search(detail) else None
+    return public_url(near[1] or near[2]) if near else ""
+
+
+def login_hint(detail: str, example: str = "") -> str:
+    """What to do where the text of a failure says that a login is missing; else empty.
+
+    :param example: another line to write.
+    """
     if not _REFUSED.search(detail):
         return ""
+    host = urlsplit(refused_url(detail)).hostname or "HOST"
     return (
         "it asks for a login, which locks and records are without, or refuses the one it got: put "
-        "it into ~/.netrc ('machine HOST login NAME password SECRET'), or name the URL with it"
+        f"it into ~/.netrc ('machine {host} login NAME password SECRET'), or name the URL with it"
+        + (f" ({example})" if example else "")
     )
 
 

@@ -136,6 +136,11 @@ def test_a_dry_run_shows_what_would_change(me: Account, index: str, runtime: Pat
     plan = json.loads(me.ok(PIP, "new", "--dry-run", "--json", "--prefix", prefix, file))
     assert [(p["name"], p["version"]) for p in plan["packages"]] == [("alpha", "1.0")]
     assert not prefix.exists()
+    last = me.file(
+        "dry-last.txt", f"--index-url {index}\n--no-build-isolation alpha\nalpha<2\nbeta\n"
+    )
+    plan = json.loads(me.ok(PIP, "new", "--dry-run", "--json", "--prefix", prefix, last))
+    assert [p["name"] for p in plan["packages"]] == ["alpha", "beta"], "what is built last counts"
     me.ok(PIP, "new", "--prefix", prefix, file)
     more = me.file("dry-more.txt", f"--index-url {index}\nalpha>1\nbeta\n")
     shown = me.ok(PIP, "update", "--dry-run", prefix, "-r", more)

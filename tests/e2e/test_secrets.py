@@ -129,6 +129,25 @@ def test_a_lock_is_without_and_says_so(
     me.ok(PIP, "new", "--prefix", me.work / "unlocked", lock, env={"HOME": str(home)})
 
 
+def test_a_wrong_password_of_an_index(me: Account, index: str, runtime: Path) -> None:
+    wrong = with_login(index).replace(SECRET, "wrong")
+    file = me.file("wrong.txt", f"--index-url {wrong}/simple\nalpha\n")
+    done = me.run(PIP, "new", "--dry-run", "--prefix", me.work / "wrong", file)
+    assert done.returncode == ExitCode.CHANNEL, done.stderr
+    assert f"where:  {index}/simple" in done.stderr and "machine 127.0.0.1 login" in done.stderr
+
+
+def test_an_update_lacks_the_login_of_a_channel(me: Account, channel: Path, runtime: Path) -> None:
+    file = me.file("token.yml", "dependencies: [demo-sh-only]\n")
+    with serve(channel, login=LOGIN) as url:
+        prefix = me.work / "token"
+        me.ok(CONDA, "new", "--channel", with_login(url), "--prefix", prefix, file)
+        done = me.run(CONDA, "update", prefix, file)
+        assert done.returncode == ExitCode.CHANNEL and f"where:  {url}\n" in done.stderr
+        assert "/t/${TOKEN}/CHANNEL" in done.stderr
+        me.ok(CONDA, "update", "--channel", with_login(url), prefix, file)
+
+
 def test_channels_with_logins_and_tokens(me: Account, channel: Path, runtime: Path) -> None:
     watcher = Watcher()
     with serve(channel, on_request=watcher, login=LOGIN) as url:
@@ -145,5 +164,6 @@ def test_channels_with_logins_and_tokens(me: Account, channel: Path, runtime: Pa
         again: tuple[str | Path, ...] = (CONDA, "new", "--prefix", me.work / "again", lock)
         done = me.run(*again)
         assert done.returncode == ExitCode.CHANNEL and "it asks for a login" in done.stderr
+        assert f"where:  {url}" in done.stderr
         me.ok(*again, "--channel", f"{url}/t/{SECRET}")
         assert SECRET not in (me.work / "again/current/conda-lock.yml").read_text()

@@ -138,6 +138,15 @@ def test_a_login_that_is_missing(text: str) -> None:
     assert isinstance(error, ChannelError) and "~/.netrc" in error.hint
 
 
+def test_the_index_that_refused_is_named() -> None:
+    text = "hint: An index URL (https://me:x@h.example/simple) could not be queried due to a lack "
+    text += "of valid authentication credentials (401 Unauthorized)"
+    error = explained(ScriptError("uv failed", detail=text), WANTED)
+    assert error.where == "https://h.example/simple"
+    assert "'machine h.example login NAME password SECRET'" in error.hint
+    assert "${NAME}:${PASSWORD}@" in error.hint
+
+
 def test_a_build_that_lacks_a_module() -> None:
     text = "  x Failed to build `visdom==0.2.4`\nModuleNotFoundError: No module named '{}'"
     error = explained(ScriptError("uv failed", detail=text.format("pkg_resources")), WANTED)

@@ -35,7 +35,7 @@ from rattler.package import BuildString
 from wrapper import platforms
 from wrapper.conda.channels import mirrored
 from wrapper.conda.client import channel_client
-from wrapper.credentials import login_hint, public_url, with_credentials
+from wrapper.credentials import login_hint, public_url, refused_url, with_credentials
 from wrapper.errors import ChannelError, InputError, SolveError
 from wrapper.models import Base, EnvironmentSpec, Resolution, Site
 from wrapper.packages import LockedPackage
@@ -43,6 +43,8 @@ from wrapper.util.background import run_async
 from wrapper.util.cache import users_directory
 
 _LISTED = 6  # versions in a message
+_ALSO_TOKENS = "in the env.yml or after --channel, a token as /t/${TOKEN}/CHANNEL behind the host"
+_UNSEEN = "; some servers say so of what needs a token: write /t/${TOKEN}/CHANNEL behind the host"
 _OFFLINE_HINT = "check the name, your network and proxy settings, or use a mirror with --channel"
 
 
@@ -99,10 +101,13 @@ def resolve(
         ) from None
     except GatewayError as error:
         detail = _with_causes(error)
+        refused = refused_url(detail)
+        asking = [url for url in urls if refused.startswith(f"{public_url(url)}/")]
         raise ChannelError(
             "a channel cannot be read",
-            where=", ".join(urls),
-            hint=login_hint(detail) or _OFFLINE_HINT,
+            where=", ".join(asking or urls),
+            hint=login_hint(detail, _ALSO_TOKENS)
+            or _OFFLINE_HINT + (_UNSEEN if "404 Not" in detail else ""),
             detail=detail,
         ) from None
     return Resolution(records=tuple(records), channels=urls)

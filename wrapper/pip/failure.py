@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from packaging.utils import canonicalize_name
 
-from wrapper.credentials import login_hint
+from wrapper.credentials import login_hint, refused_url
 from wrapper.errors import (
     ChannelError,
     ContainerizeError,
@@ -19,6 +19,7 @@ from wrapper.errors import (
 from wrapper.inputs.requirements import Wanted, repositories
 
 _ANOTHER = "add the index that has it: a line '--extra-index-url URL'"
+_WITH_LOGIN = "in requirements ${NAME}:${PASSWORD}@ in front of the host"
 _NO_SOLUTION = "No solution found"
 _NO_GIT = "Git executable not found"
 # Of requirements themselves, not of what they need (with uv 0.13).
@@ -51,9 +52,12 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
 
     :param wanted: the requirements, each with its place.
     """
-    if hint := login_hint(error.detail):
+    if hint := login_hint(error.detail, _WITH_LOGIN):
         return ChannelError(
-            "an index or a repository cannot be read", hint=hint, detail=error.detail
+            "an index or a repository cannot be read",
+            where=refused_url(error.detail) or None,
+            hint=hint,
+            detail=error.detail,
         )
     if match := _NO_HASH.search(error.detail):
         return _without_hash(match[1] or match[2], error.detail, wanted)

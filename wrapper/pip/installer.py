@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import Distribution
 from itertools import groupby
@@ -43,6 +44,8 @@ from wrapper.runtime.container import BuildContainer
 
 _PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from (.*)\))?\s*")
 _ALL = ":all:"
+_BEST = "unsafe-best-match"
+_NOT_FOUND = "was not found in the package registry"
 # Of uv's verbose output (with uv 0.13): which file it takes of a version.
 _CHOSEN = re.compile(r"DEBUG Selecting: \S+ \[.*\] \((\S+)\)\s*$")
 _VERBOSE = re.compile(r"(TRACE|DEBUG) ")
@@ -221,10 +224,10 @@ class PipInstaller:
 
     # -- what it would be, what it was -----------------------------------------------------------
     def plan(self, wanted: Requirements) -> tuple[list[LockedPackage], set[str]]:
-        """What :meth:`install` would install (but for packages that wait for others), with sizes
-        where indexes tell them, and the names of what would be replaced or removed.
+        """What :meth:`install` would install, with sizes where indexes tell them, and the names of
+        what would be replaced or removed. A package that can only be built beside the others is
+        there without a version, and without what it needs.
         """
-        packages = [one for one in wanted.packages if one.name not in wanted.late]
         added: dict[str, LockedPackage] = {}
         removed: set[str] = set()
 
@@ -248,14 +251,32 @@ class PipInstaller:
         for entry in (entry for entries in known for entry in entries):
             if (found := chosen.get(entry.name)) and found.version == entry.version:
                 added[entry.name] = entry
-        if packages or wanted.remote:
+
+        def ask(packages: Sequence[Wanted]) -> None:
             lines = [self._line(one, hashed=wanted.hashes_required) for one in packages]
             files = self._files(wanted, lines, self.outer.fitting(packages))
             self._uv("install", "--dry-run", *files, wanted=packages, on_line=on_line)
+
+        late = [one for one in wanted.packages if one.name in wanted.late]
+        early = [one for one in wanted.packages if one not in late]
+        if late:
+            try:
+                ask(wanted.packages)
+                early, late = [], []
+            except ScriptError:
+                pass  # its build asks for packages that are not there
+        if early or (wanted.remote and not added):
+            ask(early)
         pins = [f"{p.name}=={p.version}" for p in added.values() if not p.url]
         for offered in self._compile(pins, wanted):
             for entry in planned_files(*offered):
                 added[canonicalize_name(entry.name)] = entry
+        added |= {
+            str(one.name): LockedPackage(
+                manager="pip", name=str(one.name), version="(built last)", url=""
+            )
+            for one in late
+        }
         return list(added.values()), removed
 
     def lock(
@@ -335,6 +356,7 @@ class PipInstaller:
         *words: str | Path,
         wanted: Sequence[Wanted] = (),
         on_line: Callable[[str], bool] | None = None,
+        strategy: str = _BEST,
     ) -> None:
         settings = uv_settings(self.container.environ)
         options, indexes = without_indexes(map(str, words), {**self.container.environ, **settings})
@@ -345,7 +367,7 @@ class PipInstaller:
             *("pip", command, "--python", self._python),
             # pip looks at all indexes and takes the best version; uv's default stops at the first
             # index that has the name, which breaks the usual --extra-index-url of ROCm wheels.
-            *("--index-strategy", "unsafe-best-match", "--no-progress", "--no-config"),
+            *("--index-strategy", strategy, "--no-progress", "--no-config"),
             *options,
         ]
         if command == "install":
@@ -373,7 +395,17 @@ class PipInstaller:
             unfit = self.reuse.python.named_in(error.detail) if self.reuse else []
             if unfit and "No solution found" in error.detail:
                 raise conflict(unfit, error.detail) from None
+            if _NOT_FOUND in error.detail and (command, strategy) == ("install", _BEST):
+                self._require_logins(words, wanted)
             raise explained(error, wanted) from None
+
+    def _require_logins(self, words: Sequence[str | Path], wanted: Sequence[Wanted]) -> None:
+        """:raises ChannelError: an index has refused the login: where uv asks all of them, it
+        passes over those without a word.
+        """
+        with suppress(SolveError, ScriptError):
+            trial = [] if "--dry-run" in words else ["--dry-run"]
+            self._uv("install", *trial, *words, wanted=wanted, strategy="first-index")
 
     @property
     def _python(self) -> str:
