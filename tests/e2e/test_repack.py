@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.account import Account
-from tests.e2e.conftest import UMBRELLA, Builder, Installation
+from tests.e2e.conftest import CONDA, UMBRELLA, Builder, Installation
 from tests.images import system_files
 from wrapper.errors import ExitCode
 from wrapper.images.format import read_format
@@ -54,6 +54,29 @@ def test_one_can_go_back_and_update(built: Installation) -> None:
     account.ok(UMBRELLA, "repack", built.prefix, "--compression", "gzip")
     account.ok(UMBRELLA, "rollback", built.prefix)
     assert "demo_noarch" in built.python(LOOK)
+
+
+def test_a_base_image_of_its_own_is_repacked_too(
+    me: Account, runtime: Path, channel: Path, tmp_path: Path
+) -> None:
+    """Else a runtime that starts no image of zstd could start nothing of it."""
+    base = me.work / "lz4.sif"
+    me.ok(me.runtime, "build", base, system_files(tmp_path / "base"))
+    me.ok(UMBRELLA, "repack", base, "--compression", "lz4")
+    file = me.file("own.yml", f"channels: [{channel.as_uri()}]\ndependencies: [demo-noarch]\n")
+    prefix = me.work / "own-base"
+    words = ("--prefix", prefix, "--base-image", base, "--copy-base", "--compression", "lz4")
+    me.ok(CONDA, "new", *words, file)
+    base.unlink()
+    me.ok(UMBRELLA, "repack", prefix, "--compression", "gzip")
+    for name in ("img.sqfs", "container.sif"):
+        assert set(read_format(prefix / "current" / name).compressors) == {"gzip"}
+    assert me.ok(prefix / "bin/_debug_exec", "bash", "-c", "echo started") == "started\n"
+    found = json.loads(me.ok(UMBRELLA, "doctor", "--deep", "--json", prefix))
+    states = {one["what"]: one["state"] for one in found if isinstance(one, dict)}
+    assert states["base image"] == "ok", found
+    before = read_format(prefix / ".generations/1/container.sif").compressors
+    assert set(before) == {"lz4"}, "the way back stays open"
 
 
 def test_a_sif_file_is_replaced(me: Account, runtime: Path, channel: Path, tmp_path: Path) -> None:

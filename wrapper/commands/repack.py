@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from wrapper.commands.prepare import find_tools, finish, next_generation, requir
 from wrapper.console import Advance, Console
 from wrapper.errors import PrefixError
 from wrapper.images.compression import Compression, travelling, wanted
-from wrapper.images.format import rarest_compression, read_format
+from wrapper.images.format import SIF, mark, rarest_compression, read_format
 from wrapper.images.sif import file as sif
 from wrapper.images.sif import output as sif_output
 from wrapper.images.sif.file import NewObject, Sif, SifObject, SifWriter
@@ -68,6 +69,7 @@ def _repack_installation(request: RepackRequest, target: Path, console: Console)
                 if (previous.directory / name).is_file():
                     old, new = previous.directory / name, staging.directory / name
                     _recompress(old, new, compression, tools, advance)
+        _repack_own_base(previous, staging, compression, tools)
         manifest = _carry_over(previous, staging, compression, tools.runtime)
         finish(staging, manifest, runtime=tools.runtime, space=space, console=console)
     return Repacked(
@@ -87,6 +89,22 @@ def _require_image(generation: Generation, target: Path) -> None:
         )
 
 
+def _repack_own_base(
+    previous: Generation, staging: NextGeneration, compression: Compression, tools: Tools
+) -> None:
+    """A base image that is the installation's own starts no better than it is compressed."""
+    old = previous.directory / layout.BASE
+    if not (previous.manifest.base.owned and old.is_file()):
+        return
+    found = read_format(old)
+    if found.kind == SIF and {*found.compressors} != {compression.name}:
+        image = sif.read_sif(old)
+        packed = _repacked_partitions(image, compression, tools)
+        new = staging.directory / layout.BASE
+        _write_sif(image, new, packed, None, tools.console)
+        new.chmod(stat.S_IMODE(old.stat().st_mode))
+
+
 def _carry_over(
     previous: Generation, staging: NextGeneration, compression: Compression, runtime: Runtime
 ) -> Manifest:
@@ -98,7 +116,7 @@ def _carry_over(
             layout.ENV,
             layout.MANIFEST,
             generations.USED_MARK,
-        ):
+        ) or os.path.lexists(staging.directory / entry.name):
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.copytree(entry, staging.directory / entry.name, symlinks=True)
@@ -110,9 +128,14 @@ def _carry_over(
     text = (previous.directory / layout.ENV).read_text(encoding="utf-8", errors="surrogateescape")
     text = re.sub(r"^_cw_generation=.*$", f"_cw_generation={staging.generation}", text, flags=re.M)
     text = re.sub(r"^_cw_(compression|compressed|built_with)=.*\n", "", text, flags=re.M)
-    images = {layout.IMAGE: staging.image}
-    if base := previous.manifest.base.path:
-        images[base] = previous.directory / base
+    images, base = {layout.IMAGE: staging.image}, previous.manifest.base
+    if base.path:
+        image = staging.directory / base.path
+        images[base.path] = image
+        if base.owned and not image.samefile(previous.directory / base.path):
+            text = text.replace(shims.mark_line(base.mark), shims.mark_line(mark(image)))
+            digest = f"sha256:{identity(image).sha256}" if base.digest else ""
+            base = replace(base, mark=mark(image), digest=digest, size=image.stat().st_size)
     text += shims.start_facts(rarest_compression(images), runtime.path)
     (staging.directory / layout.ENV).write_text(text, encoding="utf-8", errors="surrogateescape")
     manifest = replace(
@@ -122,6 +145,7 @@ def _carry_over(
         generation=staging.generation,
         options=replace(previous.manifest.options, compression=compression.asked),
         image=identity(staging.image),
+        base=base,
     )
     # (The values of its variables are a file of their own, which has not changed.)
     (staging.directory / layout.MANIFEST).write_text(manifest_text(manifest))

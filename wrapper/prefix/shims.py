@@ -124,7 +124,6 @@ def environment_file(
     scalars["venv"] = "1" if venv else ""
     scalars["user_site"] = "1" if user_site else ""
     scalars["no_bash"] = "1" if no_bash else ""
-    scalars["image_mark"] = _without_zeros(mark)
     arrays = {
         "links": links,
         "site_binds": site.binds,
@@ -138,7 +137,12 @@ def environment_file(
     lines = ["# What the shims of this generation need to know; written by the build."]
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
     lines += [f"_cw_{name}=({shlex.join(values)})" for name, values in arrays.items()]
-    return "\n".join(lines) + "\n" + start_facts(compressed, runtime)
+    return "\n".join(lines) + "\n" + mark_line(mark) + start_facts(compressed, runtime)
+
+
+def mark_line(mark: str) -> str:
+    """The line of an environment file by which a change of the image to start is seen."""
+    return f"_cw_image_mark={shlex.quote(_without_zeros(mark))}\n"
 
 
 def start_facts(compressed: tuple[str, str], runtime: Path) -> str:
