@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.unit.conftest import Program
-from wrapper.base_python.environment import ask_base
+from wrapper.base_python.ask import ask_base
 from wrapper.base_python.packages import STUB_MARK, BasePackage, BasePython, conflict
 from wrapper.console import Console
 from wrapper.errors import InputError

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wrapper.base_python.environment import ask_base, ask_conda_base, remove_stubs
+from wrapper.base_python.ask import ask_base, ask_conda_base
+from wrapper.base_python.environment import remove_stubs
 from wrapper.base_python.packages import LOCK_NOTE, BasePython, conflict
 from wrapper.errors import InputError
 from wrapper.manifest import ReusedPackage, ReuseRecord
