@@ -1,4 +1,4 @@
-"""Which ROCm user spaces an AMD GPU driver serves.
+"""Which ROCm user spaces an AMD GPU driver serves, and which packages are for it.
 
 AMD states it in a table, which is ``rocm.toml`` here: no rule gives it. Until ROCm 6.4 it was two
 releases before and after the driver's own, since then about a year in both directions.
@@ -18,6 +18,46 @@ DRIVER_VARIABLE = "CONTAINERIZE_ROCM_DRIVER"
 _DATA = Path(__file__).with_suffix(".toml")
 # How packages write it: 6.3.60300 is that of ROCm 6.3.
 _PACKAGED = re.compile(r"\d+\.\d+\.(\d)(\d\d)\d\d\b")
+
+
+# Packages that are for NVIDIA's GPUs alone, by name, and by version or build.
+_NVIDIA = re.compile(
+    r"nvidia-[\w-]+-cu\d+|cudatoolkit|cuda-(?:cudart|libraries|nvrtc|runtime|toolkit)\S*"
+    r"|[\w-]+-cuda\d+x?"
+)
+_CUDA_BUILD = re.compile(r"(?:\+|%2B)cu\d+|^cuda\d+", re.I)
+_TORCH = {"pytorch": "torch", **{name: name for name in ("torch", "torchaudio", "torchvision")}}
+
+
+def for_nvidia(name: str, version: str = "", build: str = "") -> bool:
+    """Whether a package is for NVIDIA's GPUs alone. :param name: canonical."""
+    told = any(_CUDA_BUILD.search(word) for word in (version, build))
+    return told or bool(_NVIDIA.fullmatch(name))
+
+
+def release_of(version: str) -> str:
+    """The ROCm that a build is for (``2.3.0+rocm6.2.4``: 6.2), empty of others."""
+    match = re.search(r"\+rocm(\d+\.\d+)", version)
+    return match[1] if match else ""
+
+
+def lines_for(rocm: str, packages: Mapping[str, str]) -> list[str]:
+    """Lines of a requirements file for PyTorch's builds for a ROCm, none where none are known.
+
+    :param packages: name (conda's or pip's) -> version without its local part, empty where it is
+        not known.
+    """
+    release = _minor(rocm)
+    wanted = {_TORCH[name]: version for name, version in packages.items() if name in _TORCH}
+    known = [wheels for wheels in _data()["wheels"] if release in wheels["releases"]]
+    if not (known and wanted):
+        return []
+    index, local = (known[0][key].format(release=release) for key in ("index", "local"))
+    lines = [f"--extra-index-url {index}"]
+    for name, version in wanted.items():
+        exact = f"=={version or 'VERSION'}{local}" if local else ""
+        lines.append(f"{name}{known[0]['extra']}{exact}")
+    return lines
 
 
 def driver_release(environ: Mapping[str, str], root: Path = Path("/")) -> str:

@@ -16,6 +16,7 @@ from wrapper.activation.model import Activation, ActivationScript
 from wrapper.activation.record import record_activation, tell
 from wrapper.base_python.session import Reuse, start_reuse
 from wrapper.build.context import BuildContext
+from wrapper.build.gpu_builds import require_amd, tell_builds
 from wrapper.build.incremental import IncrementalTree
 from wrapper.build.packed import LENT, PackedError
 from wrapper.build.scripts import run_user_script
@@ -61,6 +62,7 @@ class _Recipe:
 
     def run(self) -> Manifest:
         context, source = self.context, self.source
+        require_amd(context.inputs, context.base)
         container = context.container(source.places())
         context.reuse = asked_base(context, container, conda=source.kind == "conda")
         self._get_ready()
@@ -77,6 +79,7 @@ class _Recipe:
             self.target.make_home(whole)
             packages = self._packages(whole)
             visible = installed.without_replaced(packages, context.tree)
+            tell_builds(visible, context.base, context.console)
             if before is not None:
                 self.tree.tell_changes(before, visible, source.sizes())
             self._compile_and_lock(whole, packages)

@@ -16,6 +16,7 @@ from wrapper.base.built import Tools
 from wrapper.base.resolve import find_base
 from wrapper.base_python.session import Reuse, start_reuse
 from wrapper.build.context import BuildContext
+from wrapper.build.gpu_builds import require_amd
 from wrapper.build.incremental import IncrementalTree
 from wrapper.commands.prepare import (
     Prepared,
@@ -125,6 +126,7 @@ def _plan_conda(prepared: Prepared[R], console: Console) -> Plan:
         if previous or request.base_image or request.copy_base:
             tools = find_tools(request.site, space, console)
             base = find_base(request, tools, space.scratch, previous, trial=True)
+            require_amd(asked, base)
         old = _old_records(previous, tools) if previous and tools else None
         packages: Sequence[LockedPackage] = installed.conda_packages(old) if old else ()
         before, sizes, channels = packages, dict[str, int](), tuple[str, ...]()
@@ -206,6 +208,7 @@ def _plan_pip(prepared: Prepared[R], chosen: Python, inside: str, console: Conso
             compression=EVERYWHERE,
             previous=prepared.previous,
         )
+        require_amd(prepared.inputs, context.base)
         source = PipSource(context=context, chosen=chosen)
         image = PrefixTarget(context=context, source=source, place=place)
         tree = IncrementalTree(context=context, image=image)

@@ -11,7 +11,7 @@ import platform
 import re
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from wrapper import platforms, process, rocm
@@ -20,13 +20,11 @@ from wrapper.doctor import hardware
 from wrapper.doctor.finding import Finding, failed, not_started, ok, warning
 from wrapper.images.format import mark
 from wrapper.manifest import Manifest
-from wrapper.packages import LockedPackage
 from wrapper.process import ToolFailed
 
 _CHUNK = 8 << 20
 _SECONDS = 15.0
 _UPDATES = {"conda": "conda-containerize", "pip": "pip-containerize"}
-_CUDA = re.compile(r"nvidia-\w+-cu\d|cudatoolkit|cuda-")
 _QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
 
 
@@ -187,19 +185,14 @@ def gpu(data: Manifest, environ: Mapping[str, str], root: Path = Path("/")) -> l
     if why := rocm.misfit(base, driver):
         hint = "build anew on an image that it serves: see 'containerize base list'"
         found.append(warning("GPU", f"the base image has ROCm {base}: {why}", hint))
-    for name, version in _rocm_builds(data.packages):
+    for package in data.packages:
+        version = rocm.release_of(package.version)
         if why := rocm.misfit(version, driver):
             hint = "install its build for a ROCm that the driver serves"
-            found.append(warning("GPU", f"{name} is for ROCm {version}: {why}", hint))
-    cuda = [p.name for p in data.packages if _CUDA.match(p.name)]
+            found.append(warning("GPU", f"{package.name} is for ROCm {version}: {why}", hint))
+    cuda = [p.name for p in data.packages if rocm.for_nvidia(p.canonical, p.version, p.build)]
     if cuda:
         detail = f"{cuda[0]} is for NVIDIA's GPUs, this node has AMD's"
         hint = "install builds for ROCm: --extra-index-url https://download.pytorch.org/whl/rocmX.Y"
         found.append(warning("GPU", detail, hint))
     return found or [ok("GPU", "nothing that the driver does not serve")]
-
-
-def _rocm_builds(packages: Sequence[LockedPackage]) -> list[tuple[str, str]]:
-    """Names of packages and the ROCm of their local versions (``2.3.0+rocm6.2``)."""
-    found = [(p.name, re.search(r"\+rocm(\d+\.\d+)", p.version)) for p in packages]
-    return [(name, match[1]) for name, match in found if match]
