@@ -67,6 +67,7 @@ class Console:
         self._progress: Progress | None = None
         self._log_matters = True
         self.log_path: Path | None = None
+        self.log_says_more = False  # than the screen did
 
     # -- log -------------------------------------------------------------------------------
     def open_log(self, path: Path) -> None:
@@ -93,6 +94,10 @@ class Console:
 
         :raises SpaceError: the log cannot be written; so do all methods that write to it, once.
         """
+        self.log_says_more |= self.verbosity <= 0
+        self._detail(text)
+
+    def _detail(self, text: str) -> None:
         text = visible(text.rstrip("\n"))
         self._record(text)
         if self.verbosity > 0:
@@ -114,6 +119,7 @@ class Console:
 
     def _message(self, level: str, text: str, *, show: bool) -> None:
         text = visible(text)
+        self.log_says_more |= not show
         if show:
             colour, reset = (_COLOURS[level], "\033[0m") if self._colours else ("", "")
             self._print(f"{colour}[ {level} ]{reset} {text}")
@@ -160,7 +166,7 @@ class Console:
 
         :param least: seconds from which on it is worth a line.
         """
-        self.log(f"begin: {title}")
+        self._detail(f"begin: {title}")
         start = time.monotonic()
         if self._terminal and self.verbosity >= 0:
             with self._bar(title) as advance:

@@ -114,8 +114,8 @@ def workspace(
 ) -> Iterator[Workspace]:
     """A build directory for the ``with`` block.
 
-    Removed when the block ends; after a failure its ``build.log`` stays, unless it is empty, and
-    everything stays where the files are to be kept.
+    Removed when the block ends; after a failure its ``build.log`` stays, unless the screen said all
+    of it, and everything stays where the files are to be kept.
     """
     root = private_directory(site)
     removal.remove_abandoned(root.parent, _NAME)
@@ -164,7 +164,7 @@ def _finish(console: Console, space: Workspace, *, keep_all: bool, keep_log: boo
     if keep_all:
         (space.root / removal.MARK).unlink(missing_ok=True)
         console.info(f"the build directory is kept: {space.root}")
-    elif keep_log and space.log.is_file() and space.log.stat().st_size:
+    elif keep_log and console.log_says_more and space.log.is_file():
         # A directory without an owner's mark holds a log to read, and is nobody's litter.
         removal.remove_marked(space.root, but=space.log.name)
     else:

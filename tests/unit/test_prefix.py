@@ -174,7 +174,8 @@ def test_a_new_prefix_in_a_projects_directory_is_of_use_to_its_members(
     assert directory_mode(tmp_path / "env") == directory_mode(tmp_path / "a/b/env") == mode
     with parents(tmp_path / "a/b/env"):
         made = [tmp_path / "a", tmp_path / "a/b"]
-        assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {mode}
+        beside = mode | (above & 0o020 if above & 0o2000 else 0)  # its members build there too
+        assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {beside}
 
 
 def test_directories_above_a_prefix_are_not_everybodys(tmp_path: Path, umask: Umask) -> None:
@@ -204,6 +205,13 @@ def test_directories_above_stay_where_all_went_well(tmp_path: Path) -> None:
     with parents(tmp_path / "a/b/env"):
         assert (tmp_path / "a/b").is_dir()
     assert (tmp_path / "a/b").is_dir() and not (tmp_path / "a/b/env").exists()
+
+
+def test_an_update_is_not_told_to_choose_another_prefix(open_place: Path) -> None:
+    (open_place / "env").mkdir(mode=0o555)
+    with without_powers(), pytest.raises(PrefixError) as caught:
+        check_update(open_place / "env")
+    assert "--prefix" not in caught.value.hint and "owner" in caught.value.hint
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

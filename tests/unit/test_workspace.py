@@ -253,3 +253,13 @@ def test_room_is_required_where_it_is_needed(
         require_space(tmp_path, 1_600_000, "the build", "make some")
     assert caught.value.what == "no room for the build: about 1.6 MB needed, 1.5 MB free"
     assert (caught.value.where, caught.value.hint) == (str(tmp_path), "make some")
+
+
+def test_a_log_that_says_no_more_than_the_screen_is_not_kept(
+    tmp_path: Path, console: Console
+) -> None:
+    with pytest.raises(ValueError), workspace(console, site=Site(tmpdir=tmp_path)):
+        with console.step("Solving"):
+            console.warning("seen")
+        raise ValueError
+    assert list(tmp_path.iterdir()) == [] and console.log_path is None

@@ -187,7 +187,7 @@ def copied(image: Path, staging: Path, *, digest: str, console: Console) -> Path
             hint="make a SIF file of it: singularity build image.sif DIRECTORY",
         )
     size = image.stat().st_size
-    require_space(staging, size, "a copy of the base image", "choose another --prefix")
+    require_space(staging, size, "a copy of the base image", "free some space or quota there")
     target = staging / layout.BASE
     done = 0
 

@@ -18,6 +18,9 @@ from wrapper.images.sif.record import environment_layer, manifest_of
 from wrapper.manifest import Manifest
 from wrapper.util.lock import holder
 
+# Apptainer 1.4.5 unpacks the base's file system only, and says nothing.
+_LOST = ", which 'exec --unsquash' and 'build --sandbox' leave out (for them: --flatten)"
+
 
 def image(path: Path) -> list[Finding]:
     """The file: a whole image for this machine."""
@@ -40,7 +43,7 @@ def manifest(path: Path) -> list[Finding]:
     if data is None:
         hint = "nothing; 'wrap-container' and --base-image take such images"
         return [warning("manifest", "none, another program made this image", hint)]
-    form = "flattened" if data.flatten else "a layer over its base"
+    form = "flattened" if data.flatten else f"a layer over its base{_LOST}"
     return [ok("manifest", f"{data.kind}, {form}, made {data.created} by {data.tool}")]
 
 

@@ -78,7 +78,8 @@ def check_new(prefix: Path) -> None:
             raise PrefixError(
                 "there is an installation already",
                 where=prefix,
-                hint="change it with 'update', choose another --prefix, or remove it first",
+                hint="'update' with the new file puts another environment in its place and keeps "
+                "this one for 'rollback'; else choose another --prefix, or remove it",
             )
         if names - {LOCK_NAME, STAGING_NAME}:
             raise PrefixError(
@@ -104,8 +105,8 @@ def check_update(prefix: Path) -> None:
 
     :raises PrefixError: we may not, or its owner could lead us elsewhere.
     """
-    _require_writable(prefix)
-    _require_writable(prefix / layout.BIN)
+    for directory in (prefix, prefix / layout.BIN):
+        _require_writable(directory, "ask its owner for the right to write, or to do it")
     for name in (layout.BIN, layout.GENERATIONS):
         if (prefix / name).is_symlink():
             raise PrefixError(
@@ -131,12 +132,14 @@ def check_owner(prefix: Path) -> None:
         )
 
 
-def _require_writable(directory: Path) -> None:
+def _require_writable(
+    directory: Path, hint: str = "choose another --prefix, or ask the owner"
+) -> None:
     if not os.access(directory, os.W_OK | os.X_OK):
         raise PrefixError(
             "no permission to write",
             where=directory,
-            hint="choose another --prefix, or ask the owner",
+            hint=hint,
         )
 
 
@@ -184,6 +187,9 @@ def parents(prefix: Path) -> Iterator[None]:
 def _make_directory(directory: Path) -> None:
     try:
         mode = directory_mode(directory)
+        above = directory.parent.stat().st_mode
+        if above & stat.S_ISGID:  # a project's: its members build beside it, as in the one above
+            mode |= above & stat.S_IWGRP
         directory.mkdir()
         with opened(directory) as handle:  # another may have put a link there by now
             os.fchmod(handle, mode)

@@ -336,19 +336,19 @@ def _writing_failed(error: OSError, path: Path) -> PrefixError | SpaceError:
         return SpaceError(
             "no room left for the installation",
             where=path,
-            hint="free some space or quota there, or choose another prefix",
+            hint="free some space or quota there, or build elsewhere",
         )
     if isinstance(error, FileExistsError) and path.is_dir():
         owner = foreign.user_name(path.lstat().st_uid)
         return PrefixError(
             f"{path.name} is in the way (of {owner})",
             where=path,
-            hint=f"where no build is at work, remove it or ask {owner}; or choose another --prefix",
+            hint=f"where no build is at work, remove it or ask {owner}",
         )
     return PrefixError(
         f"cannot write the installation: {error.strerror}",
         where=error.filename or path,
-        hint="choose another --prefix",
+        hint="check permissions and quota there",
     )
 
 

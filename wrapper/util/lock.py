@@ -97,7 +97,7 @@ def _try_create(path: Path) -> bytes | None:
         raise kind(
             f"cannot lock the installation: {error.strerror}",
             where=path.parent,
-            hint="choose another --prefix, or free some quota",
+            hint="free some room or quota there, or ask its owner for the right to write",
         ) from None
     finally:
         with contextlib.suppress(OSError):
@@ -156,7 +156,7 @@ def _in_the_way(path: Path, status: os.stat_result, what: str) -> PrefixError:
     return PrefixError(
         f"{path.name} is in the way: {what} (of {owner})",
         where=path,
-        hint=f"{removal}, or choose another --prefix",
+        hint=removal,
     )
 
 
