@@ -57,11 +57,13 @@ Outcomes = dict[str, list[str]]
 class Side:
     """One of the two ways to run the tests.
 
-    :ivar python: the program. :ivar place: a directory for what the tests write.
+    :ivar python: the program. :ivar home: a home directory, the same on both sides: some tests make
+        a user site there. :ivar place: a directory for what the tests write.
     """
 
     account: Account
     python: Path
+    home: Path
     place: Path
 
     def outcomes(self, modules: Iterable[str], *options: str) -> Outcomes:
@@ -71,7 +73,7 @@ class Side:
         words = ("-j2", "--timeout=600", f"--tempdir={self.place}", f"--junit-xml={report}")
         self.account.run(
             *(self.python, "-m", "test", *words, *options, *modules),
-            env={"LC_ALL": "C.UTF-8"},
+            env={"LC_ALL": "C.UTF-8", "HOME": str(self.home)},
             cwd=self.place,
             timeout=3600,
         )
@@ -93,15 +95,14 @@ def _outcome(case: ElementTree.Element) -> str:
 def sides(account: Account, build: Builder) -> tuple[Side, Side]:
     """The installation's Python natively and through its shim."""
     installation = build(account, "cpython", "python", "cpython-tests")
-    home = _unpacked(installation)
-    return (
-        Side(account=account, python=home / "bin/python3", place=account.directory("natively")),
-        Side(
-            account=account,
-            python=installation.program("python3"),
-            place=account.directory("wrapped"),
-        ),
+    root = _unpacked(installation)
+    home = account.directory("cpython-home")
+    pythons = {"natively": root / "bin/python3", "wrapped": installation.program("python3")}
+    natively, wrapped = (
+        Side(account=account, python=python, home=home, place=account.directory(name))
+        for name, python in pythons.items()
     )
+    return natively, wrapped
 
 
 def _unpacked(installation: Installation) -> Path:
