@@ -7,6 +7,8 @@ import platform
 NOARCH = "noarch"
 # conda's name -> what ``uname -m`` says.
 MACHINES = {"linux-64": "x86_64", "linux-aarch64": "aarch64", "linux-ppc64le": "ppc64le"}
+# What Debian calls the machines.
+DEBIAN = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64el"}
 # What bash was compiled for, where that is known: it has names of its own for some.
 _BASH_NAMES = {"x86_64": "x86_64", "aarch64": "aarch64", "ppc64le": "powerpc64le"}
 

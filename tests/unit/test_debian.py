@@ -385,3 +385,24 @@ def test_wrong_locks_and_definitions(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a lock has lines") as caught:
         read_definition(path)
     assert caught.value.where == f"{tmp_path / 'x.lock'}, line 3"
+
+
+@pytest.mark.parametrize(
+    ("machine", "wrong"), [("x86_64", ""), ("aarch64", "amd64"), ("riscv64", "amd64")]
+)
+def test_packages_are_for_one_kind_of_machine(
+    machine: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    paths = (
+        "pool/main/a/acl/libacl1_2.3.2-2%2bb1_amd64.deb",
+        "pool/t/tzdata_2025b-4_all.deb",
+        "x.deb",
+    )
+    packages = [Deb(sha256="0" * 64, size=1, path=path) for path in paths]
+    debian.require_architecture(packages[1:], Path("x.lock"))
+    if not wrong:
+        debian.require_architecture(packages, Path("x.lock"))
+        return
+    with pytest.raises(InputError, match=f"has packages for {wrong}, this machine is {machine}"):
+        debian.require_architecture(packages, Path("x.lock"))

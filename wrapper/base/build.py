@@ -49,6 +49,7 @@ class BaseBuild:
     def run(self, target: Path) -> None:
         """Write the image as the new file ``target``.
 
+        :raises InputError: packages are for other machines.
         :raises ChannelError: a package cannot be fetched. :raises ToolError: the runtime fails.
         """
         if self.definition.packages:
@@ -83,6 +84,7 @@ class BaseBuild:
     # -- from packages ---------------------------------------------------------------------------
     def _from_packages(self, target: Path) -> None:
         packages = self.definition.packages
+        debian.require_architecture(packages, self.definition.path.with_suffix(".lock"))
         needed = _GROWTH * sum(deb.size for deb in packages)
         require_space(self.root.parent, needed, "the build", "use --tmpdir")
         named = self.mirror or self.definition.header.get("mirrorurl", "")

@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 
-from wrapper import process
+from wrapper import platforms, process
 from wrapper.base.definition import Deb
 from wrapper.console import Advance
 from wrapper.errors import ChannelError, InputError, PackageError
@@ -83,6 +83,18 @@ def mirrors(named: str, snapshot: str, environ: Mapping[str, str] = os.environ) 
             hint="name the root of a Debian archive with --mirror or in this variable",
         )
     return [url.replace("{snapshot}", snapshot).rstrip("/") for url in urls]
+
+
+def require_architecture(packages: Sequence[Deb], where: Path) -> None:
+    """:raises InputError: packages are for other machines. :param where: the list that has them."""
+    ours = platforms.DEBIAN.get(platforms.machine(), platforms.machine())
+    kinds = {deb.path.rpartition("_")[2].removesuffix(".deb") for deb in packages}
+    if wrong := sorted(kinds & {*platforms.DEBIAN.values()} - {ours}):
+        raise InputError(
+            f"the list has packages for {wrong[0]}, this machine is {platforms.machine()}",
+            where=where,
+            hint="make a list on such a machine, or name an image that is for it",
+        )
 
 
 def current_archive(environ: Mapping[str, str]) -> str:
