@@ -330,3 +330,31 @@ def test_no_runtime_hides_nothing_else(me: Account) -> None:
     assert done.returncode == ExitCode.TOOL
     assert "runtime      none: the container runtime '/no/such'" in done.stdout
     assert "mksquashfs   4" in done.stdout and "compression" in done.stdout
+
+
+def test_tykkys_own_checks_of_a_pip_installation(me: Account, here: Path) -> None:
+    """What its repository checks, with packages of this host; messages have our words."""
+    for name in ("demo_pip", "demo_more"):
+        write_wheel(here, name, "1.0")
+    where = f"--no-index\n--find-links {here}\n"
+    write(here, "typo.txt", f"{where}demo_pipp\n")
+    write(here, "req.txt", f"{where}demo_pip\n")
+    write(here, "post.sh", f"pip install --no-index --find-links {here} demo_more\n")
+    (here / "dir").mkdir()
+    me.owns(here / "dir")
+    done = me.run(PIP, "new", "--prefix", "dir", "typo.txt", cwd=here)
+    assert done.returncode == ExitCode.SOLVE and "no index has a package 'demo-pipp'" in done.stderr
+    me.ok(PIP, "new", "--prefix", "dir", "req.txt", cwd=here)
+    assert (here / "dir/container.sif").is_symlink()
+    me.ok(PIP, "update", "dir", "--post", "post.sh", cwd=here)
+    code = "import sys, demo_pip, demo_more; print(sys.executable, sys.prefix != sys.base_prefix)"
+    python = here / "dir/bin/python3"
+    assert me.ok(python, "-c", code) == f"{python} True\n"
+    me.ok(python, "-m", "venv", "--without-pip", "VE", cwd=here)
+    code = "import sys; print(sys.prefix, sys.prefix != sys.base_prefix)"
+    assert me.ok(here / "VE/bin/python", "-c", code) == f"{here}/VE True\n"
+    again = me.run(PIP, "new", "--prefix", "dir", "req.txt", cwd=here)
+    assert again.returncode == ExitCode.PREFIX and "'update' changes it" in again.stderr
+    active = {"PATH": f"{here}/dir/bin:{me.path}"}
+    done = me.run(PIP, "new", "--prefix", "other", "req.txt", cwd=here, env=active)
+    assert done.returncode == ExitCode.TOOL and "take that installation's bin" in done.stderr

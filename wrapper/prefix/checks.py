@@ -78,8 +78,8 @@ def check_new(prefix: Path) -> None:
             raise PrefixError(
                 "there is an installation already",
                 where=prefix,
-                hint="'update' with the new file puts another environment in its place and keeps "
-                "this one for 'rollback'; else choose another --prefix, or remove it",
+                hint="'update' changes it and keeps what is there for 'rollback'; else choose "
+                "another --prefix, or remove it",
             )
         if names - {LOCK_NAME, STAGING_NAME}:
             raise PrefixError(
