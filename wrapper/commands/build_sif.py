@@ -17,7 +17,7 @@ from wrapper.build.context import BuildContext
 from wrapper.build.recipe import build
 from wrapper.build.source import Source
 from wrapper.build.targets.sif import Bottom, SifOutput, SifTarget
-from wrapper.commands.prepare import find_tools, require_tools
+from wrapper.commands.prepare import find_programs
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.images import compression as compressions
@@ -30,7 +30,6 @@ from wrapper.images.sif.record import INSTALL_PATH, RECORD, manifest_of
 from wrapper.prefix import smoke
 from wrapper.prefix.generations import Generation
 from wrapper.requests import Result, SifRequest
-from wrapper.runtime.runtime import find_runtime
 from wrapper.util import disk_space
 from wrapper.util.lock import locked
 
@@ -48,9 +47,9 @@ def build_sif(request: SifRequest, console: Console) -> Result:
     asked = inputs.read(request, console)
     if not request.update:
         inputs.check_reuse(request, asked)
-    require_tools(request.site)
+    programs = find_programs(request.site)
     if request.os_packages:
-        os_packages.require_builder(find_runtime(os.environ, request.site), os.environ)
+        os_packages.require_builder(programs[0], os.environ)
     ownership = sif_output.Ownership.of(target)
     with (
         locked(target),
@@ -58,7 +57,7 @@ def build_sif(request: SifRequest, console: Console) -> Result:
         sif_output.drafted(target) as draft,
         process.umask(0o022),
     ):
-        tools = find_tools(request.site, space, console)
+        tools = Tools(request.site, *programs, space, console)
         bottom = _updated_bottom(target, tools) if request.update else _new_bottom(request, tools)
         flatten = _flatten(request, bottom)
         compression = _compression(request, bottom)

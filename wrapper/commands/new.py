@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from wrapper.base.built import Tools
 from wrapper.base.resolve import find_base
 from wrapper.build.context import BuildContext
 from wrapper.build.source import Source
 from wrapper.commands.prepare import (
     Prepared,
     choose_compression,
-    find_tools,
+    find_programs,
     finish,
     first_generation,
     prepared_new,
     require_this_platform,
-    require_tools,
 )
 from wrapper.console import Console
 from wrapper.prefix.checks import install_path
@@ -59,10 +59,10 @@ def build_new(
 
     start = time.monotonic()
     request, target = prepared.request, prepared.target
-    require_tools(request.site)
+    programs = find_programs(request.site)
     frame = first_generation(target, request.site, console, use_cache=request.use_cache)
     with frame as (space, staging):
-        tools = find_tools(request.site, space, console)
+        tools = Tools(request.site, *programs, space, console)
         context = BuildContext(
             request=request,
             inputs=prepared.inputs,

@@ -20,10 +20,9 @@ from wrapper.build.gpu_builds import require_amd
 from wrapper.build.incremental import IncrementalTree
 from wrapper.commands.prepare import (
     Prepared,
-    find_tools,
+    find_programs,
     prepared_new,
     prepared_update,
-    require_tools,
 )
 from wrapper.console import Console
 from wrapper.credentials import public_url
@@ -124,7 +123,7 @@ def _plan_conda(prepared: Prepared[R], console: Console) -> Plan:
         tools, base, reuse = None, Base(), None
         # Solving for the host itself needs neither a runtime nor squashfs-tools.
         if previous or request.base_image or request.copy_base:
-            tools = find_tools(request.site, space, console)
+            tools = Tools(request.site, *find_programs(request.site), space, console)
             base = find_base(request, tools, space.scratch, previous, trial=True)
             require_amd(asked, base)
         old = _old_records(previous, tools) if previous and tools else None
@@ -193,9 +192,9 @@ def _plan_pip(prepared: Prepared[R], chosen: Python, inside: str, console: Conso
     from wrapper.build.targets.prefix import PrefixTarget
 
     request = prepared.request
-    require_tools(request.site)
+    programs = find_programs(request.site)
     with workspace.workspace(console, site=request.site, use_cache=request.use_cache) as space:
-        tools = find_tools(request.site, space, console)
+        tools = Tools(request.site, *programs, space, console)
         # Not entered: nothing is written.
         place = Staging(prepared.target, generation=1, mode=0o700)
         context = BuildContext(

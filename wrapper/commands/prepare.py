@@ -20,7 +20,7 @@ from wrapper.console import Console
 from wrapper.errors import InputError, PrefixError
 from wrapper.images.compression import Compression, wanted
 from wrapper.images.format import read_format
-from wrapper.images.squasher import find_squasher
+from wrapper.images.squasher import Squasher, find_squasher
 from wrapper.manifest import Manifest
 from wrapper.models import Site
 from wrapper.prefix import checks as prefix
@@ -147,16 +147,9 @@ def next_generation(
             yield space, staging, generations.current_generation(target)
 
 
-def find_tools(site: Site, space: Workspace, console: Console) -> Tools:
-    """:raises ToolError: there is no runtime, or no squashfs-tools."""
-    runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
-    return Tools(site, runtime, squasher, space, console)
-
-
-def require_tools(site: Site) -> None:
-    """The same before anything is locked or made."""
-    find_runtime(os.environ, site)
-    find_squasher(os.environ, site)
+def find_programs(site: Site) -> tuple[Runtime, Squasher]:
+    """Before anything is locked or made. :raises ToolError: one of them is not there."""
+    return find_runtime(os.environ, site), find_squasher(os.environ, site)
 
 
 def choose_compression(

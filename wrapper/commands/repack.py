@@ -17,7 +17,7 @@ from pathlib import Path
 
 from wrapper import __version__, layout, process, workspace
 from wrapper.base.built import Tools
-from wrapper.commands.prepare import find_tools, finish, next_generation, require_tools
+from wrapper.commands.prepare import find_programs, finish, next_generation
 from wrapper.console import Advance, Console
 from wrapper.errors import PrefixError
 from wrapper.images.compression import Compression, travelling, wanted
@@ -58,9 +58,9 @@ def _repack_installation(request: RepackRequest, target: Path, console: Console)
     start = time.monotonic()
     _require_image(generations.current_generation(target), target)
     prefix.check_update(target)
-    require_tools(request.site)
+    programs = find_programs(request.site)
     with next_generation(target, request.site, console) as (space, staging, previous):
-        tools = find_tools(request.site, space, console)
+        tools = Tools(request.site, *programs, space, console)
         word = request.compression or request.site.compression
         options = () if request.compression else request.site.squashfs_options
         compression = tools.trials.choose(wanted(word, options))
@@ -166,7 +166,7 @@ def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Repac
     sif_output.check_output(target, update=True, force=False)
     image = sif.read_sif(target)
     read_format(target)  # whole, and for this machine?
-    require_tools(request.site)
+    programs = find_programs(request.site)
     ownership = sif_output.Ownership.of(target)
     with (
         locked(target),
@@ -174,7 +174,7 @@ def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Repac
         sif_output.drafted(target) as draft,
         process.umask(0o022),
     ):
-        tools = find_tools(request.site, space, console)
+        tools = Tools(request.site, *programs, space, console)
         compression = travelling(request.compression, request.site.compression)
         tools.trials.choose([compression])
         packed = _repacked_partitions(image, compression, tools)

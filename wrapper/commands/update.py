@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from wrapper.base.built import Tools
 from wrapper.base.resolve import find_base
 from wrapper.build import inputs
 from wrapper.build.context import BuildContext
@@ -13,11 +14,10 @@ from wrapper.commands.history import remove_old
 from wrapper.commands.prepare import (
     Prepared,
     choose_compression,
-    find_tools,
+    find_programs,
     finish,
     next_generation,
     prepared_update,
-    require_tools,
 )
 from wrapper.console import Console
 from wrapper.manifest import Manifest
@@ -58,11 +58,11 @@ def _update(
 
     start = time.monotonic()
     request, target = prepared.request, prepared.target
-    require_tools(request.site)
+    programs = find_programs(request.site)
     frame = next_generation(target, request.site, console, use_cache=request.use_cache)
     with frame as (space, staging, previous):
         old = previous.manifest
-        tools = find_tools(request.site, space, console)
+        tools = Tools(request.site, *programs, space, console)
         paths = [*old.options.wrapper_paths, *request.wrapper_paths]
         context = BuildContext(
             request=request,
