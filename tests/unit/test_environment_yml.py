@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,9 @@ def test_extras_are_passed_over_as_conda_does() -> None:
     assert [one.text for one in found.specs] == ["requests>=2", "c::a", "n[version='>=1']"]
     assert "env.yml:2: conda passes over the extras of 'requests[socks, x]>=2'" in found.warnings[0]
     assert len(found.warnings) == 2
+
+
+def test_many_empty_lines_take_no_time() -> None:
+    start = time.monotonic()
+    assert parse("\n" * 100_000 + "dependencies: [python]\n").specs
+    assert time.monotonic() - start < 5, "a minute, where each line is looked at from every one"

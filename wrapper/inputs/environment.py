@@ -22,7 +22,7 @@ _EXAMPLE_HINT = "an env.yml has 'channels:' and 'dependencies:', see docs/users.
 _IGNORED = ("name", "prefix")
 _EXTRAS = re.compile(r"^((?:[^\s:\[]+::)?[\w.-]+)\[[\w., -]*\]")  # pip's: conda's have a '='
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_TEMPLATE = re.compile(r"^\s*\{%", re.M)
+_TEMPLATE = re.compile(r"^[ \t]*\{%", re.M)
 _KNOWN = (*_IGNORED, "channels", "dependencies", "variables")
 _MEANT = {"packages", "requirements", "requires"}  # what is written for 'dependencies'
 
