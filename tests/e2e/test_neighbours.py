@@ -202,7 +202,7 @@ def test_what_a_stranger_put_in_the_place_of_a_lock(
     begin = time.monotonic()
     done = new(public / "env", tmp=alice.work)
     assert time.monotonic() - begin < SOON
-    told(done, ExitCode.PREFIX, ".env.lock is in the way", f"ask {NEIGHBOUR_NAME}", "--prefix")
+    told(done, ExitCode.PREFIX, ".env.lock is in the way", f"ask {NEIGHBOUR_NAME}", "another place")
     assert not (public / "env").exists()
 
 

@@ -153,6 +153,8 @@ def _busy(path: Path, prefix: Path, record: dict[str, object]) -> BusyError:
 def _in_the_way(path: Path, status: os.stat_result, what: str) -> PrefixError:
     owner = foreign.user_name(status.st_uid)
     removal = "remove it" if status.st_uid == os.geteuid() else f"ask {owner} to remove it"
+    if path.name != LOCK_NAME:  # beside what is still to be made
+        removal += ", or choose another place"
     return PrefixError(
         f"{path.name} is in the way: {what} (of {owner})",
         where=path,
