@@ -44,9 +44,10 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def cray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A stand-in for Cray Python: a Python with packages of its own.
 
-    At its real path where we may write there (root), which is what the site's modules load.
+    At its real path where we may write there (root), which is what the site's modules load. Each
+    process of the tests has its own.
     """
-    root = Path("/opt/cray/pe/python/3.11-containerize-test")
+    root = Path(f"/opt/cray/pe/python/3.11-containerize-test-{os.getpid()}")
     if not os.access("/opt", os.W_OK):
         root = tmp_path_factory.mktemp("cray") / "python"
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or "python3"
