@@ -17,7 +17,7 @@ from wrapper.build.context import BuildContext
 from wrapper.build.recipe import build
 from wrapper.build.source import Source
 from wrapper.build.targets.sif import Bottom, SifOutput, SifTarget
-from wrapper.commands.prepare import find_programs
+from wrapper.commands.prepare import find_programs, finish_sif
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.images import compression as compressions
@@ -27,7 +27,6 @@ from wrapper.images.sif import content as sif_content
 from wrapper.images.sif import file as sif
 from wrapper.images.sif import output as sif_output
 from wrapper.images.sif.record import INSTALL_PATH, RECORD, manifest_of
-from wrapper.prefix import smoke
 from wrapper.prefix.generations import Generation
 from wrapper.requests import Result, SifRequest
 from wrapper.util import disk_space
@@ -81,18 +80,7 @@ def build_sif(request: SifRequest, console: Console) -> Result:
             context=context, source=source, place=place, bottom=bottom, flatten=flatten
         )
         manifest = build(context, source, result)
-        with console.step("Starting it once"):
-            smoke.start_image(
-                draft,
-                f"/{RECORD}",
-                name=target,
-                runtime=tools.runtime,
-                scratch=space.scratch,
-                console=console,
-            )
-        with console.step("Switching to it"):
-            process.pass_point_of_no_return(console)
-            sif_output.publish(draft, target, ownership)
+        finish_sif(draft, target, inside=f"/{RECORD}", ownership=ownership, tools=tools)
     return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
 
 

@@ -20,6 +20,8 @@ from wrapper.console import Console
 from wrapper.errors import InputError, PrefixError
 from wrapper.images.compression import Compression, wanted
 from wrapper.images.format import read_format
+from wrapper.images.sif import output as sif_output
+from wrapper.images.sif.output import Ownership
 from wrapper.images.squasher import Squasher, find_squasher
 from wrapper.manifest import Manifest
 from wrapper.models import Site
@@ -196,3 +198,22 @@ def finish(
     with console.step("Switching to it"):
         process.pass_point_of_no_return(console)
         place.publish()
+
+
+def finish_sif(
+    draft: Path, target: Path, *, inside: str, ownership: Ownership, tools: Tools
+) -> None:
+    """The same of a complete SIF. :param inside: a directory in it, to see that it starts."""
+    console = tools.console
+    with console.step("Starting it once"):
+        smoke.start_image(
+            draft,
+            inside,
+            name=target,
+            runtime=tools.runtime,
+            scratch=tools.space.scratch,
+            console=console,
+        )
+    with console.step("Switching to it"):
+        process.pass_point_of_no_return(console)
+        sif_output.publish(draft, target, ownership)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from wrapper import __version__, layout, process, workspace
 from wrapper.base.built import Tools
-from wrapper.commands.prepare import find_programs, finish, next_generation
+from wrapper.commands.prepare import find_programs, finish, finish_sif, next_generation
 from wrapper.console import Advance, Console
 from wrapper.errors import PrefixError
 from wrapper.images.compression import Compression, travelling, wanted
@@ -29,7 +29,7 @@ from wrapper.images.sif.record import MANIFEST_NAME, environment_layer, manifest
 from wrapper.images.squashfs.layout import Unsupported
 from wrapper.manifest import Manifest, manifest_text
 from wrapper.prefix import checks as prefix
-from wrapper.prefix import generations, shims, smoke
+from wrapper.prefix import generations, shims
 from wrapper.prefix.generations import Generation
 from wrapper.prefix.record import identity, now
 from wrapper.prefix.staging import NextGeneration
@@ -180,18 +180,8 @@ def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Repac
         packed = _repacked_partitions(image, compression, tools)
         manifest = _sif_manifest(image, packed, compression)
         _write_sif(image, draft, packed, manifest, console)
-        with console.step("Starting it once"):
-            smoke.start_image(
-                draft,
-                manifest.install_path if manifest else "/",
-                name=target,
-                runtime=tools.runtime,
-                scratch=space.scratch,
-                console=console,
-            )
-        with console.step("Switching to it"):
-            process.pass_point_of_no_return(console)
-            sif_output.publish(draft, target, ownership)
+        inside = manifest.install_path if manifest else "/"
+        finish_sif(draft, target, inside=inside, ownership=ownership, tools=tools)
     return Repacked(
         prefix=target,
         image=manifest.image if manifest else identity(target),

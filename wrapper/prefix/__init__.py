@@ -1,1 +1,1 @@
-""""""
+"""An installation on disk: its names, generations, shims and record, and how it appears."""
