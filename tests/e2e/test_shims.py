@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -71,8 +72,21 @@ def test_signals_reach_the_program(scientific: Installation, number: signal.Sign
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
+        assert status_after(child, number) == 42
+
+
+def status_after(child: subprocess.Popen[str], number: signal.Signals) -> int:
+    """The exit status of a program that ends at a signal, sent again each second, ten times.
+
+    A runtime passes signals on from a queue of two places, which it reads only when the program
+    runs already; with SIGCHLD and Go's own SIGURG in it, what comes at that moment is lost (seen on
+    a busy machine; SingularityCE 4.1.5 and Apptainer 1.4.5 alike).
+    """
+    for _ in range(10):
         child.send_signal(number)
-        assert child.wait(30) == 42
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(1)
+    raise AssertionError(f"{number.name} did not reach the program")
 
 
 def test_a_program_survives_what_its_caller_ignores(scientific: Installation) -> None:
