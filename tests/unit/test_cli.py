@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 import click
 import pytest
@@ -194,6 +195,46 @@ def test_one_option_may_have_two_names_that_begin_so(monkeypatch: pytest.MonkeyP
     command = pip_containerize.commands["update"]
     command.parse_args(click.Context(command), ["--req", "x"])
     assert seen[0][0] in ("--requirement", "--requirements-file")
+
+
+# -- options and their types -----------------------------------------------------------------------
+def taken(command: click.Command) -> dict[str, object]:
+    """What a command's function takes: the type of each value by name, those of groups too."""
+    assert command.callback
+    types = get_type_hints(inspect.unwrap(command.callback))
+    groups = [name for name, kind in types.items() if is_dataclass(kind)]
+    types |= {name: kind for group in groups for name, kind in get_type_hints(types[group]).items()}
+    return {name: kind for name, kind in types.items() if name not in (*groups, "return")}
+
+
+def made(parameter: click.Parameter) -> object:
+    """The type of what click makes of an option or an argument."""
+    kind: Any = {"integer": int, "integer range": int, "boolean": bool}.get(
+        parameter.type.name, str
+    )
+    if isinstance(parameter.type, click.Path):
+        kind = Path
+    if parameter.multiple or parameter.nargs == -1:
+        return tuple[kind, ...]
+    default = parameter.get_default(click.Context(click.Command("x")))
+    return kind if parameter.required or isinstance(default, str | int) else kind | None
+
+
+def leaves(group: click.Group) -> Iterator[click.Command]:
+    for command in group.commands.values():
+        yield from leaves(command) if isinstance(command, click.Group) else [command]
+
+
+def test_functions_take_what_click_makes() -> None:
+    """Click hands values over by name, where no checker of types sees them."""
+    common_ones = {"verbose", "quiet", "debug", "help", "version"}
+    shared = {"verbosity": int, "debug": bool}
+    for program in INSTALLED:
+        for command in leaves(program) if isinstance(program, click.Group) else [program]:
+            own = {p.name: made(p) for p in command.params if p.name not in common_ones}
+            if any(p.name == "verbose" for p in command.params):
+                own |= shared
+            assert taken(command) == own, command.name
 
 
 # -- shells --------------------------------------------------------------------------------------

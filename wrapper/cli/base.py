@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -98,7 +99,17 @@ def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
     click.option("--force", is_flag=True, help="Replace an image that exists."),
     common_options,
 )
-def build_base(**options: Any) -> None:
+def build_base(
+    *,
+    name: str,
+    output: Path | None,
+    mirror: str,
+    tmpdir: Path | None,
+    compression: str | None,
+    force: bool,
+    verbosity: int,
+    debug: bool,
+) -> None:
     """Build the base image NAME from its definition; or a definition file NAME.def.
 
     Where a list of packages with their hashes lies beside the definition, neither root nor
@@ -109,15 +120,17 @@ def build_base(**options: Any) -> None:
     Example:
       containerize base build rocm --output rocm.sif
     """
-    verbosity, debug = options.pop("verbosity"), options.pop("debug")
-    named = {name: options.pop(name) for name in ("tmpdir", "compression")}
 
     def work(console: Console) -> None:
+        from wrapper.base.catalogue import read_catalogues
         from wrapper.commands import base as base_commands
         from wrapper.console import human_size
 
-        settings, catalogue = _configured(console, verbosity, building=True, **named)
-        image = base_commands.build(options.pop("name"), catalogue, settings, console, **options)
+        settings = configured(console, verbosity, tmpdir=tmpdir, compression=compression)
+        catalogue = read_catalogues(os.environ, settings.base_images)
+        image = base_commands.build(
+            name, catalogue, settings, console, output=output, mirror=mirror, force=force
+        )
         console.info(f"{image.path}: {human_size(image.size)}, {image.digest}")
 
     run_command(work, verbosity=verbosity, debug=debug)
@@ -170,11 +183,9 @@ def check_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
     run_command(work, verbosity=verbosity, debug=debug)
 
 
-def _configured(
-    console: Console, verbosity: int, *, building: bool = False, **options: Any
-) -> tuple[Site, Mapping[str, Entry]]:
+def _configured(console: Console, verbosity: int) -> tuple[Site, Mapping[str, Entry]]:
     """All configuration, and the base images that it names."""
     from wrapper.base.catalogue import read_catalogues
 
-    settings = configured(console, verbosity, building=building, **options)
+    settings = configured(console, verbosity, building=False)
     return settings, read_catalogues(os.environ, settings.base_images)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,10 +20,15 @@ from wrapper.cli.options import (
     REUSE_BASE,
     TMPDIR,
     Decorator,
-    apply,
+    chosen_compression,
     configured,
+    grouped,
 )
 from wrapper.console import Console
+
+if TYPE_CHECKING:
+    from wrapper.models import Site
+    from wrapper.requests import SifRequest
 
 _BASE: list[Decorator] = [
     click.option(
@@ -126,10 +132,48 @@ _HOW: list[Decorator] = [
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """Everything that ``build`` can be told."""
+
+    prefix: Path
+    base_image: str | None
+    system: str | None
+    reuse_base: bool
+    environment: Path | None
+    requirements: tuple[Path, ...]
+    require_hashes: bool
+    system_site: bool
+    channels: tuple[str, ...]
+    os_packages: tuple[str, ...]
+    pre_install: tuple[Path, ...]
+    post_install: tuple[Path, ...]
+    environ: Path | None
+    update: bool
+    force: bool
+    flatten: bool | None
+    nocache: bool
+    tmpdir: Path | None
+    compression: str | None
+    as_json: bool
+    accept_licenses: bool
+    log_to_file: bool
+    no_color: bool
+    verbosity: int
+    debug: bool
+
+
 @click.command("build", cls=Command, context_settings=CONTEXT, short_help="Build one portable SIF.")
-@click.argument("prefix", type=FILE, metavar="OUT.sif")
-@apply(*_BASE, *_CONTENT, *_HOW, common_options)
-def build(**options: Any) -> None:
+@grouped(
+    "options",
+    _Options,
+    click.argument("prefix", type=FILE, metavar="OUT.sif"),
+    *_BASE,
+    *_CONTENT,
+    *_HOW,
+    common_options,
+)
+def build(options: _Options) -> None:
     """Build one portable SIF: a base image with an environment, active in exec, run and shell.
 
     The base is copied, never unpacked; the environment is a layer over it. The file runs wherever
@@ -141,59 +185,75 @@ def build(**options: Any) -> None:
       singularity exec torch.sif python3 my_program.py
     """
     _check_base(options)
-    verbosity, debug = options.pop("verbosity"), options.pop("debug")
-    if options.pop("no_color"):
+    if options.no_color:
         os.environ["NO_COLOR"] = "1"
-    log_to_file, as_json = options.pop("log_to_file"), options.pop("as_json")
-    options.pop("accept_licenses")
-    options["use_cache"] = not options.pop("nocache")
 
     def work(console: Console) -> None:
-        from wrapper import requests
         from wrapper.cli import report
         from wrapper.commands.build_sif import build_sif
-        from wrapper.conda import channels
-        from wrapper.images.sif.systems import base_of, find_systems
 
-        options["force"] = _may_replace(options)
-        named: dict[str, Any] = {name: options.get(name) for name in ("tmpdir", "compression")}
-        settings = configured(console, verbosity, **named)
-        del options["tmpdir"]
-        if "compression" in settings.chosen:
-            options["compression"] = settings.compression
-        system = options.pop("system")
-        if system:
-            options["base_image"] = base_of(system, find_systems(os.environ))
-        options["channels"] = tuple(map(channels.absolute, options["channels"]))
-        request: Any = requests.SifRequest(**options, site=settings)
-        if log_to_file:
+        force = _may_replace(options)
+        tmpdir, compression = options.tmpdir, options.compression
+        site = configured(console, options.verbosity, tmpdir=tmpdir, compression=compression)
+        request = _request(options, site, force=force)
+        if options.log_to_file:
             console.copy_log(Path(time.strftime("containerize_build_%Y%m%d_%H%M%S.log")))
         result = build_sif(request, console)
         console.info(report.describe_sif(result))
-        if as_json:
+        if options.as_json:
             say(report.result_json(result))
 
-    run_command(work, verbosity=verbosity, debug=debug)
+    run_command(work, verbosity=options.verbosity, debug=options.debug)
 
 
-def _check_base(options: dict[str, Any]) -> None:
-    named = [name for name in ("base_image", "system") if options[name]]
-    if options["update"]:
-        if named or options["os_packages"]:
+def _check_base(options: _Options) -> None:
+    named = [name for name in (options.base_image, options.system) if name]
+    if options.update:
+        if named or options.os_packages:
             raise click.UsageError("--update keeps the base image: name none, and no --os-package")
     elif len(named) != 1:
         raise click.UsageError("name the base image with --base-image or --system, one of the two")
 
 
-def _may_replace(options: dict[str, Any]) -> bool:
+def _may_replace(options: _Options) -> bool:
     """Whether OUT may be replaced: the user said so, or says so now, on a terminal."""
-    there = os.path.isfile(options["prefix"])  # noqa: PTH113 - false, not raised, if forbidden
-    if options["force"] or options["update"] or not there:
-        return bool(options["force"])
+    there = os.path.isfile(options.prefix)  # noqa: PTH113 - false, not raised, if forbidden
+    if options.force or options.update or not there:
+        return options.force
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    question = f"{options['prefix']} exists already. Replace it?"
     try:
-        return click.confirm(question, err=True)
+        return click.confirm(f"{options.prefix} exists already. Replace it?", err=True)
     except click.Abort:  # the end of the input
         return False
+
+
+def _request(options: _Options, site: Site, *, force: bool) -> SifRequest:
+    """:raises InputError: this machine has no image for the system."""
+    from wrapper.conda import channels
+    from wrapper.images.sif.systems import base_of, find_systems
+    from wrapper.requests import SifRequest
+
+    base_image = options.base_image
+    if options.system:
+        base_image = base_of(options.system, find_systems(os.environ))
+    return SifRequest(
+        prefix=options.prefix,
+        environment=options.environment,
+        requirements=options.requirements,
+        channels=tuple(map(channels.absolute, options.channels)),
+        require_hashes=options.require_hashes,
+        system_site=options.system_site,
+        os_packages=options.os_packages,
+        pre_install=options.pre_install,
+        post_install=options.post_install,
+        environ=options.environ,
+        base_image=base_image,
+        reuse_base=options.reuse_base,
+        update=options.update,
+        force=force,
+        flatten=options.flatten,
+        use_cache=not options.nocache,
+        compression=chosen_compression(site),
+        site=site,
+    )

@@ -3,98 +3,107 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from wrapper.cli.common import run_command, say
-from wrapper.cli.options import prefix_of, request_fields
+from wrapper.cli.options import (
+    BuildOptions,
+    chosen_compression,
+    configured,
+    prefix_of,
+    split_paths,
+)
 from wrapper.console import Console
 
 if TYPE_CHECKING:
     from wrapper.inputs.tykky import ToolFile
+    from wrapper.models import Site
     from wrapper.requests import Plan, Request, Result
 
 R = TypeVar("R", bound="Request")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Steps(Generic[R]):
-    """What a new installation, or an update, is made of: its request, its plan, its build."""
+class Building:
+    """A command that builds, begun: its options, and what site and tool's file say to them."""
 
-    request: type[R]
-    plan: Callable[[R, Console], Plan]
-    build: Callable[[R, Console], Result]
+    options: BuildOptions
+    console: Console
+    site: Site
+    tool: ToolFile
+    tool_file: Path | None
 
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """What the commands differ in.
-
-    :ivar modes: Tykky's words for a new installation and for an update.
-    :ivar steps: of a new installation (true) or an update; imports what they need.
-    :ivar asks: whether there is something to install for a new one, :ivar needed: and the line of a
-        tool's file that says it.
-    """
-
-    modes: tuple[str, str]
-    steps: Callable[[bool], Steps[Any]]
-    asks: Callable[[Request], bool]
-    needed: str
-
-
-def run_build(options: dict[str, Any], kind: Kind, *, new: bool | None) -> None:
-    """Build, or say what would be built, and end the process.
-
-    :param new: a new installation or an update; ``None``: the tool's file says which.
-    """
-    dry_run, as_json = options.pop("dry_run", False), options.pop("as_json")
-    tool_file = options.pop("tool_file", None)
-
-    def work(console: Console) -> None:
+    def prefix(self, given: Path | None) -> Path:
+        """Where to install. :raises ContainerizeError: nobody says it."""
         from wrapper.build import inputs
 
-        tool = inputs.read_tool(tool_file, kind.modes, console)
-        fresh = new if new is not None else tool.mode != kind.modes[1]
-        steps = kind.steps(fresh)
-        request = _request(steps.request, {"prefix": None, **options}, tool, tool_file, console)
-        if fresh and not kind.asks(request):
-            raise inputs.incomplete(tool_file, "what to install", kind.needed)
-        if dry_run or options.get("lock"):
-            _tell_plan(steps.plan(request, console), as_json=as_json)
-        else:
-            _tell_result(steps.build(request, console), console, as_json=as_json)
+        if self.tool_file and not (given or self.site.prefix or self.tool.prefix):
+            raise inputs.incomplete(self.tool_file, "where to install", "installation_prefix: DIR")
+        return prefix_of(given, self.site, self.tool)
 
-    run_command(work, verbosity=options["verbosity"], debug=options["debug"])
+    def completed(self, request: R) -> R:
+        """``request`` with what all these commands can be told, and what the tool's file adds."""
+        from wrapper.build import inputs
+
+        options = self.options
+        request = replace(
+            request,
+            site=self.site,
+            pre_install=options.pre_install,
+            post_install=options.post_install,
+            environ=options.environ,
+            wrapper_paths=split_paths(options.wrapper_paths),
+            use_cache=not options.nocache,
+            compression=chosen_compression(self.site),
+            base_image=options.base_image,
+            copy_base=options.copy_base,
+            reuse_base=options.reuse_base,
+        )
+        return inputs.completed(request, self.tool)
+
+    def require(self, asked: object, line: str) -> None:
+        """:raises InputError: nothing is ``asked`` for; ``line`` of a tool's file could do so."""
+        from wrapper.build import inputs
+
+        if not asked:
+            raise inputs.incomplete(self.tool_file, "what to install", line)
+
+    def plan(self, plan: Plan) -> None:
+        """Tell what would be built."""
+        from wrapper.cli import report
+
+        say(report.plan_json(plan) if self.options.as_json else report.plan_table(plan))
+
+    def result(self, result: Result) -> None:
+        """Tell what was built."""
+        from wrapper.cli import report
+
+        for line in (report.describe_variables(result), report.describe(result)):
+            if line:
+                self.console.info(line)
+        if self.options.as_json:
+            say(report.result_json(result))
 
 
-def _request(
-    kind: type[R],
-    options: dict[str, Any],
-    tool: ToolFile,
-    tool_file: Path | None,
-    console: Console,
-) -> R:
-    from wrapper.build import inputs
+def run_build(
+    options: BuildOptions,
+    modes: tuple[str, str],
+    work: Callable[[Building], None],
+    tool_file: Path | None = None,
+) -> None:
+    """Build, or say what would be built, and end the process.
 
-    fields = request_fields(options, console)
-    if tool_file and not (fields["prefix"] or tool.prefix):
-        raise inputs.incomplete(tool_file, "where to install", "installation_prefix: DIR")
-    fields["prefix"] = prefix_of(fields, tool)
-    return inputs.completed(kind(**fields), tool)
+    :param modes: Tykky's words for a new installation and for an update.
+    """
 
+    def begin(console: Console) -> None:
+        from wrapper.build import inputs
 
-def _tell_plan(plan: Plan, *, as_json: bool) -> None:
-    from wrapper.cli import report
+        tool = inputs.read_tool(tool_file, modes, console)
+        tmpdir, compression = options.tmpdir, options.compression
+        site = configured(console, options.verbosity, tmpdir=tmpdir, compression=compression)
+        work(Building(options=options, console=console, site=site, tool=tool, tool_file=tool_file))
 
-    say(report.plan_json(plan) if as_json else report.plan_table(plan))
-
-
-def _tell_result(result: Result, console: Console, *, as_json: bool) -> None:
-    from wrapper.cli import report
-
-    for line in (report.describe_variables(result), report.describe(result)):
-        if line:
-            console.info(line)
-    if as_json:
-        say(report.result_json(result))
+    run_command(begin, verbosity=options.verbosity, debug=options.debug)

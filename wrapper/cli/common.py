@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -201,15 +201,15 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def common_options(command: Callable[..., object]) -> Callable[..., object]:
     """``-v``, ``-q`` and ``--debug``, handed on as ``verbosity`` and ``debug``."""
 
     @click.option("-v", "--verbose", is_flag=True, help="Show the output of every program.")
     @click.option("-q", "--quiet", is_flag=True, help="Show only warnings and errors.")
     @click.option("--debug", is_flag=True, help="Show tracebacks with errors; implies -v.")
     @functools.wraps(command)
-    def wrapped(*args: Any, verbose: bool, quiet: bool, debug: bool, **kwargs: Any) -> Any:
+    def wrapped(*, verbose: bool, quiet: bool, debug: bool, **options: object) -> object:
         verbosity = 1 if verbose or debug else -1 if quiet else 0
-        return command(*args, verbosity=verbosity, debug=debug, **kwargs)
+        return command(verbosity=verbosity, debug=debug, **options)
 
     return wrapped

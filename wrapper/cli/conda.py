@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
-from wrapper.cli.building import Kind, Steps, run_build
+from wrapper.cli.building import Building, run_build
 from wrapper.cli.common import CONTEXT, Group
-from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, REQUIRE_HASHES, Decorator, apply
+from wrapper.cli.options import (
+    BUILD,
+    FILE,
+    KEEP,
+    PREFIX,
+    REQUIRE_HASHES,
+    BuildOptions,
+    apply,
+    grouped,
+)
 from wrapper.console import Console
 from wrapper.platforms import MACHINES
 
-_CONDA: list[Decorator] = [
+_MODES = ("conda", "conda_modify")  # Tykky's words for a new installation and an update
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CondaOptions:
+    """What ``new`` and ``update`` can be told besides."""
+
+    requirements: tuple[Path, ...] = ()
+    channels: tuple[str, ...] = ()
+    require_hashes: bool = False
+    dry_run: bool = False
+    mamba: bool = False
+    uv: bool = False
+
+
+_CONDA = grouped(
+    "conda",
+    _CondaOptions,
     click.option(
         "-r",
         "--requirement",
@@ -35,8 +62,7 @@ _CONDA: list[Decorator] = [
     click.option("--dry-run", is_flag=True, help="Solve, print what would be done, and stop."),
     click.option("--mamba", is_flag=True, help="Accepted as Tykky's; changes nothing."),
     click.option("--uv", is_flag=True, help="Accepted as Tykky's; changes nothing."),
-    *BUILD,
-]
+)
 
 
 @click.group("conda-containerize", cls=Group, context_settings=CONTEXT)
@@ -67,65 +93,135 @@ def conda_containerize() -> None:
     metavar="FILE",
     help="Solve, write the packages into FILE as a conda-lock.yml, and stop.",
 )
-@apply(*_CONDA)
-def new(**options: Any) -> None:
+@apply(_CONDA, BUILD)
+def new(
+    *,
+    environment: Path,
+    prefix: Path | None,
+    platform: str | None,
+    lock: Path | None,
+    conda: _CondaOptions,
+    options: BuildOptions,
+) -> None:
     """Install the environment that ENV_FILE describes.
 
     ENV_FILE is an env.yml, a list of packages (conda list --explicit or --export), a
     conda-lock.yml or a pixi.lock. The build happens in a directory of its own; DIR appears when it
     is complete, or not at all.
     """
-    _build(options, new=True)
+    _tell_of_tykky(conda, options)
+
+    def work(building: Building) -> None:
+        _new(building, conda, environment, prefix, platform=platform, lock=lock)
+
+    run_build(options, _MODES, work)
 
 
 @conda_containerize.command("update")
 @click.argument("prefix", type=FILE, metavar="DIR")
 @click.argument("environment", type=FILE, metavar="[ENV_FILE]", required=False)
 @KEEP
-@apply(*_CONDA)
-def update(**options: Any) -> None:
+@apply(_CONDA, BUILD)
+def update(
+    *,
+    prefix: Path,
+    environment: Path | None,
+    keep: int | None,
+    conda: _CondaOptions,
+    options: BuildOptions,
+) -> None:
     """Change the installation DIR, which keeps working all the time.
 
     ENV_FILE is solved anew, keeping the installed versions where it allows; without it the conda
     packages stay and only -r, --post-install and so on are applied. The result is a further
     generation: programs that run keep theirs, and 'containerize rollback DIR' switches back.
     """
-    _build(options, new=False)
+    _tell_of_tykky(conda, options)
+
+    def work(building: Building) -> None:
+        _update(building, conda, environment, prefix, keep=keep)
+
+    run_build(options, _MODES, work)
 
 
 @conda_containerize.command("advanced")
 @click.argument("tool_file", type=FILE, metavar="YAML")
-@apply(*BUILD)
-def advanced(**options: Any) -> None:
+@BUILD
+def advanced(*, tool_file: Path, options: BuildOptions) -> None:
     """Build what a file in Tykky's format says.
 
     Its keys are listed in docs/tykky.md: mode (conda or conda_modify), env_file,
     requirements_file, installation_prefix, pre_install, post_install, extra_envs, wrapper_paths.
     """
-    _build(options, new=None)
+
+    def work(building: Building) -> None:
+        build = _update if building.tool.mode == _MODES[1] else _new
+        build(building, _CondaOptions(), None, None)
+
+    run_build(options, _MODES, work, tool_file)
 
 
-def _build(options: dict[str, Any], *, new: bool | None) -> None:
-    of_tykky = options.pop("mamba", False) | options.pop("uv", False)
-    if of_tykky:
-        Console(options["verbosity"]).info(
-            "--mamba and --uv change nothing: both are always in use"
+def _tell_of_tykky(conda: _CondaOptions, options: BuildOptions) -> None:
+    if conda.mamba or conda.uv:
+        Console(options.verbosity).info("--mamba and --uv change nothing: both are always in use")
+
+
+def _new(
+    building: Building,
+    conda: _CondaOptions,
+    environment: Path | None,
+    prefix: Path | None,
+    *,
+    platform: str | None = None,
+    lock: Path | None = None,
+) -> None:
+    from wrapper.commands.new import new
+    from wrapper.commands.plan import plan_new
+    from wrapper.conda import channels
+    from wrapper.requests import NewRequest
+
+    request = building.completed(
+        NewRequest(
+            prefix=building.prefix(prefix),
+            environment=environment,
+            requirements=conda.requirements,
+            channels=tuple(map(channels.absolute, conda.channels)),
+            require_hashes=conda.require_hashes,
+            platform=platform,
+            lock=lock,
         )
-    kind = Kind(
-        modes=("conda", "conda_modify"),
-        steps=_steps,
-        asks=lambda request: bool(request.environment),
-        needed="env_file: ENV_FILE",
     )
-    run_build(options, kind, new=new)
+    building.require(request.environment, "env_file: ENV_FILE")
+    if conda.dry_run or lock:
+        building.plan(plan_new(request, building.console))
+    else:
+        building.result(new(request, building.console))
 
 
-def _steps(new: bool) -> Steps[Any]:
-    from wrapper import requests
-    from wrapper.commands.new import new as build_new
-    from wrapper.commands.plan import plan_new, plan_update
+def _update(
+    building: Building,
+    conda: _CondaOptions,
+    environment: Path | None,
+    prefix: Path | None,
+    *,
+    keep: int | None = None,
+) -> None:
+    from wrapper.commands.plan import plan_update
     from wrapper.commands.update import update
+    from wrapper.conda import channels
+    from wrapper.requests import UpdateRequest
 
-    if new:
-        return Steps(request=requests.NewRequest, plan=plan_new, build=build_new)
-    return Steps(request=requests.UpdateRequest, plan=plan_update, build=update)
+    request = building.completed(
+        UpdateRequest(
+            prefix=building.prefix(prefix),
+            environment=environment,
+            requirements=conda.requirements,
+            channels=tuple(map(channels.absolute, conda.channels)),
+            require_hashes=conda.require_hashes,
+            keep=keep,
+        )
+    )
+    if conda.dry_run:
+        building.plan(plan_update(request, building.console))
+    else:
+        building.result(update(request, building.console))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,7 +23,12 @@ if TYPE_CHECKING:
 class _File(click.Path):
     """A path. Of an empty text (``"$UNSET"``) pathlib would make the directory where we are."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
         if value == "":
             self.fail("the path is empty; is a variable not set?", param, ctx)
         return super().convert(value, param, ctx)
@@ -28,7 +36,7 @@ class _File(click.Path):
 
 # click would look whether it can be read, and take what cannot for a wrong command line.
 FILE = _File(path_type=Path, readable=False)
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Decorator = Callable[[Callable[..., object]], Callable[..., object]]
 
 PREFIX = click.option(
     "--prefix",
@@ -126,7 +134,60 @@ WRAPPER_PATHS = click.option(
     help="Programs, or directories of programs, to make available: a comma-separated list; "
     "repeatable. Required.",
 )
-BUILD: list[Decorator] = [
+
+
+def apply(*options: Decorator) -> Decorator:
+    """One decorator of many, which appear in ``--help`` in this order."""
+
+    def decorate(command: Callable[..., object]) -> Callable[..., object]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def grouped(name: str, kind: Callable[..., object], *options: Decorator) -> Decorator:
+    """Options that a command takes as one value, ``name``, of the data class ``kind``.
+
+    Click hands values over by name and without types. So each option has a field of its name, of
+    the type that click makes: ``tests/unit/test_cli.py`` compares them.
+    """
+    members = list(inspect.signature(kind).parameters)
+
+    def decorate(command: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(command)
+        def wrapped(**given: object) -> object:
+            group = kind(**{member: given.pop(member) for member in members})
+            return command(**given, **{name: group})
+
+        return apply(*options)(wrapped)
+
+    return decorate
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """What every command that builds an installation can be told: :data:`BUILD`."""
+
+    pre_install: tuple[Path, ...]
+    post_install: tuple[Path, ...]
+    environ: Path | None
+    wrapper_paths: tuple[str, ...]
+    nocache: bool
+    base_image: str | None
+    copy_base: bool
+    reuse_base: bool
+    tmpdir: Path | None
+    compression: str | None
+    as_json: bool
+    verbosity: int
+    debug: bool
+
+
+BUILD = grouped(
+    "options",
+    BuildOptions,
     PRE_INSTALL,
     POST_INSTALL,
     ENVIRON,
@@ -150,18 +211,7 @@ BUILD: list[Decorator] = [
     COMPRESSION,
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     common_options,
-]
-
-
-def apply(*options: Decorator) -> Decorator:
-    """One decorator of many, which appear in ``--help`` in this order."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+)
 
 
 def split_paths(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -169,17 +219,25 @@ def split_paths(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(path for word in words for path in word.split(",") if path)
 
 
-def configured(console: Console, verbosity: int, *, building: bool = True, **options: Any) -> Site:
+def configured(
+    console: Console,
+    verbosity: int,
+    *,
+    building: bool = True,
+    tmpdir: Path | None = None,
+    compression: str | None = None,
+) -> Site:
     """All configuration, with what it has to say told.
 
     :param building: whether the site's message concerns the command.
-    :param options: of the command line, by key of :mod:`wrapper.settings_keys`.
+    :param tmpdir: of the command line, as is :param compression:.
     :raises ContainerizeError: a site's file or a variable is not what it should be.
     """
     from wrapper import settings as site
 
     level = {1: 3, -1: 1}.get(verbosity)
-    settings = site.load(os.environ, {**options, "log_level": level})
+    options = {"tmpdir": tmpdir, "compression": compression, "log_level": level}
+    settings = site.load(os.environ, options)
     console.verbosity = settings.log_level - 2
     for warning in settings.warnings:
         console.warning(warning)
@@ -188,37 +246,17 @@ def configured(console: Console, verbosity: int, *, building: bool = True, **opt
     return settings
 
 
-def request_fields(options: Mapping[str, Any], console: Console) -> dict[str, Any]:
-    """Fields of a request from a command's options and all configuration, which is told.
-
-    :raises ContainerizeError: a site's file or a variable is not what it should be.
-    """
-    from wrapper.conda import channels
-
-    named: dict[str, Any] = {name: options.get(name) for name in ("tmpdir", "compression")}
-    settings = configured(console, options["verbosity"], **named)
-    fields = {
-        name: value
-        for name, value in options.items()
-        if name not in ("tmpdir", "nocache", "verbosity", "debug")
-    }
-    if options.get("channels"):
-        fields["channels"] = tuple(map(channels.absolute, options["channels"]))
-    if "nocache" in options:
-        fields["use_cache"] = not options["nocache"]
-    if "compression" in options:
-        chosen = "compression" in settings.chosen
-        fields["compression"] = settings.compression if chosen else None
-    fields["wrapper_paths"] = split_paths(options["wrapper_paths"])
-    return {**fields, "prefix": options["prefix"] or settings.prefix, "site": settings}
+def chosen_compression(settings: Site) -> str | None:
+    """The compression that the command line or the site's force names for this build."""
+    return settings.compression if "compression" in settings.chosen else None
 
 
-def prefix_of(fields: Mapping[str, Any], tool: ToolFile) -> Path:
+def prefix_of(given: Path | None, settings: Site, tool: ToolFile) -> Path:
     """Where to install: the option's or the site's word, else that of a tool's file.
 
     :raises click.UsageError: nobody says it.
     """
-    found: Path | None = fields["prefix"] or tool.prefix
+    found = given or settings.prefix or tool.prefix
     require(found, "--prefix")
     assert found
     return found

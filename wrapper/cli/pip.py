@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import click
 
-from wrapper.cli.building import Kind, Steps, run_build
+from wrapper.cli.building import Building, run_build
 from wrapper.cli.common import CONTEXT, Group
-from wrapper.cli.options import BUILD, FILE, KEEP, PREFIX, REQUIRE_HASHES, Decorator, apply
+from wrapper.cli.options import (
+    BUILD,
+    FILE,
+    KEEP,
+    PREFIX,
+    REQUIRE_HASHES,
+    BuildOptions,
+    apply,
+    grouped,
+)
 
 SLIM = "python"  # of base_images/catalogue.toml
+_MODES = ("venv", "venv_modify")  # Tykky's words for a new installation and an update
 
-_PIP: list[Decorator] = [
+
+@dataclass(frozen=True, kw_only=True)
+class _PipOptions:
+    """What ``new`` and ``update`` can be told besides."""
+
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    no_isolation: tuple[str, ...] = ()
+    require_hashes: bool = False
+    dry_run: bool = False
+
+
+_PIP = grouped(
+    "pip",
+    _PipOptions,
     click.option(
         "--extra",
         "extras",
@@ -37,8 +62,7 @@ _PIP: list[Decorator] = [
     ),
     REQUIRE_HASHES,
     click.option("--dry-run", is_flag=True, help="Print what would be installed, and stop."),
-    *BUILD,
-]
+)
 
 
 @click.group("pip-containerize", cls=Group, context_settings=CONTEXT)
@@ -81,15 +105,41 @@ def pip_containerize() -> None:
     help="Where PATH has no Python that fits, let uv download one into the image. Packages are "
     "installed with uv in any case.",
 )
-@apply(*_PIP)
-def new(**options: Any) -> None:
+@apply(_PIP, BUILD)
+def new(
+    *,
+    requirements: tuple[Path, ...],
+    prefix: Path | None,
+    system_site: bool,
+    slim: bool,
+    pyver: str,
+    managed: bool,
+    pip: _PipOptions,
+    options: BuildOptions,
+) -> None:
     """Install what REQ_FILE asks for into a virtual environment.
 
     REQ_FILE is a requirements file in all of pip's forms, a pyproject.toml (its dependencies), a
     uv.lock, a pylock.toml or a requirements.lock of an earlier installation. A Python on PATH stays
     where it is.
     """
-    _build(options, new=True)
+    if slim:
+        if options.base_image:
+            raise click.UsageError("--slim stands for --base-image python: give one of them")
+        options = replace(options, base_image=SLIM)
+
+    def work(building: Building) -> None:
+        _new(
+            building,
+            pip,
+            requirements,
+            prefix,
+            system_site=system_site,
+            pyver=pyver,
+            managed=managed,
+        )
+
+    run_build(options, _MODES, work)
 
 
 @pip_containerize.command("update")
@@ -106,49 +156,104 @@ def new(**options: Any) -> None:
 )
 @KEEP
 @click.option("--uv", "managed", is_flag=True, help="Accepted as Tykky's; changes nothing.")
-@apply(*_PIP)
-def update(**options: Any) -> None:
+@apply(_PIP, BUILD)
+def update(
+    *,
+    prefix: Path,
+    requirements: tuple[Path, ...],
+    keep: int | None,
+    managed: bool,
+    pip: _PipOptions,
+    options: BuildOptions,
+) -> None:
     """Change the installation DIR, which keeps working all the time.
 
     The result is a further generation: programs that run keep theirs, and
     'containerize rollback DIR' switches back.
     """
-    _build(options, new=False)
+
+    def work(building: Building) -> None:
+        _update(building, pip, requirements, prefix, keep=keep)
+
+    run_build(options, _MODES, work)
 
 
 @pip_containerize.command("advanced")
 @click.argument("tool_file", type=FILE, metavar="YAML")
-@apply(*BUILD)
-def advanced(**options: Any) -> None:
+@BUILD
+def advanced(*, tool_file: Path, options: BuildOptions) -> None:
     """Build what a file in Tykky's format says.
 
     Its keys are listed in docs/tykky.md: mode (venv or venv_modify), requirements_file,
     installation_prefix, pre_install, post_install, extra_envs, wrapper_paths,
     enable_site_packages.
     """
-    _build(options, new=None)
+
+    def work(building: Building) -> None:
+        build = _update if building.tool.mode == _MODES[1] else _new
+        build(building, _PipOptions(), (), None)
+
+    run_build(options, _MODES, work, tool_file)
 
 
-def _build(options: dict[str, Any], *, new: bool | None) -> None:
-    if options.pop("slim", False):
-        if options["base_image"]:
-            raise click.UsageError("--slim stands for --base-image python: give one of them")
-        options["base_image"] = SLIM
-    kind = Kind(
-        modes=("venv", "venv_modify"),
-        steps=_steps,
-        asks=lambda request: bool(request.requirements),
-        needed="requirements_file: REQ_FILE",
-    )
-    run_build(options, kind, new=new)
-
-
-def _steps(new: bool) -> Steps[Any]:
-    from wrapper import requests
+def _new(
+    building: Building,
+    pip: _PipOptions,
+    requirements: tuple[Path, ...],
+    prefix: Path | None,
+    *,
+    system_site: bool = False,
+    pyver: str = "",
+    managed: bool = False,
+) -> None:
     from wrapper.commands.new import new_pip
     from wrapper.commands.plan import plan_pip
-    from wrapper.commands.update import update_pip
+    from wrapper.requests import NewPipRequest
 
-    if new:
-        return Steps(request=requests.NewPipRequest, plan=plan_pip, build=new_pip)
-    return Steps(request=requests.UpdatePipRequest, plan=plan_pip, build=update_pip)
+    request = building.completed(
+        NewPipRequest(
+            prefix=building.prefix(prefix),
+            requirements=requirements,
+            extras=pip.extras,
+            groups=pip.groups,
+            no_isolation=pip.no_isolation,
+            require_hashes=pip.require_hashes,
+            system_site=system_site,
+            pyver=pyver,
+            managed=managed,
+        )
+    )
+    building.require(request.requirements, "requirements_file: REQ_FILE")
+    if pip.dry_run:
+        building.plan(plan_pip(request, building.console))
+    else:
+        building.result(new_pip(request, building.console))
+
+
+def _update(
+    building: Building,
+    pip: _PipOptions,
+    requirements: tuple[Path, ...],
+    prefix: Path | None,
+    *,
+    keep: int | None = None,
+) -> None:
+    from wrapper.commands.plan import plan_pip
+    from wrapper.commands.update import update_pip
+    from wrapper.requests import UpdatePipRequest
+
+    request = building.completed(
+        UpdatePipRequest(
+            prefix=building.prefix(prefix),
+            requirements=requirements,
+            extras=pip.extras,
+            groups=pip.groups,
+            no_isolation=pip.no_isolation,
+            require_hashes=pip.require_hashes,
+            keep=keep,
+        )
+    )
+    if pip.dry_run:
+        building.plan(plan_pip(request, building.console))
+    else:
+        building.result(update_pip(request, building.console))

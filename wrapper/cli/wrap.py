@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import click
 
@@ -18,18 +18,32 @@ from wrapper.cli.options import (
     TOOL_FILE,
     WRAPPER_PATHS,
     apply,
+    chosen_compression,
+    configured,
     prefix_of,
-    request_fields,
     require,
+    split_paths,
 )
 from wrapper.console import Console
+
+_PATHS = "-w' / '--wrapper-paths"
 
 
 @click.command("wrap-container", cls=Command, context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="wrap-container")
 @click.argument("image", metavar="IMAGE")
 @apply(PREFIX, WRAPPER_PATHS, ENVIRON, TOOL_FILE, TMPDIR, common_options)
-def wrap_container(**options: Any) -> None:
+def wrap_container(
+    *,
+    image: str,
+    prefix: Path | None,
+    wrapper_paths: tuple[str, ...],
+    environ: Path | None,
+    tool_file: Path | None,
+    tmpdir: Path | None,
+    verbosity: int,
+    debug: bool,
+) -> None:
     """Make programs of the container IMAGE available as if they were installed.
 
     IMAGE is a SIF file, a sandbox directory or a URI that the runtime can pull (docker://…). A
@@ -39,7 +53,27 @@ def wrap_container(**options: Any) -> None:
     Example:
       wrap-container -w /opt/julia/bin --prefix /projappl/project_x/julia julia.sif
     """
-    _run(options, "container")
+
+    def work(console: Console) -> None:
+        from wrapper.build import inputs
+        from wrapper.cli import report
+        from wrapper.commands.wrap_container import wrap_container
+        from wrapper.requests import WrapContainerRequest
+
+        tool = inputs.read_tool(tool_file, ("wrapcont",), console)
+        site = configured(console, verbosity, tmpdir=tmpdir)
+        request = WrapContainerRequest(
+            prefix=prefix_of(prefix, site, tool),
+            image=image,
+            wrapper_paths=split_paths(wrapper_paths),
+            environ=environ,
+            site=site,
+        )
+        require(request.wrapper_paths or tool.wrapper_paths, _PATHS)
+        result = wrap_container(inputs.completed_container(request, tool), console)
+        console.info(report.describe(result))
+
+    run_command(work, verbosity=verbosity, debug=debug)
 
 
 @click.command("wrap-install", cls=Command, context_settings=CONTEXT)
@@ -53,7 +87,21 @@ def wrap_container(**options: Any) -> None:
     "their own path. SRC must stay, but may be emptied.",
 )
 @apply(PRE_INSTALL, POST_INSTALL, ENVIRON, TOOL_FILE, TMPDIR, COMPRESSION, common_options)
-def wrap_install(**options: Any) -> None:
+def wrap_install(
+    *,
+    source: Path,
+    prefix: Path | None,
+    wrapper_paths: tuple[str, ...],
+    mask: bool,
+    pre_install: tuple[Path, ...],
+    post_install: tuple[Path, ...],
+    environ: Path | None,
+    tool_file: Path | None,
+    tmpdir: Path | None,
+    compression: str | None,
+    verbosity: int,
+    debug: bool,
+) -> None:
     """Put the installation in the directory SRC into one image, with shims for its programs.
 
     PATHS are relative to SRC. SRC itself is not changed.
@@ -62,30 +110,27 @@ def wrap_install(**options: Any) -> None:
     Example:
       wrap-install -w bin --mask --prefix /projappl/project_x/tool /projappl/project_x/tool-1.0
     """
-    _run(options, "install")
-
-
-def _run(options: dict[str, Any], kind: str) -> None:
-    tool_file = options.pop("tool_file")
 
     def work(console: Console) -> None:
-        from wrapper import requests
         from wrapper.build import inputs
         from wrapper.cli import report
-        from wrapper.commands.wrap_container import wrap_container
         from wrapper.commands.wrap_install import wrap_install
+        from wrapper.requests import WrapInstallRequest
 
-        modes = ("wrapcont",) if kind == "container" else ("wrapdisk",)
-        tool = inputs.read_tool(tool_file, modes, console)
-        fields = request_fields(options, console)
-        fields["prefix"] = prefix_of(fields, tool)
-        require(fields["wrapper_paths"] or tool.wrapper_paths, "-w' / '--wrapper-paths")
-        if kind == "container":
-            asked = inputs.completed_container(requests.WrapContainerRequest(**fields), tool)
-            result = wrap_container(asked, console)
-        else:
-            request = inputs.completed(requests.WrapInstallRequest(**fields), tool)
-            result = wrap_install(request, console)
-        console.info(report.describe(result))
+        tool = inputs.read_tool(tool_file, ("wrapdisk",), console)
+        site = configured(console, verbosity, tmpdir=tmpdir, compression=compression)
+        request = WrapInstallRequest(
+            prefix=prefix_of(prefix, site, tool),
+            source=source,
+            mask=mask,
+            wrapper_paths=split_paths(wrapper_paths),
+            pre_install=pre_install,
+            post_install=post_install,
+            environ=environ,
+            compression=chosen_compression(site),
+            site=site,
+        )
+        require(request.wrapper_paths or tool.wrapper_paths, _PATHS)
+        console.info(report.describe(wrap_install(inputs.completed(request, tool), console)))
 
-    run_command(work, verbosity=options["verbosity"], debug=options["debug"])
+    run_command(work, verbosity=verbosity, debug=debug)
