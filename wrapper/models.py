@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrapper.packages import LockedPackage
+from wrapper.profile import Detect, Gpus, Partition
 
 if TYPE_CHECKING:
     from rattler import RepoDataRecord
@@ -106,11 +108,23 @@ class Base:
     rocm: str = ""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names by which the image is known: none, where there is none."""
+        return names_of(self.name, self.source, self.image) if self.image else ()
+
+    @property
     def reference(self) -> str:
         """The image for the shim: a path, below the generation where that owns it."""
         if self.image is None:
             return ""
         return self.image.name if self.owned else str(self.image)
+
+
+def names_of(name: str, source: str, image: Path) -> tuple[str, ...]:
+    """The names by which an image is known: what the user said, the file that it was found as,
+    which may be a link, and the file that it is.
+    """
+    return tuple(dict.fromkeys([name, Path(source).name, image.name]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +159,8 @@ class Site:
 
     The meaning of each field stands in ``wrapper.settings.KEYS``, where they are read. ``origins``
     tells where each value that is no default comes from; ``chosen`` are those that the command line
-    or a site's force set for this build; ``warnings`` say what in the files has no effect.
+    or a site's force set for this build; ``warnings`` say what in the files has no effect. ``file``
+    is the site's, ``found_by`` says what of the machine led to it where nobody named it.
     """
 
     tmpdir: Path = Path("/tmp")
@@ -162,13 +177,42 @@ class Site:
     base_image: str = ""
     base_images: tuple[Path, ...] = ()
     binds: tuple[str, ...] = ()
+    image_binds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exclude_binds: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     fix_permissions: bool = True
     keep_files: bool = False
     log_level: int = 2
     message: str = ""
+    mounts: tuple[str, ...] = ()
+    modules: Mapping[str, str] = field(default_factory=dict)
+    partitions: Mapping[str, Partition] = field(default_factory=dict)
+    gpus: Gpus = field(default_factory=Gpus)
+    detect: Detect = field(default_factory=Detect)
+    sources: Mapping[str, str] = field(default_factory=dict)
     more_channels: tuple[str, ...] = ()  # of .condarc, searched after all others
     origins: Mapping[str, str] = field(default_factory=dict)
     chosen: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
+    file: Path | None = None
+    found_by: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the site is called: as its file is."""
+        return self.file.stem if self.file else ""
+
+    @property
+    def shaping(self) -> str:
+        """Its name, where an installation takes something of it along; else empty."""
+        return self.name if self.binds or self.exclude_binds or self.variables else ""
+
+    def on_image(self, names: Iterable[str]) -> Site:
+        """The same with the binds that an installation on an image needs.
+
+        :param names: by which the image is known: none, where there is no image.
+        """
+        for pattern, binds in self.image_binds.items():
+            if any(fnmatchcase(name, pattern) for name in names):
+                return replace(self, binds=tuple(dict.fromkeys([*self.binds, *binds])))
+        return self

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from wrapper import bundled
 from wrapper import inputs as spec
+from wrapper import profile, sites
 from wrapper.errors import InputError
 from wrapper.inputs.condarc import parse_condarc
 from wrapper.inputs.tykky import Layer, parse_global
@@ -39,7 +40,8 @@ def load(environ: Mapping[str, str], options: Mapping[str, Any] | None = None) -
     sheet = _Sheet()
     if environ.get("TMPDIR"):  # of the system: no word of the user's about builds
         sheet.put("tmpdir", Path(environ["TMPDIR"]).absolute(), "TMPDIR")
-    layers = [_site_layer(path) for path in _site_files(environ)]
+    file, found_by = _site_file(environ)
+    layers = [_site_layer(file)] if file else []
     if tykky := environ.get(TYKKY_VARIABLE):
         layers.append(parse_global(spec.read_text(Path(tykky)), Path(tykky)))
     for layer in layers:
@@ -65,6 +67,8 @@ def load(environ: Mapping[str, str], options: Mapping[str, Any] | None = None) -
         origins=sheet.origins,
         chosen=frozenset(sheet.chosen),
         warnings=tuple(sheet.warnings),
+        file=file,
+        found_by=found_by,
     )
 
 
@@ -85,13 +89,13 @@ class _Sheet:
 
     def read(self, values: Mapping[str, tuple[Any, str]], layer: Layer) -> None:
         for name, (value, where) in values.items():
-            self.put(name, _checked(KEYS[name], value, where, layer.path), str(layer.path))
+            self.put(name, _checked(KEYS[name], value, where, layer), str(layer.path))
         self.warnings += layer.warnings
 
     def extend(self, values: Mapping[str, tuple[Any, str]], layer: Layer, *, first: bool) -> None:
         """Put more entries before or after those of a list or a mapping."""
         for name, (value, where) in values.items():
-            more = _checked(KEYS[name], value, where, layer.path)
+            more = _checked(KEYS[name], value, where, layer)
             if not isinstance(more, dict | tuple):
                 raise InputError(
                     "a setting has one value, to which nothing can be added",
@@ -108,7 +112,7 @@ class _Sheet:
 
     def force(self, layer: Layer, options: Mapping[str, Any]) -> None:
         for name, (value, where) in layer.force.items():
-            checked = _checked(KEYS[name], value, where, layer.path)
+            checked = _checked(KEYS[name], value, where, layer)
             if checked is None:  # a path with a variable that is not set
                 continue
             self.put(name, checked, f"{layer.path} (forced)")
@@ -131,36 +135,42 @@ class _Sheet:
         self.warnings += condarc.warnings
 
 
-def _checked(key: Key, value: Any, where: str, file: Path = Path()) -> Any:
-    """A setting's value. :param file: which has it, where one does."""
+def _checked(key: Key, value: Any, where: str, layer: Layer | None = None) -> Any:
+    """A setting's value. :param layer: the file which has it, where one does."""
     try:
         read = key.read(value)
     except ValueError as error:
-        raise InputError(f"a setting {error}", where=where, hint=_HINT) from None
-    return tuple(file.absolute().parent / path for path in read) if key.beside else read
+        inside = getattr(error, "inside", ()) if layer else ()
+        raise InputError(
+            f"a setting {error}", where=_place_inside(layer, where, inside), hint=_HINT
+        ) from None
+    above = (layer.path if layer else Path()).absolute().parent
+    return tuple(above / path for path in read) if key.beside else read
 
 
-def _site_files(environ: Mapping[str, str]) -> list[Path]:
-    """The site's file: the one named, else the installed one, if there is any."""
+def _place_inside(layer: Layer | None, where: str, inside: tuple[str, ...]) -> str:
+    """Where what is wrong in a table stands. :param where: the table, ``PLACE: KEY``."""
+    dotted = ".".join((where.rpartition(": ")[2], *inside))
+    places = layer.places if layer and inside else {}
+    place = places.get(dotted) or places.get(f"force.{dotted}")
+    return f"{place}: {dotted}" if place else where
+
+
+def _site_file(environ: Mapping[str, str]) -> tuple[Path | None, str]:
+    """The site's file: the one named, else the installed one, else the profile that fits here.
+
+    :returns: it, and what led to a profile that nobody named.
+    """
     named = environ.get(SITE_VARIABLE)
     if named is None:
         installed = Path(sys.prefix, "etc/containerize/site.yml")
-        return [installed] if installed.is_file() else []
+        if installed.is_file():
+            return installed, ""
+        found = sites.find(environ)
+        return (found.path, found.why) if found else (None, "")
     if re.fullmatch(r"[\w-]+", named):
-        return [_shipped(named)]
-    return [Path(named)] if named else []
-
-
-def _shipped(name: str) -> Path:
-    """A file that comes with containerize."""
-    found = {path.stem: path for path in sorted(bundled.directory("sites").glob("*.yml"))}
-    if name not in found:
-        raise InputError(
-            f"no site is called '{name}'",
-            where=SITE_VARIABLE,
-            hint=f"there are: {', '.join(found)}; or name a file by its path",
-        )
-    return found[name]
+        return sites.named(named, SITE_VARIABLE), ""
+    return (Path(named), "") if named else (None, "")
 
 
 def _site_layer(path: Path) -> Layer:
@@ -169,9 +179,11 @@ def _site_layer(path: Path) -> Layer:
     values: dict[str, tuple[Any, str]] = {}
     forced: dict[str, tuple[Any, str]] = {}
     warnings: list[str] = []
+    inside: dict[str, str] = {}
     for name, (_, node) in keys.items():
         value = yaml_nodes.plain(node, path)
         where = yaml_nodes.place(node, path)
+        inside |= yaml_nodes.all_places(node, path, name)
         if name == "force" and isinstance(value, dict):
             places = yaml_nodes.places(node, path)
             known = {n: (v, f"{places.get(n, where)}: {n}") for n, v in value.items() if n in KEYS}
@@ -180,22 +192,52 @@ def _site_layer(path: Path) -> Layer:
         else:
             unknown = set() if name in KEYS else {name}
             values |= {} if unknown else {name: (value, f"{where}: {name}")}
-        warnings += [
-            f"{where}: unknown setting '{n}' is ignored" for n in sorted(map(str, unknown))
+        warnings += [  # no error: a newer version may know it
+            "; ".join(
+                filter(None, [f"{where}: unknown setting '{n}' is ignored", profile.near(n, KEYS)])
+            )
+            for n in sorted(map(str, unknown))
         ]
-    return Layer(path=path, values=values, force=forced, warnings=tuple(warnings))
+    return Layer(path=path, values=values, force=forced, warnings=tuple(warnings), places=inside)
+
+
+def describe_site(site: Site) -> str:
+    """Whose settings count, and why, for a person."""
+    if site.file is None:
+        return "none (CONTAINERIZE_SITE)"
+    how = f"found by itself: {site.found_by}" if site.found_by else "named"
+    return f"{site.name} ({how}; {site.file})"
 
 
 def describe(site: Site) -> list[tuple[str, str, str]]:
-    """Key, value and origin of every setting, for ``containerize info``."""
-    return [(name, _shown(getattr(site, name)), site.origins.get(name, "default")) for name in KEYS]
+    """Key, value and origin of every setting, for ``containerize info``; sources see below."""
+    names = [name for name in KEYS if name != "sources"]
+    return [
+        (name, _shown(getattr(site, name)), site.origins.get(name, "default")) for name in names
+    ]
+
+
+def source_of(site: Site, name: str) -> str:
+    """What the site's file says of where it has a setting's value from, empty where nothing."""
+    theirs = site.origins.get(name, "").startswith(str(site.file))
+    return site.sources.get(name, "") if theirs else ""
 
 
 def _shown(value: Any) -> str:
+    if is_dataclass(value) and not isinstance(value, type):
+        told = {f.name: getattr(value, f.name) for f in fields(value)}
+        return _shown({name: item for name, item in told.items() if item})
     if isinstance(value, Mapping):
-        return " ".join(f"{name}={_shown(item)}" for name, item in value.items())
+        return " ".join(f"{name}={_inner(item)}" for name, item in value.items())
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else str(value)
+
+
+def _inner(value: Any) -> str:
+    """A value in a table: several in brackets."""
+    several = isinstance(value, Mapping) or is_dataclass(value)
+    several = several or (isinstance(value, tuple) and len(value) > 1)
+    return f"({_shown(value)})" if several else _shown(value)

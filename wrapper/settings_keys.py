@@ -1,6 +1,7 @@
 """What a site can set: each key with its meaning and how its value is read.
 
-A new setting is a line in :data:`KEYS` and a field of :class:`~wrapper.models.Site`.
+A new setting is a line in :data:`KEYS` and a field of :class:`~wrapper.models.Site`. Tables are
+read by :func:`wrapper.profile.record` and :func:`wrapper.profile.by_name`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wrapper import profile
 from wrapper.images import compression
 from wrapper.inputs.names import why_not
 from wrapper.inputs.tykky import MKSQUASHFS_OPTIONS
+from wrapper.profile import number as _number
+from wrapper.profile import text as _text
+from wrapper.profile import texts as _texts
 from wrapper.runtime.binds import UNLISTABLE
 
 
@@ -36,12 +41,6 @@ class Key:
     flag: bool = False
     option: str = ""
     beside: bool = False
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"must be a text, found {value!r}")
-    return value.strip()
 
 
 def _expanded(value: Any) -> str:
@@ -67,22 +66,12 @@ def _first_directory(value: Any) -> Path | None:
     return next(iter(usable or places[-1:]), None)
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(map(_text, value if isinstance(value, list) else [value]))
-
-
 def _yes(value: Any) -> bool:
     if isinstance(value, str) and value.lower() in ("yes", "true", "1", "no", "false", "0"):
         return value.lower() in ("yes", "true", "1")
     if not isinstance(value, bool):
         raise ValueError(f"must be yes or no, found {value!r}")
     return value
-
-
-def _number(value: Any) -> int:
-    if not re.fullmatch(r"\d+", str(value)):
-        raise ValueError(f"must be a number, found {value!r}")
-    return int(value)
 
 
 def _positive(value: Any) -> int:
@@ -188,6 +177,10 @@ KEYS: Mapping[str, Key] = {
         help="catalogues and directories of base images", read=_catalogues, beside=True
     ),
     "binds": Key(help="more binds, SOURCE[:DESTINATION[:OPTIONS]]", read=_bind_list),
+    "image_binds": Key(
+        help="by a pattern of base images' names: binds that they need besides; the first counts",
+        read=profile.by_name(_bind_list),
+    ),
     "exclude_binds": Key(help="top-level directories of the host to leave out", read=_bind_list),
     "variables": Key(help="variables to set for programs at run time", read=_variables),
     "fix_permissions": Key(
@@ -209,4 +202,25 @@ KEYS: Mapping[str, Key] = {
         option="-v/-q",
     ),
     "message": Key(help="a text that every build begins with", read=_text),
+    "mounts": Key(
+        help="top-level directories of the site, for which images have mount points",
+        read=profile.mounts,
+    ),
+    "modules": Key(
+        help="modules that hold what is missing: name of the thing -> what 'module load' is given",
+        read=profile.by_name(_text),
+    ),
+    "partitions": Key(
+        help="Slurm's partitions: nodes and time of a job at most, cores, memory, GPUs of a node",
+        read=profile.partitions,
+    ),
+    "gpus": Key(
+        help="GPUs of a node, and which processors are next to that of each task",
+        read=profile.gpus,
+    ),
+    "detect": Key(help="by what this site is found", read=profile.detect),
+    "sources": Key(
+        help="where the value of a key comes from, and the day on which that was read",
+        read=profile.by_name(profile.source),
+    ),
 }

@@ -139,6 +139,7 @@ message: Read the manual.
         variables={"A": "$(touch /tmp/evil)"},
         message="Read the manual.",
         origins=found.origins,
+        file=place / "site.yml",
     )
     assert set(found.origins.values()) == {f"{place}/site.yml"}
     rows = {name: (value, origin) for name, value, origin in describe(found)}
@@ -162,6 +163,17 @@ message: Read the manual.
         ("variables: {IFS: x}\n", "cannot be a variable's", 1),
         ("squashfs_options: -root-mode 777\n", "'-root-mode'", 1),
         ("force:\n  log_level: loud\n", "must be a number", 2),
+        ("partitions:\n  small:\n    nodes: 4\n    time: 3:00:00\n", "quotes", 4),
+        ("partitions:\n  small: {nodes: 4,\n    core: 128}\n", "did you mean cores?", 3),
+        ("force:\n  partitions:\n    small:\n      memory: much\n", "such as 480G", 4),
+        ("partitions: [small]\n", "must have lines 'KEY: value'", 1),
+        ("gpus:\n  per_node: eight\n", "must be a number", 2),
+        ("gpus:\n  cpu_masks: [0x1, here]\n", "a mask of processors", 2),
+        ("mounts: [/pfs/lustrep1]\n", "must be a directory of the root", 1),
+        ("image_binds:\n  '*': [pfs]\n", "must be a list of absolute paths", 2),
+        ("detect:\n  files: [/pfs/lustrep1/x]\n", "must be a file of the node's own", 2),
+        ("detect:\n  cluster: x\n", "did you mean clusters?", 2),
+        ("sources:\n  mounts: the manual\n", "of which day", 2),
     ],
 )
 def test_mistakes_have_a_place(place: Path, text: str, what: str, line: int) -> None:
@@ -180,10 +192,11 @@ def test_a_file_may_be_commented_out(place: Path, text: str) -> None:
 
 
 def test_unknown_settings_are_named(place: Path) -> None:
-    found = load(site_file(place, "colour: blue\nforce:\n  shape: round\n"))
+    found = load(site_file(place, "colour: blue\nforce:\n  shape: round\nimage_bind: {}\n"))
     assert [w.rsplit(": ", 1)[1] for w in found.warnings] == [
         "unknown setting 'colour' is ignored",
         "unknown setting 'shape' is ignored",
+        "unknown setting 'image_bind' is ignored; did you mean image_binds?",
     ]
 
 
@@ -193,7 +206,10 @@ def test_sites_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.warnings == ()
     with pytest.raises(InputError, match="no site is called 'moon'") as caught:
         load({"CONTAINERIZE_SITE": "moon"})
-    assert "lumi" in caught.value.hint
+    assert "there are: frontier, generic-slurm, local, lumi, roihu" in caught.value.hint
+    with pytest.raises(InputError, match="no site is called 'lummi'") as caught:
+        load({"CONTAINERIZE_SITE": "lummi"})
+    assert caught.value.hint.startswith("did you mean lumi?")
 
 
 def test_an_installed_file_is_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

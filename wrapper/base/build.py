@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrapper import process, tree
+from wrapper import process, sites, tree
 from wrapper.base import debian
 from wrapper.base.definition import Definition
 from wrapper.console import Console, counted
@@ -19,7 +19,6 @@ from wrapper.images.sif import file as sif
 from wrapper.images.squasher import Squasher
 from wrapper.process import ToolFailed
 from wrapper.runtime.runtime import Runtime, home_of
-from wrapper.runtime.skeleton import SITE_DIRECTORIES
 from wrapper.util import foreign
 from wrapper.util.cache import FILE_MODE
 from wrapper.util.disk_space import require_space
@@ -132,7 +131,7 @@ class BaseBuild:
 
     def _mount_points(self) -> None:
         """Of what sites bind: a missing one costs an overlay or underlay at each start."""
-        for name in SITE_DIRECTORIES:
+        for name in sites.mounts():
             (self.root / name).mkdir(exist_ok=True)
 
     def _runtime_files(self) -> None:

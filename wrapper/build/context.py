@@ -15,7 +15,7 @@ from wrapper.build.packed import LENT
 from wrapper.console import Console
 from wrapper.images.compression import EVERYWHERE, Compression
 from wrapper.manifest import Manifest, Values
-from wrapper.models import Base
+from wrapper.models import Base, Site
 from wrapper.prefix.generations import Generation
 from wrapper.requests import Request
 from wrapper.runtime.binds import host_binds, image_binds, with_more
@@ -87,6 +87,11 @@ class BuildContext:
         """
         return not self.request.site.fix_permissions
 
+    @property
+    def site(self) -> Site:
+        """The site's settings, with the binds that its base needs."""
+        return self.request.site.on_image(self.base.names)
+
     def user_variables(self) -> dict[str, str]:
         """What is set in any case: the site's variables and, over them, the user's."""
         return {**self.request.site.variables, **self.variables}
@@ -105,7 +110,7 @@ class BuildContext:
         return BuildContainer(
             runtime=self.tools.runtime,
             image=self.base.image or self._skeleton(),
-            binds=with_more(binds, self.request.site, os.environ, needed),
+            binds=with_more(binds, self.site, os.environ, needed),
             own_system=bool(self.base.image),
             has_bash=self.base.has_bash,
             tree=self.tree,

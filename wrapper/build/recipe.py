@@ -137,6 +137,7 @@ class _Recipe:
                     },
                     cache=context.space.cache,
                     channels=self.source.channels(),
+                    site=str(context.request.site.file or ""),
                 )
 
     # -- what is there in the end ----------------------------------------------------------------

@@ -39,6 +39,7 @@ def described(
         base=BaseRecord.of(context.base, describe_virtual_packages(context.base)),
         runtime=context.tools.runtime.as_record(),
         mksquashfs=".".join(map(str, context.tools.squasher.version)),
+        site=context.site.shaping,
         options=Options(
             compression=context.compression.asked,
             wrapper_paths=context.wrapper_paths,

@@ -112,6 +112,7 @@ def run_user_script(
     variables: Mapping[str, str],
     cache: Path,
     channels: Sequence[str],
+    site: str = "",
 ) -> None:
     """Run a ``--pre-install`` or ``--post-install`` script, the environment active.
 
@@ -121,7 +122,8 @@ def run_user_script(
     ``conda`` and ``mamba`` work, also where the environment has none of them.
 
     :param kind: ``pre-install`` or ``post-install``. :param cache: for downloads, outside.
-    :param channels: where ``conda install`` looks. :raises ScriptError: it fails.
+    :param channels: where ``conda install`` looks. :param site: the file of its settings.
+    :raises ScriptError: it fails.
     """
     if not container.has_bash:
         raise InputError(
@@ -152,7 +154,7 @@ def run_user_script(
             **uv_settings(container.environ),
             CHANNELS_VARIABLE: "\n".join(channels),
             CACHE_VARIABLE: str(cache),
-            **{n: v for n, v in container.environ.items() if n == "CONTAINERIZE_SITE"},
+            "CONTAINERIZE_SITE": site,
             **variables,
         },
         path=[_package_managers(container)],

@@ -78,11 +78,14 @@ def info(verbosity: int, debug: bool) -> None:
                 missing.append(error)
             say(f"{title:<12} {answer}")
         say(f"cache        {settings.cache or 'none (CONTAINERIZE_CACHE_DIR)'}")
+        say(f"site         {site.describe_site(settings)}")
         say("\nsetting            value  (where it comes from)")
         for name, value, origin in site.describe(settings):
             say(f"{name:<18} {value or '-'}  ({origin})")
             if verbosity > 0:
                 say(f"{'':<18} {KEYS[name].help}")
+                if source := site.source_of(settings, name):
+                    say(f"{'':<18} from: {source}")
         for warning in settings.warnings:
             console.warning(warning)
         if missing:

@@ -273,6 +273,11 @@ class _Work:
         tell(activation, self.console)
         return activation
 
+    def _site(self) -> Site:
+        """The site's settings, with the binds that a container of its own needs."""
+        container = self.tykky.container
+        return self.site.on_image([container.name] if self.tykky.isolated else [])
+
     def _write_shims(
         self, staging: Adoption, manifest: Manifest, activation: Activation, links: list[str]
     ) -> None:
@@ -291,7 +296,7 @@ class _Work:
             links=links,
             activation=activation,
             variables=self.tykky.variables,
-            site=self.site,
+            site=self._site(),
             required_program="" if self.tykky.isolated else python,
             mask=self.tykky.image_root if self.masked else "",
             image=self._container_reference() if self.tykky.isolated else "",

@@ -16,7 +16,7 @@ from wrapper.commands.prepare import finish, first_generation
 from wrapper.console import Console
 from wrapper.images.format import mark, rarest_compression
 from wrapper.manifest import BaseRecord, Manifest
-from wrapper.models import Environment, Site
+from wrapper.models import Environment, Site, names_of
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import shims
 from wrapper.prefix.checks import install_path
@@ -88,13 +88,14 @@ def _write(
     if venv:  # it is to be active; its Python is called by another path
         (staging.root / layout.VENV).symlink_to(f"{venv}/pyvenv.cfg")
     active = {"VIRTUAL_ENV": venv} if venv else {}
+    there = site.on_image(names_of(image.name, image.source, image.path))
     env = shims.environment_file(
         generation=staging.generation,
         install_path=inside,
         links=(),
         activation=Activation(assign={**active, **site.variables, **variables}),
         variables={**site.variables, **variables},
-        site=site,
+        site=there,
         image=reference,
         mark=sign,
         no_bash=not found.has_bash,
@@ -122,6 +123,7 @@ def _write(
             has_bash=found.has_bash,
         ),
         runtime=runtime.as_record(),
+        site=there.shaping,
         variables=dict(variables),
         activation=(),
         programs=len(found.programs),

@@ -35,6 +35,7 @@ class Layer:
     prepends: Placed = field(default_factory=dict)
     appends: Placed = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)  # of the keys of tables, with dots
 
 
 # Tykky's key -> the key that means the same.

@@ -10,26 +10,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from wrapper import sites
 from wrapper.runtime.binds import NEVER_BOUND
 
 MARKER = "/.containerize"
 """Directory by which a shim of another installation sees that it runs inside one of ours."""
 
 # Mount points that an image should have even where the building host lacks them: the kernel's
-# file systems, and the file systems of the sites we know. A missing one is no error, the runtime
-# adds it with an overlay or underlay, which costs start-up time.
+# file systems, and those of the sites we know (wrapper.sites.mounts). A missing one is no error:
+# the runtime adds it with an overlay or underlay, which costs start-up time.
 _ALWAYS = ("dev", "proc", "sys", "run", "tmp", "var", "etc", "usr", "home", "root", "opt", "mnt")
-SITE_DIRECTORIES = (
-    "appl",
-    "flash",
-    "pfs",
-    "projappl",
-    "project",
-    "scratch",
-    "users",
-    "work",
-    "local",
-)
 
 
 def write_skeleton(target: Path, host_root: Path = Path("/")) -> list[str]:
@@ -39,7 +29,7 @@ def write_skeleton(target: Path, host_root: Path = Path("/")) -> list[str]:
     """
     target.chmod(0o755)  # the root directory of the container, whatever the umask says
     links: list[str] = []
-    names = {*_ALWAYS, *SITE_DIRECTORIES}
+    names = {*_ALWAYS, *sites.mounts()}
     for entry in sorted(host_root.iterdir()):
         is_directory = os.path.isdir(entry)  # noqa: PTH112 - false, not raised, where it is stale
         if entry.is_symlink():

@@ -178,6 +178,19 @@ def places(node: Node, path: Path) -> dict[str, str]:
     return {str(key.value): place(key, path) for key, _ in pairs}
 
 
+def all_places(node: Node, path: Path, name: str) -> dict[str, str]:
+    """Where the keys of a table and of those in it stand, by their names joined with dots.
+
+    :param name: the key of the table itself.
+    """
+    found: dict[str, str] = {}
+    for key, value in node.value if isinstance(node, MappingNode) else ():
+        dotted = f"{name}.{key.value}"
+        found[dotted] = place(key, path)
+        found |= all_places(value, path, dotted)
+    return found
+
+
 def line(node: Node) -> int:
     """The line that a node begins in, counted from 1."""
     return int(node.start_mark.line) + 1

@@ -159,7 +159,7 @@ class PrefixTarget:
             links=links,
             activation=activation,
             variables=context.user_variables(),
-            site=context.request.site,
+            site=context.site,
             required_program=source.required_program(),
             required_library=source.required_library(),
             mask=source.mask_path(),
