@@ -50,7 +50,7 @@ def shim(prefix: Path, runtime: Path) -> str:
     values = {"PREFIX": str(prefix), "RUNTIME": str(runtime), "FLAGS": " ".join(EXEC_FLAGS)}
     values["SETTINGS"] = RUNTIME_SETTINGS
     values |= {"UNBINDABLE": UNBINDABLE, "UNBINDABLE_NAMES": UNBINDABLE_NAMES}
-    values |= {"NEVER_BOUND": " ".join(NEVER_BOUND), "OWN_SYSTEM": " ".join(OWN_SYSTEM)}
+    values |= {"NEVER_BOUND": ",".join(NEVER_BOUND), "OWN_SYSTEM": ",".join(OWN_SYSTEM)}
     return render("shim.sh", values)
 
 

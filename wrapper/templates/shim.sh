@@ -116,7 +116,7 @@ _cw_with=${CONTAINERIZE_WITH-}
 _cw_extra_binds=
 _cw_rest=${CW_EXTRA_BIND_MOUNTS-}
 [[ -L $_cw_prefix/img.sqfs ]] || _cw_rest=
-while [[ $_cw_rest =~ ^([^,:]*(:[^,:]*)?(:[^,:]*)?)[,:]?(.*)$ && -n $_cw_rest ]]; do
+while [[ -n $_cw_rest && $_cw_rest =~ ^([^,:]*(:[^,:]*)?(:[^,:]*)?)[,:]?(.*)$ ]]; do
     _cw_pair=${BASH_REMATCH[1]}
     _cw_rest=${BASH_REMATCH[4]}
     if [[ $_cw_pair == /*/img.sqfs:*:image-src=/ && -e ${_cw_pair%%/img.sqfs:*}/current/env ]]; then
@@ -150,7 +150,7 @@ while [[ -n $_cw_rest ]]; do
     _cw_image_binds+=$_cw_programs
 done
 _cw_resolve "$_cw_prefix"
-_cw_check "$_cw_prefix"
+[[ $_cw_prefix == "$_cw_physical" ]] || _cw_check "$_cw_prefix"
 
 # -- Which generation? One read decides; a switch while we start changes nothing. (One of an earlier
 # version sets other variables.)
@@ -258,24 +258,23 @@ while [[ -n $_cw_rest ]]; do # SOURCE[:DESTINATION[:OPTIONS]],…
     _cw_taken+=${_cw_pair%/},
 done
 _cw_binds=
-# An image with a system of its own keeps these; it gets the other directories and the home.
-_cw_system=__OWN_SYSTEM__
-_cw_system=" $_cw_system "
+_cw_left_out=$_cw_taken,__NEVER_BOUND__, # the runtime provides these itself, or nobody needs them
+for _cw_dir in "${_cw_excluded[@]}"; do _cw_left_out+=$_cw_dir,; done
 if [[ -n $_cw_image ]]; then
+    # An image with a system of its own keeps these; it gets the other directories and the home.
+    _cw_system=,__OWN_SYSTEM__,
+    _cw_left_out+=$_cw_system
     for _cw_dir in "${HOME-}" "$_cw_prefix"; do
         _cw_part=${_cw_dir#/}
-        [[ -d $_cw_dir && $_cw_dir != *["$_cw_unbindable"]* && $_cw_system == *" /${_cw_part%%/*} "* ]] &&
+        [[ -d $_cw_dir && $_cw_dir != *["$_cw_unbindable"]* && $_cw_system == *",/${_cw_part%%/*},"* ]] &&
             _cw_binds+=$_cw_dir,
     done
 fi
-_cw_part=__NEVER_BOUND__ # the runtime provides these itself, or nobody needs them
-for _cw_dir in /*; do
-    [[ $_cw_dir == *["$_cw_unbindable"]* || " $_cw_part " == *" $_cw_dir "* ]] && continue
-    [[ -d $_cw_dir && $_cw_taken != *",$_cw_dir,"* ]] || continue
-    [[ " ${_cw_excluded[*]} " == *" $_cw_dir "* ]] && continue
-    [[ -L $_cw_dir && " ${_cw_links[*]} " == *" $_cw_dir "* ]] && continue
-    [[ -n $_cw_image && $_cw_system == *" $_cw_dir "* ]] && continue
-    _cw_binds+=$_cw_dir,
+_cw_part=" ${_cw_links[*]} "
+for _cw_dir in /*/; do
+    _cw_dir=${_cw_dir%/}
+    [[ $_cw_left_out == *",$_cw_dir,"* || $_cw_dir == *["$_cw_unbindable"]* ||
+        ($_cw_part == *" $_cw_dir "* && -L $_cw_dir) ]] || _cw_binds+=$_cw_dir,
 done
 _cw_binds+=${_cw_user_binds:+${_cw_user_binds#,},}
 _cw_add_mask
@@ -347,25 +346,21 @@ _cw_bashs="IFS|PS[24]|PPID|E?UID|GID|OPT(IND|ARG|ERR)|S?RANDOM|SECONDS|LINENO|EP
 _cw_bashs+="|SHELLOPTS|BASH(OPTS|PID|_(VERSION|VERSINFO|ARGV0?|ARGC|COMMAND|SUBSHELL|LINENO|REMATCH))?"
 _cw_bashs+="|DIRSTACK|FUNCNAME|GROUPS|MAPFILE|HISTCMD|COMP_[A-Z]+|e|key|IMAGE_ARG|USER_PATH"
 _cw_beyond_ascii=$'[\x80-\xff]'
-_cw_tail=$'[\x80-\xbf]'
-_cw_utf8=( # characters of several bytes, as patterns
-    $'[\xc2-\xdf]'"$_cw_tail"
-    $'\xe0[\xa0-\xbf]'"$_cw_tail" $'\xed[\x80-\x9f]'"$_cw_tail"
-    $'[\xe1-\xec\xee\xef]'"$_cw_tail$_cw_tail"
-    $'\xf0[\x90-\xbf]'"$_cw_tail$_cw_tail" $'\xf4[\x80-\x8f]'"$_cw_tail$_cw_tail"
-    $'[\xf1-\xf3]'"$_cw_tail$_cw_tail$_cw_tail"
-)
-# (Errors go nowhere: of a locale that is missing bash would tell at every return.)
 _cw_is_text() { # WORD…: whether all are UTF-8
-    [[ -z $_cw_text ]] || return 0
+    # (Errors go nowhere: of a locale that is missing bash would tell at every return.)
+    [[ -n $_cw_text ]] || _cw_decode "$@" 2>/dev/null
+}
+_cw_decode() { # WORD…
     local LC_ALL=C IFS=' '
-    local text="$*" pattern
+    local text="$*" pattern tail=$'[\x80-\xbf]'
     [[ $text =~ $_cw_beyond_ascii ]] || return 0
-    for pattern in "${_cw_utf8[@]}"; do
+    for pattern in $'[\xc2-\xdf]'"$tail" $'\xe0[\xa0-\xbf]'"$tail" $'\xed[\x80-\x9f]'"$tail" \
+        $'[\xe1-\xec\xee\xef]'"$tail$tail" $'\xf0[\x90-\xbf]'"$tail$tail" \
+        $'\xf4[\x80-\x8f]'"$tail$tail" $'[\xf1-\xf3]'"$tail$tail$tail"; do # of several bytes
         text=${text//$pattern/ }
     done
     [[ ! $text =~ $_cw_beyond_ascii ]]
-} 2>/dev/null
+}
 _cw_text=       # set: there is nothing else
 _cw_spoilt=()   # names of variables whose values would change
 _cw_natively=() # NAME=VALUE: what no shell can hand on
@@ -416,6 +411,8 @@ if [[ ${_cw_runtime##*/} == apptainer ]]; then
     _cw_other_family=SINGULARITYENV_
 fi
 _cw_escape() { # VALUE: escaped, in _cw_value
+    _cw_value=$1
+    [[ $1 == *[\\\$\`]* ]] || return 0
     _cw_value=${1//\\/\\\\}
     _cw_value=${_cw_value//\$/\\\$}
     _cw_value=${_cw_value//\`/\\\`}
@@ -609,7 +606,7 @@ for _cw_name_of in "${_cw_spoilt[@]}"; do
     else
         continue
     fi
-    if ! _cw_is_text "$_cw_value" 2>/dev/null; then
+    if ! _cw_is_text "$_cw_value"; then
         _cw_inside+=("$_cw_name_of=$_cw_value")
     elif [[ ! -v $_cw_pair ]]; then
         _cw_force "$_cw_name_of" "$_cw_value" # there nothing is expanded
@@ -624,14 +621,14 @@ _cw_account() { # the home of the account, in _cw_home
     _cw_home=~
 }
 _cw_account
-if [[ -n ${HOME-} && $HOME != *:* ]] && _cw_is_text "$HOME" 2>/dev/null; then
+if [[ -n ${HOME-} && $HOME != *:* ]] && _cw_is_text "$HOME"; then
     _cw_home=$HOME
 elif [[ -v HOME ]]; then # after a colon the runtime expects the place inside
     _cw_inside+=("HOME=$HOME")
 fi
 _cw_cwd=
 [[ $PWD -ef . ]] || _cw_fail "the current directory has gone: $PWD" "cd elsewhere"
-if [[ ! -r . ]] || ! _cw_is_text "$PWD" 2>/dev/null; then # where the runtime cannot go
+if [[ ! -r . ]] || ! _cw_is_text "$PWD"; then # where the runtime cannot go
     _cw_cwd=$PWD
     [[ $_cw_runtime == /* ]] || _cw_runtime=$PWD/$_cw_runtime
     [[ ! -v OLDPWD ]] || _cw_inside+=("OLDPWD=$OLDPWD")
@@ -669,7 +666,7 @@ _cw_quote() { # WORD…: as bash itself would read them, in _cw_value
     (($# == 0)) || printf -v _cw_value '%q ' "$@"
 }
 _cw_encoded=
-if [[ -z $_cw_no_bash ]] && ! _cw_is_text "$@" 2>/dev/null; then
+if [[ -z $_cw_no_bash ]] && ! _cw_is_text "$@"; then
     _cw_encoded=1
     _cw_words=()
     for _cw_word; do
