@@ -154,6 +154,23 @@ class TreeSize:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MpiPlaces:
+    """What a site says of its MPI.
+
+    :ivar default: of ``--mpi``. :ivar directories: patterns of those that have its library, and
+        :ivar search: of lists of those that have what that needs; ``$NAME`` counts in both.
+    :ivar also: libraries that are loaded by name while programs run. :ivar srun: the word of
+        ``srun --mpi=`` that goes with the host's MPI, and with an environment's.
+    """
+
+    default: str = "none"
+    directories: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    srun: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """What the site, the environment and the command line say, see :mod:`wrapper.settings`.
 

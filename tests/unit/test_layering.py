@@ -15,7 +15,7 @@ MODULES = sorted(p for p in ROOT.rglob("*.py") if "templates" not in p.parts)
 # Lowest first: a package imports of those before it only. (Modules beside them are of all heights,
 # and no module needs one that needs it.)
 PACKAGES = [
-    *("util", "inputs", "runtime", "activation", "images", "prefix", "base_python", "base"),
+    *("util", "inputs", "runtime", "activation", "images", "mpi", "prefix", "base_python", "base"),
     *("conda", "pip", "build", "commands", "doctor", "cli"),
 ]
 ONLY_IN = {"click": "cli", "rich": "console", "subprocess": "process"}

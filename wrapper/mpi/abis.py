@@ -1,0 +1,87 @@
+"""Names of MPI's libraries, packages and programs: ``abis.toml``."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wrapper.packages import LockedPackage
+from wrapper.util import toml
+
+_DATA = Path(__file__).with_suffix(".toml")
+OPEN_MPI = "Open MPI"
+NONE, HOST, CONTAINER = "none", "host", "container"
+KINDS = (HOST, CONTAINER, NONE)
+"""Whose MPI programs get: of the host, of the environment or its base; none: nobody cares."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abi:
+    """:ivar library: the name that programs are linked with; ``others`` are files' names for the
+    same. :ivar companions: further libraries of it, each with its other name.
+    """
+
+    name: str
+    library: str
+    others: tuple[str, ...]
+    companions: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.library, *self.others)
+
+
+@functools.cache
+def _data() -> Mapping[str, Any]:
+    return toml.loads(_DATA.read_text())
+
+
+def abis() -> tuple[Abi, ...]:
+    """All that are known; the first is what most programs are linked with."""
+    return tuple(
+        Abi(
+            name=table["name"],
+            library=table["library"],
+            others=tuple(table["others"]),
+            companions=table["companions"],
+        )
+        for table in _data()["abis"]
+    )
+
+
+def abi_of(name: str) -> Abi | None:
+    """The ABI of a library by its name (``libmpi.so.12.1.8``), ``None`` of all others."""
+    for abi in abis():
+        if any(name == known or name.startswith(f"{known}.") for known in abi.names):
+            return abi
+    return None
+
+
+def of_network(name: str) -> bool:
+    """Whether a library is always the host's."""
+    return bool(re.fullmatch(_data()["network"]["names"], name))
+
+
+def of_gpu(name: str) -> bool:
+    """Whether a library is a part of ROCm or CUDA."""
+    return bool(re.fullmatch(_data()["gpu"]["names"], name))
+
+
+def is_launcher(name: str) -> bool:
+    """Whether a program starts ranks, or asks libfabric of the machine."""
+    return bool(re.fullmatch(_data()["launchers"]["names"], name))
+
+
+def packages_with_mpi(packages: Iterable[LockedPackage]) -> dict[str, list[LockedPackage]]:
+    """Those that hold an MPI, by the name of its ABI."""
+    names = {name: table["abi"] for table in _data()["packages"] for name in table["names"]}
+    found: dict[str, list[LockedPackage]] = {}
+    for package in packages:
+        abi = names.get(package.canonical)
+        if abi and not package.build.startswith("external"):
+            found.setdefault(abi, []).append(package)
+    return found
