@@ -235,10 +235,10 @@ def manifest_text(manifest: Manifest) -> str:
     return public_url(json.dumps(as_json(manifest), indent=1)) + "\n"
 
 
-def as_json(manifest: Manifest) -> dict[str, Any]:
+def as_json(manifest: Manifest) -> dict[str, object]:
     """A manifest as the value of a JSON text, with the names of its variables only."""
     data: dict[str, Any] = json.loads(json.dumps(asdict(manifest), default=str))
-    data |= {key: [*data[key]] for key in _VALUES}
+    data |= {key: list(data[key]) for key in _VALUES}
     gone = {key for key in _NOT_ALWAYS if not (data[key] or _counts(manifest, key))}
     gone |= {"activation"} if manifest.activation is None else set()
     return {key: value for key, value in data.items() if key not in gone}
@@ -307,7 +307,7 @@ def _newer(data: Mapping[str, object], prefix: Path) -> PrefixError:
     )
 
 
-def _names(recorded: object) -> dict[str, Any]:
+def _names(recorded: object) -> dict[str, object]:
     """A manifest's list of names; the first manifests had the values themselves."""
     if isinstance(recorded, list):
         return {str(name): None for name in recorded}

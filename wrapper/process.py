@@ -18,7 +18,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from wrapper.console import Console
 from wrapper.errors import ToolError
@@ -264,7 +263,7 @@ class ToolFailed(ToolError):
         self.status = status
 
 
-def _end(child: subprocess.Popen[Any]) -> None:
+def _end(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     """SIGTERM to the child's whole process group, and SIGKILL to what is left of it."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):

@@ -10,7 +10,6 @@ import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from wrapper.util import toml
 
@@ -113,7 +112,7 @@ def misfit(rocm: str, driver: str) -> str:
 
 
 @functools.cache
-def _data() -> dict[str, Any]:
+def _data() -> toml.Table:
     return toml.loads(_DATA.read_text(encoding="utf-8"))
 
 

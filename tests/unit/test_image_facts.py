@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.images import write_files
@@ -51,7 +54,7 @@ def test_a_debian_with_rocm(tmp_path: Path, console: Console) -> None:
     assert (facts.libc, facts.libc_version, facts.architecture) == ("glibc", "2.36", "x86_64")
     assert facts.rocm == "6.2.4" and facts.gpu == ("gfx90a", "gfx942")
     assert facts.bash and facts.package_manager == "apt-get"
-    assert ImageFacts.from_dict(facts.as_dict()) == facts
+    assert msgspec.convert(json.loads(json.dumps(asdict(facts))), ImageFacts) == facts
 
 
 def test_a_musl_image_without_bash(tmp_path: Path, console: Console) -> None:

@@ -24,7 +24,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from wrapper import bundled
 from wrapper.errors import InputError
@@ -119,7 +118,7 @@ def nearest(name: str, entries: Mapping[str, Entry]) -> str:
     return f"{names}'containerize base list' shows all{path}"
 
 
-def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:
+def _entry(name: str, table: toml.Table, path: Path) -> Entry:
     if not _NAME.fullmatch(name):
         raise InputError(
             f"'{name}' cannot be the name of an image",
@@ -143,9 +142,7 @@ def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:
     )
 
 
-def _images_in(
-    root: Path, pattern: str, table: Mapping[str, Any], catalogue: Path
-) -> Iterator[Entry]:
+def _images_in(root: Path, pattern: str, table: toml.Table, catalogue: Path) -> Iterator[Entry]:
     """Images of a directory, by name."""
     try:
         found = sorted(root.glob(pattern))
@@ -187,7 +184,7 @@ def facts_of_name(name: str) -> dict[str, str]:
     return found
 
 
-def _table(table: Any, path: Path, keys: set[str] | None = None) -> dict[str, Any]:
+def _table(table: object, path: Path, keys: set[str] | None = None) -> toml.Table:
     allowed = keys or _KEYS
     if not isinstance(table, dict) or (unknown := sorted(set(table) - allowed)):
         what = f"unknown key '{unknown[0]}'" if isinstance(table, dict) else "an entry is no table"
@@ -195,11 +192,11 @@ def _table(table: Any, path: Path, keys: set[str] | None = None) -> dict[str, An
     return table
 
 
-def _facts(table: Mapping[str, Any], path: Path) -> dict[str, str]:
+def _facts(table: toml.Table, path: Path) -> dict[str, str]:
     return {key: _text(table, key, path) for key in FACTS if key in table}
 
 
-def _text(table: Mapping[str, Any], key: str, path: Path, *, required: bool = False) -> str:
+def _text(table: toml.Table, key: str, path: Path, *, required: bool = False) -> str:
     """A value as text; a list of texts is joined with spaces."""
     value = table.get(key, "")
     words = value if isinstance(value, list) else [value]

@@ -5,11 +5,13 @@ Everything is read from files (see :mod:`wrapper.images.tree`), once per digest.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from wrapper.base.find import BaseImage
 from wrapper.console import Console
@@ -62,19 +64,6 @@ class ImageFacts:
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; :meth:`from_dict` is the way back."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ImageFacts:
-        known = {item.name for item in fields(cls)} & set(data)
-        values: dict[str, Any] = {
-            name: tuple(data[name]) if isinstance(data[name], list) else data[name]
-            for name in known
-        }
-        return cls(**values)
-
 
 def inspect_image(
     image: BaseImage, *, unsquashfs: Path, scratch: Path, cache: Path | None, console: Console
@@ -88,14 +77,15 @@ def inspect_image(
     known = Memo(directory=images_directory(cache) / "facts" if cache and image.digest else None)
     key = f"{image.digest} {_FACTS_VERSION}"
     if data := known.recall(key):
-        return ImageFacts.from_dict(data)
+        with contextlib.suppress(ValueError):  # a damaged entry counts as none
+            return msgspec.convert(data, ImageFacts)
     with console.step(f"Looking into {image.path.name}"):
         tree = read_tree(
             image.path, image.format, unsquashfs=unsquashfs, scratch=scratch, console=console
         )
         facts = read_facts(tree)
     require_architecture(facts.architecture, image.path)
-    known.remember(key, facts.as_dict())
+    known.remember(key, asdict(facts))
     return facts
 
 

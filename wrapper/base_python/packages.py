@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -75,21 +76,11 @@ class BasePython:
     def from_answer(cls, data: Mapping[str, Any], records: Path) -> BasePython:
         """From what ``templates/base-python.py`` writes."""
         packages = {
-            canonicalize_name(name): BasePackage(
-                name=name,
-                version=known["version"],
-                requires=tuple(known["requires"]),
-                size=known["size"],
-            )
+            canonicalize_name(name): {"name": name, **known}
             for name, known in data["packages"].items()
         }
-        values: dict[str, Any] = {**data, "packages": packages, "records": records}
-        for name in ("python_path", "sites"):
-            values[name] = tuple(data[name])
-        if conda := data["conda"]:
-            tuples = {name: tuple(conda[name]) for name in ("activation", "libraries")}
-            values["conda"] = CondaPart(**{**conda, **tuples})
-        return cls(**values)
+        found = msgspec.convert({**data, "packages": packages}, cls)
+        return replace(found, records=records)
 
     def needed_by(self, names: Iterable[str]) -> set[str]:
         """Canonical names of packages, and of all that they need of the base."""

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from wrapper.base_python.ask import ask_base, ask_conda_base
 from wrapper.base_python.environment import remove_stubs
@@ -63,20 +62,27 @@ class Reuse:
     def version_of(self, package: LockedPackage) -> str:
         """Which version of a package the base has, empty for none."""
         if package.manager == "conda":
-            return str(self._conda.get(package.name, {"version": ""})["version"])
+            known = self._conda.get(package.name)
+            return known.version if known else ""
         there = self.python.packages.get(package.canonical)
         return there.version if there else ""
 
     @functools.cached_property
-    def _conda(self) -> dict[str, dict[str, Any]]:
-        """The base's conda packages by name: version, build, and bytes on disk."""
+    def _conda(self) -> dict[str, LockedPackage]:
+        """The base's conda packages by name; their sizes are those on disk."""
         found = {}
         for path in sorted(self.python.records.glob("*.json")):
             data = json.loads(path.read_text())
             files = data.get("paths_data", {}).get("paths", ())
             size = sum(file.get("size_in_bytes") or 0 for file in files)
-            known = {"version": data["version"], "build": data["build"], "size": size}
-            found[data["name"]] = known
+            found[data["name"]] = LockedPackage(
+                manager="conda",
+                name=data["name"],
+                version=data["version"],
+                build=data["build"],
+                url="",
+                size=size,
+            )
         return found
 
     def take_pip(self, names: Iterable[str]) -> None:
@@ -98,9 +104,7 @@ class Reuse:
 
     def take_conda(self, names: Iterable[str]) -> None:
         """The same of conda packages."""
-        for name in names:
-            known = self._conda[name]
-            self.taken["conda", name] = LockedPackage(manager="conda", name=name, url="", **known)
+        self.taken |= {("conda", name): self._conda[name] for name in names}
 
     def missing(self, locked: Sequence[LockedPackage]) -> list[LockedPackage]:
         """Pip packages of a lock that the base has not; the others are taken from it.

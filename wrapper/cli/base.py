@@ -69,8 +69,10 @@ def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
 
         settings, catalogue = _configured(console, verbosity)
         found = base_commands.show(name, catalogue, settings, console)
-        data = base_report.show_data(*found)
-        say(json.dumps(data, indent=1) if as_json else base_report.show_text(data))
+        if as_json:
+            say(json.dumps(base_report.show_data(*found), indent=1))
+        else:
+            say(base_report.show_text(*found))
 
     run_command(work, verbosity=verbosity, debug=debug)
 

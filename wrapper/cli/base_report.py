@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from wrapper.base.catalogue import Entry
 from wrapper.base.facts import ImageFacts
@@ -56,7 +55,7 @@ def list_json(rows: Sequence[Listed]) -> str:
     return json.dumps(data, indent=1)
 
 
-def _entry_data(entry: Entry) -> dict[str, Any]:
+def _entry_data(entry: Entry) -> dict[str, object]:
     return {
         "name": entry.name,
         "purpose": entry.purpose,
@@ -69,55 +68,54 @@ def _entry_data(entry: Entry) -> dict[str, Any]:
 
 def show_data(
     image: BaseImage | None, facts: ImageFacts | None, entry: Entry | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """What is known of an image; of one that is not there what its catalogue says."""
-    data: dict[str, Any] = _entry_data(entry) if entry else {}
+    data = _entry_data(entry) if entry else {}
     if image:
         data |= {"name": image.name, "path": image.reference, "size": image.size}
         data |= {"format": image.format.kind, "digest": image.digest}
     if facts:
-        data["found"] = facts.as_dict()
+        data["found"] = asdict(facts)
     return data
 
 
-def show_text(data: Mapping[str, Any]) -> str:
+def show_text(image: BaseImage | None, facts: ImageFacts | None, entry: Entry | None) -> str:
     """The same for a person, a line a fact; what is empty is left out."""
-    found: Mapping[str, Any] = data.get("found", {})
-    rows: list[tuple[str, str]] = [
+    data = show_data(image, facts, entry)
+    rows = [
         (key, str(data[key]))
         for key in ("name", "purpose", "source", "path", "format", "digest")
         if data.get(key)
     ]
-    if data.get("size"):
-        rows.append(("size", human_size(data["size"])))
-    if not found:
-        rows += [(key, value) for key, value in data.get("told", {}).items()]
+    if image and image.size:
+        rows.append(("size", human_size(image.size)))
+    if facts:
+        rows += _found_rows(facts)
+    else:
+        rows += entry.facts.items() if entry else ()
         rows.append(("state", "not there; only what the catalogue says is known"))
-    rows += _found_rows(found)
     return "\n".join(f"{key:<17} {value}" for key, value in rows)
 
 
-def _found_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if not found:
-        return []
-    pythons = [f"{version} ({path})" for path, version in found["pythons"].items()]
+def _found_rows(found: ImageFacts) -> list[tuple[str, str]]:
+    pythons = [f"{version} ({path})" for path, version in found.pythons.items()]
     rows = [
-        ("system", found["os_name"]),
-        ("libc", f"{found['libc']} {found['libc_version']}".strip()),
-        ("architecture", found["architecture"]),
-        ("ROCm", found["rocm"]),
-        ("GPU architectures", " ".join(found["gpu"])),
-        ("CUDA", found["cuda"]),
+        ("system", found.os_name),
+        ("libc", f"{found.libc} {found.libc_version}".strip()),
+        ("architecture", found.architecture),
+        ("ROCm", found.rocm),
+        ("GPU architectures", " ".join(found.gpu)),
+        ("CUDA", found.cuda),
         ("Python", ", ".join(pythons)),
-        ("conda", " ".join(found["condas"])),
-        ("environments", " ".join(found["environments"])),
-        ("virtual env.", " ".join(found["venvs"])),
-        ("MPI", f"{found['mpi']} {found['mpi_version']}".strip()),
-        ("libfabric", found["libfabric"]),
-        ("its providers", " ".join(found["libfabric_providers"])),
-        ("bash", "yes" if found["bash"] else "no"),
-        ("package manager", found["package_manager"]),
-        *((f"${name}", value) for name, value in found["environment"].items()),
+        ("conda", " ".join(found.condas)),
+        ("environments", " ".join(found.environments)),
+        ("virtual env.", " ".join(found.venvs)),
+        ("MPI", f"{found.mpi} {found.mpi_version}".strip()),
+        ("libfabric", found.libfabric),
+        ("its providers", " ".join(found.libfabric_providers)),
+        ("bash", "yes" if found.bash else "no"),
+        ("package manager", found.package_manager),
+        *((f"${name}", value) for name, value in found.environment.items()),
     ]
     return [(key, value) for key, value in rows if value]
 

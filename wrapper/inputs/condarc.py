@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wrapper.errors import InputError
 from wrapper.util import yaml_nodes
@@ -59,12 +58,12 @@ def parse_condarc(text: str, path: Path) -> Condarc:
     )
 
 
-def _mapping(values: Mapping[str, Any], key: str, path: Path) -> Mapping[Any, Any]:
+def _mapping(values: Mapping[str, object], key: str, path: Path) -> Mapping[object, object]:
     value = values.get(key) or {}
     if not isinstance(value, dict):
         raise InputError(f"'{key}:' must be a mapping of names to URLs", where=path, hint=_HINT)
     return value
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(value: object) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)

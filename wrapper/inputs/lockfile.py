@@ -160,7 +160,7 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
-def _entry(package: LockedPackage, platform: str) -> dict[str, Any]:
+def _entry(package: LockedPackage, platform: str) -> dict[str, object]:
     depends = {depend.partition(" ")[0]: depend.partition(" ")[2] for depend in package.depends}
     hashes = {"md5": package.md5, "sha256": package.sha256}
     return {

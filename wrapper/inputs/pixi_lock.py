@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from wrapper import platforms
@@ -17,6 +17,7 @@ from wrapper.models import EnvironmentSpec
 from wrapper.packages import LockedPackage
 
 if TYPE_CHECKING:
+    from rattler.lock import Environment
     from rattler.lock import LockedPackage as Entry
 
 _DEFAULT = "default"
@@ -64,7 +65,7 @@ def parse_pixi_lock(text: str, path: Path, wanted: str | None = None) -> Environ
     )
 
 
-def _environment(text: str, path: Path) -> tuple[str, Any]:
+def _environment(text: str, path: Path) -> tuple[str, Environment]:
     """The environment to take, with its name; rattler's reader takes a path."""
     from rattler import LockFile
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from wrapper.errors import InputError
 from wrapper.inputs.text import read_text
@@ -60,7 +59,7 @@ def passed_over(text: str) -> str:
     return ""
 
 
-def _section(table: Any, name: str, path: Path, what: str) -> Any:
+def _section(table: object, name: str, path: Path, what: str) -> object:
     known = table if isinstance(table, dict) else {}
     if name not in known:
         raise InputError(
@@ -71,7 +70,7 @@ def _section(table: Any, name: str, path: Path, what: str) -> Any:
     return known[name]
 
 
-def _strings(value: Any, name: str, path: Path) -> list[str]:
+def _strings(value: object, name: str, path: Path) -> list[str]:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return list(value)
     raise InputError(
@@ -79,7 +78,7 @@ def _strings(value: Any, name: str, path: Path) -> list[str]:
     )
 
 
-def _group(declared: dict[str, Any], name: str, path: Path, outer: tuple[str, ...]) -> list[str]:
+def _group(declared: dict[str, object], name: str, path: Path, outer: tuple[str, ...]) -> list[str]:
     """Requirements of a group and of those that it includes; ``outer`` are those around it."""
     if name in outer:
         raise InputError(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from wrapper.errors import InputError
@@ -28,8 +27,8 @@ class PyLock:
     """
 
     where: str
-    head: Mapping[str, Any]
-    packages: tuple[Mapping[str, Any], ...]
+    head: toml.Table
+    packages: tuple[toml.Table, ...]
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
 
@@ -48,7 +47,7 @@ class PyLock:
         """The lock without packages of these names."""
         left_out = set(names)
         kept = tuple(package for package in self.packages if package["name"] not in left_out)
-        return PyLock(**{**vars(self), "packages": kept})
+        return replace(self, packages=kept)
 
     @property
     def directories(self) -> list[Path]:
@@ -115,11 +114,11 @@ def parse_pylock(
     return lock
 
 
-def _named(names: Sequence[str], known: Any) -> tuple[str, ...]:
+def _named(names: Sequence[str], known: object) -> tuple[str, ...]:
     return tuple(name for name in names if isinstance(known, list) and name in known)
 
 
-def _package(table: Any, path: Path) -> Mapping[str, Any]:
+def _package(table: object, path: Path) -> toml.Table:
     """A package without what does not concern installing, its paths absolute."""
     if not isinstance(table, dict) or not isinstance(table.get("name"), str):
         raise InputError(f"a package of {path.name} has no name", where=path, hint=_HINT)
@@ -149,7 +148,7 @@ def _package(table: Any, path: Path) -> Mapping[str, Any]:
     return package
 
 
-def _absolute(part: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _absolute(part: toml.Table, path: Path) -> toml.Table:
     """A file or directory with an absolute path."""
     found = dict(part)
     place, url = found.get("path"), found.get("url", "")
@@ -168,7 +167,7 @@ def _absolute(part: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return found
 
 
-def _files(package: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _files(package: toml.Table) -> list[toml.Table]:
     return [*(package[key] for key in _FILES if key in package), *package.get("wheels", ())]
 
 
@@ -176,7 +175,7 @@ def _key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     """A value as TOML writes it; times, of which nothing depends, are left out of tables."""
     if isinstance(value, dict):
         kept = {k: v for k, v in value.items() if isinstance(v, str | bool | int | list | dict)}

@@ -12,7 +12,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from wrapper.errors import InputError
 from wrapper.inputs.names import why_not
@@ -21,7 +20,7 @@ from wrapper.util import yaml_nodes
 _HINT = "see docs/tykky.md"
 MKSQUASHFS_OPTIONS = ("-comp", "-Xcompression-level", "-b", "-mem", "-processors")
 """Those that may be chosen, each with a value; the others are ours to say."""
-Placed = Mapping[str, tuple[Any, str]]
+Placed = Mapping[str, tuple[object, str]]
 """Values by key, each with its place for messages."""
 
 
@@ -53,7 +52,7 @@ _SITE_KEYS = {
 }
 # Where these are as they should be there is nothing to say: names of files and directories that
 # are others here, versions of programs that are not used, and what happens anyway.
-_NOTHING_TO_SAY: Mapping[str, Sequence[Any] | None] = {
+_NOTHING_TO_SAY: Mapping[str, Sequence[object] | None] = {
     "add_ld": None,
     "composable": (True, "yes"),
     "conda_arch": None,
@@ -89,7 +88,7 @@ def parse_global(text: str, path: Path) -> Layer:
     """
     hint = "it has the sections of Tykky's configs/*.yaml"
     keys = yaml_nodes.top_level(text, path, hint, may_be_empty=True)
-    sections: dict[str, dict[str, tuple[Any, str]]] = {}
+    sections: dict[str, dict[str, tuple[object, str]]] = {}
     strange = [name for name in keys if name not in ("defaults", "force", "prepends", "appends")]
     without = [f"{name} (no section of Tykky's)" for name in strange]
     for name, (_, node) in keys.items():
@@ -118,8 +117,8 @@ def parse_global(text: str, path: Path) -> Layer:
 
 
 def _translated(
-    entries: Mapping[str, Any], places: Mapping[str, str], without: list[str]
-) -> Iterator[tuple[str, tuple[Any, str]]]:
+    entries: Mapping[str, object], places: Mapping[str, str], without: list[str]
+) -> Iterator[tuple[str, tuple[object, str]]]:
     """Our keys and values for Tykky's; what has no effect goes into ``without``."""
     most = [entries[key] for key in ("num_cpus", "max_num_cpus") if key in entries]
     for key, given in entries.items():
@@ -133,7 +132,7 @@ def _translated(
         if key == "extra_envs":
             value = _variables(value, place)
         elif ours == "processors":
-            value = min(most, key=lambda number: int(number) if str(number).isdigit() else 0)
+            value = min(most, key=lambda number: int(str(number)) if str(number).isdigit() else 0)
         elif key == "installation_path" and not re.fullmatch(r"/[\w-]+", str(value)):
             without.append(f"{key} (it must be a directory of the root, such as /SITE)")
             continue
@@ -142,7 +141,7 @@ def _translated(
         yield ours, (value, place)
 
 
-def _without_effect(key: str, value: Any) -> list[str]:
+def _without_effect(key: str, value: object) -> list[str]:
     silent = _NOTHING_TO_SAY.get(key, ())
     if silent is None or value in silent:
         return []
@@ -150,7 +149,7 @@ def _without_effect(key: str, value: Any) -> list[str]:
     return [f"{key} ({_INSTEAD.get(key, known)})"]
 
 
-def _squashfs(value: Any, where: str, without: list[str]) -> list[str]:
+def _squashfs(value: object, where: str, without: list[str]) -> list[str]:
     """Options of mksquashfs that may be chosen; the others are ours to say."""
     try:
         words = [str(w) for w in value] if isinstance(value, list) else shlex.split(str(value))
@@ -167,7 +166,7 @@ def _squashfs(value: Any, where: str, without: list[str]) -> list[str]:
     return kept
 
 
-def _variables(entries: Any, where: str) -> dict[str, str]:
+def _variables(entries: object, where: str) -> dict[str, str]:
     """``extra_envs``: entries with ``name``, ``value`` and ``type: set``, or a ``file``."""
     from wrapper.inputs import read_variables
 
@@ -202,16 +201,16 @@ def _variables(entries: Any, where: str) -> dict[str, str]:
     return found
 
 
-def _files_of(entry: Mapping[str, Any]) -> list[Any]:
+def _files_of(entry: Mapping[str, object]) -> list[object]:
     return [*_listed(entry.get("filenames")), *_listed(entry.get("file"))]
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[object]:
     """A list; of a single value one with it alone."""
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """What YAML 1.1 takes for a truth value was a word when it was written."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
@@ -329,7 +328,7 @@ class _ToolKeys:
                 found.append(self._one(key, entry))
         return tuple(found)
 
-    def _one(self, key: str, value: Any) -> str:
+    def _one(self, key: str, value: object) -> str:
         """A single value as it was written. No file's name and no script has a zero byte."""
         if value is None or isinstance(value, list | dict) or "\0" in str(value):
             raise self._wrong(key, f"must be a text, found {value!r}")

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+import msgspec
 import uv
 
 from wrapper import layout, process
@@ -21,6 +22,8 @@ from wrapper.errors import ChannelError, InputError, PackageError, ScriptError, 
 from wrapper.models import Interpreter
 from wrapper.pip.outer import OuterPackages
 from wrapper.runtime.container import BuildContainer
+
+T = TypeVar("T")
 
 _OLDEST = (3, 7)  # first with hash-based .pyc
 _MANAGED = "python"  # directory below the environment
@@ -58,6 +61,26 @@ print(json.dumps({
 }))
 """
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """The answer to :data:`_QUESTION`."""
+
+    executable: str
+    version: str
+    library: str
+    packages: Mapping[str, str]
+    sites: tuple[str, ...]
+    is_venv: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LibraryFacts:
+    """The answer to :data:`_LIBRARY_QUESTION`; ``include`` is empty where there is none."""
+
+    names: tuple[str, ...]
+    include: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +136,12 @@ def find_interpreter(environ: Mapping[str, str], version: str = "") -> Interpret
                 hint="take that installation's bin directory out of PATH for the build",
             )
         try:
-            facts = _ask(path, environ)
+            facts = _ask(path, environ, _QUESTION, _Facts)
         except ToolError:
             if version:
                 continue  # pyenv has such programs for versions that it does not use
             raise
-        if not _fits(facts["version"], version):
+        if not _fits(facts.version, version):
             continue
         found = _interpreter(facts)
         return replace(found, path=_by_version(found.path, found.version))
@@ -132,7 +155,7 @@ def find_inside(container: BuildContainer, version: str, *, may_miss: bool) -> I
     :raises InputError: it has none, or of another version. :raises ToolError: it is too old.
     """
     try:
-        facts = _ask_inside("python3", container)
+        facts = _ask_inside("python3", container, _QUESTION, _Facts)
     except ScriptError as error:
         if may_miss:
             return None
@@ -143,12 +166,12 @@ def find_inside(container: BuildContainer, version: str, *, may_miss: bool) -> I
             "environment and 'pip-containerize --uv' bring their own",
             detail=error.detail,
         ) from None
-    if _fits(facts["version"], version):
+    if _fits(facts.version, version):
         return _interpreter(facts)
     if may_miss:
         return None
     raise InputError(
-        f"the base image has Python {facts['version']}, not {version}",
+        f"the base image has Python {facts.version}, not {version}",
         where=container.image,
         hint="choose another base image, or let uv bring that version: --uv",
     )
@@ -168,11 +191,11 @@ def from_base(base: BasePython, version: str) -> Interpreter:
     return Interpreter(path=Path(base.executable), version=base.version, library=Path(base.library))
 
 
-def _interpreter(facts: Mapping[str, Any]) -> Interpreter:
-    path, version = Path(facts["executable"]), facts["version"]
+def _interpreter(facts: _Facts) -> Interpreter:
+    path, version = Path(facts.executable), facts.version
     if tuple(map(int, version.split(".")[:2])) < _OLDEST:
         raise ToolError(f"Python {version} is too old", where=path, hint="use Python 3.7 or newer")
-    return Interpreter(path=path, version=version, library=Path(facts["library"]))
+    return Interpreter(path=path, version=version, library=Path(facts.library))
 
 
 def none_found(environ: Mapping[str, str], version: str) -> ToolError:
@@ -182,7 +205,7 @@ def none_found(environ: Mapping[str, str], version: str) -> ToolError:
     found = []
     for path in _candidates(environ, "3"):
         with contextlib.suppress(ToolError):
-            found.append(f"{_ask(path, environ)['version']} ({path})")
+            found.append(f"{_ask(path, environ, _QUESTION, _Facts).version} ({path})")
     return ToolError(
         f"no Python {version} on PATH, only {', '.join(found)}"
         if found
@@ -196,9 +219,12 @@ def look_around(
 ) -> Outer:
     """The packages of a Python on the host, or in the container."""
     path = interpreter.path
-    facts = _ask_inside(str(path), container) if container else _ask(path, environ)
-    packages = OuterPackages.of(facts["packages"], python=interpreter.version)
-    return Outer(packages=packages, sites=tuple(facts["sites"]), is_venv=facts["is_venv"])
+    if container:
+        facts = _ask_inside(str(path), container, _QUESTION, _Facts)
+    else:
+        facts = _ask(path, environ, _QUESTION, _Facts)
+    packages = OuterPackages.of(facts.packages, python=interpreter.version)
+    return Outer(packages=packages, sites=facts.sites, is_venv=facts.is_venv)
 
 
 def look_into_library(
@@ -207,11 +233,11 @@ def look_into_library(
     """The library of a Python on the host, or in the container."""
     path = interpreter.path
     if container:
-        facts = _ask_inside(str(path), container, _LIBRARY_QUESTION)
+        facts = _ask_inside(str(path), container, _LIBRARY_QUESTION, _LibraryFacts)
     else:
-        facts = _ask(path, environ, _LIBRARY_QUESTION)
-    include = Path(facts["include"]) if facts["include"] else None
-    return Library(names=tuple(sorted(facts["names"])), include=include)
+        facts = _ask(path, environ, _LIBRARY_QUESTION, _LibraryFacts)
+    include = Path(facts.include) if facts.include else None
+    return Library(names=tuple(sorted(facts.names)), include=include)
 
 
 def bring_interpreter(container: BuildContainer, version: str) -> Interpreter:
@@ -279,14 +305,13 @@ def _candidates(environ: Mapping[str, str], version: str) -> Iterator[Path]:
             yield Path(found).absolute()
 
 
-def _ask(path: Path, environ: Mapping[str, str], question: str = _QUESTION) -> dict[str, Any]:
+def _ask(path: Path, environ: Mapping[str, str], question: str, kind: type[T]) -> T:
+    """What a Python answers. :raises ToolError: nothing that is of this ``kind``."""
     env = process.base_environment(environ)
-    return _read(path, process.capture([path, "-s", "-c", question], env=env))
+    return _read(path, process.capture([path, "-s", "-c", question], env=env), kind)
 
 
-def _ask_inside(
-    program: str, container: BuildContainer, question: str = _QUESTION
-) -> dict[str, Any]:
+def _ask_inside(program: str, container: BuildContainer, question: str, kind: type[T]) -> T:
     """The same of a Python in the container. :raises ScriptError: it cannot run."""
     lines: list[str] = []
 
@@ -295,18 +320,17 @@ def _ask_inside(
         return True
 
     container.run([program, "-s", "-c", question], what="asking for Python", on_line=on_line)
-    return _read(Path(program), "".join(lines))
+    return _read(Path(program), "".join(lines), kind)
 
 
-def _read(path: Path, answer: str) -> dict[str, Any]:
+def _read(path: Path, answer: str, kind: type[T]) -> T:
     try:
         line = next(line for line in answer.splitlines() if line.startswith("{"))
-        facts: dict[str, Any] = json.loads(line)
+        return msgspec.convert(json.loads(line), kind)
     except (StopIteration, ValueError):
         raise ToolError(
             "the Python does not say what it is", where=path, hint="try it", detail=answer
         ) from None
-    return facts
 
 
 def _fits(found: str, wanted: str) -> bool:

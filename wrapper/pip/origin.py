@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import Distribution
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -37,20 +36,27 @@ def direct_entry(distribution: Distribution) -> LockedPackage | None:
         return None
     data = json.loads(text)
     url = public_url(str(data["url"]))
-    known: dict[str, Any] = {}
+    sha256: str | None = None
+    content = ""
     if "vcs_info" in data:
         url = f"git+{url}@{data['vcs_info']['commit_id']}"
     elif url.startswith("file://"):
         path = Path(unquote(urlsplit(url).path))
         if path.is_dir():
-            origin, known["content"] = origin_of(path)
+            origin, content = origin_of(path)
             url = origin.as_uri()
         elif path.is_file():
-            known["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     if data.get("subdirectory"):
         url += f"#subdirectory={data['subdirectory']}"
-    name, version = distribution.name, distribution.version
-    return LockedPackage(manager="pip", name=name, version=version, url=url, **known)
+    return LockedPackage(
+        manager="pip",
+        name=distribution.name,
+        version=distribution.version,
+        url=url,
+        sha256=sha256,
+        content=content,
+    )
 
 
 def builder_of(distribution: Distribution) -> str | None:
@@ -105,15 +111,16 @@ def locked_files(
 
 
 def _installed_file(
-    package: Mapping[str, Any], distribution: Distribution, chosen: Collection[str], directory: Path
-) -> Any:
+    package: toml.Table, distribution: Distribution, chosen: Collection[str], directory: Path
+) -> toml.Table | None:
     """Which of the files that are offered a distribution came from; ``None`` where none fits.
 
     Of what uv installed it is the one that uv takes, unless uv says that it built it: wheels may
     have other tags in ``WHEEL`` than in their names (Ray's and XGBoost's do). pip says neither;
     there the tags count, and where none fits, it was the source.
     """
-    source, wheels = package.get("sdist"), package.get("wheels", [])
+    source: toml.Table | None = package.get("sdist")
+    wheels: list[toml.Table] = package.get("wheels", [])
     if distribution.read_text(_BUILT) is not None:
         return source
     tags = set(re.findall(r"^Tag: (\S+)", distribution.read_text("WHEEL") or "", re.M))
@@ -144,7 +151,7 @@ def planned_files(
     return entries
 
 
-def _entry(package: Mapping[str, Any], file: Mapping[str, Any], directory: Path) -> LockedPackage:
+def _entry(package: toml.Table, file: toml.Table, directory: Path) -> LockedPackage:
     return LockedPackage(
         manager="pip",
         name=package["name"],
@@ -155,7 +162,7 @@ def _entry(package: Mapping[str, Any], file: Mapping[str, Any], directory: Path)
     )
 
 
-def _url(file: Mapping[str, Any], directory: Path) -> str:
+def _url(file: toml.Table, directory: Path) -> str:
     """A file's URL, without a login; files of a local ``--find-links`` have a path."""
     return public_url(str(file.get("url") or (directory / file["path"]).as_uri()))
 

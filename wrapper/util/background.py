@@ -8,13 +8,15 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 _CANCEL_SECONDS = 3.0
 
 
-def run_async(function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **named: Any) -> T:
+def run_async(
+    function: Callable[..., Coroutine[object, object, T]], *args: object, **named: object
+) -> T:
     """``asyncio.run`` of what ``function`` returns, in a thread of its own, while this one waits.
 
     An exception that a signal raises here (:class:`~wrapper.errors.Interrupted`) cancels the
@@ -22,7 +24,7 @@ def run_async(function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **nam
     in the thread: an interruption before that leaves none behind that nobody awaits.
     """
     done: Future[T] = Future()
-    running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = Future()
+    running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None] | None]] = Future()
 
     async def main() -> T:
         running.set_result((asyncio.get_running_loop(), asyncio.current_task()))

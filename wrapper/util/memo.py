@@ -14,7 +14,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wrapper.util import foreign
 from wrapper.util.cache import FILE_MODE, draft, make_directory
@@ -32,7 +31,7 @@ class Memo:
             return None
         return self.directory / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
 
-    def recall(self, key: str) -> dict[str, Any] | None:
+    def recall(self, key: str) -> dict[str, object] | None:
         """What was remembered for ``key``, ``None`` where nothing is known."""
         path = self.path(key)
         if path is None:
@@ -47,7 +46,7 @@ class Memo:
                 return data if isinstance(data, dict) else None
         return None
 
-    def remember(self, key: str, data: Mapping[str, Any]) -> None:
+    def remember(self, key: str, data: Mapping[str, object]) -> None:
         """Keep ``data``, for JSON; where that is not possible nothing happens."""
         path = self.path(key)
         if path is None:

@@ -13,18 +13,21 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+Table = dict[str, Any]
+"""A table as it was read; who takes something out of it looks what it is."""
 
-def loads(text: str) -> dict[str, Any]:
+
+def loads(text: str) -> Table:
     """Parse a text that a tool wrote."""
     return tomllib.loads(text)
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> Table:
     """Parse a user's file. :raises InputError: it is not TOML (with line and column)."""
     return parse(path.read_bytes(), path)
 
 
-def parse(content: str | bytes, path: Path) -> dict[str, Any]:
+def parse(content: str | bytes, path: Path) -> Table:
     """The same of a file that was read."""
     try:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 from yaml.constructor import ConstructorError, SafeConstructor
@@ -123,7 +122,7 @@ def _children(node: Node) -> list[Node]:
     return list(node.value) if isinstance(node, SequenceNode) else []
 
 
-def plain(node: Node, path: Path) -> Any:
+def plain(node: Node, path: Path) -> object:
     """A node as Python's own values. :raises InputError: it has a tag that YAML itself lacks."""
     try:
         return SafeConstructor().construct_object(node, deep=True)

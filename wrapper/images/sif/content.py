@@ -11,7 +11,6 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
-from typing import Any
 
 from wrapper.activation.model import Activation, ActivationScript, VariableChange
 
@@ -150,12 +149,12 @@ def inspect_metadata(base: str, texts: Mapping[str, str]) -> str:
     return json.dumps({**data, "data": {**inner, "attributes": attributes}, "type": "container"})
 
 
-def _part(data: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _part(data: Mapping[str, object], key: str) -> dict[str, object]:
     value = data.get(key)
     return dict(value) if isinstance(value, dict) else {}
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, object]:
     """A JSON object; a damaged one counts as empty."""
     try:
         data = json.loads(text)

@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
 from wrapper import platforms
 from wrapper.console import Advance
@@ -187,17 +186,22 @@ def read_sif(path: Path) -> Sif:
         table = file.read(total * _DESCRIPTOR.size)
     if len(table) < total * _DESCRIPTOR.size:
         raise incomplete(path)
-    found = [_object(values) for values in _DESCRIPTOR.iter_unpack(table) if values[1]]
+    step = _DESCRIPTOR.size
+    entries = (table[at : at + step] for at in range(0, len(table), step))
+    found = [one for entry in entries if (one := _object(entry))]
     if any(o.offset < 0 or o.size < 0 or o.offset + o.size > end for o in found):
         raise incomplete(path)
     architecture = _MACHINE_NAMES.get(fields[3].rstrip(b"\0"), "")
     return Sif(path=path, objects=tuple(found), architecture=architecture)
 
 
-def _object(values: tuple[Any, ...]) -> SifObject:
-    kind, _used, number, group, link, offset, size, _padded, created, _, uid, gid, name, extra = (
-        values
+def _object(entry: bytes) -> SifObject | None:
+    """An entry of the table; ``None`` of one that is not in use."""
+    kind, used, number, group, link, offset, size, _padded, created, _, uid, gid, name, extra = (
+        _DESCRIPTOR.unpack(entry)
     )
+    if not used:
+        return None
     return SifObject(
         kind=kind,
         number=number,
