@@ -123,7 +123,10 @@ def test_an_update_keeps_the_compression_and_joins(
 ) -> None:
     specs = ("python", "demo-noarch")
     base = build(me, f"packed-with-{word}", *specs, options=("--compression", word))
-    assert JOINED in change(base, env(base, channel, *specs, "demo-tool"))
+    site = me.file("blocks.yml", "squashfs_options: -b 64K\n")  # those of its image stay
+    file = env(base, channel, *specs, "demo-tool")
+    said = me.run(CONDA, "update", base.prefix, file, env={"CONTAINERIZE_SITE": str(site)}).stderr
+    assert JOINED in said and REST not in said
     assert base.manifest["image"]["compression"] == word
     assert has(base, "demo_noarch") and me.ok(base.program("demo-tool"))
 

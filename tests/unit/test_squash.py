@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,28 @@ def test_other_options_count_once(recorder: Path, console: Console) -> None:
     line = words(recorder)
     assert line[line.index("-b") + 1] == "1M" and line.count("-mem") == 1
     assert line[line.index("-mem") + 1] == "1G"
+
+
+def test_blocks_of_gzip_are_small_unless_a_site_says_otherwise(
+    recorder: Path, console: Console
+) -> None:
+    for compression, options, expected in [
+        (wanted("gzip:9")[0], (), ["32768"]),
+        (wanted("gzip:9")[0], ("-b", "1M"), ["1M"]),
+        (wanted("zstd")[0], (), []),
+    ]:
+        squash(recorder, console, compression=compression, options=options)
+        line = words(recorder)
+        assert [line[at + 1] for at, word in enumerate(line) if word == "-b"] == expected
+
+
+def test_blocks_that_have_to_fit_others_do_whatever_a_site_says(
+    recorder: Path, console: Console
+) -> None:
+    fitting = replace(wanted("gzip:9")[0], block=131072)
+    squash(recorder, console, compression=fitting, options=("-b", "1M"))
+    line = words(recorder)
+    assert line[line.index("-b") + 1] == "131072" and line.count("-b") == 1
 
 
 def test_images_depend_on_nothing_but_the_tree(recorder: Path, console: Console) -> None:

@@ -144,6 +144,8 @@ class Squasher:
         # mksquashfs would take a quarter of the node's memory for its queues.
         chosen = {"-processors": str(self.processors), "-mem": _MEMORY, **compression.words}
         chosen |= dict(zip(self.options[::2], self.options[1::2], strict=True))
+        if compression.block:
+            chosen["-b"] = str(compression.block)
         return [word for pair in chosen.items() for word in pair]
 
     def unsquash(

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wrapper import layout, tree
@@ -16,6 +16,7 @@ from wrapper.build.incremental import IncrementalTree
 from wrapper.build.record import described
 from wrapper.build.source import Source
 from wrapper.build.target import Finished, shim_programs
+from wrapper.images.compression import Compression
 from wrapper.images.format import rarest_compression
 from wrapper.manifest import Manifest
 from wrapper.models import Environment
@@ -126,15 +127,18 @@ class PrefixTarget:
         context = self.context
         if old.packed:
             fresh = context.space.root / "fresh.sqfs"
-            self._squash(fresh, "Packing what is new")
+            fitting = replace(context.compression, block=old.packed.image.superblock.block_size)
+            self._squash(fresh, "Packing what is new", fitting)
             with context.console.step("Writing the image") as advance:
                 if old.packed.join(fresh, self.place.image, advance):
                     return
             old.unpack_rest()
-        self._squash(self.place.image, "Writing the image")
+        self._squash(self.place.image, "Writing the image", context.compression)
 
-    def _squash(self, image: Path, title: str) -> None:
-        self.context.squash(self.context.space.image, image, title, owners=self.keeps_modes)
+    def _squash(self, image: Path, title: str, compression: Compression) -> None:
+        context = self.context
+        tree, owners = context.space.image, self.keeps_modes
+        context.squash(tree, image, title, compression=compression, owners=owners)
 
     def _write_shims(
         self,
