@@ -89,16 +89,18 @@ def _rows(work: Path, rounds: int) -> Iterator[Row]:
 
 def _starts(prefix: Path, rounds: int) -> Iterator[Row]:
     shim: list[str | Path] = [prefix / "bin/python3", "-c", "pass"]
-    bare = bare_line(prefix)
+    bare: list[str | Path] = [*bare_line(prefix)]
     env = dict(os.environ)
+    behind_bash: list[str | Path] = ["/bin/bash", "-p", "-c", 'exec "$@"', "bash", *bare]
+    lines = {"shim": shim, "bare": bare, "bash": behind_bash}
     for copies, limit, count in ((1, 1.05, rounds), (CONCURRENT, 1.1, max(3, rounds // 8))):
-        jobs = {"shim": command(shim, env, copies), "bare": command(bare, env, copies)}
-        taken = side_by_side(jobs, count)
-        ratio = taken["shim"].median() / taken["bare"].median()
+        jobs = {name: command(line, env, copies) for name, line in lines.items()}
+        taken = {name: found.median() for name, found in side_by_side(jobs, count).items()}
+        ratio, bash = taken["shim"] / taken["bare"], taken["bash"] / taken["bare"]
         yield Row(
             what=f"start of python3 -c pass, {copies} at once",
             value=f"{ratio:.3f} x",
-            against=f"bare exec line ({taken['bare'].median():.3f} s)",
+            against=f"bare line ({taken['bare']:.3f} s; a bash alone {bash:.3f} x)",
             figure=ratio,
             limit=limit,
         )
