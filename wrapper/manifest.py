@@ -15,7 +15,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from wrapper import layout
 from wrapper.credentials import public_url
@@ -237,7 +236,7 @@ def manifest_text(manifest: Manifest) -> str:
 
 def as_json(manifest: Manifest) -> dict[str, object]:
     """A manifest as the value of a JSON text, with the names of its variables only."""
-    data: dict[str, Any] = json.loads(json.dumps(asdict(manifest), default=str))
+    data = json.loads(json.dumps(asdict(manifest), default=str))
     data |= {key: list(data[key]) for key in _VALUES}
     gone = {key for key in _NOT_ALWAYS if not (data[key] or _counts(manifest, key))}
     gone |= {"activation"} if manifest.activation is None else set()

@@ -11,10 +11,10 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
-Reader = Callable[[Any], Any]
+Reader = Callable[[object], object]
 
 _DATE = re.compile(r"\b20\d\d-[01]\d-[0-3]\d\b")
 _TIME = re.compile(r"(\d+-)?\d{1,3}(:\d\d){0,2}")  # of Slurm: MINUTES, H:M:S, DAYS-H…
@@ -44,59 +44,60 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 # -- readers -------------------------------------------------------------------------------------
-def text(value: Any) -> str:
+def text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"must be a text, found {value!r}: put it in quotes")
     return value.strip()
 
 
-def texts(value: Any) -> tuple[str, ...]:
+def texts(value: object) -> tuple[str, ...]:
     return tuple(map(text, value if isinstance(value, list) else [value]))
 
 
-def number(value: Any) -> int:
+def number(value: object) -> int:
     if isinstance(value, bool) or not re.fullmatch(r"\d+", str(value)):
         raise ValueError(f"must be a number, found {value!r}")
-    return int(value)
+    return int(str(value))
 
 
-def by_name(read: Callable[[Any], T]) -> Callable[[Any], Mapping[str, T]]:
+def by_name(read: Callable[[object], T]) -> Callable[[object], Mapping[str, T]]:
     """A reader of a table with any keys, each of whose values is read by ``read``."""
 
-    def reader(value: Any) -> Mapping[str, T]:
+    def reader(value: object) -> Mapping[str, T]:
         return {str(name): _within(str(name), read, item) for name, item in _table(value).items()}
 
     return reader
 
 
-def record(make: Callable[..., T], **fields: Reader) -> Callable[[Any], T]:
+def record(make: Callable[..., T], **fields: Reader) -> Callable[[object], T]:
     """A reader of a table with these keys, each of which may be missing, into ``make(**them)``."""
 
-    def reader(value: Any) -> T:
-        given = {} if value is None else _table(value)
+    def reader(value: object) -> T:
+        table = {} if value is None else _table(value)
+        given = {str(name): item for name, item in table.items()}
         for name in given:
             if name not in fields:
-                raise Misread(f"has no key '{name}'; {nearest(str(name), fields)}", (str(name),))
+                raise Misread(f"has no key '{name}'; {nearest(name, fields)}", (name,))
         return make(**{name: _within(name, fields[name], item) for name, item in given.items()})
 
     return reader
 
 
-def _table(value: Any) -> Mapping[Any, Any]:
+def _table(value: object) -> Mapping[object, object]:
     if not isinstance(value, dict):
         raise ValueError(f"must have lines 'KEY: value', found {value!r}")
     return value
 
 
-def _within(name: str, read: Reader, value: Any) -> Any:
+def _within(name: str, read: Callable[[object], T], value: object) -> T:
     try:
         return read(value)
     except ValueError as error:
         raise Misread(str(error), (name, *getattr(error, "inside", ()))) from None
 
 
-def _like(pattern: re.Pattern[str], what: str) -> Callable[[Any], str]:
-    def reader(value: Any) -> str:
+def _like(pattern: re.Pattern[str], what: str) -> Callable[[object], str]:
+    def reader(value: object) -> str:
         found = text(value)
         if not pattern.fullmatch(found):
             raise ValueError(f"must be {what}, found {found!r}")
@@ -105,22 +106,22 @@ def _like(pattern: re.Pattern[str], what: str) -> Callable[[Any], str]:
     return reader
 
 
-def _listed(read: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
+def _listed(read: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
     return lambda value: tuple(map(read, value if isinstance(value, list) else [value]))
 
 
-def _local_file(value: Any) -> str:
+def _local_file(value: object) -> str:
     path = text(value)
     if not path.startswith(_LOCAL) or "/../" in path:
         raise ValueError(f"must be a file of the node's own (in /etc, /opt…), found {path!r}")
     return path
 
 
-def _local_files(value: Any) -> Mapping[str, str]:
+def _local_files(value: object) -> Mapping[str, str]:
     return {_local_file(path): text(found) for path, found in _table(value).items()}
 
 
-def _mask(value: Any) -> str:
+def _mask(value: object) -> str:
     """A set of processors, as ``srun --cpu-bind=mask_cpu:`` takes it."""
     try:
         return f"{value if isinstance(value, int) else int(text(value), 16):#x}"
@@ -128,7 +129,7 @@ def _mask(value: Any) -> str:
         raise ValueError(f"must be a mask of processors such as 0xfe, found {value!r}") from None
 
 
-def source(value: Any) -> str:
+def source(value: object) -> str:
     """Where a value comes from, and the day on which that was read."""
     found = text(value)
     if not _DATE.search(found):
@@ -185,7 +186,7 @@ class Gpus:
     cpu_masks: tuple[str, ...] = ()
 
 
-def _yes(value: Any) -> bool:
+def _yes(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"must be yes or no, found {value!r}")
     return value

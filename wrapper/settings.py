@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from wrapper import inputs as spec
 from wrapper import profile, sites
@@ -31,7 +30,7 @@ _HINT = "see 'Site configuration' in docs/admins.md"
 _FLAG_VALUES = {"fix_permissions": False}  # CW_NO_…
 
 
-def load(environ: Mapping[str, str], options: Mapping[str, Any] | None = None) -> Site:
+def load(environ: Mapping[str, str], options: Mapping[str, object] | None = None) -> Site:
     """All that is set, in one value.
 
     :param options: of the command line, by key; ``None`` is not given.
@@ -60,10 +59,10 @@ def load(environ: Mapping[str, str], options: Mapping[str, Any] | None = None) -
             sheet.extend(extra, layer, first=first)
     for layer in reversed(layers):  # the site's own file has the last word
         sheet.force(layer, options or {})
-    if sheet.values.get("condarc"):
+    if sheet.site.condarc:
         sheet.add_condarc(environ)
-    return Site(
-        **sheet.values,
+    return replace(
+        sheet.site,
         origins=sheet.origins,
         chosen=frozenset(sheet.chosen),
         warnings=tuple(sheet.warnings),
@@ -73,26 +72,28 @@ def load(environ: Mapping[str, str], options: Mapping[str, Any] | None = None) -
 
 
 class _Sheet:
-    """Values in the making, with their origins."""
+    """A site in the making, with the origins of its values."""
 
     def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
+        self.site = Site()
         self.origins: dict[str, str] = {}
         self.warnings: list[str] = []
         self.chosen: set[str] = set()
 
-    def put(self, name: str, value: Any, origin: str) -> None:
+    def put(self, name: str, value: object, origin: str) -> None:
         """Set a value; ``None`` is none (a path with a variable that is not set)."""
         if value is not None:
-            self.values[name] = value
+            self.site = KEYS[name].field.put(self.site, value)
             self.origins[name] = origin
 
-    def read(self, values: Mapping[str, tuple[Any, str]], layer: Layer) -> None:
+    def read(self, values: Mapping[str, tuple[object, str]], layer: Layer) -> None:
         for name, (value, where) in values.items():
             self.put(name, _checked(KEYS[name], value, where, layer), str(layer.path))
         self.warnings += layer.warnings
 
-    def extend(self, values: Mapping[str, tuple[Any, str]], layer: Layer, *, first: bool) -> None:
+    def extend(
+        self, values: Mapping[str, tuple[object, str]], layer: Layer, *, first: bool
+    ) -> None:
         """Put more entries before or after those of a list or a mapping."""
         for name, (value, where) in values.items():
             more = _checked(KEYS[name], value, where, layer)
@@ -102,15 +103,18 @@ class _Sheet:
                     where=where,
                     hint="put it into 'defaults:' or 'force:'",
                 )
-            old = self.values.get(name, type(more)())
-            if isinstance(more, dict):
-                joined: Any = {**more, **old} if first else {**old, **more}
+            old = getattr(self.site, name) if name in self.origins else None
+            joined: object
+            if old is None:
+                joined = more
+            elif isinstance(more, dict):
+                joined = {**more, **old} if first else {**old, **more}
             else:
                 joined = (*more, *old) if first else (*old, *more)
             origin = self.origins.get(name)
             self.put(name, joined, f"{origin} and {layer.path}" if origin else str(layer.path))
 
-    def force(self, layer: Layer, options: Mapping[str, Any]) -> None:
+    def force(self, layer: Layer, options: Mapping[str, object]) -> None:
         for name, (value, where) in layer.force.items():
             checked = _checked(KEYS[name], value, where, layer)
             if checked is None:  # a path with a variable that is not set
@@ -119,7 +123,7 @@ class _Sheet:
             self.chosen.add(name)
             if options.get(name) is not None:
                 self.warnings.append(
-                    f"{KEYS[name].option} has no effect: the site sets it to {self.values[name]}"
+                    f"{KEYS[name].option} has no effect: the site sets it to {checked}"
                 )
 
     def add_condarc(self, environ: Mapping[str, str]) -> None:
@@ -129,23 +133,25 @@ class _Sheet:
             self.warnings.append(f"CW_ENABLE_CONDARC is set, but there is no {path}")
             return
         condarc = parse_condarc(spec.read_text(path), path)
-        mirrors = {**condarc.mirrors, **self.values.get("mirrors", {})}
+        mirrors = {**condarc.mirrors, **self.site.mirrors}
         self.put("mirrors", mirrors, str(path))
-        self.values["more_channels"] = condarc.channels
+        self.site = replace(self.site, more_channels=condarc.channels)
         self.warnings += condarc.warnings
 
 
-def _checked(key: Key, value: Any, where: str, layer: Layer | None = None) -> Any:
+def _checked(key: Key, value: object, where: str, layer: Layer | None = None) -> object:
     """A setting's value. :param layer: the file which has it, where one does."""
     try:
-        read = key.read(value)
+        read = key.field.read(value)
     except ValueError as error:
         inside = getattr(error, "inside", ()) if layer else ()
         raise InputError(
             f"a setting {error}", where=_place_inside(layer, where, inside), hint=_HINT
         ) from None
-    above = (layer.path if layer else Path()).absolute().parent
-    return tuple(above / path for path in read) if key.beside else read
+    if key.beside and isinstance(read, tuple):
+        above = (layer.path if layer else Path()).absolute().parent
+        return tuple(above / path for path in read)
+    return read
 
 
 def _place_inside(layer: Layer | None, where: str, inside: tuple[str, ...]) -> str:
@@ -176,8 +182,8 @@ def _site_file(environ: Mapping[str, str]) -> tuple[Path | None, str]:
 def _site_layer(path: Path) -> Layer:
     """Read a file of our own format: keys with values, and ``force:`` with more of them."""
     keys = yaml_nodes.top_level(spec.read_text(path), path, _HINT, may_be_empty=True)
-    values: dict[str, tuple[Any, str]] = {}
-    forced: dict[str, tuple[Any, str]] = {}
+    values: dict[str, tuple[object, str]] = {}
+    forced: dict[str, tuple[object, str]] = {}
     warnings: list[str] = []
     inside: dict[str, str] = {}
     for name, (_, node) in keys.items():
@@ -223,7 +229,7 @@ def source_of(site: Site, name: str) -> str:
     return site.sources.get(name, "") if theirs else ""
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if is_dataclass(value) and not isinstance(value, type):
         told = {f.name: getattr(value, f.name) for f in fields(value)}
         return _shown({name: item for name, item in told.items() if item})
@@ -236,7 +242,7 @@ def _shown(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _inner(value: Any) -> str:
+def _inner(value: object) -> str:
     """A value in a table: several in brackets."""
     several = isinstance(value, Mapping) or is_dataclass(value)
     several = several or (isinstance(value, tuple) and len(value) > 1)

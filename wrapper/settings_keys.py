@@ -10,63 +10,82 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from wrapper import profile
 from wrapper.images import compression
 from wrapper.inputs.names import why_not
 from wrapper.inputs.tykky import MKSQUASHFS_OPTIONS
+from wrapper.models import Site
 from wrapper.profile import number as _number
 from wrapper.profile import text as _text
 from wrapper.profile import texts as _texts
 from wrapper.runtime.binds import UNLISTABLE
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of :class:`Site`.
+
+    :ivar read: a value of YAML, or a variable's text, into what it means, ``None`` for nothing;
+        raises ``ValueError`` with the reason. :ivar put: the site with what was read.
+    """
+
+    read: Callable[[object], object]
+    put: Callable[[Site, Any], Site]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
     """One thing that can be set.
 
-    :ivar help: what it means, for ``containerize info -v``. :ivar read: a value of YAML, or
-        a variable's text, into a field of :class:`Site`; raises ``ValueError`` with the reason.
+    :ivar help: what it means, for ``containerize info -v``.
     :ivar variable: an environment variable. :ivar flag: whether it counts by being set at all, as
         Tykky's do. :ivar option: of the command line. :ivar beside: paths, of which relative ones
         start at the directory of the file that has them.
     """
 
     help: str
-    read: Callable[[Any], Any]
+    field: Field
     variable: str = ""
     flag: bool = False
     option: str = ""
     beside: bool = False
 
 
-def _expanded(value: Any) -> str:
+def _field(read: Callable[[object], T | None], put: Callable[[Site, T], Site]) -> Field:
+    """Here it is checked that what is read is what the site's field is."""
+    return Field(read, put)
+
+
+def _expanded(value: object) -> str:
     """A path with ``$NAME`` and ``~`` in it; empty where one of the variables is not set."""
     text = os.path.expandvars(_text(value))
     return "" if re.search(r"\$[A-Za-z_{]", text) else os.path.expanduser(text)  # noqa: PTH111
 
 
-def _path(value: Any) -> Path | None:
+def _path(value: object) -> Path | None:
     text = _expanded(value)
     return Path(text).absolute() if text else None
 
 
-def _catalogues(value: Any) -> tuple[Path, ...]:
+def _catalogues(value: object) -> tuple[Path, ...]:
     texts = map(_expanded, value if isinstance(value, list) else [value])
     return tuple(Path(text) for text in texts if text)
 
 
-def _first_directory(value: Any) -> Path | None:
+def _first_directory(value: object) -> Path | None:
     """Of a list the first directory that we can write to, else the last; a single one as it is."""
     places = [p for p in map(_path, value if isinstance(value, list) else [value]) if p]
     usable = [p for p in places if os.access(f"{p}/", os.W_OK | os.X_OK)]
     return next(iter(usable or places[-1:]), None)
 
 
-def _yes(value: Any) -> bool:
+def _yes(value: object) -> bool:
     if isinstance(value, str) and value.lower() in ("yes", "true", "1", "no", "false", "0"):
         return value.lower() in ("yes", "true", "1")
     if not isinstance(value, bool):
@@ -74,17 +93,17 @@ def _yes(value: Any) -> bool:
     return value
 
 
-def _positive(value: Any) -> int:
+def _positive(value: object) -> int:
     return max(1, _number(value))
 
 
-def _mirrors(value: Any) -> Mapping[str, tuple[str, ...]]:
+def _mirrors(value: object) -> Mapping[str, tuple[str, ...]]:
     if not isinstance(value, dict):
         raise ValueError("must have lines 'CHANNEL: URL'")
     return {_text(name): _texts(urls) for name, urls in value.items()}
 
 
-def _variables(value: Any) -> Mapping[str, str]:
+def _variables(value: object) -> Mapping[str, str]:
     if not isinstance(value, dict):
         raise ValueError("must have lines 'NAME: value'")
     for name in value:
@@ -93,21 +112,21 @@ def _variables(value: Any) -> Mapping[str, str]:
     return {str(name): _text(text) for name, text in value.items()}
 
 
-def _install_path(value: Any) -> str:
+def _install_path(value: object) -> str:
     text = _text(value)
     if not re.fullmatch(r"/[A-Za-z0-9_-]+", text):
         raise ValueError(f"must be a directory of the root, such as /SITE, found {text!r}")
     return text
 
 
-def _bind_list(value: Any) -> tuple[str, ...]:
+def _bind_list(value: object) -> tuple[str, ...]:
     binds = _texts(value)
     if bad := [b for b in binds if not b.startswith("/") or set(b) & set(UNLISTABLE)]:
         raise ValueError(f"must be a list of absolute paths, one an entry, found {bad[0]!r}")
     return binds
 
 
-def _squashfs(value: Any) -> tuple[str, ...]:
+def _squashfs(value: object) -> tuple[str, ...]:
     words = shlex.split(_text(value)) if isinstance(value, str) else list(_texts(value))
     kept: list[str] = []
     rest = iter(words)
@@ -130,97 +149,130 @@ def _squashfs(value: Any) -> tuple[str, ...]:
 KEYS: Mapping[str, Key] = {
     "tmpdir": Key(
         help="where to build; of a list the first directory that can be written to",
-        read=_first_directory,
+        field=_field(_first_directory, lambda site, value: replace(site, tmpdir=value)),
         variable="CW_BUILD_TMPDIR",
         option="--tmpdir",
     ),
     "cache": Key(
         help="where downloads are kept for later builds",
-        read=_path,
+        field=_field(_path, lambda site, value: replace(site, cache=value)),
         variable="CONTAINERIZE_CACHE_DIR",
     ),
     "runtime": Key(
         help="name or path of the container runtime",
-        read=_expanded,
+        field=_field(_expanded, lambda site, value: replace(site, runtime=value)),
         variable="CONTAINERIZE_RUNTIME",
     ),
-    "prefix": Key(help="where to install without --prefix", read=_path, option="--prefix"),
-    "install_path": Key(
-        help="stem of the directory that has the environment inside", read=_install_path
+    "prefix": Key(
+        help="where to install without --prefix",
+        field=_field(_path, lambda site, value: replace(site, prefix=value)),
+        option="--prefix",
     ),
-    "channels": Key(help="conda channels where an env.yml names none", read=_texts),
+    "install_path": Key(
+        help="stem of the directory that has the environment inside",
+        field=_field(_install_path, lambda site, value: replace(site, install_path=value)),
+    ),
+    "channels": Key(
+        help="conda channels where an env.yml names none",
+        field=_field(_texts, lambda site, value: replace(site, channels=value)),
+    ),
     "mirrors": Key(
-        help="URLs to use for channels, by name or URL; '*' for all other names", read=_mirrors
+        help="URLs to use for channels, by name or URL; '*' for all other names",
+        field=_field(_mirrors, lambda site, value: replace(site, mirrors=value)),
     ),
     "condarc": Key(
         help="whether the user's .condarc is read",
-        read=_yes,
+        field=_field(_yes, lambda site, value: replace(site, condarc=value)),
         variable="CW_ENABLE_CONDARC",
         flag=True,
     ),
     "compression": Key(
         help="of images: fast, default, small, or zstd, lz4, gzip, which may have a level",
-        read=compression.check_word,
+        field=_field(compression.check_word, lambda site, value: replace(site, compression=value)),
         option="--compression",
     ),
     "squashfs_options": Key(
         help="options of mksquashfs; a -comp among them counts unless an option names another",
-        read=_squashfs,
+        field=_field(_squashfs, lambda site, value: replace(site, squashfs_options=value)),
     ),
-    "processors": Key(help="how many processors mksquashfs may use at most", read=_positive),
+    "processors": Key(
+        help="how many processors mksquashfs may use at most",
+        field=_field(_positive, lambda site, value: replace(site, processors=value)),
+    ),
     "base_image": Key(
         help="base image of new installations without --base-image; the host where none is named",
-        read=_expanded,
+        field=_field(_expanded, lambda site, value: replace(site, base_image=value)),
         option="--base-image",
     ),
     "base_images": Key(
-        help="catalogues and directories of base images", read=_catalogues, beside=True
+        help="catalogues and directories of base images",
+        field=_field(_catalogues, lambda site, value: replace(site, base_images=value)),
+        beside=True,
     ),
-    "binds": Key(help="more binds, SOURCE[:DESTINATION[:OPTIONS]]", read=_bind_list),
+    "binds": Key(
+        help="more binds, SOURCE[:DESTINATION[:OPTIONS]]",
+        field=_field(_bind_list, lambda site, value: replace(site, binds=value)),
+    ),
     "image_binds": Key(
         help="by a pattern of base images' names: binds that they need besides; the first counts",
-        read=profile.by_name(_bind_list),
+        field=_field(
+            profile.by_name(_bind_list), lambda site, value: replace(site, image_binds=value)
+        ),
     ),
-    "exclude_binds": Key(help="top-level directories of the host to leave out", read=_bind_list),
-    "variables": Key(help="variables to set for programs at run time", read=_variables),
+    "exclude_binds": Key(
+        help="top-level directories of the host to leave out",
+        field=_field(_bind_list, lambda site, value: replace(site, exclude_binds=value)),
+    ),
+    "variables": Key(
+        help="variables to set for programs at run time",
+        field=_field(_variables, lambda site, value: replace(site, variables=value)),
+    ),
     "fix_permissions": Key(
         help="whether all in the image is made readable, and root's",
-        read=_yes,
+        field=_field(_yes, lambda site, value: replace(site, fix_permissions=value)),
         variable="CW_NO_FIX_PERM",
         flag=True,
     ),
     "keep_files": Key(
         help="whether the build directory is kept",
-        read=_yes,
+        field=_field(_yes, lambda site, value: replace(site, keep_files=value)),
         variable="CW_DEBUG_KEEP_FILES",
         flag=True,
     ),
     "log_level": Key(
         help="0 errors, 1 and warnings, 2 and steps, 3 everything",
-        read=_number,
+        field=_field(_number, lambda site, value: replace(site, log_level=value)),
         variable="CW_LOG_LEVEL",
         option="-v/-q",
     ),
-    "message": Key(help="a text that every build begins with", read=_text),
+    "message": Key(
+        help="a text that every build begins with",
+        field=_field(_text, lambda site, value: replace(site, message=value)),
+    ),
     "mounts": Key(
         help="top-level directories of the site, for which images have mount points",
-        read=profile.mounts,
+        field=_field(profile.mounts, lambda site, value: replace(site, mounts=value)),
     ),
     "modules": Key(
         help="modules that hold what is missing: name of the thing -> what 'module load' is given",
-        read=profile.by_name(_text),
+        field=_field(profile.by_name(_text), lambda site, value: replace(site, modules=value)),
     ),
     "partitions": Key(
         help="Slurm's partitions: nodes and time of a job at most, cores, memory, GPUs of a node",
-        read=profile.partitions,
+        field=_field(profile.partitions, lambda site, value: replace(site, partitions=value)),
     ),
     "gpus": Key(
         help="GPUs of a node, and which processors are next to that of each task",
-        read=profile.gpus,
+        field=_field(profile.gpus, lambda site, value: replace(site, gpus=value)),
     ),
-    "detect": Key(help="by what this site is found", read=profile.detect),
+    "detect": Key(
+        help="by what this site is found",
+        field=_field(profile.detect, lambda site, value: replace(site, detect=value)),
+    ),
     "sources": Key(
         help="where the value of a key comes from, and the day on which that was read",
-        read=profile.by_name(profile.source),
+        field=_field(
+            profile.by_name(profile.source), lambda site, value: replace(site, sources=value)
+        ),
     ),
 }

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from wrapper import bundled, profile
 from wrapper.errors import InputError
@@ -106,7 +105,7 @@ def _content(root: Path, file: str) -> str:
 
 
 @functools.cache
-def _keys(path: Path) -> Mapping[str, Any]:
+def _keys(path: Path) -> Mapping[str, object]:
     """All that a profile that comes with us says."""
     keys = yaml_nodes.top_level(path.read_text(), path, "")
     return {name: yaml_nodes.plain(node, path) for name, (_, node) in keys.items()}

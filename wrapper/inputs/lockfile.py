@@ -94,7 +94,9 @@ def _read(text: str, path: Path) -> Any:
 
     try:
         root = yaml_nodes.compose(text, path)
-        content: Any = yaml_nodes.plain(root, path) if root else None
+        content = yaml_nodes.plain(root, path) if root else None
+        if not isinstance(content, dict):
+            raise ValueError("it is no mapping of keys to values")
         version = content.pop("version", None)
         if version not in (1, 2):
             raise ValueError(f"its version is {version!r}, and 1 and 2 are known")

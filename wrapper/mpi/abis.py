@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wrapper.packages import LockedPackage
 from wrapper.util import toml
@@ -36,7 +35,7 @@ class Abi:
 
 
 @functools.cache
-def _data() -> Mapping[str, Any]:
+def _data() -> toml.Table:
     return toml.loads(_DATA.read_text())
 
 
