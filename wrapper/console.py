@@ -65,7 +65,10 @@ class Console:
         self._log: TextIO | None = None
         self._copy: TextIO | None = None
         self._progress: Progress | None = None
+        self._tell_now: Callable[[str], None] | None = None
         self._log_matters = True
+        self._afterwards: list[Callable[[], None]] = []
+        self._start = self._told = time.monotonic()
         self.log_path: Path | None = None
         self.log_says_more = False  # than the screen did
 
@@ -117,6 +120,16 @@ class Console:
         for line in more:
             self._print(visible(line))
 
+    # -- the end ---------------------------------------------------------------------------
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Do ``work`` in :meth:`finish`: nobody waits for the result until litter is away."""
+        self._afterwards.append(work)
+
+    def finish(self) -> None:
+        """What is left to do when the command has said its last word."""
+        while self._afterwards:
+            self._afterwards.pop(0)()
+
     def _message(self, level: str, text: str, *, show: bool) -> None:
         text = visible(text)
         self.log_says_more |= not show
@@ -164,6 +177,9 @@ class Console:
     def step(self, title: str, *, least: float = 0.0) -> Iterator[Advance]:
         """Show ``title`` while the body runs; the yielded function moves the bar.
 
+        Its line counts from the end of the step before, so that all of them add up to
+        :attr:`seconds`: who waits is told where the time goes.
+
         :param least: seconds from which on it is worth a line.
         """
         self._detail(f"begin: {title}")
@@ -173,8 +189,20 @@ class Console:
                 yield advance
         else:
             yield lambda done, total: None
-        if (seconds := time.monotonic() - start) >= least:
-            self.info(f"{title}: {seconds:.1f} s")
+        end = time.monotonic()
+        if end - start >= least:
+            before, self._told = self._told, end
+            self.info(f"{title}: {end - before:.1f} s")
+
+    def now(self, text: str) -> None:
+        """What a step is at, beside its title on a terminal; nothing elsewhere."""
+        if self._tell_now:
+            self._tell_now(visible(text))
+
+    @property
+    def seconds(self) -> float:
+        """How long the command has been at work."""
+        return time.monotonic() - self._start
 
     @contextmanager
     def _bar(self, title: str) -> Iterator[Advance]:
@@ -185,12 +213,16 @@ class Console:
         what = TextColumn("{task.description}", markup=False)
         columns = (SpinnerColumn(), what, BarColumn())
         with Progress(*columns, TimeElapsedColumn(), console=rich, transient=True) as progress:
-            task = progress.add_task(visible(title), total=None)
+            title = visible(title)
+            task = progress.add_task(title, total=None)
             self._progress = progress
+            self._tell_now = lambda text: progress.update(
+                task, description=f"{title}: {text}" if text else title
+            )
             try:
                 yield lambda done, total: progress.update(task, completed=done, total=total or None)
             finally:
-                self._progress = None
+                self._progress = self._tell_now = None
 
 
 def counted(number: int, word: str) -> str:

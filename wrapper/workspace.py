@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from wrapper import layout
@@ -18,8 +19,10 @@ from wrapper.util import foreign, removal
 from wrapper.util.cache import make_cache
 from wrapper.util.disk_space import TMPDIR_VARIABLE, existing
 
+TOLD_SECONDS = 1.0
+"""A removal that takes longer is told."""
 _NAME = "containerize-"
-_TOLD_SECONDS = 1.0  # a removal that takes longer is told
+_LOG_DAYS = 14.0  # the logs of failures are kept
 _LOOKS, _LOOK_SECONDS = 5, 0.1
 
 
@@ -114,11 +117,14 @@ def workspace(
 ) -> Iterator[Workspace]:
     """A build directory for the ``with`` block.
 
-    Removed when the block ends; after a failure its ``build.log`` stays, unless the screen said all
-    of it, and everything stays where the files are to be kept.
+    Removed after the command's last word (:meth:`Console.finish`); after a failure its
+    ``build.log`` stays for two weeks, unless the screen said all of it, and everything stays where
+    the files are to be kept.
     """
     root = private_directory(site)
-    removal.remove_abandoned(root.parent, _NAME)
+    with console.step("Removing what killed builds left", least=TOLD_SECONDS):
+        removal.remove_abandoned(root.parent, _NAME)
+        removal.remove_expired(root.parent, _NAME, only=layout.LOG, days=_LOG_DAYS)
     cache = site.cache if use_cache else None
     if cache and not cache.is_dir():  # what is in it depends on who can write to it
         make_cache(cache)
@@ -130,9 +136,7 @@ def workspace(
         console.open_log(space.log)
         yield space
     except Interrupted:
-        if not keep:
-            _remove_for_good(space.root)
-        _finish(console, space, keep_all=keep, keep_log=False)
+        _finish(console, space, keep_all=keep, keep_log=False, interrupted=True)
         raise
     except BaseException:
         _finish(console, space, keep_all=keep, keep_log=True)
@@ -159,18 +163,32 @@ def private_directory(site: Site) -> Path:
         ) from None
 
 
-def _finish(console: Console, space: Workspace, *, keep_all: bool, keep_log: bool) -> None:
+def _finish(
+    console: Console, space: Workspace, *, keep_all: bool, keep_log: bool, interrupted: bool = False
+) -> None:
     console.close_log()
     if keep_all:
         (space.root / removal.MARK).unlink(missing_ok=True)
         console.info(f"the build directory is kept: {space.root}")
-    elif keep_log and console.log_says_more and space.log.is_file():
+        return
+    kept = ""
+    if keep_log and console.log_says_more and space.log.is_file():
         # A directory without an owner's mark holds a log to read, and is nobody's litter.
-        removal.remove_marked(space.root, but=space.log.name)
+        kept = space.log.name
     else:
         console.log_path = None
-        with console.step("Removing the build directory", least=_TOLD_SECONDS):
-            removal.remove_marked(space.root)
+    console.afterwards(partial(_remove, console, space.root, kept, interrupted))
+
+
+def _remove(console: Console, root: Path, kept: str, interrupted: bool) -> None:
+    """:param kept: the name of what stays. :param interrupted: something may go on in it."""
+    try:
+        with console.step("Removing the build directory", least=TOLD_SECONDS):
+            if interrupted:
+                _remove_for_good(root)
+            removal.remove_marked(root, but=kept)
+    except OSError as error:  # the work is done, or told to have failed
+        console.warning(f"the build directory cannot be removed: {root}: {error.strerror}")
 
 
 def _remove_for_good(root: Path) -> None:
@@ -178,4 +196,3 @@ def _remove_for_good(root: Path) -> None:
     for _ in range(_LOOKS):
         removal.empty_marked(root)
         time.sleep(_LOOK_SECONDS)
-    removal.remove_marked(root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -148,6 +149,16 @@ def pip_file(me: Account, wheels: Path, *lines: str) -> Path:
     return me.file(f"pip-{'-'.join(lines)}.txt", text)
 
 
+def told_once_and_in_full(said: str) -> None:
+    """No step is told twice, unless it is said to come once more, and together they are all."""
+    steps = re.findall(r"^\[ INFO \] (.*): ([0-9.]+) s$", said, re.M)
+    titles = [title for title, _ in steps]
+    again = {"Fetching and checking 0 packages", "Linking"} if "once more" in said else set()
+    assert all(titles.count(title) == 1 for title in {*titles} - again), said
+    (total,) = re.findall(r" in ([0-9.]+) s$", said, re.M)
+    assert abs(float(total) - sum(float(seconds) for _, seconds in steps)) < 1, said
+
+
 HAD = ("alpha==1.0", "lone==1.0", "space-one")
 
 
@@ -168,8 +179,8 @@ def with_pip(
     ("asked", "steps"),
     [
         ("beta", [JOINED]),
-        ("alpha==2.0", [WHOLE]),
-        ("lone==2.0", [WHOLE]),
+        ("alpha==2.0", [REST]),
+        ("lone==2.0", [REST]),
         ("space-two", [WHOLE]),
     ],
     ids=["added", "replaced", "module", "namespace"],
@@ -189,6 +200,7 @@ def test_joined_images_with_pip_packages(
         assert done.returncode == 0, done.stderr
         found = [word for word in (JOINED, REST, WHOLE) if word in done.stderr]
         assert found == ([WHOLE] if options else steps), done.stderr
+        told_once_and_in_full(done.stderr)
         manifests.append(base.manifest)
         assert base.python(code).strip() in (version, "1.0")
         me.ok(UMBRELLA, "rollback", base.prefix, "1")

@@ -6,6 +6,8 @@ import errno
 import inspect
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
 from pathlib import Path
@@ -412,6 +414,33 @@ def test_an_interruption_ends_as_the_signal_would(
     result = failing(monkeypatch, Interrupted(number))
     assert result.exit_code == code
     assert result.stderr == "[ ERROR ] interrupted, nothing was changed\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "word"),
+    [("pass", 0, ""), ("raise InputError('why')", ExitCode.INPUT, "[ ERROR ] why\n")],
+)
+def test_what_is_to_be_removed_goes_after_the_last_word_whoever_interrupts(
+    end: str, code: int, word: str
+) -> None:
+    work = f"""
+import os, signal, sys
+from wrapper.cli.common import run_command
+from wrapper.errors import InputError
+
+def work(console):
+    def remove():
+        os.kill(os.getpid(), signal.SIGINT)
+        print("removed", file=sys.stderr, flush=True)
+
+    console.afterwards(remove)
+    console.info("told")
+    {end}
+
+run_command(work, verbosity=0, debug=False)
+"""
+    done = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, f"[ INFO ] told\n{word}removed\n")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,24 @@ def test_a_step_that_takes_no_time_may_be_untold(console: Console, screen: io.St
     assert screen.getvalue() == ""
 
 
+def test_steps_add_up_to_what_the_command_took(
+    screen: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time between steps is told with the next one, and none is told twice."""
+    clock = itertools.count()  # each look at it is a second later
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    console = Console(stream=screen)
+    with console.step("Whole"), console.step("Part"):
+        time.monotonic()
+    with console.step("Untold", least=60.0):
+        time.monotonic()
+    with console.step("Last"):
+        pass
+    total, told = console.seconds, screen.getvalue()
+    assert [line.split()[3].strip(":") for line in told.splitlines()] == ["Part", "Whole", "Last"]
+    assert sum(map(float, re.findall(r"([0-9.]+) s", told))) == total - 1
+
+
 def test_progress_needs_no_terminal(console: Console) -> None:
     with console.step("A step") as advance:
         advance(1, 2)
@@ -119,6 +139,24 @@ def test_a_terminal_gets_a_bar_and_brackets_stay(monkeypatch: pytest.MonkeyPatch
         console.warning("numpy[all] [bold]x")
     assert "numpy[all] [bold]x" in terminal.getvalue()
     assert "A step" in terminal.getvalue()
+
+
+def test_a_terminal_is_told_what_a_step_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    console = Console(stream=terminal)
+    console.now("before")
+    with console.step("A step"):
+        console.now("numpy[all] (16.9 MB)")
+    console.now("after")
+    assert "A step: numpy[all] (16.9 MB)" in terminal.getvalue()
+    assert "before" not in terminal.getvalue() and "after" not in terminal.getvalue()
+
+
+def test_nobody_else_is(console: Console, screen: io.StringIO) -> None:
+    with console.step("A step"):
+        console.now("numpy")
+    assert "numpy" not in screen.getvalue()
 
 
 def test_a_title_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:

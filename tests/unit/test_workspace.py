@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import tempfile
 import time
@@ -97,8 +99,37 @@ def test_a_build_directory_is_private_and_goes(console: Console, tmp_path: Path)
         assert space.cache.is_relative_to(space.root)
         console.log("a line")
         assert space.log.read_text() == "a line\n"
-    assert names(tmp_path) == set()
     assert console.log_path is None
+    console.finish()
+    assert names(tmp_path) == set()
+
+
+def test_nobody_waits_for_the_last_word_until_litter_is_away(
+    console: Console, screen: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wrapper.workspace.TOLD_SECONDS", 0.0)
+    with workspace(console, site=Site(tmpdir=tmp_path)) as space:
+        pass
+    console.info("installed")
+    assert space.root.exists()
+    console.finish()
+    last = screen.getvalue().splitlines()[-2:]
+    assert last[0] == "[ INFO ] installed" and "Removing the build directory: 0.0 s" in last[1]
+    assert names(tmp_path) == set()
+
+
+def test_what_cannot_be_removed_is_told_and_no_failure(
+    console: Console, screen: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace(console, site=Site(tmpdir=tmp_path)) as space:
+        pass
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EBUSY, "busy")
+
+    monkeypatch.setattr(removal, "remove_marked", refused)
+    console.finish()
+    assert f"cannot be removed: {space.root}: busy" in screen.getvalue()
 
 
 def test_of_a_failure_the_log_stays(console: Console, tmp_path: Path) -> None:
@@ -109,13 +140,32 @@ def test_of_a_failure_the_log_stays(console: Console, tmp_path: Path) -> None:
         (space.image / "big").touch()
         console.log("a line")
         raise InputError("x")
+    console.finish()
     assert names(space.root) == {"build.log"}
     assert console.log_path == space.log
+
+
+@pytest.mark.parametrize(
+    ("days", "entries", "stays"),
+    [(15, ["build.log"], False), (13, ["build.log"], True), (15, ["build.log", "image"], True)],
+)
+def test_logs_of_failures_go_after_two_weeks(
+    console: Console, tmp_path: Path, days: int, entries: list[str], stays: bool
+) -> None:
+    root = tmp_path / "containerize-failed"
+    root.mkdir(mode=0o700)
+    then = time.time() - days * 86_400
+    for name in entries:
+        (root / name).touch()
+        os.utime(root / name, (then, then))
+    build_in(console, tmp_path)
+    assert root.exists() is stays
 
 
 def test_an_empty_log_is_nothing_to_read(console: Console, tmp_path: Path) -> None:
     with pytest.raises(InputError), workspace(console, site=Site(tmpdir=tmp_path)):
         raise InputError("x")
+    console.finish()
     assert names(tmp_path) == set()
     assert console.log_path is None
 
@@ -130,6 +180,7 @@ def test_of_a_bug_the_log_stays(console: Console, tmp_path: Path) -> None:
 def test_of_an_interruption_nothing_stays(console: Console, tmp_path: Path) -> None:
     with pytest.raises(Interrupted), workspace(console, site=Site(tmpdir=tmp_path)):
         raise Interrupted(15)
+    console.finish()
     assert names(tmp_path) == set()
     assert console.log_path is None
 
@@ -155,6 +206,7 @@ def test_a_named_cache_is_used_and_stays(console: Console, tmp_path: Path) -> No
         assert space.cache == tmp_path / "cache"
     with workspace(console, site=site, use_cache=False) as space:
         assert space.cache.is_relative_to(space.root)
+    console.finish()
     assert names(tmp_path) == {"cache"}
 
 
@@ -176,6 +228,7 @@ def test_a_place_that_is_full(
 def build_in(console: Console, parent: Path) -> None:
     with workspace(console, site=Site(tmpdir=parent)):
         pass
+    console.finish()
 
 
 @pytest.mark.parametrize("later", [{}, {"pid": os.getpid()}], ids=["gone", "another's number"])
@@ -231,8 +284,10 @@ def test_the_mark_goes_last(
         whole(path, **where)
 
     monkeypatch.setattr(removal, "remove_tree", killed)
-    with pytest.raises(KeyboardInterrupt), workspace(console, site=Site(tmpdir=tmp_path)) as space:
+    with workspace(console, site=Site(tmpdir=tmp_path)) as space:
         pass
+    with pytest.raises(KeyboardInterrupt):
+        console.finish()
     assert (space.root / "owner.json").exists()
 
 
@@ -262,4 +317,5 @@ def test_a_log_that_says_no_more_than_the_screen_is_not_kept(
         with console.step("Solving"):
             console.warning("seen")
         raise ValueError
+    console.finish()
     assert list(tmp_path.iterdir()) == [] and console.log_path is None

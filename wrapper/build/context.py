@@ -22,7 +22,8 @@ from wrapper.runtime.binds import host_binds, image_binds, with_more
 from wrapper.runtime.container import OWN_CACHE, BuildContainer
 from wrapper.runtime.runtime import home_of
 from wrapper.runtime.skeleton import write_skeleton
-from wrapper.workspace import Workspace
+from wrapper.util import removal
+from wrapper.workspace import TOLD_SECONDS, Workspace
 
 
 class Place(Protocol):
@@ -140,6 +141,16 @@ class BuildContext:
         places = local_places(os.environ, self.inputs.requirements, directory)
         users = [directory, Path.cwd(), Path(home_of(os.environ))]
         return [*own, *files, *places, *(path for path in users if path != Path("/"))]
+
+    def discard(self, tree: Path) -> None:
+        """Remove a tree that was packed, before the result is synced: a file system that keeps
+        order (ext4) would write all of it out with that. On another one it goes at the end, when
+        nobody waits for it.
+        """
+        together = tree.stat().st_dev == self.place.root.stat().st_dev
+        if together and not self.request.site.keep_files:
+            with self.console.step("Removing what was packed", least=TOLD_SECONDS):
+                removal.remove_tree(tree)
 
     def squash(
         self,

@@ -22,6 +22,7 @@ from wrapper.prefix import home
 from wrapper.runtime.container import BuildContainer
 from wrapper.util.disk_space import MORE_ROOM, require_space
 from wrapper.util.removal import remove_tree
+from wrapper.workspace import TOLD_SECONDS
 
 
 class OldImage(Protocol):
@@ -42,11 +43,13 @@ class IncrementalTree:
     """The environment while it is built.
 
     :ivar packed: what of the old one stays packed, where not all is in the tree.
+    :ivar again: whether the build started over: what it changes was told before.
     """
 
     context: BuildContext
     image: OldImage
     packed: Packed | None = field(default=None, init=False)
+    again: bool = field(default=False, init=False)
     _told: str = field(default="", init=False)
 
     def may_leave_packed(self) -> bool:
@@ -114,8 +117,12 @@ class IncrementalTree:
 
     def start_over(self) -> None:
         """With the old environment as a whole in the tree."""
-        self.packed = None
-        remove_tree(self.context.space.image)
+        self.context.console.info(
+            "what is packed would be changed: once more, with all of the old image unpacked"
+        )
+        self.packed, self.again = None, True
+        with self.context.console.step("Removing what was begun", least=TOLD_SECONDS):
+            remove_tree(self.context.space.image)
         self.context.space.image.mkdir()
         self.unpack()
         self.image.mount_points()

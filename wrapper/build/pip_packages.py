@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree
-from wrapper.build.packed import PackedError
 from wrapper.packages import LockedPackage
 from wrapper.pip.installer import PipInstaller
 from wrapper.pip.outer import OuterPackages
@@ -39,31 +38,36 @@ class PipPackages:
         An update says before what that changes.
 
         :param sizes: bytes of conda packages' archives. :raises PackedError: something that is
-            packed would be replaced.
+            packed would be changed.
         """
         locked = self._missing(locked)
-        requirements = self.context.inputs.requirements
-        if not (requirements or locked):
+        if not (self.context.inputs.requirements or locked):
             return
         with self.tree.whole(container) as whole:
-            if self.context.previous:
-                self._tell(whole, locked, sizes)
-            pip = self.installer(whole)
-            with self.context.console.step("Installing pip packages"):
-                if locked:
-                    pip.install_locked(locked)
-                if requirements:
-                    pip.install(requirements)
+            told = self.context.previous is None or self.tree.again
+            replaces = not told and self._replaces(whole, locked, sizes)
+            if not (replaces and self.tree.packed):
+                self._install(whole, locked)
+                return
+        self.tree.unpack_rest()
+        self._install(container, locked)
 
-    def _tell(
+    def _install(self, container: BuildContainer, locked: Sequence[LockedPackage]) -> None:
+        pip, requirements = self.installer(container), self.context.inputs.requirements
+        with self.context.console.step("Installing pip packages"):
+            if locked:
+                pip.install_locked(locked)
+            if requirements:
+                pip.install(requirements)
+
+    def _replaces(
         self, container: BuildContainer, locked: Sequence[LockedPackage], sizes: Mapping[str, int]
-    ) -> None:
+    ) -> bool:
+        """Say what is changed; true where packages are replaced."""
         before = self.tree.packages_before() or []
         with self.context.console.step("Resolving pip packages"):
             after = self.planned(container, before, locked)
-        told = self.tree.tell_changes(before, after, sizes)
-        if self.tree.packed and any(change.old for change in told):
-            raise PackedError("pip packages are replaced")
+        return any(change.old for change in self.tree.tell_changes(before, after, sizes))
 
     def _missing(self, locked: Sequence[LockedPackage]) -> Sequence[LockedPackage]:
         """Those that the base does not have."""

@@ -87,12 +87,25 @@ def _whole(word: str, options: Mapping[str, click.Parameter]) -> str:
 
 
 def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool) -> NoReturn:
-    """Do ``work``; end the process with its exit code, every failure told in full."""
+    """Do ``work``; end the process with its exit code, every failure told in full.
+
+    What is to be removed goes after the last word, and without an interruption.
+    """
     process.in_utf8()
     console = Console(verbosity)
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup wants it ignored
             signal.signal(number, _interrupt)
+    try:
+        code = _exit_code(work, console, debug=debug)
+    finally:
+        process.ignore_signals()
+        with contextlib.suppress(BrokenPipeError):
+            console.finish()
+    _leave(code)
+
+
+def _exit_code(work: Callable[[Console], None], console: Console, *, debug: bool) -> int:
     try:
         work(console)
         code = 0
@@ -112,7 +125,7 @@ def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool)
             code = _report_bug(console, error, debug=debug)
     except Exception as error:  # a bug of ours, but the user shall not see its entrails
         code = _report_bug(console, error, debug=debug)
-    _leave(code)
+    return code
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:

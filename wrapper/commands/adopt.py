@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -53,10 +52,9 @@ def adopt(target: Path, site: Site, console: Console) -> Result:
     :raises PrefixError: it is none, is broken, ours already, or not ours to write to.
     :raises BusyError: a build holds it.
     """
-    start = time.monotonic()
     target = prefix.absolute_prefix(target)
     if (target / layout.CURRENT).is_symlink():
-        return _finish(target, console, start)
+        return _finish(target, console)
     tykky = read_tykky_prefix(target)
     prefix.check_update(target)
     runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
@@ -81,10 +79,10 @@ def adopt(target: Path, site: Site, console: Console) -> Result:
             process.pass_point_of_no_return(console)
             staging.publish_with(work.linked(), [n for n in OWN_NAMES if (target / n).exists()])
     console.info(f"Tykky's own files are in {target}/.tykky, which is as it was")
-    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+    return Result(prefix=target, manifest=manifest, seconds=console.seconds)
 
 
-def _finish(target: Path, console: Console, start: float) -> Result:
+def _finish(target: Path, console: Console) -> Result:
     generation = generations.current_generation(target)
     prefix.check_update(target)
     with locked(target):
@@ -96,7 +94,7 @@ def _finish(target: Path, console: Console, start: float) -> Result:
             )
     console.info("finished an adoption that was interrupted")
     manifest = generation.manifest
-    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+    return Result(prefix=target, manifest=manifest, seconds=console.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +37,6 @@ def build_sif(request: SifRequest, console: Console) -> Result:
 
     :raises ContainerizeError: of every kind in :mod:`wrapper.errors`; nothing has changed then.
     """
-    start = time.monotonic()
     target = sif_output.output_path(request.prefix)
     sif_output.check_output(target, update=request.update, force=request.force)
     request = replace(request, prefix=target)
@@ -81,7 +79,7 @@ def build_sif(request: SifRequest, console: Console) -> Result:
         )
         manifest = build(context, source, result)
         finish_sif(draft, target, inside=f"/{RECORD}", ownership=ownership, tools=tools)
-    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+    return Result(prefix=target, manifest=manifest, seconds=console.seconds)
 
 
 # -- the image below ------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from wrapper.prefix import generations
 from wrapper.prefix.generations import Generation
 from wrapper.requests import HistoryEntry
 from wrapper.util.lock import locked
+from wrapper.workspace import TOLD_SECONDS
 
 
 def rollback(target: Path, number: int | None, console: Console) -> Generation:
@@ -65,9 +66,10 @@ def remove_old(target: Path, keep: int, console: Console) -> list[int]:
         generations.wait_for_starts(target)
         process.pass_point_of_no_return(console)
         current = generations.current_generation(target).number
-    for generation in gone:
-        console.info(f"removing generation {describe(generation, current)}")
-        generations.remove(generation)
+    with console.step("Removing old generations", least=TOLD_SECONDS):
+        for generation in gone:
+            console.info(f"removing generation {describe(generation, current)}")
+            generations.remove(generation)
     for generation in busy:
         console.warning(f"generation {generation.number} is kept: programs on this node use it")
     return [generation.number for generation in gone]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,7 +56,6 @@ def build_new(
     from wrapper.build.recipe import build
     from wrapper.build.targets.prefix import PrefixTarget
 
-    start = time.monotonic()
     request, target = prepared.request, prepared.target
     programs = find_programs(request.site)
     frame = first_generation(target, request.site, console, use_cache=request.use_cache)
@@ -80,4 +78,4 @@ def build_new(
         result = PrefixTarget(context=context, source=source, place=staging)
         manifest = build(context, source, result)
         finish(staging, manifest, runtime=tools.runtime, space=space, console=console)
-    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+    return Result(prefix=target, manifest=manifest, seconds=console.seconds)

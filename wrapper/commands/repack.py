@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import stat
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +54,6 @@ def repack(request: RepackRequest, console: Console) -> Repacked:
 
 # -- an installation -----------------------------------------------------------------------------
 def _repack_installation(request: RepackRequest, target: Path, console: Console) -> Repacked:
-    start = time.monotonic()
     _require_image(generations.current_generation(target), target)
     prefix.check_update(target)
     programs = find_programs(request.site)
@@ -76,7 +74,7 @@ def _repack_installation(request: RepackRequest, target: Path, console: Console)
         prefix=target,
         image=manifest.image,
         manifest=manifest,
-        seconds=time.monotonic() - start,
+        seconds=console.seconds,
     )
 
 
@@ -162,7 +160,6 @@ def _same_file(old: Path, new: Path) -> None:
 
 # -- a SIF file ----------------------------------------------------------------------------------
 def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Repacked:
-    start = time.monotonic()
     sif_output.check_output(target, update=True, force=False)
     image = sif.read_sif(target)
     read_format(target)  # whole, and for this machine?
@@ -186,7 +183,7 @@ def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Repac
         prefix=target,
         image=manifest.image if manifest else identity(target),
         manifest=manifest,
-        seconds=time.monotonic() - start,
+        seconds=console.seconds,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from wrapper.base.built import Tools
@@ -56,7 +55,6 @@ def _update(
     from wrapper.build.recipe import build
     from wrapper.build.targets.prefix import PrefixTarget
 
-    start = time.monotonic()
     request, target = prepared.request, prepared.target
     programs = find_programs(request.site)
     frame = next_generation(target, request.site, console, use_cache=request.use_cache)
@@ -82,4 +80,4 @@ def _update(
         finish(staging, manifest, runtime=tools.runtime, space=space, console=console)
         if request.keep is not None:
             remove_old(target, request.keep, console)
-    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+    return Result(prefix=target, manifest=manifest, seconds=console.seconds)

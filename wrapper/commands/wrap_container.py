@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 
 from wrapper import __version__, layout, platforms
@@ -30,7 +29,6 @@ from wrapper.workspace import Workspace
 
 def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
     """:raises ContainerizeError: of every kind in :mod:`wrapper.errors`."""
-    start = time.monotonic()
     check_paths(request.wrapper_paths)
     variables = inputs.read(request, console).variables
     target = prefix.absolute_prefix(request.prefix)
@@ -62,7 +60,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
             space=space,
         )
         finish(staging, manifest, runtime=runtime, space=space, console=console)
-    return Result(prefix=target, manifest=manifest, seconds=time.monotonic() - start)
+    return Result(prefix=target, manifest=manifest, seconds=console.seconds)
 
 
 def _write(

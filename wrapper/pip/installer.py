@@ -40,6 +40,7 @@ from wrapper.pip.origin import (
     planned_files,
 )
 from wrapper.pip.outer import OuterPackages
+from wrapper.pip.progress import UvProgress
 from wrapper.runtime.container import BuildContainer
 
 _PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from (.*)\))?\s*")
@@ -373,6 +374,7 @@ class PipInstaller:
         if command == "install":
             # The tree is a mount of its own inside: no hard links from the cache.
             argv += ["--break-system-packages", "--link-mode", "copy"]
+            on_line = on_line or UvProgress(self.container.console.now)
         try:
             self.container.run(
                 argv,

@@ -200,6 +200,19 @@ def remove_abandoned(parent: Path, stem: str, *, held: bool = False) -> None:
                     _remove_if_abandoned(name, above, held)
 
 
+def remove_expired(parent: Path, stem: str, *, only: str, days: float) -> None:
+    """Remove our directories that hold nothing but a file ``only`` which is older than that."""
+    oldest = time.time() - days * 86_400
+    with contextlib.suppress(OSError), opened(parent.resolve()) as above:
+        for name in names(above):
+            if name.startswith(stem):
+                with contextlib.suppress(OSError), opened(name, above) as handle:
+                    expired = _is_private(handle) and names(handle) == [only]
+                    if expired and os.lstat(only, dir_fd=handle).st_mtime < oldest:
+                        os.unlink(only, dir_fd=handle)
+                        os.rmdir(name, dir_fd=above)
+
+
 def is_abandoned(path: Path) -> bool:
     """Whether a directory is one that :func:`remove_abandoned` would remove, the lock held."""
     try:

@@ -27,7 +27,6 @@ from wrapper.prefix.record import identity, write_inputs, write_record
 from wrapper.prefix.staging import NextGeneration, Staging
 from wrapper.runtime.container import BuildContainer
 from wrapper.runtime.skeleton import write_skeleton
-from wrapper.util import removal
 
 
 @dataclass(kw_only=True)
@@ -86,10 +85,7 @@ class PrefixTarget:
         if finished.tree.packed:
             size += finished.tree.packed.size_beside(context.tree)
         self._write_image(finished.tree)
-        # Removed now, before the installation is synced: a file system that keeps order (ext4)
-        # would write all of it out with the image.
-        if not context.request.site.keep_files:
-            removal.remove_tree(context.space.image)
+        context.discard(context.space.image)
         self._write_shims(names, environment, finished.links, finished.activation, venv=venv)
         manifest = described(
             context,

@@ -166,7 +166,7 @@ class SifTarget:
         context.squash(
             layer, self.place.image, "Writing the environment's layer", owners=self.keeps_modes
         )
-        removal.remove_tree(layer)
+        context.discard(layer)
         manifest = described(
             context,
             self.source,
