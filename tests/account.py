@@ -104,6 +104,12 @@ class Account:
         assert done.returncode == 0, f"{argv}: status {done.returncode}\n{done.stderr}"
         return done.stdout
 
+    def among(self, directory: Path) -> Account:
+        """The same with what is in ``directory`` at the top of the file system, see ``roots``."""
+        extended = (sys.executable, "-I", str(REPOSITORY / "tests/roots.py"), str(directory))
+        at = self._prefix.index("setpriv") if "setpriv" in self._prefix else len(self._prefix)
+        return replace(self, _prefix=(*self._prefix[:at], *extended, *self._prefix[at:]))
+
     def owns(self, path: Path) -> Path:
         """Give a path to this account; returns it."""
         if self.uid is not None and self.gid is not None:

@@ -49,6 +49,22 @@ def test_a_sites_binds_are_there_where_their_source_is(prefix: Prefix, tmp_path:
     assert "/mnt" not in binds and "/usr" not in binds
 
 
+def test_one_installation_serves_nodes_of_every_kind(prefix: Prefix, tmp_path: Path) -> None:
+    """What a node lacks, and what only some nodes have, is seen at each start."""
+    libraries, device = tmp_path / "opt/gpu", tmp_path / "gpu.so"
+    site = Site(image_binds={"gpu-*": (str(libraries), f"{device}:/usr/lib/gpu.so")})
+    image = tmp_path / "gpu-1.sif"
+    image.touch()
+    for there in (site.on_image([image.name]), site.on_image(["other.sif"])):
+        write_environment(prefix.root, site=there, image=str(image))
+        assert not any("gpu" in bind.partition(":")[2] for bind in prefix.run().binds)
+    write_environment(prefix.root, site=site.on_image([image.name]), image=str(image))
+    libraries.mkdir(parents=True)
+    assert str(libraries) in prefix.run().binds
+    device.touch()
+    assert {str(libraries), f"{device}:/usr/lib/gpu.so"} <= set(prefix.run().binds)
+
+
 def test_a_sites_bind_to_a_top_level_directory_takes_its_place(
     install: Install, tmp_path: Path
 ) -> None:

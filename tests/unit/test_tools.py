@@ -16,7 +16,7 @@ from wrapper.images import squasher as squash
 from wrapper.images.squasher import Squasher
 from wrapper.models import Site
 from wrapper.runtime import runtime
-from wrapper.runtime.binds import UNBINDABLE, host_binds, split_binds, with_more
+from wrapper.runtime.binds import UNBINDABLE, host_binds, image_binds, split_binds, with_more
 from wrapper.runtime.runtime import Runtime, home_of
 
 
@@ -173,6 +173,43 @@ def test_the_hosts_directories_are_bound(tmp_path: Path) -> None:
     (tmp_path / "bin").symlink_to("usr")
     (tmp_path / "swapfile").touch()
     assert host_binds(tmp_path) == ["/a b", "/scratch", "/usr"]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Path:
+    """A root directory with links, as on a cluster: relative ones, so that they stay in it."""
+    for name in (
+        "pfs/appl/sub",
+        "pfs/p1",
+        ".lustre/flash",
+        "scratch",
+        "usr/bin",
+        "var/data",
+        "opt",
+    ):
+        (tmp_path / name).mkdir(parents=True)
+    for name, target in {
+        **{"appl": "pfs/appl", "flash": ".lustre/flash", "bin": "usr/bin", "data": "var/data"},
+        **{"scratch/p1": "../pfs/p1", "scratch/odd": "../var/data", "gone": "nowhere"},
+    }.items():
+        (tmp_path / name).symlink_to(target)
+    return tmp_path
+
+
+def test_what_the_hosts_links_lead_to_is_bound(cluster: Path) -> None:
+    """The image of the host base has the links themselves; what no pattern finds is missing."""
+    assert host_binds(cluster) == ["/opt", "/pfs", "/scratch", "/usr", "/var", "/.lustre"]
+
+
+def test_on_an_image_links_are_directories_and_what_they_lead_to_is_there_too(
+    cluster: Path,
+) -> None:
+    """Of the host's own system only that place."""
+    most = ["/appl", "/data", "/flash", "/pfs", "/scratch", "/var/data", "/.lustre"]
+    assert image_binds([], cluster) == most
+    assert image_binds([Path("/scratch/p1"), Path("/appl/sub")], cluster) == most
+    needed = [Path("/usr/bin"), Path("/scratch/odd/x")]
+    assert image_binds(needed, cluster) == [*most, "/usr/bin", "/var/data/x"]
 
 
 def test_a_directory_that_cannot_be_looked_at_is_not_bound(

@@ -16,7 +16,13 @@ from wrapper import platforms
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.models import Site
 from wrapper.process import RUNTIME_SETTINGS
-from wrapper.runtime.binds import NEVER_BOUND, OWN_SYSTEM, UNBINDABLE, UNBINDABLE_NAMES
+from wrapper.runtime.binds import (
+    NEVER_BOUND,
+    OWN_SYSTEM,
+    UNBINDABLE,
+    UNBINDABLE_NAMES,
+    beyond_links,
+)
 from wrapper.runtime.runtime import EXEC_FLAGS
 from wrapper.util import foreign
 
@@ -126,7 +132,7 @@ def environment_file(
     scalars["no_bash"] = "1" if no_bash else ""
     arrays = {
         "links": links,
-        "site_binds": site.binds,
+        "site_binds": [*site.binds, *([] if image else beyond_links(links))],
         "excluded": site.exclude_binds,
         "always": _pairs(variables),
         "assign": _pairs(activation.assign),

@@ -42,28 +42,64 @@ def unbindable(path: Path | str) -> str:
 
 
 def host_binds(root: Path = Path("/")) -> list[str]:
-    """The host's top-level directories, as they are bound into a container of the host base."""
-    return [
-        f"/{entry.name}"
-        for entry in sorted(root.iterdir())
-        if os.path.isdir(entry)  # noqa: PTH112 - false, not raised, where a mount is stale
-        and not entry.is_symlink()
-        and f"/{entry.name}" not in NEVER_BOUND
-        and not (entry.name.startswith(".") or unbindable(entry.name))  # as the shim's pattern
-    ]
+    """The host's top-level directories, as they are bound into a container of the host base, whose
+    image has the host's top-level links; and what of the host is seen through those only.
+    """
+    entries = _directories(root)
+    links = [f"/{entry.name}" for entry in entries if entry.is_symlink()]
+    binds = [f"/{entry.name}" for entry in entries if not entry.is_symlink()]
+    return [*binds, *beyond(links, binds, root)]
 
 
 def image_binds(needed: Sequence[Path], root: Path = Path("/")) -> list[str]:
     """What of the host is bound into a container whose image has a system of its own.
 
     The directories of users and projects, which no system has, and of the others only what is
-    ``needed`` (paths outside).
+    ``needed`` (paths outside). Links at the top become directories; what they and links on the way
+    to what is needed lead to is there by its own name too.
     """
-    binds = [bind for bind in host_binds(root) if bind not in OWN_SYSTEM]
+    own = [entry for entry in _directories(root) if f"/{entry.name}" not in OWN_SYSTEM]
+    binds = [f"/{entry.name}" for entry in own]
+    binds += beyond([f"/{entry.name}" for entry in own if entry.is_symlink()], binds, root)
     for path in dict.fromkeys(needed):
         if f"/{path.parts[1]}" not in binds and not unbindable(path):
             binds.append(str(path))
-    return binds
+    return [*binds, *beyond([str(path) for path in needed], binds, root)]
+
+
+def _directories(root: Path) -> list[Path]:
+    """Those at the top, links to directories too, as the shim's pattern finds them."""
+    return [
+        entry
+        for entry in sorted(root.iterdir())
+        if os.path.isdir(entry)  # noqa: PTH112 - false, not raised, where a mount is stale
+        and f"/{entry.name}" not in NEVER_BOUND
+        and not (entry.name.startswith(".") or unbindable(entry.name))
+    ]
+
+
+def beyond_links(links: Sequence[str]) -> list[str]:
+    """What of the host is seen only through ``links`` of an image's at its top."""
+    entries = _directories(Path("/")) if links else []
+    return beyond(links, [f"/{entry.name}" for entry in entries if not entry.is_symlink()])
+
+
+def beyond(links: Sequence[str], binds: Sequence[str], root: Path = Path("/")) -> list[str]:
+    """What ``links`` (paths that may be, or go through, some) lead to beside the ``binds``.
+
+    Of a directory that systems have of their own it is the place alone, else all of that directory
+    (``/.lustre``, which no pattern finds).
+    """
+    found: dict[str, None] = {}
+    for link in links:
+        physical = Path("/", os.path.relpath(os.path.realpath(f"{root}{link}"), root))
+        if str(physical) == link or len(physical.parts) < 2 or physical.parts[1] == "..":
+            continue
+        top = f"/{physical.parts[1]}"
+        place = str(physical) if top in OWN_SYSTEM and top not in binds else top
+        if place not in (*binds, *NEVER_BOUND) and not unbindable(place):
+            found[place] = None
+    return [*found]
 
 
 def split_binds(text: str) -> list[str]:

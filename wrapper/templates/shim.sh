@@ -29,7 +29,7 @@ _cw_typed() { # WORD: as one types it, in _cw_word
 
 # The runtime does not follow links in a bind's destination, and /scratch/project_x is one: find the
 # physical path with cd, and come back by an open handle, which also works where cwd was deleted.
-_cw_resolve() { # DIRECTORY: its path without links and dots, in _cw_physical
+_cw_follow() { # DIRECTORY: its path without links and dots, in _cw_physical
     _cw_physical=$1
     _cw_part=$1
     [[ $1/ == *[/.]./* ]] || while [[ -n $_cw_part && ! -L $_cw_part ]]; do
@@ -50,6 +50,9 @@ _cw_resolve() { # DIRECTORY: its path without links and dots, in _cw_physical
         PWD=$_cw_cwd
         if [[ -n $_cw_old ]]; then OLDPWD=$_cw_old; else unset -v OLDPWD; fi
     fi
+}
+_cw_resolve() { # DIRECTORY: the same of one that is bound
+    _cw_follow "$1"
     _cw_check "$_cw_physical"
 }
 
@@ -270,12 +273,55 @@ if [[ -n $_cw_image ]]; then
             _cw_binds+=$_cw_dir,
     done
 fi
+_cw_bound=() # directories that the user binds, inside: whether links in them lead somewhere
+_cw_at=      # the working directory inside, where it is there by another name
+if [[ -n ${CONTAINERIZE_MINIMAL_BINDS-} ]]; then
+    # Of the host what programs need, the installation, and what the user binds; nothing else.
+    for _cw_dir in /*/; do
+        [[ ,/tmp,__OWN_SYSTEM__, == *",${_cw_dir%/},"* ]] || _cw_left_out+=${_cw_dir%/},
+    done
+    _cw_binds=$_cw_prefix,
+    _cw_rest=${_cw_user_binds#,},
+    while [[ $_cw_rest =~ ^([^,:]+):?([^,:]*)[^,]*,(.*)$ ]]; do
+        _cw_rest=${BASH_REMATCH[3]}
+        _cw_dir=${BASH_REMATCH[1]%/}
+        _cw_part=${BASH_REMATCH[2]:-$_cw_dir}
+        [[ ! -d $_cw_dir ]] || _cw_bound+=("${_cw_part%/}")
+        [[ $PWD/ != "$_cw_dir"/* ]] || _cw_at=${_cw_part%/}${PWD#"$_cw_dir"}
+    done
+    _cw_part=${PWD#/}
+    [[ -n $_cw_at || $PWD/ == "$_cw_prefix"/* ||
+        ,/tmp,__OWN_SYSTEM__, == *",/${_cw_part%%/*},"* ]] ||
+        _cw_fail "the current directory is not bound: $PWD" \
+            "bind it: export SINGULARITY_BIND=\"\$PWD:/workdir\"; or: unset CONTAINERIZE_MINIMAL_BINDS"
+fi
 _cw_part=" ${_cw_links[*]} "
+[[ -z $_cw_image ]] || _cw_part= # those are of our own image
 for _cw_dir in /*/; do
     _cw_dir=${_cw_dir%/}
     [[ $_cw_left_out == *",$_cw_dir,"* || $_cw_dir == *["$_cw_unbindable"]* ||
         ($_cw_part == *" $_cw_dir "* && -L $_cw_dir) ]] || _cw_binds+=$_cw_dir,
 done
+_cw_here=
+if [[ -n $_cw_image && -z ${CONTAINERIZE_MINIMAL_BINDS-} ]]; then
+    _cw_place=$_cw_physical # of the prefix
+    # There a link at the top (/appl -> /pfs/appl) is a directory. What it leads to is there by its
+    # own name too, and so is what links on the way to the places in use lead to.
+    for _cw_dir in /*/ "${HOME-}" "$_cw_prefix" "$PWD"; do
+        _cw_dir=${_cw_dir%/}
+        [[ ($_cw_dir == /*/* || (-L $_cw_dir && $_cw_left_out != *",$_cw_dir,"*)) && -d $_cw_dir ]] ||
+            continue
+        _cw_follow "$_cw_dir"
+        [[ $_cw_physical != "$_cw_dir" && $_cw_physical == /?* ]] || continue
+        [[ $_cw_dir != "$PWD" ]] || _cw_here=$_cw_physical
+        _cw_part=${_cw_physical#/}
+        _cw_part=/${_cw_part%%/*}
+        [[ $_cw_system != *",$_cw_part,"* ]] || _cw_part=$_cw_physical
+        [[ ,$_cw_binds$_cw_left_out == *",$_cw_part,"* || $_cw_part == *["$_cw_unbindable"]* ]] ||
+            _cw_binds+=$_cw_part,
+    done
+    _cw_physical=$_cw_place
+fi
 _cw_binds+=${_cw_user_binds:+${_cw_user_binds#,},}
 _cw_add_mask
 _cw_start=$_cw_generation_dir/img.sqfs
@@ -628,13 +674,15 @@ elif [[ -v HOME ]]; then # after a colon the runtime expects the place inside
 fi
 _cw_cwd=
 [[ $PWD -ef . ]] || _cw_fail "the current directory has gone: $PWD" "cd elsewhere"
-if [[ ! -r . ]] || ! _cw_is_text "$PWD"; then # where the runtime cannot go
-    _cw_cwd=$PWD
+if [[ -n $_cw_at || ! -r . ]] || ! _cw_is_text "$PWD"; then # where the runtime cannot go
+    _cw_cwd=${_cw_at:-$PWD}
     [[ $_cw_runtime == /* ]] || _cw_runtime=$PWD/$_cw_runtime
     [[ ! -v OLDPWD ]] || _cw_inside+=("OLDPWD=$OLDPWD")
     cd /
 else # by the name that the caller knows it by, where links lead there
     _cw_force PWD "$PWD"
+    # The runtime goes to the directory itself, so that it is the same to who asks the kernel.
+    [[ -z $_cw_here ]] || export PWD="$_cw_here"
 fi
 # Signals that the caller ignores (nohup, a script's background jobs) stay so: the runtime resets all.
 trap : QUIT # bash itself ignores this one; caught, it shows whether the caller does
@@ -651,7 +699,7 @@ done
 if [[ -n $_cw_no_bash ]]; then # of the image: nothing can be put right in it
     [[ -z $_cw_cwd ]] ||
         _cw_fail "the container cannot be started in the current directory: $_cw_cwd" "cd elsewhere"
-    _cw_ignored='' _cw_inside=() _cw_natively=()
+    _cw_ignored='' _cw_inside=() _cw_natively=() _cw_bound=()
 fi
 
 # -- Go.
@@ -680,7 +728,7 @@ if [[ $_cw_name == _debug_exec && -z $_cw_image && ! -e $_cw_bin/$1 ]]; then
     type -P -- "$1" >/dev/null || _cw_looks_up=1
 fi
 if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded$_cw_looks_up || ${#_cw_scripts[@]} -gt 0 ||
-    ${#_cw_inside[@]} -gt 0 || ${#_cw_natively[@]} -gt 0 ]]; then
+    ${#_cw_bound[@]} -gt 0 || ${#_cw_inside[@]} -gt 0 || ${#_cw_natively[@]} -gt 0 ]]; then
     _cw_code="_cw_ignored='$_cw_ignored' _cw_encoded=$_cw_encoded _cw_looks_up=$_cw_looks_up"
     _cw_quote "$_cw_cwd" 2>/dev/null
     _cw_code+=" _cw_cwd=$_cw_value"
@@ -690,6 +738,8 @@ if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded$_cw_looks_up || ${#_cw_scripts[@]} -gt
     _cw_code+=" _cw_kept=($_cw_value)"
     _cw_quote "${_cw_inside[@]}" 2>/dev/null
     _cw_code+=" _cw_inside=($_cw_value)"
+    _cw_quote "${_cw_bound[@]}" 2>/dev/null
+    _cw_code+=" _cw_bound=($_cw_value)"
     _cw_quote "${_cw_natively[@]}" 2>/dev/null
     _cw_code+=" _cw_natively=($_cw_value)"
     # shellcheck disable=SC2016 # expanded by the shell inside
@@ -706,6 +756,13 @@ if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded$_cw_looks_up || ${#_cw_scripts[@]} -gt
             cd -- "$_cw_cwd" || cd
             unset -v OLDPWD
         fi 2>/dev/null
+        for _cw_word in "${_cw_bound[@]}"; do
+            for _cw_pair in "$_cw_word"/*; do
+                [[ ! -L $_cw_pair || -e $_cw_pair ]] || printf "%s\n" \
+                    "[ WARNING ] $_cw_pair is a link to what is not bound" \
+                    "  to do:  bind that too, by its own path, if programs need it" >&2
+            done
+        done
         for _cw_pair in "${_cw_inside[@]}"; do export "$_cw_pair"; done
         for _cw_script in "${_cw_scripts[@]}"; do . "$_cw_script"; done
         [[ ${#_cw_scripts[@]} -eq 0 ]] || for _cw_pair in "${_cw_kept[@]}"; do export "$_cw_pair"; done
