@@ -175,7 +175,7 @@ WHY = {
     "a file here": ("test -f x && export A=1", "tests x"),
     "who may write": ('[ -w "$CONDA_PREFIX" ] && export A=1', "tests "),
     "files elsewhere": ("for f in /opt/*; do export A=$f; done", "looks for files: /opt/*"),
-    "a script elsewhere": (". /etc/profile", "sources /etc/profile"),
+    "a script elsewhere": (". /etc/os-release", "sources /etc/os-release"),
     "a link that leads out": ('[ -e "$CONDA_PREFIX/etc/out" ] && export A=1', "tests "),
     "a directory": ('mkdir -p "$HOME/.side"', "makes files (mkdir)"),
     "a file": ("echo x >>~/.x", "reads or makes files (>> ~/.x)"),
