@@ -176,7 +176,6 @@ def test_nothing_is_written_over(me: Account, runtime: Path, network: dict[str, 
     [
         (("build", "minimla", "-o", "x.sif"), ExitCode.INPUT, "did you mean minimal?"),
         (("build", "none.def", "-o", "x.sif"), ExitCode.INPUT, "cannot be read"),
-        (("build", "minimal"), ExitCode.INPUT, "nothing says where the image goes"),
         (("build", "minimal", "-o", "/proc/x/y.sif"), ExitCode.PREFIX, "cannot be made"),
         (
             ("build", "minimal", "-o", "x.sif", "--mirror", "http://127.0.0.1:1"),

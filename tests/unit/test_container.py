@@ -85,6 +85,23 @@ def test_the_environment_comes_first_on_path(container: BuildContainer) -> None:
     assert "SINGULARITYENV_PATH" not in seen
 
 
+def test_certificates_are_the_hosts_in_an_image_with_its_own_system(
+    container: BuildContainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inherited ones, and those that a step has out of pip's configuration."""
+    monkeypatch.chdir(tmp_path)
+    environ = {**container.environ, "PIP_CERT": "own.pem", "SSL_CERT_DIR": "/etc/a:/etc/b"}
+    given = {"SSL_CERT_FILE": "/etc/pki/ca.pem", "UV_INDEX": "/etc/x"}
+    replace(container, environ=environ, own_system=True).run(["prog"], what="x", env=given)
+    seen, host = environment(container), "/.containerize-host"
+    assert seen["APPTAINERENV_SSL_CERT_FILE"] == f"{host}/etc/pki/ca.pem"
+    assert seen["APPTAINERENV_PIP_CERT"] == f"{host}{tmp_path}/own.pem"
+    assert seen["APPTAINERENV_SSL_CERT_DIR"] == f"{host}/etc/a:{host}/etc/b"
+    assert seen["APPTAINERENV_UV_INDEX"] == "/etc/x"
+    replace(container, environ=environ).run(["prog"], what="x", env=given)
+    assert environment(container)["SSL_CERT_FILE"] == "/etc/pki/ca.pem"
+
+
 def test_programs_see_what_a_build_needs_and_nothing_of_the_user(
     container: BuildContainer,
 ) -> None:

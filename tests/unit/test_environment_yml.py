@@ -58,6 +58,24 @@ def test_everything_that_an_environment_can_say() -> None:
     )
 
 
+@pytest.mark.parametrize(("token", "state"), [(None, "not set"), ("", "empty")])
+def test_a_channels_token_that_has_gone(
+    monkeypatch: pytest.MonkeyPatch, token: str | None, state: str
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    text = "channels: ['https://host/t/${MY_TOKEN}/channel']\ndependencies: [a]\n"
+    assert parse(text).channels == ("https://host/t/secret/channel",)
+    if token is None:
+        monkeypatch.delenv("MY_TOKEN")
+    else:
+        monkeypatch.setenv("MY_TOKEN", token)
+    with pytest.raises(
+        InputError, match=f"needs the variable MY_TOKEN, which is {state}"
+    ) as caught:
+        parse(text)
+    assert caught.value.hint == "export MY_TOKEN before the command"
+
+
 def test_nodefaults_is_no_channel() -> None:
     assert parse("channels: [nodefaults, x]\ndependencies: [python]\n").channels == ("x",)
 

@@ -53,6 +53,7 @@ def test_every_setting_in_its_form(home: Path) -> None:
     assert settings(home, REQUESTS_CA_BUNDLE="/b.pem") == {"SSL_CERT_FILE": "/b.pem"}
     own = {"REQUESTS_CA_BUNDLE": "/b.pem", "SSL_CERT_FILE": "/mine.pem"}
     assert settings(home, **own) == {}
+    assert settings(home, **own, PIP_CERT="/pip.pem") == {"SSL_CERT_FILE": "/pip.pem"}
 
 
 def test_variables_come_before_files_and_the_users_before_the_sites(home: Path) -> None:

@@ -285,8 +285,8 @@ def _require_there(
 def _how_to_build(name: str, cache: Path | None) -> str:
     if cache is None:
         return (
-            "built images are found where CONTAINERIZE_CACHE_DIR is set: set it as it was then, or "
-            f"set it and run 'containerize base build {name}'"
+            f"run 'containerize base build {name}' and name the file that it writes; if you built "
+            "it into a cache, set CONTAINERIZE_CACHE_DIR as it was then"
         )
     return (
         f"run 'containerize base build {name}'; if you did, then with another "

@@ -136,6 +136,8 @@ def run_user_script(
     copy.parent.mkdir(exist_ok=True)
     copy.write_bytes(script.content)
     runner = str(files("wrapper") / "templates" / "run-active.sh")
+    settings = uv_settings(container.environ)
+    certificates = settings.get("SSL_CERT_FILE")
     container.run(
         ["/bin/bash", runner, inside, str(copy), str(script.path.absolute())],
         what=f"the {kind} script {script.path}",
@@ -151,7 +153,9 @@ def run_user_script(
             "UV_LINK_MODE": "copy",
             "PIP_BREAK_SYSTEM_PACKAGES": "1",
             # uv, which is the pip of an environment without one, reads no settings of pip's.
-            **uv_settings(container.environ),
+            **settings,
+            # The environment's own pip does, and an image has not the file that they name.
+            **({"PIP_CERT": certificates} if certificates and container.own_system else {}),
             CHANNELS_VARIABLE: "\n".join(channels),
             CACHE_VARIABLE: str(cache),
             "CONTAINERIZE_SITE": site,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,8 +86,8 @@ def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
         "-o",
         type=FILE,
         metavar="FILE",
-        help="The image to write; default: in CONTAINERIZE_CACHE_DIR, where builds find it as "
-        "long as the definition does not change.",
+        help="The image to write; default: in CONTAINERIZE_CACHE_DIR, where builds find it by its "
+        "name as long as the definition does not change; without that NAME.sif, here.",
     ),
     click.option(
         "--mirror",
@@ -134,6 +135,8 @@ def build_base(
             name, catalogue, settings, console, output=output, mirror=mirror, force=force
         )
         console.info(f"{image.path}: {human_size(image.size)}, {image.digest}")
+        if not (settings.cache and settings.cache.absolute() in image.path.parents):
+            console.info(f"builds use it by its path: --base-image {shlex.quote(str(image.path))}")
 
     run_command(work, verbosity=verbosity, debug=debug)
 

@@ -124,20 +124,22 @@ def build(
     """Build an image from its definition; it appears whole or not at all.
 
     :param name: of the catalogue, or the path of a definition file.
-    :param output: where to; in the cache directory where nothing is said.
-    :raises InputError: there is no such definition, or no place. :raises PrefixError: the output
+    :param output: where to; where nothing is said, a catalogue's in the cache directory, if there
+        is one, else into the working directory.
+    :raises InputError: there is no such definition. :raises PrefixError: the output
         exists, or cannot be written.
     """
     definition_path = _definition(name, catalogue)
     definition = read_definition(definition_path)
-    target = (output or _cached_output(name, catalogue, site)).absolute()
+    cached = None if output else _cached_output(name, catalogue, site)
+    target = (cached or output or Path(f"{definition_path.stem}.sif")).absolute()
     if target.exists() and not force:
         raise PrefixError("the image exists", where=target, hint="use --force to build it anew")
     with _tools(site, console) as tools:
-        if output:
-            _make_parent(target)
-        else:
+        if cached:
             make_cache(target.parent)
+        else:
+            _make_parent(target)
         with locked(target):
             return build_image(
                 definition,
@@ -169,14 +171,10 @@ def _definition(name: str, catalogue: Mapping[str, Entry]) -> Path:
     raise InputError(f"no such base image: {name}", hint=nearest(name, catalogue))
 
 
-def _cached_output(name: str, catalogue: Mapping[str, Entry], site: Site) -> Path:
+def _cached_output(name: str, catalogue: Mapping[str, Entry], site: Site) -> Path | None:
+    """Where builds find the image by its name; ``None`` where they would not."""
     cache, entry = site.cache, catalogue.get(name)
-    if not (cache and entry):
-        raise InputError(
-            "nothing says where the image goes",
-            hint="name a file with --output, or a directory in CONTAINERIZE_CACHE_DIR",
-        )
-    return images.built_image(entry, cache)
+    return images.built_image(entry, cache) if cache and entry else None
 
 
 def _make_parent(target: Path) -> None:

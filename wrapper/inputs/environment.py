@@ -109,9 +109,10 @@ def _channel(node: Node, path: Path) -> str:
     """A channel, with variables (``${TOKEN}``) filled in, as pip does in its files."""
     text = scalar(node, path, "a channel")
     for name in _VARIABLE.findall(text):
-        if name not in os.environ:
+        if not os.environ.get(name):  # an empty token is none
+            state = "empty" if name in os.environ else "not set"
             raise InputError(
-                f"the channel needs the variable {name}, which is not set",
+                f"the channel needs the variable {name}, which is {state}",
                 where=place(node, path),
                 hint=f"export {name} before the command",
             )

@@ -47,7 +47,8 @@ def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
     result: dict[str, str] = {}
     for name, value in settings.items():
         variable = _PIP_SETTINGS[name]
-        if variable not in environ:
+        # SSL_CERT_FILE is everybody's, and with pip its own certificates come first.
+        if variable not in environ or not variable.startswith("UV_"):
             words = value.split()
             if name in _FILE_SETTINGS:  # uv runs in another directory
                 words = [str(Path(word).expanduser().absolute()) for word in words]

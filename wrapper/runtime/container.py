@@ -32,6 +32,8 @@ CERTIFICATES = {
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
     "PIP_CERT",
+    "SSL_CLIENT_CERT",
+    "PIP_CLIENT_CERT",
 }
 
 
@@ -149,10 +151,12 @@ class BuildContainer:
 
     def _given(self, env: Mapping[str, str]) -> dict[str, str]:
         """``env``, in a form that an image's own settings do not overrule."""
+        if not self.own_system:
+            return dict(env)
         given = dict(env)
-        if self.own_system:
-            for name, value in env.items():
-                given |= self.runtime.container_variable(name, value)
+        for name, value in env.items():
+            inside = _on_the_host(value) if name in CERTIFICATES else value
+            given |= self.runtime.container_variable(name, inside)
         return given
 
     def _environment(self, more: Sequence[Path], *, bare: bool) -> dict[str, str]:
@@ -169,7 +173,7 @@ class BuildContainer:
             if not bare:
                 own = variable("PREPEND_PATH", ":".join(path)) | variable("PYTHONPATH", "")
             for name in CERTIFICATES & set(self.environ):  # what downloads trust is the host's
-                own |= variable(name, f"{HOST_ROOT}{self.environ[name]}")
+                own |= variable(name, _on_the_host(self.environ[name]))
         else:
             path.append(self.environ.get("PATH", "/usr/bin:/bin"))
             own = variable("PATH", ":".join(path))
@@ -183,3 +187,10 @@ class BuildContainer:
             "PYTHONNOUSERSITE": "1",  # as in the shim
             "TMPDIR": str(self.scratch),
         }
+
+
+def _on_the_host(paths: str) -> str:
+    """Where paths of the host, separated by colons, are in a container with a system of its own."""
+    return ":".join(
+        f"{HOST_ROOT}{Path(path).absolute()}" if path else "" for path in paths.split(":")
+    )
