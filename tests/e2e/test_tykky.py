@@ -11,6 +11,7 @@ from tests.channel.elf import printing
 from tests.e2e.conftest import BIN, CONDA, UMBRELLA, Installation, environment_text
 from tests.images import system_files
 from tests.index import write_wheel
+from wrapper import __version__
 from wrapper.errors import ExitCode
 
 PIP = BIN / "pip-containerize"
@@ -358,3 +359,43 @@ def test_tykkys_own_checks_of_a_pip_installation(me: Account, here: Path) -> Non
     active = {"PATH": f"{here}/dir/bin:{me.path}"}
     done = me.run(PIP, "new", "--prefix", "other", "req.txt", cwd=here, env=active)
     assert done.returncode == ExitCode.TOOL and "take that installation's bin" in done.stderr
+
+
+def test_tykkys_own_checks_of_runtimes_and_containers(small: Installation) -> None:
+    """Those of its repository that :mod:`tests.e2e.test_together` has not; in our words."""
+    me, here = small.account, small.account.directory("tykkys-checks")
+    fake = me.file("tykkys-checks/fake", "#!/bin/bash\nexit 0\n")
+    fake.chmod(0o755)
+    for runtime, words in (("Missing", "'Missing' is not a program"), (fake, "runtime's version")):
+        setting = f"defaults: {{singularity_executable_path: '{runtime}'}}\n"
+        site = me.file("tykkys-checks/site.yaml", setting)
+        wanted = me.file("tykkys-checks/env.yml", "dependencies: [python]\n")
+        command = (CONDA, "new", "--mamba", "--prefix", "S", wanted)
+        done = me.run(*command, cwd=here, env={"CW_GLOBAL_YAML": str(site)})
+        assert done.returncode == ExitCode.TOOL and words in done.stderr, done.stderr
+    me.ok(small.program("python3"), "-m", "venv", "--without-pip", "Py", cwd=here)
+    code = "import os, shutil; print(shutil.which('python3'), 'CONDA_PREFIX' in os.environ)"
+    assert me.ok(here / "Py/bin/python", "-c", code, cwd=here) == f"{here}/Py/bin/python3 True\n"
+
+    system = system_files(here / "system")
+    (system / "usr/bin/bash").unlink()
+    tools = system / "usr/sbin"
+    tools.mkdir()
+    for name in ("zdump", "zic"):
+        (tools / name).write_bytes(printing(f"{name}\n".encode()))
+        (tools / name).chmod(0o755)
+    for path in (system, *system.rglob("*")):
+        me.owns(path)
+    for prefix, paths in (("one", "/usr/sbin/zdump"), ("all", "/usr/sbin")):
+        me.ok(BIN / "wrap-container", "-w", paths, "--prefix", prefix, system, cwd=here)
+    assert me.ok(here / "one/bin/zdump") == me.ok(here / "all/bin/zdump") == "zdump\n"
+    assert {path.name for path in (here / "all/bin").iterdir()} >= {"zdump", "zic"}
+    root = me.ok(small.program("_debug_exec"), "sh", "-c", "echo $install_root").strip()
+    other = f"{small.prefix}/img.sqfs:{root}:image-src=/"
+    environ = {"PATH": f"{me.path}:/some/extra", "CW_EXTRA_BIND_MOUNTS": other}
+    told = me.ok(here / "all/bin/_debug_exec", "sh", "-c", "echo $PATH; echo /*", env=environ)
+    assert "/usr/sbin" in told and "/some/extra" not in told and root not in told
+    crossed = me.run(small.program("_debug_exec"), here / "all/bin/zdump")
+    assert crossed.returncode and "cannot be started from inside another" in crossed.stderr
+    version = (here / "all/share/VERSION.yml").read_text()
+    assert f"tag: {__version__}\n" in version
