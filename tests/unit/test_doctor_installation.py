@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.images import OVERLAY, PRIMARY, SQUASHFS, sif_bytes, squashfs_bytes
 from tests.manifests import manifest
 from tests.unit.conftest import NOBODY, Program, names, without_powers
 from wrapper import doctor
@@ -431,6 +432,37 @@ def test_starts(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_shim(prefix, "echo '[ ERROR ] it has gone' >&2; echo '  to do: x' >&2; exit 1")
     found = start(prefix)
     assert told(found) == [("start", FAILED)] and "pass: it has gone" in text(found)
+
+
+@pytest.mark.parametrize(
+    ("layer", "flat", "hint"),
+    [
+        (
+            6,
+            False,
+            "is it for zstd, which not every runtime starts? its owner: containerize repack",
+        ),
+        (6, True, "is it for zstd, which not every runtime starts? its owner: containerize repack"),
+        (1, False, "else build it --flatten"),
+        (1, True, "see the findings above"),
+    ],
+)
+def test_what_helps_a_portable_image_that_does_not_start(
+    program: Program, tmp_path: Path, layer: int, flat: bool, hint: str
+) -> None:
+    image = tmp_path / "an image.sif"
+    parts = [(PRIMARY, SQUASHFS, squashfs_bytes(compression=layer if flat else 1))]
+    parts += [] if flat else [(OVERLAY, SQUASHFS, squashfs_bytes(compression=layer))]
+    image.write_bytes(sif_bytes(parts))
+    script = (
+        'case "$*" in *version*) echo "apptainer version 1.4.5" ;; *) echo no >&2; exit 1 ;; esac'
+    )
+    site = Site(runtime=str(program("apptainer", script)))
+    data = manifest(form="sif", flatten=flat)
+    environ = {"PATH": "/usr/bin:/bin"}
+    (found,) = starts.of_image(image, data, environ=environ, site=site, scratch=tmp_path)
+    assert found.state == FAILED and hint in found.hint
+    assert ("repack" in hint) == (f"repack '{image}'" in found.hint)
 
 
 def test_a_start_that_hangs(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:

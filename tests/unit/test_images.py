@@ -197,7 +197,7 @@ def test_names_of_the_catalogue(find: Find, image: Path, tmp_path: Path) -> None
     assert f"another CONTAINERIZE_CACHE_DIR than {tmp_path}/cache" in caught.value.hint
     with pytest.raises(InputError, match="not built yet") as caught:
         find("base", catalogue=entry("base", tmp_path / "base.def"), cache=None)
-    assert "found where CONTAINERIZE_CACHE_DIR is set" in caught.value.hint
+    assert "and name the file that it writes" in caught.value.hint
     with pytest.raises(InputError, match="no such image") as caught:
         find("bsae", catalogue=entry("base", image))
     assert "did you mean base?" in caught.value.hint

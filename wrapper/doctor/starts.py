@@ -130,10 +130,21 @@ def of_image(
     env = {**environ, **runtime.places(scratch)}
     taken = _timed([str(runtime.path), "-s", "exec", str(image), *words], env)
     if isinstance(taken, str):
-        hint = "is an overlay mounted here? see 'containerize doctor'; else build it --flatten"
-        hint = start_hint(taken, hint)
+        hint = start_hint(taken, _what_helps(image, data))
         return [failed("start", f"{' '.join(words)}: {taken}", hint)]
     return [_judged(f"{' '.join(words)} in {taken:.2f} s", taken)]
+
+
+def _what_helps(image: Path, data: Manifest) -> str:
+    """What to do about a SIF that does not start: another compression comes before another form."""
+    if others := sorted({*read_format(image).compressors} - {EVERYWHERE.name}):
+        repack = f"containerize repack {shlex.quote(str(image))}"
+        return (
+            f"is it for {' and '.join(others)}, which not every runtime starts? its owner: {repack}"
+        )
+    if data.flatten:
+        return "see the findings above, and those of 'containerize doctor' without SIF"
+    return "is an overlay mounted here? see 'containerize doctor'; else build it --flatten"
 
 
 def _judged(text: str, seconds: float) -> Finding:
