@@ -28,7 +28,7 @@ _VALUES = ("variables", "environ")
 # Keys that say something of some builds only, left out elsewhere.
 _NOT_ALWAYS = {
     *("interpreter", "system_site_packages", "source", "mask", "adopted", "image_root"),
-    *("form", "flatten", "os_packages", "foreign", "labels", "site"),
+    *("form", "flatten", "os_packages", "foreign", "labels", "site", "mpi"),
 }
 
 Values = Mapping[str, str | None]
@@ -157,6 +157,34 @@ class ReuseRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostLibrary:
+    """A library of the host that programs get: its name, where it is, and its SHA-256."""
+
+    name: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MpiRecord:
+    """Whose MPI programs get.
+
+    :ivar kind: ``host`` or ``container`` (also where the environment has none). :ivar srun: the
+        word of ``srun --mpi=`` that goes with it, empty where nobody knows. All else is about the
+        host's: :ivar abi: and :ivar version:, :ivar library: its file, :ivar libraries: that and
+        what it needs, :ivar directory: of the generation, with links to those that programs find.
+    """
+
+    kind: str
+    srun: str = ""
+    abi: str = ""
+    version: str = ""
+    library: str = ""
+    directory: str = ""
+    libraries: tuple[HostLibrary, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The record of a generation, or of a SIF of ``containerize build``.
 
@@ -172,6 +200,7 @@ class Manifest:
     :ivar inputs: names of the copies in ``inputs/``.
     :ivar activation: the packages' activation scripts; ``None`` in early manifests, which were made
         without a look at what scripts read. :ivar reused: ``None`` where nothing of the base is.
+    :ivar mpi: ``None`` where nobody asked for one.
     :ivar interpreter: of a ``pip`` environment; so ``system_site_packages``.
     :ivar source: of an ``install``: what was copied, and ``mask``: it is covered by the image.
     :ivar adopted: ``tykky``, and ``image_root``: where the image's root directory is inside, in a
@@ -197,6 +226,7 @@ class Manifest:
     labels: Mapping[str, str] = field(default_factory=dict)
     os_packages: tuple[str, ...] = ()
     reused: ReuseRecord | None = None
+    mpi: MpiRecord | None = None
     generation: int = 1
     prefix: str
     install_path: str

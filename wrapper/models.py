@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrapper.packages import LockedPackage
-from wrapper.profile import Detect, Gpus, Partition
+from wrapper.profile import Detect, Gpus, MpiPlaces, Partition
 
 if TYPE_CHECKING:
     from rattler import RepoDataRecord
@@ -154,23 +154,6 @@ class TreeSize:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MpiPlaces:
-    """What a site says of its MPI.
-
-    :ivar default: of ``--mpi``. :ivar directories: patterns of those that have its library, and
-        :ivar search: of lists of those that have what that needs; ``$NAME`` counts in both.
-    :ivar also: libraries that are loaded by name while programs run. :ivar srun: the word of
-        ``srun --mpi=`` that goes with the host's MPI, and with an environment's.
-    """
-
-    default: str = "none"
-    directories: tuple[str, ...] = ()
-    search: tuple[str, ...] = ()
-    also: tuple[str, ...] = ()
-    srun: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Site:
     """What the site, the environment and the command line say, see :mod:`wrapper.settings`.
 
@@ -205,6 +188,7 @@ class Site:
     modules: Mapping[str, str] = field(default_factory=dict)
     partitions: Mapping[str, Partition] = field(default_factory=dict)
     gpus: Gpus = field(default_factory=Gpus)
+    mpi: MpiPlaces = field(default_factory=MpiPlaces)
     detect: Detect = field(default_factory=Detect)
     sources: Mapping[str, str] = field(default_factory=dict)
     more_channels: tuple[str, ...] = ()  # of .condarc, searched after all others

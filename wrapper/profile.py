@@ -186,6 +186,26 @@ class Gpus:
     cpu_masks: tuple[str, ...] = ()
 
 
+MPI_KINDS = ("host", "container", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MpiPlaces:
+    """MPI of a machine.
+
+    :ivar default: of ``--mpi``. :ivar directories: patterns of those that have its library, and
+        :ivar search: of lists of those that have what that needs; ``$NAME`` counts in both.
+    :ivar also: libraries that are loaded by name while programs run. :ivar srun: the word of
+        ``srun --mpi=`` that goes with the ``host``'s MPI, and with that of a ``container``.
+    """
+
+    default: str = "none"
+    directories: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    srun: Mapping[str, str] = field(default_factory=dict)
+
+
 def _yes(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"must be yes or no, found {value!r}")
@@ -212,4 +232,12 @@ partitions = by_name(
     )
 )
 gpus = record(Gpus, per_node=number, kind=text, cpu_masks=_listed(_mask))
+mpi = record(
+    MpiPlaces,
+    default=_like(re.compile("|".join(MPI_KINDS)), "host, container or none"),
+    directories=texts,
+    search=texts,
+    also=texts,
+    srun=record(dict, host=text, container=text),
+)
 mounts = _listed(_like(_MOUNT, "a directory of the root, such as /scratch"))

@@ -28,6 +28,7 @@ class Request:
     ``copy_base``: the installation gets a copy of its own.
     ``reuse_base``: its Python and packages stay in use, and only what is missing is added.
     ``require_hashes``: every package has to be known by a hash beforehand.
+    ``mpi``: ``host``, ``container`` or ``none``, ``None`` as before, or as the site says.
     ``platform``: as conda calls it, ``None`` for this machine's; for another one there are plans
     only.
     """
@@ -52,6 +53,7 @@ class Request:
     reuse_base: bool = False
     require_hashes: bool = False
     platform: str | None = None
+    mpi: str | None = None
 
     def on_site_base(self: R) -> R:
         """A new environment's request: it stands on the site's base image unless it names one.
@@ -129,6 +131,7 @@ class WrapContainerRequest:
     wrapper_paths: tuple[str, ...]
     environ: Path | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    mpi: str | None = None
     site: Site = field(default_factory=Site)
 
 

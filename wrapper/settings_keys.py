@@ -269,6 +269,10 @@ KEYS: Mapping[str, Key] = {
         help="by what this site is found",
         field=_field(profile.detect, lambda site, value: replace(site, detect=value)),
     ),
+    "mpi": Key(
+        help="whose MPI programs get, where the machine's is, and srun's word for it",
+        field=_field(profile.mpi, lambda site, value: replace(site, mpi=value)),
+    ),
     "sources": Key(
         help="where the value of a key comes from, and the day on which that was read",
         field=_field(

@@ -8,11 +8,11 @@ import pytest
 
 from tests import elf
 from wrapper.errors import ToolError
-from wrapper.models import MpiPlaces
 from wrapper.mpi import abis
 from wrapper.mpi.files import Outside
 from wrapper.mpi.host import HostMpi, find_host_mpi, version_of
 from wrapper.packages import LockedPackage
+from wrapper.profile import MpiPlaces
 
 GLIBC = {"libc.so.6": ["GLIBC_2.31"]}
 
@@ -165,6 +165,11 @@ def test_a_library_that_is_nowhere(tmp_path: Path) -> None:
     assert "load the module" in caught.value.hint
 
 
+def test_versions(tmp_path: Path) -> None:
+    text = b"\0MPICH Version:\t%s\0\0Thu Apr  7 12:34:45 CDT 2022\x004.0.2\0src/a.c\0"
+    assert version_of(elf.put(tmp_path / "libmpich.so.12", text=text)) == "4.0.2"
+
+
 def test_a_version_that_nothing_tells(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert version_of(tmp_path / "empty") == version_of(tmp_path / "none") == ""
@@ -194,6 +199,21 @@ def test_packages_with_an_mpi() -> None:
         "Open MPI": ["openmpi"],
         "MPICH": ["impi_rt"],
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "build", "depends", "uses"),
+    [
+        *(("mpi4py", "", (), True), ("h5py", "mpi_mpich_py311_0", (), True)),
+        *(("petsc", "h1", ("mpich >=4.1",), True), ("numpy", "py311_0", ("libmpich-less",), False)),
+        *(("mpich", "external_5", (), True), ("gmpy2", "py311", ("mpfr", "mpc"), False)),
+    ],
+)
+def test_what_looks_like_mpi(name: str, build: str, depends: tuple[str, ...], uses: bool) -> None:
+    package = LockedPackage(
+        manager="conda", name=name, version="1", url="", build=build, depends=depends
+    )
+    assert abis.uses_mpi([package]) is uses
 
 
 def test_launchers() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests import elf
 from wrapper.mpi.elf import read_elf
 from wrapper.mpi.files import Joined, Outside, cached
-from wrapper.mpi.loader import BY_RPATH, BY_SYSTEM, BY_VARIABLE, Loader, of_glibc
+from wrapper.mpi.loader import BY_RPATH, BY_RUNPATH, BY_SYSTEM, BY_VARIABLE, Loader, of_glibc
 
 
 class World:
@@ -74,7 +74,7 @@ def test_a_real_library_of_this_machine() -> None:
     [
         ("rpath beats all", {"rpath": "/r"}, ("/v",), ("/r/liby.so", BY_RPATH)),
         ("the variable beats runpath", {"runpath": "/r"}, ("/v",), ("/v/liby.so", BY_VARIABLE)),
-        ("runpath beats the system", {"runpath": "/r"}, (), ("/r/liby.so", BY_RPATH)),
+        ("runpath beats the system", {"runpath": "/r"}, (), ("/r/liby.so", BY_RUNPATH)),
         ("with runpath no rpath", {"rpath": "/r", "runpath": "/n"}, (), ("/c/liby.so", BY_SYSTEM)),
         ("the cache", {}, (), ("/c/liby.so", BY_SYSTEM)),
         ("the origin", {"rpath": "$ORIGIN/../r"}, (), ("/r/liby.so", BY_RPATH)),

@@ -16,6 +16,7 @@ from wrapper.console import Console
 from wrapper.images.compression import EVERYWHERE, Compression
 from wrapper.manifest import Manifest, Values
 from wrapper.models import Base, Site
+from wrapper.mpi.choice import Choice
 from wrapper.prefix.generations import Generation
 from wrapper.requests import Request
 from wrapper.runtime.binds import host_binds, image_binds, with_more
@@ -48,7 +49,8 @@ class BuildContext:
     :ivar place: where the result is written. :ivar install_path: of the environment, inside.
     :ivar wrapper_paths: of ``-w``, now and before. :ivar variables: to be set at run time.
     :ivar previous: the generation that is updated, ``None`` for a new one.
-    :ivar reuse: what of the base's packages is in use; its own step finds it out.
+    :ivar reuse: what of the base's packages is in use; its own step finds it out. So
+    :ivar mpi: whose MPI programs get.
     """
 
     request: Request
@@ -62,6 +64,7 @@ class BuildContext:
     variables: Mapping[str, str] = field(default_factory=dict)
     previous: Generation | None = None
     reuse: Reuse | None = field(default=None, init=False)
+    mpi: Choice = field(default_factory=Choice, init=False)
 
     @property
     def console(self) -> Console:

@@ -15,6 +15,7 @@ from wrapper import installed, process, programs
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.activation.record import record_activation, tell
 from wrapper.base_python.session import Reuse, start_reuse
+from wrapper.build import mpi
 from wrapper.build.context import BuildContext
 from wrapper.build.gpu_builds import require_amd, tell_builds
 from wrapper.build.incremental import IncrementalTree
@@ -63,6 +64,8 @@ class _Recipe:
     def run(self) -> Manifest:
         context, source = self.context, self.source
         require_amd(context.inputs, context.base)
+        if self.target.outside:
+            context.mpi = mpi.begin(context)
         container = context.container(source.places())
         context.reuse = asked_base(context, container, conda=source.kind == "conda")
         self._get_ready()
@@ -79,6 +82,7 @@ class _Recipe:
             self.target.make_home(whole)
             packages = self._packages(whole)
             visible = installed.without_replaced(packages, context.tree)
+            context.mpi = mpi.settle(context.mpi, context, visible)
             tell_builds(visible, context.base, context.console)
             if before is not None:
                 self.tree.tell_changes(before, visible, source.sizes())

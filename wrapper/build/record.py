@@ -11,7 +11,7 @@ from wrapper.build.source import Source
 from wrapper.build.target import Finished
 from wrapper.conda.resolve import describe_virtual_packages
 from wrapper.credentials import public_url
-from wrapper.manifest import BaseRecord, ImageRecord, Manifest, Options
+from wrapper.manifest import BaseRecord, ImageRecord, Manifest, MpiRecord, Options
 from wrapper.models import TreeSize
 from wrapper.prefix.record import now
 
@@ -25,6 +25,7 @@ def described(
     image: ImageRecord,
     inputs: Sequence[str],
     size: TreeSize,
+    mpi: MpiRecord | None = None,
 ) -> Manifest:
     """The manifest: what was built, of what, with what. :param size: before squashing."""
     manifest = Manifest(
@@ -33,6 +34,7 @@ def described(
         machine=platforms.machine(),
         kind=source.kind,
         reused=context.reuse.as_record() if context.reuse else None,
+        mpi=mpi,
         generation=context.place.generation,
         prefix=str(context.place.prefix),
         install_path=context.install_path,

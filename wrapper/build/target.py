@@ -13,6 +13,7 @@ from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree, OldImage
 from wrapper.build.source import Source
 from wrapper.manifest import Manifest
+from wrapper.mpi.abis import HOST, is_launcher
 from wrapper.packages import LockedPackage
 from wrapper.runtime.container import BuildContainer
 
@@ -37,6 +38,8 @@ def shim_programs(context: BuildContext, source: Source) -> dict[str, str]:
     )
     for warning in warnings:
         context.console.warning(warning)
+    if context.mpi.kind == HOST:  # they would hide the machine's, and start all ranks in one place
+        return {name: path for name, path in found.items() if not is_launcher(name)}
     return found
 
 

@@ -60,6 +60,7 @@ class Building:
             base_image=options.base_image,
             copy_base=options.copy_base,
             reuse_base=options.reuse_base,
+            mpi=options.mpi,
         )
         return inputs.completed(request, self.tool)
 
@@ -80,9 +81,8 @@ class Building:
         """Tell what was built."""
         from wrapper.cli import report
 
-        for line in (report.describe_variables(result), report.describe(result)):
-            if line:
-                self.console.info(line)
+        for line in report.lines(result):
+            self.console.info(line)
         if self.options.as_json:
             say(report.result_json(result))
 

@@ -14,6 +14,7 @@ import click
 
 from wrapper.cli.common import common_options
 from wrapper.console import Console
+from wrapper.profile import MPI_KINDS
 
 if TYPE_CHECKING:
     from wrapper.inputs.tykky import ToolFile
@@ -72,6 +73,12 @@ REUSE_BASE = click.option(
     is_flag=True,
     help="Keep the Python and the packages of the base image (its conda environment, for a conda "
     "environment) and install only what is missing, in versions that fit. An update keeps this.",
+)
+MPI = click.option(
+    "--mpi",
+    type=click.Choice(MPI_KINDS),
+    help="Which MPI programs get: this machine's, put before any other; the container's own; or "
+    "none, nothing is done. Default: what the site says; an update keeps the one before.",
 )
 ENVIRON = click.option(
     "--environ",
@@ -178,6 +185,7 @@ class BuildOptions:
     base_image: str | None
     copy_base: bool
     reuse_base: bool
+    mpi: str | None
     tmpdir: Path | None
     compression: str | None
     as_json: bool
@@ -207,6 +215,7 @@ BUILD = grouped(
     BASE_IMAGE,
     COPY_BASE,
     REUSE_BASE,
+    MPI,
     TMPDIR,
     COMPRESSION,
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),

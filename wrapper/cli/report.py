@@ -40,6 +40,24 @@ def describe_variables(result: Result) -> str:
     return f"{what}: {names}" if names else ""
 
 
+def describe_mpi(result: Result) -> str:
+    """Whose MPI programs get, and how Slurm starts them; empty where nobody asked for one."""
+    mpi = result.manifest.mpi
+    if mpi is None:
+        return ""
+    whose = "the container's own"
+    if mpi.kind == "host":
+        whose = f"this machine's, {mpi.abi} {mpi.version}".rstrip() + f" ({mpi.library})"
+    start = f"; start programs with: srun --mpi={mpi.srun} …" if mpi.srun else ""
+    return f"MPI: {whose}{start}"
+
+
+def lines(result: Result) -> list[str]:
+    """What there is to say of an installation, a line each."""
+    told = (describe_variables(result), describe_mpi(result), describe(result))
+    return [line for line in told if line]
+
+
 def describe_sif(result: Result) -> str:
     """A built SIF in one line for a person."""
     tree, image = result.manifest.tree, result.manifest.image

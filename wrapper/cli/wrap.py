@@ -11,6 +11,7 @@ from wrapper.cli.options import (
     COMPRESSION,
     ENVIRON,
     FILE,
+    MPI,
     POST_INSTALL,
     PRE_INSTALL,
     PREFIX,
@@ -32,13 +33,14 @@ _PATHS = "-w' / '--wrapper-paths"
 @click.command("wrap-container", cls=Command, context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="wrap-container")
 @click.argument("image", metavar="IMAGE")
-@apply(PREFIX, WRAPPER_PATHS, ENVIRON, TOOL_FILE, TMPDIR, common_options)
+@apply(PREFIX, WRAPPER_PATHS, ENVIRON, MPI, TOOL_FILE, TMPDIR, common_options)
 def wrap_container(
     *,
     image: str,
     prefix: Path | None,
     wrapper_paths: tuple[str, ...],
     environ: Path | None,
+    mpi: str | None,
     tool_file: Path | None,
     tmpdir: Path | None,
     verbosity: int,
@@ -67,11 +69,13 @@ def wrap_container(
             image=image,
             wrapper_paths=split_paths(wrapper_paths),
             environ=environ,
+            mpi=mpi,
             site=site,
         )
         require(request.wrapper_paths or tool.wrapper_paths, _PATHS)
         result = wrap_container(inputs.completed_container(request, tool), console)
-        console.info(report.describe(result))
+        for line in report.lines(result):
+            console.info(line)
 
     run_command(work, verbosity=verbosity, debug=debug)
 
@@ -86,7 +90,7 @@ def wrap_container(
     help="Let programs see the image at the path SRC itself: for installations that have stored "
     "their own path. SRC must stay, but may be emptied.",
 )
-@apply(PRE_INSTALL, POST_INSTALL, ENVIRON, TOOL_FILE, TMPDIR, COMPRESSION, common_options)
+@apply(PRE_INSTALL, POST_INSTALL, ENVIRON, MPI, TOOL_FILE, TMPDIR, COMPRESSION, common_options)
 def wrap_install(
     *,
     source: Path,
@@ -96,6 +100,7 @@ def wrap_install(
     pre_install: tuple[Path, ...],
     post_install: tuple[Path, ...],
     environ: Path | None,
+    mpi: str | None,
     tool_file: Path | None,
     tmpdir: Path | None,
     compression: str | None,
@@ -127,10 +132,12 @@ def wrap_install(
             pre_install=pre_install,
             post_install=post_install,
             environ=environ,
+            mpi=mpi,
             compression=chosen_compression(site),
             site=site,
         )
         require(request.wrapper_paths or tool.wrapper_paths, _PATHS)
-        console.info(report.describe(wrap_install(inputs.completed(request, tool), console)))
+        for line in report.lines(wrap_install(inputs.completed(request, tool), console)):
+            console.info(line)
 
     run_command(work, verbosity=verbosity, debug=debug)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from wrapper import __version__, layout, platforms
 from wrapper.activation.model import Activation
 from wrapper.base import find as images
 from wrapper.base.catalogue import read_catalogues
+from wrapper.base.facts import read_facts
 from wrapper.base.find import BaseImage
-from wrapper.build import inputs
+from wrapper.build import inputs, mpi
 from wrapper.commands.prepare import finish, first_generation
 from wrapper.console import Console
 from wrapper.images.format import mark, rarest_compression
+from wrapper.images.squasher import find_squasher
 from wrapper.manifest import BaseRecord, Manifest
 from wrapper.models import Environment, Site, names_of
+from wrapper.mpi.abis import HOST, OPEN_MPI, is_launcher
+from wrapper.mpi.choice import BaseSystem, Choice, write
+from wrapper.mpi.files import InImage
+from wrapper.mpi.inside import found_first
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import shims
 from wrapper.prefix.checks import install_path
@@ -25,6 +33,8 @@ from wrapper.prefix.staging import Staging
 from wrapper.requests import Result, WrapContainerRequest
 from wrapper.runtime.runtime import Runtime, find_runtime
 from wrapper.workspace import Workspace
+
+_OF_MPI = re.compile(r"/libmpi(?:ch)?\.so\.|/mpi4py/MPI[^/]*\.so$")
 
 
 def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
@@ -50,9 +60,14 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
         look = Looker(image=image.path, runtime=runtime, scratch=space.scratch, console=console)
         with console.step("Looking into the image"):
             found = look.contents(request.wrapper_paths)
+        choice = _mpi(request, image, space, console)
+        if choice.kind == HOST:
+            kept = {n: path for n, path in found.programs.items() if not is_launcher(n)}
+            found = replace(found, programs=kept)
         manifest = _write(
             image,
             found,
+            choice,
             variables,
             staging=staging,
             runtime=runtime,
@@ -63,9 +78,42 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
     return Result(prefix=target, manifest=manifest, seconds=console.seconds)
 
 
+def _mpi(
+    request: WrapContainerRequest,
+    image: BaseImage,
+    space: Workspace,
+    console: Console,
+) -> Choice:
+    """Whose MPI the programs get.
+
+    :raises ToolError: the host's is asked for, and cannot be had. :raises InputError: so, and the
+        image's own comes first.
+    """
+    site = request.site
+    looked: list[InImage] = []
+
+    def base() -> BaseSystem:
+        unsquashfs = find_squasher(os.environ, site).unsquashfs
+        files = mpi.image_files(image.path, unsquashfs, space.scratch, console)
+        looked.append(files)
+        facts = read_facts(files.tree)
+        if facts.mpi == OPEN_MPI:
+            mpi.tell_open_mpi([f"{image.path.name} has Open MPI {facts.mpi_version}"], console)
+        glibc = facts.libc_version if facts.libc == "glibc" else ""
+        return BaseSystem(files=files, name=str(image.path), glibc=glibc)
+
+    kind = request.mpi or site.mpi.default
+    choice = mpi.chosen(kind, site.mpi, base, console, asked=bool(request.mpi))
+    if not request.mpi and not any(_OF_MPI.search(path) for f in looked for path in f.tree.modes):
+        return Choice()
+    own = [path for files in looked for path in found_first([*files.tree.modes], files)]
+    return mpi.yielding(choice, own, request.mpi, site, console)
+
+
 def _write(
     image: BaseImage,
     found: Contents,
+    choice: Choice,
     variables: Mapping[str, str],
     *,
     staging: Staging,
@@ -86,6 +134,7 @@ def _write(
     if venv:  # it is to be active; its Python is called by another path
         (staging.root / layout.VENV).symlink_to(f"{venv}/pyvenv.cfg")
     active = {"VIRTUAL_ENV": venv} if venv else {}
+    record = write(choice, staging.directory)
     there = site.on_image(names_of(image.name, image.source, image.path))
     env = shims.environment_file(
         generation=staging.generation,
@@ -96,6 +145,7 @@ def _write(
         site=there,
         image=reference,
         mark=sign,
+        mpi=record.directory if record else "",
         no_bash=not found.has_bash,
         compressed=rarest_compression({reference: image.path}),
         runtime=runtime.path,
@@ -106,6 +156,7 @@ def _write(
         created=now(),
         machine=platforms.machine(),
         kind="container",
+        mpi=record,
         generation=staging.generation,
         prefix=str(staging.prefix),
         install_path=inside,

@@ -12,9 +12,10 @@ from wrapper.packages import LockedPackage
 from wrapper.util import toml
 
 _DATA = Path(__file__).with_suffix(".toml")
+# mpi4py, h5py=*=mpi_mpich_py311_0, and what depends on "mpich >=4.1".
+_USES = re.compile(r"(?:^|[-_])(?:mpi|mpi4py|mpich|openmpi|impi|mvapich)(?:$|[-_ ])")
 OPEN_MPI = "Open MPI"
 NONE, HOST, CONTAINER = "none", "host", "container"
-KINDS = (HOST, CONTAINER, NONE)
 """Whose MPI programs get: of the host, of the environment or its base; none: nobody cares."""
 
 
@@ -73,6 +74,15 @@ def of_gpu(name: str) -> bool:
 def is_launcher(name: str) -> bool:
     """Whether a program starts ranks, or asks libfabric of the machine."""
     return bool(re.fullmatch(_data()["launchers"]["names"], name))
+
+
+def uses_mpi(packages: Iterable[LockedPackage]) -> bool:
+    """Whether one of them looks like it: by its name, its build, or what it depends on."""
+    return any(
+        _USES.search(text)
+        for package in packages
+        for text in (package.canonical, package.build, *package.depends)
+    )
 
 
 def packages_with_mpi(packages: Iterable[LockedPackage]) -> dict[str, list[LockedPackage]]:

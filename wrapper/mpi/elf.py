@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.gnuversions import VersionAuxiliary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,7 @@ def _directories(lists: list[str] | tuple[()]) -> tuple[str, ...]:
     return tuple(path for text in lists for path in text.split(":") if path)
 
 
-def _versions(elf: Any) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+def _versions(elf: ELFFile) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Versions of symbols, as the sections ``.gnu.version_r`` and ``.gnu.version_d`` have them."""
     from elftools.elf.gnuversions import GNUVerDefSection, GNUVerNeedSection
 
@@ -80,5 +84,5 @@ def _versions(elf: Any) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     return wants, offers
 
 
-def _names(versions: Any) -> Iterator[str]:
+def _names(versions: Iterable[VersionAuxiliary]) -> Iterator[str]:
     return (str(version.name) for version in versions)

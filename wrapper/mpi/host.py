@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper.errors import ToolError
-from wrapper.models import MpiPlaces
 from wrapper.mpi.abis import OPEN_MPI, Abi, abis, of_gpu, of_network
 from wrapper.mpi.files import Files, Outside, parent
 from wrapper.mpi.loader import BY_VARIABLE, Closure, Loaded, Loader
+from wrapper.profile import MpiPlaces
 from wrapper.util import foreign
 
-_VERSION = re.compile(rb"(?:CRAY MPICH version|MPICH Version:)\s+(\d+(?:\.\w+)+)")
+# Cray's text; MPICH's version after the day of its release (Thu Apr  7 12:34:45 CDT 2022).
+_VERSIONS = (
+    re.compile(rb"CRAY MPICH version (\d+(?:\.\w+)+)"),
+    re.compile(rb" 20\d\d\0(\d+(?:\.\w+)+)\0"),
+)
 _NEXT = "--mpi container uses the environment's own"
 
 
@@ -108,8 +112,8 @@ def version_of(library: Path) -> str:
             foreign.open_regular(library) as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
-            match = _VERSION.search(content)
-            return match[1].decode() if match else ""
+            found = (match[1].decode() for form in _VERSIONS if (match := form.search(content)))
+            return next(found, "")
     except (OSError, ValueError):
         return ""
 

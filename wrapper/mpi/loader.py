@@ -32,7 +32,7 @@ _SYSTEM = (
     *("/usr/local/lib", "/usr/local/lib64"),
 )
 _TRIPLETS = {"EM_X86_64": "x86_64-linux-gnu", "EM_AARCH64": "aarch64-linux-gnu"}
-BY_RPATH, BY_VARIABLE, BY_SYSTEM = "RPATH", "LD_LIBRARY_PATH", "system"
+BY_RPATH, BY_VARIABLE, BY_RUNPATH, BY_SYSTEM = "RPATH", "LD_LIBRARY_PATH", "RUNPATH", "system"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ class Loader:
         for path in self.library_path:
             yield BY_VARIABLE, f"{path}/{name}"
         for path in _expanded(by.elf.runpath, by):
-            yield BY_RPATH, f"{path}/{name}"
+            yield BY_RUNPATH, f"{path}/{name}"
         for path in self._cache.get(name, ()):
             yield BY_SYSTEM, path
         triplet = _TRIPLETS.get(by.elf.kind[1], "")

@@ -23,6 +23,7 @@ from wrapper.runtime.binds import (
     UNBINDABLE_NAMES,
     beyond_links,
 )
+from wrapper.runtime.host_program import HOST_ROOT
 from wrapper.runtime.runtime import EXEC_FLAGS
 from wrapper.util import foreign
 
@@ -56,6 +57,7 @@ def shim(prefix: Path, runtime: Path) -> str:
     values = {"PREFIX": str(prefix), "RUNTIME": str(runtime), "FLAGS": " ".join(EXEC_FLAGS)}
     values["SETTINGS"] = RUNTIME_SETTINGS
     values |= {"UNBINDABLE": UNBINDABLE, "UNBINDABLE_NAMES": UNBINDABLE_NAMES}
+    values["HOST_ROOT"] = HOST_ROOT
     values |= {"NEVER_BOUND": ",".join(NEVER_BOUND), "OWN_SYSTEM": ",".join(OWN_SYSTEM)}
     return render("shim.sh", values)
 
@@ -93,6 +95,7 @@ def environment_file(
     image_root: str = "",
     mark: str = "",
     layer: bool = False,
+    mpi: str = "",
     venv: bool = False,
     user_site: bool = False,
     no_bash: bool = False,
@@ -114,6 +117,7 @@ def environment_file(
         not the container's root itself (adopted from Tykky).
     :param mark: bytes that its first block has, in hexadecimal, so that a change is seen.
     :param layer: whether ``img.sqfs`` lies over it, at the install path.
+    :param mpi: a directory of the generation whose libraries come before any others.
     :param no_bash: whether the image has none, so that nothing can be put right in it.
     :param venv: whether it is a virtual environment, where pip looks for no notice that it must
         not install there.
@@ -127,6 +131,7 @@ def environment_file(
     scalars |= {"required_program": required_program, "required_library": required_library}
     scalars |= {"mask": mask, "image": image}
     scalars |= {"image_root": image_root, "layer": "1" if layer else ""}
+    scalars["mpi"] = mpi
     scalars["venv"] = "1" if venv else ""
     scalars["user_site"] = "1" if user_site else ""
     scalars["no_bash"] = "1" if no_bash else ""

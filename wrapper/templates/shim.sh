@@ -157,7 +157,7 @@ _cw_resolve "$_cw_prefix"
 
 # -- Which generation? One read decides; a switch while we start changes nothing. (One of an earlier
 # version sets other variables.)
-unset -v _cw_when _cw_changes _cw_prepends _cw_defaults _cw_unsets _cw_machine
+unset -v _cw_when _cw_changes _cw_prepends _cw_defaults _cw_unsets _cw_machine _cw_mpi
 # ("command": where POSIXLY_CORRECT is set, a failing "." would end the shell without a word.)
 # shellcheck source=/dev/null
 command . "$_cw_prefix/current/env" 2>/dev/null ||
@@ -343,6 +343,7 @@ if [[ -n $_cw_image ]]; then
             "[ WARNING ] $_cw_start is not the image that this was built on" \
             "  to do:  if programs fail, build anew (current/inputs has what you gave)" >&2
     fi
+    [[ -z $_cw_mpi ]] || _cw_binds+=,/:__HOST_ROOT__
     # By its install path a shim sees that it is inside its own container.
     [[ -n $_cw_image_root$_cw_layer ]] || _cw_binds+=,$_cw_generation_dir:$_cw_install_path
 fi
@@ -624,6 +625,17 @@ for _cw_change in "${_cw_changes[@]}"; do # SCRIPT CONDITION KIND NAME=VALUE
             ;;
     esac
 done
+# The host's MPI is before any other: links in the generation.
+if [[ -n $_cw_mpi && $_cw_keep != *,LD_LIBRARY_PATH,* ]]; then
+    _cw_escape "$_cw_generation_dir/$_cw_mpi"
+    # shellcheck disable=SC2016 # expanded inside: what the image sets is known there alone
+    _cw_old='${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}'
+    for _cw_name_of in "$_cw_other_family" "$_cw_to_inside"; do
+        _cw_name_of+=LD_LIBRARY_PATH
+        [[ ! -v $_cw_name_of ]] || _cw_old=${!_cw_name_of:+:${!_cw_name_of}}
+    done
+    [[ $_cw_old: == ":$_cw_value:"* ]] || _cw_give LD_LIBRARY_PATH "$_cw_value$_cw_old"
+fi
 # The runtime hands on a prompt of its own, and a PROMPT_COMMAND that sets it once more after the
 # user's ~/.bashrc: PS1="VALUE". This value lets an interactive bash keep the prompt it has.
 # shellcheck disable=SC2016 # expanded by the shell inside

@@ -20,6 +20,7 @@ from wrapper.images.compression import Compression
 from wrapper.images.format import rarest_compression
 from wrapper.manifest import Manifest
 from wrapper.models import Environment
+from wrapper.mpi import choice
 from wrapper.pip import externally_managed as managed
 from wrapper.pip.interpreter import look_into_library
 from wrapper.prefix import home, shims
@@ -86,7 +87,15 @@ class PrefixTarget:
             size += finished.tree.packed.size_beside(context.tree)
         self._write_image(finished.tree)
         context.discard(context.space.image)
-        self._write_shims(names, environment, finished.links, finished.activation, venv=venv)
+        mpi = choice.write(context.mpi, directory)
+        self._write_shims(
+            names,
+            environment,
+            finished.links,
+            finished.activation,
+            venv=venv,
+            mpi=mpi.directory if mpi else "",
+        )
         manifest = described(
             context,
             source,
@@ -95,6 +104,7 @@ class PrefixTarget:
             image=identity(self.place.image),
             inputs=write_inputs(directory, finished.packages, context.inputs.files),
             size=size,
+            mpi=mpi,
         )
         write_record(directory, manifest, context.space.log)
         return manifest
@@ -144,6 +154,7 @@ class PrefixTarget:
         activation: Activation,
         *,
         venv: bool,
+        mpi: str,
     ) -> None:
         context, source, base = self.context, self.source, self.context.base
         runtime = context.tools.runtime.path
@@ -166,6 +177,7 @@ class PrefixTarget:
             image=base.reference,
             mark=base.mark,
             layer=bool(base.image),
+            mpi=mpi,
             venv=venv,
             user_site=source.sees_user_site(),
             no_bash=not base.has_bash,

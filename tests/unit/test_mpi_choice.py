@@ -1,0 +1,143 @@
+"""Whose MPI an installation gets: by option, site and what is there; and what is kept of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import elf
+from wrapper.build import mpi
+from wrapper.console import Console
+from wrapper.errors import InputError, ToolError
+from wrapper.models import Site
+from wrapper.mpi.choice import BaseSystem, Choice, choose, write
+from wrapper.mpi.files import Outside
+from wrapper.mpi.inside import found_first
+from wrapper.profile import MpiPlaces
+from wrapper.runtime.host_program import HOST_ROOT
+
+NOTHING: dict[str, str] = {}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> MpiPlaces:
+    host = tmp_path / "host"
+    wants = {"libc.so.6": ["GLIBC_2.34"]}
+    elf.put(host / "libmpi.so.12", needed=["libfabric.so.1"], rpath=str(host), wants=wants)
+    elf.put(host / "libfabric.so.1")
+    return MpiPlaces(
+        default="host", directories=(str(host),), srun={"host": "cray_shasta", "container": "pmi2"}
+    )
+
+
+def image(tmp_path: Path, glibc: str = "2.36") -> BaseSystem:
+    return BaseSystem(files=Outside(below=f"{tmp_path}/image"), name="x.sif", glibc=glibc)
+
+
+def test_the_generation_has_links_and_the_record_of_them(places: MpiPlaces, tmp_path: Path) -> None:
+    choice = choose("host", places, NOTHING, None)
+    (tmp_path / "1").mkdir(mode=0o750)
+    record = write(choice, tmp_path / "1")
+    assert record
+    assert (record.kind, record.srun, record.abi) == ("host", "cray_shasta", "MPICH")
+    folder = tmp_path / "1" / record.directory
+    assert folder.stat().st_mode & 0o777 == (tmp_path / "1").stat().st_mode & 0o777
+    assert (folder / "libmpi.so.12").readlink() == tmp_path / "host/libmpi.so.12"
+    assert {item.name for item in record.libraries} == {"libmpi.so.12", "libfabric.so.1"}
+    assert all(len(item.sha256) == 64 for item in record.libraries)
+    assert write(choice, tmp_path / "1") == record
+
+
+def test_beside_an_image_links_lead_through_the_hosts_root(
+    places: MpiPlaces, tmp_path: Path
+) -> None:
+    record = write(choose("host", places, NOTHING, image(tmp_path)), tmp_path)
+    assert record
+    link = tmp_path / record.directory / "libfabric.so.1"
+    assert str(link.readlink()) == f"{HOST_ROOT}{tmp_path}/host/libfabric.so.1"
+
+
+@pytest.mark.parametrize(
+    ("glibc", "says"), [("2.31", "has 2.31"), ("2.9", "has 2.9"), ("", "has another C library")]
+)
+def test_an_image_with_an_older_c_library(
+    places: MpiPlaces, tmp_path: Path, glibc: str, says: str
+) -> None:
+    with pytest.raises(ToolError, match=rf"needs glibc 2\.34, and the base image {says}"):
+        choose("host", places, NOTHING, image(tmp_path, glibc))
+    assert choose("container", places, NOTHING, None).srun == "pmi2"
+
+
+def test_none_keeps_nothing(tmp_path: Path) -> None:
+    assert write(Choice(), tmp_path) is None
+    assert [*tmp_path.iterdir()] == []
+
+
+class TestInABuild:
+    @property
+    def console(self) -> Console:
+        return Console()
+
+    def chosen(self, places: MpiPlaces, *, asked: bool) -> Choice:
+        return mpi.chosen("host", places, lambda: None, self.console, asked=asked)
+
+    def test_what_only_the_site_wants_may_be_missing(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("wrapper.mpi.host._candidates", lambda *_: iter(()))
+        nowhere = MpiPlaces(directories=(str(tmp_path),))
+        assert self.chosen(nowhere, asked=False) == Choice()
+        assert "no MPI of this machine was found" in capsys.readouterr().err
+        with pytest.raises(ToolError):
+            self.chosen(nowhere, asked=True)
+
+    def test_an_mpi_inside_comes_first(
+        self, places: MpiPlaces, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        choice, site = self.chosen(places, asked=False), Site(mpi=places)
+        assert mpi.yielding(choice, [], None, site, self.console) == choice
+        given = mpi.yielding(choice, ["mpich 4.2 (conda)"], None, site, self.console)
+        assert (given.kind, given.srun, given.links) == ("container", "pmi2", {})
+        assert "mpich 4.2 (conda). So it is used" in capsys.readouterr().err
+        with pytest.raises(InputError, match="would come before this machine's") as caught:
+            mpi.yielding(choice, ["mpich 4.2 (conda)"], "host", site, self.console)
+        assert "mpich=*=external_*" in caught.value.hint
+
+    def test_libraries_of_an_environment(self, tmp_path: Path) -> None:
+        for name in ("libmpi.so.12.1", "libmpi.so.40", "libmpifort.so.12", "libmpich.so.12"):
+            (tmp_path / name).touch()
+        assert [path.name for path in mpi.libraries_in(tmp_path)] == [
+            "libmpi.so.12.1",
+            "libmpich.so.12",
+        ]
+
+
+class TestInsideAnImage:
+    """What mpi4py loads by its own search path."""
+
+    SITE = "/opt/venv/lib/python3.12/site-packages/mpi4py"
+
+    def world(self, root: Path, *files: str, **module: object) -> list[str]:
+        elf.put(root / f"{self.SITE}/MPI.so".lstrip("/"), "", needed=["libmpi.so.12"], **module)
+        elf.put(root / "opt/venv/bin/python3", "")
+        for path in files:
+            elf.put(root / path.lstrip("/"))
+        paths = [f"/{path.relative_to(root)}" for path in root.rglob("*")]
+        return found_first(paths, Outside(below=str(root)))
+
+    def test_the_systems_own_comes_after(self, tmp_path: Path) -> None:
+        assert self.world(tmp_path, "/usr/lib64/libmpi.so.12") == []
+
+    def test_by_its_rpath(self, tmp_path: Path) -> None:
+        found = self.world(tmp_path, "/opt/mpi/libmpi.so.12", rpath="/opt/mpi")
+        assert found == ["/opt/mpi/libmpi.so.12"]
+
+    def test_a_runpath_counts_after_the_variable(self, tmp_path: Path) -> None:
+        assert self.world(tmp_path, "/opt/mpi/libmpi.so.12", runpath="/opt/mpi") == []
+
+    def test_a_wheel_looks_into_its_virtual_environment(self, tmp_path: Path) -> None:
+        files = ["/opt/venv/pyvenv.cfg", f"{self.SITE}/_mpiabi.py", "/opt/venv/lib/libmpi.so.12"]
+        assert self.world(tmp_path, *files) == ["/opt/venv/lib/libmpi.so.12"]
+        (tmp_path / "opt/venv/pyvenv.cfg").unlink()
+        assert self.world(tmp_path) == []

@@ -1,0 +1,145 @@
+"""MPI in a build: whose programs get, and what of the environment would come before it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from wrapper.build.context import BuildContext
+from wrapper.console import Console
+from wrapper.errors import InputError, ToolError
+from wrapper.images.format import read_format
+from wrapper.images.tree import read_tree
+from wrapper.models import Site
+from wrapper.mpi.abis import (
+    CONTAINER,
+    HOST,
+    NONE,
+    OPEN_MPI,
+    abi_of,
+    packages_with_mpi,
+    uses_mpi,
+)
+from wrapper.mpi.choice import BaseSystem, Choice, choose
+from wrapper.mpi.files import InImage
+from wrapper.packages import LockedPackage
+from wrapper.profile import MpiPlaces
+
+_WHY_NOT_OPEN_MPI = (
+    "Open MPI cannot be replaced by this machine's MPICH (its ABI is another), and brings ways of "
+    "its own to the network and to Slurm (UCX, PMIx), which have to fit the machine"
+)
+_INSTEAD_OF_OPEN_MPI = (
+    "packages built for MPICH (conda: 'mpich', with builds mpi_mpich_*; pip: mpi4py's wheel alone)"
+)
+_WITHOUT_OWN = (
+    "conda: ask for 'mpich=*=external_*' of the channel conda-forge/label/mpi-external; pip: leave "
+    "the package out, mpi4py's wheel finds the machine's; or use it: --mpi container"
+)
+
+
+def begin(context: BuildContext) -> Choice:
+    """Whose MPI the installation gets, as far as that was asked for, now or before.
+
+    :raises ToolError: it cannot be had.
+    """
+    kind = context.request.mpi
+    if context.old and not kind:
+        kind = context.old.mpi.kind if context.old.mpi else NONE
+    return _chosen(kind, context, asked=True) if kind else Choice()
+
+
+def settle(choice: Choice, context: BuildContext, packages: Sequence[LockedPackage]) -> Choice:
+    """The same when all is installed: what the site wants for an environment with MPI in it, and
+    what of that comes before the host's.
+
+    :raises InputError: the host's was asked for, and the environment's own comes before it.
+    """
+    request, site = context.request, context.request.site
+    own = [path.relative_to(context.tree) for path in libraries_in(context.tree)]
+    if not (request.mpi or context.old) and (own or uses_mpi(packages)):
+        choice = _chosen(site.mpi.default, context, asked=False)
+    if choice.kind == NONE:
+        return choice
+    held = packages_with_mpi(packages)
+    open_mpi = [f"{package.name} {package.version}" for package in held.get(OPEN_MPI, [])]
+    tell_open_mpi(open_mpi, context.console)
+    names = [f"{p.name} {p.version} ({p.manager})" for p in held.get("MPICH", [])]
+    return yielding(choice, names or [*map(str, own)], request.mpi, site, context.console)
+
+
+def _chosen(kind: str, context: BuildContext, *, asked: bool) -> Choice:
+    def base() -> BaseSystem | None:
+        image, tools = context.base.image, context.tools
+        if image is None:
+            return None
+        files = image_files(image, tools.squasher.unsquashfs, tools.space.scratch, tools.console)
+        glibc = context.base.virtual_packages.get("__glibc", "")
+        return BaseSystem(files=files, name=str(image), glibc=glibc)
+
+    return chosen(kind, context.request.site.mpi, base, context.console, asked=asked)
+
+
+def chosen(
+    kind: str,
+    places: MpiPlaces,
+    base: Callable[[], BaseSystem | None],
+    console: Console,
+    *,
+    asked: bool,
+) -> Choice:
+    """:param base: what it stands on, ``None`` for the host.
+
+    :param asked: by the user: what only the site wants and this machine has not is told, and left.
+    :raises ToolError: what was asked for cannot be had.
+    """
+    try:
+        return choose(kind, places, os.environ, base() if kind == HOST else None)
+    except ToolError as error:
+        if asked:
+            raise
+        console.warning(f"{error.what} ({error.where}): programs get none of the host's")
+        return Choice()
+
+
+def image_files(image: Path, unsquashfs: Path, scratch: Path, console: Console) -> InImage:
+    """An image, to be looked into for libraries."""
+    with console.step(f"Looking for libraries in {image.name}"):
+        tree = read_tree(
+            image, read_format(image), unsquashfs=unsquashfs, scratch=scratch, console=console
+        )
+    return InImage(tree=tree)
+
+
+def yielding(
+    choice: Choice, own: Sequence[str], asked: str | None, site: Site, console: Console
+) -> Choice:
+    """The choice where an MPI inside (``own``) would come before the host's: that one, then.
+
+    :raises InputError: the host's was asked for.
+    """
+    if choice.kind != HOST or not own:
+        return choice
+    what = f"an MPI inside would come before this machine's: {', '.join(own)}"
+    if asked:
+        raise InputError(what, where="--mpi host", hint=f"do without it ({_WITHOUT_OWN})")
+    console.warning(f"{what}. So it is used. Better do without it ({_WITHOUT_OWN})")
+    return Choice(kind=CONTAINER, srun=site.mpi.srun.get(CONTAINER, ""))
+
+
+def tell_open_mpi(found: Iterable[str], console: Console) -> None:
+    """Warn of one. :param found: what it is or where."""
+    if names := ", ".join(found):
+        console.warning(f"{names}: {_WHY_NOT_OPEN_MPI}. Instead: {_INSTEAD_OF_OPEN_MPI}")
+
+
+def libraries_in(tree: Path) -> list[Path]:
+    """MPI's libraries in an environment, that of Open MPI left out."""
+    found = []
+    for folder, _, names in os.walk(tree):
+        for name in names:
+            abi = abi_of(name) if name.startswith("libmpi") else None
+            if abi and abi.name != OPEN_MPI:
+                found.append(Path(folder, name))
+    return sorted(found)
