@@ -53,25 +53,16 @@ INSTALLED: list[click.Command] = [
 ]
 
 
-def commands() -> Iterator[tuple[str, click.Command, list[str], click.Command]]:
-    """Every command: a title, its program, the words that lead to it, itself."""
-    for program in INSTALLED:
-        yield str(program.name), program, [], program
-        if isinstance(program, click.Group):
-            for name, command in program.commands.items():
-                yield f"{program.name} {name}", program, [name], command
+def commands(
+    program: click.Command, *words: str
+) -> Iterator[tuple[click.Command, list[str], click.Command]]:
+    """A program with all its commands: the words that lead to each, and itself."""
+    for name, command in getattr(program, "commands", {}).items():
+        yield from ((program, found, one) for _, found, one in commands(command, *words, name))
+    yield program, [*words], program
 
 
-EVERY = list(commands())
-each_command = pytest.mark.parametrize(
-    ("program", "words", "command"),
-    [entry[1:] for entry in EVERY],
-    ids=[entry[0] for entry in EVERY],
-)
-
-
-class Left(Exception):
-    """Stands for the end of the process."""
+EVERY = [entry for program in INSTALLED for entry in commands(program)]
 
 
 @pytest.fixture(autouse=True)
@@ -90,58 +81,49 @@ def invoke(program: click.Command, *words: str | Path) -> Result:
 
 
 # -- help ----------------------------------------------------------------------------------------
-@each_command
-@pytest.mark.parametrize("option", ["--help", "-h"])
-def test_help_is_help(
-    program: click.Command, words: list[str], command: click.Command, option: str
-) -> None:
-    result = invoke(program, *words, option)
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert "Usage:" in result.stdout and "Traceback" not in result.stdout
-    assert max(map(len, result.stdout.splitlines())) <= 100
+def test_help_is_help() -> None:
+    for program, words, _ in EVERY:
+        for option in ("--help", "-h"):
+            result = invoke(program, *words, option)
+            assert (result.exit_code, result.stderr) == (0, ""), words
+            assert "Usage:" in result.stdout and "Traceback" not in result.stdout
+            assert max(map(len, result.stdout.splitlines())) <= 100, words
 
 
-@each_command
-def test_summaries_are_whole(
-    program: click.Command, words: list[str], command: click.Command
-) -> None:
-    result = CliRunner().invoke(program, [*words, "--help"], terminal_width=80)
-    commands = result.stdout.partition("Commands:")[2].splitlines()
-    assert [line for line in commands if line.endswith("...")] == []
+def test_summaries_are_whole() -> None:
+    for program, words, _ in EVERY:
+        result = CliRunner().invoke(program, [*words, "--help"], terminal_width=80)
+        listed = result.stdout.partition("Commands:")[2].splitlines()
+        assert [line for line in listed if line.endswith("...")] == []
 
 
-@each_command
-def test_everything_is_explained(
-    program: click.Command, words: list[str], command: click.Command
-) -> None:
-    assert command.help and command.help.splitlines()[0].endswith(".")
-    unexplained = {
-        parameter.name
+def test_everything_is_explained() -> None:
+    unexplained = [
+        (*words, parameter.name)
+        for _, words, command in EVERY
         for parameter in command.params
         if isinstance(parameter, click.Option) and not (parameter.help or "").endswith(".")
-    }
-    assert unexplained == set()
+    ]
+    assert unexplained == []
+    assert all(one.help and one.help.splitlines()[0].endswith(".") for _, _, one in EVERY)
 
 
-@each_command
-def test_arguments_have_readable_names(
-    program: click.Command, words: list[str], command: click.Command
-) -> None:
-    arguments = [p for p in command.params if isinstance(p, click.Argument)]
-    assert all(argument.metavar for argument in arguments)
+def test_arguments_have_readable_names() -> None:
+    arguments = [p for _, _, one in EVERY for p in one.params if isinstance(p, click.Argument)]
+    assert arguments and all(argument.metavar for argument in arguments)
 
 
-@pytest.mark.parametrize("program", INSTALLED, ids=lambda program: program.name)
-def test_a_program_alone_shows_its_help(program: click.Command) -> None:
-    result = invoke(program)
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == invoke(program, "--help").stdout
+def test_a_program_alone_shows_its_help() -> None:
+    for program in INSTALLED:
+        result = invoke(program)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout == invoke(program, "--help").stdout
 
 
-@pytest.mark.parametrize("program", INSTALLED, ids=lambda program: program.name)
-def test_the_version_is_told(program: click.Command) -> None:
-    result = invoke(program, "--version")
-    assert (result.exit_code, result.stdout) == (0, f"{program.name}, version {__version__}\n")
+def test_the_version_is_told() -> None:
+    for program in INSTALLED:
+        result = invoke(program, "--version")
+        assert (result.exit_code, result.stdout) == (0, f"{program.name}, version {__version__}\n")
 
 
 @pytest.mark.parametrize(
@@ -222,21 +204,15 @@ def made(parameter: click.Parameter) -> object:
     return kind if parameter.required or isinstance(default, str | int) else kind | None
 
 
-def leaves(group: click.Group) -> Iterator[click.Command]:
-    for command in group.commands.values():
-        yield from leaves(command) if isinstance(command, click.Group) else [command]
-
-
 def test_functions_take_what_click_makes() -> None:
     """Click hands values over by name, where no checker of types sees them."""
     common_ones = {"verbose", "quiet", "debug", "help", "version"}
     shared = {"verbosity": int, "debug": bool}
-    for program in INSTALLED:
-        for command in leaves(program) if isinstance(program, click.Group) else [program]:
+    for _, words, command in EVERY:
+        if not isinstance(command, click.Group):
             own = {p.name: made(p) for p in command.params if p.name not in common_ones}
-            if any(p.name == "verbose" for p in command.params):
-                own |= shared
-            assert taken(command) == own, command.name
+            told = any(p.name == "verbose" for p in command.params)
+            assert taken(command) == own | (shared if told else {}), words
 
 
 # -- shells --------------------------------------------------------------------------------------
@@ -486,12 +462,9 @@ def test_an_output_that_cannot_be_looked_at(tmp_path: Path) -> None:
     assert "File name too long" in result.stderr
 
 
-@each_command
-def test_what_cannot_be_read_is_no_wrong_command_line(
-    program: click.Command, words: list[str], command: click.Command
-) -> None:
-    types = [p.type for p in command.params if isinstance(p.type, click.Path)]
-    assert not [kind for kind in types if kind.readable or kind.exists]
+def test_what_cannot_be_read_is_no_wrong_command_line() -> None:
+    types = [p.type for _, _, one in EVERY for p in one.params if isinstance(p.type, click.Path)]
+    assert types and not [kind for kind in types if kind.readable or kind.exists]
 
 
 # -- the umbrella --------------------------------------------------------------------------------
