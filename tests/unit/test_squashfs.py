@@ -1,0 +1,164 @@
+"""Images of files whose contents lie in others: written and read; what mounts them is for e2e."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from wrapper.images.squashfs import layout
+from wrapper.images.squashfs.compressors import (
+    KNOWN,
+    NAMES,
+    Damaged,
+    compressor,
+    decompress,
+    of_number,
+)
+from wrapper.images.squashfs.layout import Directory, File, Link, Superblock, Unsupported
+from wrapper.images.squashfs.reader import Image, read_image
+from wrapper.images.squashfs.writer import transcode, write_image
+
+BLOCK = 4096
+GZIP = 1
+LONG = bytes(range(256)) * 40  # two blocks and an end
+
+
+def superblock(**changes: int) -> Superblock:
+    nothing = dict.fromkeys(("owner", "xattr", "inode", "directory", "fragment", "export"), 0)
+    words = {"inodes": 0, "time": 7, "block_size": BLOCK, "fragments": 0, "compression": GZIP}
+    words |= {"flags": layout.NO_XATTRS, "owners": 1, "root": 0, "used": 0}
+    return Superblock(
+        **{**words, **{f"{name}_table": at for name, at in nothing.items()}, **changes}
+    )
+
+
+def source(path: Path, contents: Mapping[str, bytes]) -> tuple[Image, dict[str, File]]:
+    """An image in which files of these ``contents`` lie, in blocks that are not compressed."""
+    files = {}
+    data = b""
+    for name, content in contents.items():
+        lengths = [len(content[at : at + BLOCK]) for at in range(0, len(content), BLOCK)]
+        files[name] = File(
+            image=path,
+            mode=0o644,
+            time=5,
+            size=len(content),
+            sparse=0,
+            start=len(data),
+            blocks=tuple(length | layout.RAW for length in lengths),
+            fragment=layout.NONE,
+            offset=0,
+        )
+        data += content
+    path.write_bytes(data)
+    root = Directory(mode=0o755, time=5)
+    return Image(path=path, superblock=superblock(), root=root, fragments=[], options=b""), files
+
+
+def contents(image: Image) -> dict[str, bytes | str | None]:
+    """Everything below its root: bytes of files, targets of links, ``None`` of directories."""
+    return {
+        path: b"".join(image.contents(node))
+        if isinstance(node, File)
+        else getattr(node, "target", None)
+        for path, node in image.root.walk()
+    }
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Image:
+    """An image of files of two others."""
+    one, of_one = source(tmp_path / "one", {"long": LONG, "short": b"short", "empty": b""})
+    two, of_two = source(tmp_path / "two", {"other": os.urandom(BLOCK + 1)})
+    below = Directory(
+        mode=0o700, time=6, entries={"other": of_two["other"], "same": of_one["long"]}
+    )
+    link = Link(mode=0o777, time=5, target="below/other")
+    root = Directory(mode=0o755, time=5, entries={**of_one, "link": link, "below": below})
+    told: list[tuple[int, int]] = []
+    write_image(tmp_path / "both", root, [one, two], advance=lambda *now: told.append(now))
+    assert told[-1] == (len(LONG) + len("short") + BLOCK + 1,) * 2
+    return read_image(tmp_path / "both")
+
+
+def test_what_is_written_is_read(written: Image, tmp_path: Path) -> None:
+    found = contents(written)
+    assert found["long"] == found["below/same"] == LONG
+    assert (found["short"], found["empty"], found["link"]) == (b"short", b"", "below/other")
+    assert found["below/other"] == (tmp_path / "two").read_bytes()
+    below = written.root.entries["below"]
+    assert (below.mode, below.time, written.superblock.time) == (0o700, 6, 7)
+    assert written.path.stat().st_size % BLOCK == 0, "what block devices want"
+
+
+def test_a_file_with_two_names_stays_one(written: Image) -> None:
+    below = written.root.entries["below"]
+    assert isinstance(below, Directory)
+    assert below.entries["same"] is written.root.entries["long"]
+
+
+def test_the_same_values_give_the_same_bytes(written: Image, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_image(tmp_path / name, written.root, [written])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(NAMES.values()))
+def test_another_compression_holds_the_same_files(
+    written: Image, name: str, tmp_path: Path
+) -> None:
+    chosen = compressor(name)
+    assert chosen
+    transcode(written, tmp_path / "new", chosen)
+    found = read_image(tmp_path / "new")
+    assert NAMES[found.superblock.compression] == name
+    assert contents(found) == contents(written)
+    assert (tmp_path / "new").stat().st_size < written.path.stat().st_size
+
+
+def test_a_directory_of_many_files_is_found_in_parts(tmp_path: Path) -> None:
+    image, files = source(tmp_path / "one", {"file": b"x"})
+    names = {f"{number:04}-{'n' * 60}": files["file"] for number in range(1500)}
+    write_image(tmp_path / "new", Directory(mode=0o755, time=5, entries=names), [image])
+    assert set(read_image(tmp_path / "new").root.entries) == set(names)
+
+
+def test_files_are_unpacked_with_modes_and_times(written: Image, tmp_path: Path) -> None:
+    for name in ("long", "link", "below"):
+        written.unpack(written.root.entries[name], tmp_path / f"new-{name}")
+    assert (tmp_path / "new-long").read_bytes() == LONG
+    assert (tmp_path / "new-long").stat().st_mtime == 5
+    assert os.readlink(tmp_path / "new-link") == "below/other"
+    assert (tmp_path / "new-below").stat().st_mode & 0o777 == 0o700
+
+
+def test_sources_have_blocks_of_one_size(written: Image, tmp_path: Path) -> None:
+    other, _ = source(tmp_path / "other", {"a": b"a"})
+    other.superblock = superblock(block_size=2 * BLOCK)
+    with pytest.raises(Unsupported, match="different sizes"):
+        write_image(tmp_path / "new", written.root, [written, other])
+
+
+def test_what_is_cut_off_is_unsupported(written: Image, tmp_path: Path) -> None:
+    whole = written.path.read_bytes()
+    for size in (0, 50, 96, written.superblock.used - 1):
+        (tmp_path / "cut").write_bytes(whole[:size])
+        with pytest.raises(Unsupported):
+            read_image(tmp_path / "cut")
+
+
+# -- compressors ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("number", sorted(KNOWN))
+def test_a_block_comes_back_and_holds_no_more_than_it_may(number: int) -> None:
+    packed = of_number(number).compress(LONG)
+    assert decompress(number, packed, len(LONG)) == LONG
+    for damaged, most in ((packed, len(LONG) - 1), (packed[: len(packed) // 2], len(LONG))):
+        with pytest.raises(Damaged):
+            decompress(number, damaged, most)
+
+
+def test_what_we_do_not_know_has_no_compressor() -> None:
+    assert compressor("lzo") is None
