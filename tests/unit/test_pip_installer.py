@@ -19,7 +19,7 @@ from wrapper.pip.outer import OuterPackages
 from wrapper.runtime.container import BuildContainer
 
 INSIDE = "/containerize-x"
-NO_SOLUTION = "  × No solution found when resolving dependencies:"
+NO_SOLUTION = "No solution found when resolving dependencies:"
 
 
 class Uv:
