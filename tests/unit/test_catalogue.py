@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from wrapper import bundled
+from wrapper.base import listing
 from wrapper.base.catalogue import facts_of_name, nearest, read_catalogue, read_catalogues
 from wrapper.base.definition import read_definition
+from wrapper.base.listing import Listing
 from wrapper.errors import InputError
 from wrapper.settings import load
 
@@ -44,6 +47,56 @@ def test_a_directory_of_images(tmp_path: Path) -> None:
     assert set(found) == {"a", "b"}
     assert found["a"].source == str(tmp_path / "a.sif")
     assert found["a"].purpose == "site" and found["a"].facts == {"mpi": "MPICH"}
+
+
+def test_a_directory_for_each_release(tmp_path: Path) -> None:
+    """As the AI Factory has them on LUMI, and a link that moves beside them."""
+    (site,) = load({"CONTAINERIZE_SITE": "lumi"}).base_images
+    laifs = tmp_path / "laifs/containers"
+    text = site.read_text().replace("/appl/local/laifs/containers", str(laifs))
+    names = (
+        "lumi-multitorch-full-u24r72f21m50t211-20260929_104918",
+        "lumi-multitorch-rocm-u24r72-1",
+    )
+    for name in names:
+        release = laifs / f"lumi-multitorch-{name.rpartition('-')[2]}"
+        release.mkdir(parents=True)
+        (release / f"{name}.sif").touch()
+        (release / "sbom.json").touch()
+    (laifs / "lumi-multitorch-latest.sif").symlink_to(release / f"{name}.sif")
+    (tmp_path / "c.toml").write_text(text)
+    found = {entry.name: entry for entry in read_catalogue(tmp_path / "c.toml")}
+    assert set(found) == {*names, "lumi-multitorch-latest"}
+    assert found[names[0]].facts["rocm"] == "7.2" and found[names[0]].facts["torch"] == "2.11"
+    assert found["lumi-multitorch-latest"].source == str(laifs / "lumi-multitorch-latest.sif")
+
+
+def test_a_directory_that_gives_no_answer_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And told, once for all that the same file system has."""
+    monkeypatch.setattr(listing, "_LOOK", "import time; time.sleep(60)")
+    told: list[str] = []
+    look = Listing(told.append, 0.3)
+    path = write(
+        tmp_path / "c.toml",
+        '[images.x]\nsource = "/x.sif"\n[[directories]]\npath = "."\n'
+        '[[directories]]\npath = "more"\n',
+    )
+    begin = time.monotonic()
+    assert [entry.name for entry in read_catalogue(path, "", look)] == ["x"]
+    assert read_catalogue(tmp_path, "", look) == []
+    assert time.monotonic() - begin < 5
+    (text,) = told
+    assert text.startswith(f"{tmp_path} gave no answer within 0 s")
+    assert f"all below /{tmp_path.parts[1]}, are left out" in text
+
+
+def test_of_a_directory_at_a_root_without_it_nobody_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listing.process, "capture", lambda *_, **__: pytest.fail("asked"))
+    assert Listing().files(Path("/no-such-place/images"), "*") is None
 
 
 def test_the_users_catalogue_comes_first(tmp_path: Path) -> None:

@@ -12,20 +12,21 @@
 
     [[directories]]             # every matching file is an image, by the name of its file
     path = "/appl/local/containers/sif-images"
-    pattern = "*.sif"
+    pattern = "*.sif"           # or a list; "*/*.sif" is one directory further down
 
-A directory stands for a catalogue, too: of the images in it.
+A directory stands for a catalogue, too: of the images in it. Looking into one has a time limit.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wrapper import bundled
+from wrapper.base.listing import Listing
 from wrapper.errors import InputError
 from wrapper.util import toml
 
@@ -64,30 +65,41 @@ class Entry:
         return self.source.endswith(".def") and not self.is_uri
 
 
-def read_catalogues(environ: Mapping[str, str], site: Sequence[Path] = ()) -> dict[str, Entry]:
+def read_catalogues(
+    environ: Mapping[str, str],
+    site: Sequence[Path] = (),
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Entry]:
     """All base images by name: the user's (``CONTAINERIZE_BASE_IMAGES``), the site's, ours.
 
     Of two with one name the first counts. :param site: catalogue files, directories of images.
-    :raises InputError: a catalogue is missing or wrong.
+    :param tell: is told which directory gives no answer. :raises InputError: a catalogue is
+        missing or wrong.
     """
+    listing = Listing(tell)
     named = [Path(text) for text in environ.get(CATALOGUES_VARIABLE, "").split(":") if text]
     own = bundled.directory("base_images") / "catalogue.toml"
     entries: dict[str, Entry] = {}
     for path in (*named, *site, own):
         origin = "'base_images' of the site's file" if path in site else CATALOGUES_VARIABLE
-        for entry in read_catalogue(path, origin):
+        for entry in read_catalogue(path, origin, listing):
             entries.setdefault(entry.name, entry)
     return entries
 
 
-def read_catalogue(path: Path, origin: str = CATALOGUES_VARIABLE) -> list[Entry]:
+def read_catalogue(
+    path: Path, origin: str = CATALOGUES_VARIABLE, listing: Listing | None = None
+) -> list[Entry]:
     """The entries of one catalogue, a file or a directory of images.
 
-    :param origin: what names it, for errors. :raises InputError: it is missing or wrong.
+    :param origin: what names it, for errors. :param listing: looks into directories.
+    :raises InputError: it is missing or wrong.
     """
     path = path.absolute()
-    if path.is_dir():
-        return list(_images_in(path, "*", {}, path))
+    listing = listing or Listing()
+    found = listing.files(path, "*") if path.suffix != ".toml" else None
+    if found is not None:
+        return list(_images(found, {}, path))
     if not path.is_file():
         raise InputError("no such catalogue of base images", where=path, hint=f"{origin} names it")
     data = toml.load(path)
@@ -106,7 +118,8 @@ def read_catalogue(path: Path, origin: str = CATALOGUES_VARIABLE) -> list[Entry]
     for table in folders:
         folder = _table(table, path, {"path", "pattern", "purpose", *FACTS})
         root = path.parent / _text(folder, "path", path, required=True)
-        entries += _images_in(root, _text(folder, "pattern", path) or "*", folder, path)
+        for pattern in _text(folder, "pattern", path).split() or ["*"]:
+            entries += _images(_matching(root, pattern, path, listing), folder, path)
     return entries
 
 
@@ -142,18 +155,21 @@ def _entry(name: str, table: toml.Table, path: Path) -> Entry:
     )
 
 
-def _images_in(root: Path, pattern: str, table: toml.Table, catalogue: Path) -> Iterator[Entry]:
-    """Images of a directory, by name."""
+def _matching(root: Path, pattern: str, catalogue: Path, listing: Listing) -> list[Path]:
     try:
-        found = sorted(root.glob(pattern))
-    except (ValueError, NotImplementedError) as error:
+        return listing.files(root, pattern) or []
+    except ValueError as error:
         raise InputError(
             f"'{pattern}' is no pattern for names of files: {error}",
             where=catalogue,
             hint='write pattern = "*.sif"',
         ) from None
+
+
+def _images(found: Sequence[Path], table: toml.Table, catalogue: Path) -> Iterator[Entry]:
+    """Images among the files of a directory, by name."""
     for image in found:
-        if image.name.endswith(_IMAGE_SUFFIXES) and not image.is_dir():
+        if image.name.endswith(_IMAGE_SUFFIXES):
             yield Entry(
                 name=image.stem,
                 source=str(image),

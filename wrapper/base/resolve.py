@@ -65,7 +65,7 @@ def named_base(
 
     One of a catalogue's definitions is built where it is not there yet.
     """
-    catalogue = read_catalogues(os.environ, tools.site.base_images)
+    catalogue = read_catalogues(os.environ, tools.site.base_images, tools.console.warning)
     entry = catalogue.get(name)
     if entry and entry.is_definition:
         built = ready_image(entry, tools, staging)

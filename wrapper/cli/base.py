@@ -130,7 +130,7 @@ def build_base(
         from wrapper.console import human_size
 
         settings = configured(console, verbosity, tmpdir=tmpdir, compression=compression)
-        catalogue = read_catalogues(os.environ, settings.base_images)
+        catalogue = read_catalogues(os.environ, settings.base_images, console.warning)
         image = base_commands.build(
             name, catalogue, settings, console, output=output, mirror=mirror, force=force
         )
@@ -193,4 +193,4 @@ def _configured(console: Console, verbosity: int) -> tuple[Site, Mapping[str, En
     from wrapper.base.catalogue import read_catalogues
 
     settings = configured(console, verbosity, building=False)
-    return settings, read_catalogues(os.environ, settings.base_images)
+    return settings, read_catalogues(os.environ, settings.base_images, console.warning)

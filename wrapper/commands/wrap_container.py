@@ -44,7 +44,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
     runtime = find_runtime(os.environ, request.site)
-    catalogue = read_catalogues(os.environ, request.site.base_images)
+    catalogue = read_catalogues(os.environ, request.site.base_images, console.warning)
     with first_generation(target, request.site, console) as (space, staging):
         image = images.find_base(
             request.image,
