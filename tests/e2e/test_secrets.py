@@ -13,7 +13,7 @@ import pytest
 
 from tests.account import Account
 from tests.channel.serve import serve
-from tests.e2e.conftest import CONDA, PIP, UMBRELLA, Installation, seen
+from tests.e2e.conftest import CONDA, PIP, UMBRELLA, Installation, seen, untouched
 from tests.index import write_index, write_project, write_wheel
 from wrapper.errors import ExitCode
 
@@ -132,7 +132,8 @@ def test_a_lock_is_without_and_says_so(
 def test_a_wrong_password_of_an_index(me: Account, index: str, runtime: Path) -> None:
     wrong = with_login(index).replace(SECRET, "wrong")
     file = me.file("wrong.txt", f"--index-url {wrong}/simple\nalpha\n")
-    done = me.run(PIP, "new", "--dry-run", "--prefix", me.work / "wrong", file)
+    with untouched(me.home):  # uv looks for another login there
+        done = me.run(PIP, "new", "--dry-run", "--prefix", me.work / "wrong", file)
     assert done.returncode == ExitCode.CHANNEL, done.stderr
     assert f"where:  {index}/simple" in done.stderr and "machine 127.0.0.1 login" in done.stderr
 

@@ -85,6 +85,21 @@ def test_the_environment_comes_first_on_path(container: BuildContainer) -> None:
     assert "SINGULARITYENV_PATH" not in seen
 
 
+def test_uvs_logins_are_the_users_where_there_are_some(
+    container: BuildContainer, tmp_path: Path
+) -> None:
+    environ = {**container.environ, "HOME": str(tmp_path)}
+    replace(container, environ=environ).run(["prog"], what="x")
+    assert environment(container)["UV_CREDENTIALS_DIR"] == f"{container.scratch}/uv-credentials"
+    known = tmp_path / ".local/share/uv/credentials"
+    known.mkdir(parents=True)
+    (known / "credentials.toml").touch()
+    replace(container, environ=environ).run(["prog"], what="x")
+    assert "UV_CREDENTIALS_DIR" not in environment(container)
+    replace(container, environ={**environ, "UV_CREDENTIALS_DIR": "/own"}).run(["prog"], what="x")
+    assert environment(container)["UV_CREDENTIALS_DIR"] == "/own"
+
+
 def test_certificates_are_the_hosts_in_an_image_with_its_own_system(
     container: BuildContainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from wrapper.activation.watched import Run, read_environment, read_run
 from wrapper.runtime.container import CERTIFICATES, BuildContainer
 
 # What builds set, and shims take from the user (or never have, as the last).
-_OF_BUILDS = {*CERTIFICATES, "PYTHONPATH", "PYTHONNOUSERSITE", "TMPDIR"}
+_OF_BUILDS = {*CERTIFICATES, "PYTHONPATH", "PYTHONNOUSERSITE", "TMPDIR", "UV_CREDENTIALS_DIR"}
 _MOST_VARIABLES = 6  # of which all combinations are tried
 
 

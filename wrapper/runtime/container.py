@@ -186,7 +186,18 @@ class BuildContainer:
             **own,
             "PYTHONNOUSERSITE": "1",  # as in the shim
             "TMPDIR": str(self.scratch),
+            **self._uv_logins(inherited),
         }
+
+    def _uv_logins(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Where uv looks for logins: where a user has none, it would leave a lock in $HOME."""
+        data = environ.get("XDG_DATA_HOME") or Path(home_of(environ), ".local/share")
+        if (
+            "UV_CREDENTIALS_DIR" in environ
+            or Path(data, "uv/credentials/credentials.toml").exists()
+        ):
+            return {}
+        return {"UV_CREDENTIALS_DIR": str(self.scratch / "uv-credentials")}
 
 
 def _on_the_host(paths: str) -> str:
