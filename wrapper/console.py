@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 Advance = Callable[[float, float], None]
 """Called with (done, total) in any one unit; total 0 means unknown."""
 
+
+def unseen(_done: float, _total: float) -> None:
+    """The progress of what is not told."""
+
+
 # Control characters but for tabs and line ends, those that change the direction of writing, and
 # bytes that are no text.
 _STEERING = re.compile(

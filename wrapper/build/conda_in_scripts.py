@@ -25,6 +25,7 @@ from wrapper.conda.channels import absolute, choose
 from wrapper.conda.fetch import fetch
 from wrapper.conda.install import link_packages, split
 from wrapper.conda.resolve import resolve
+from wrapper.console import unseen
 from wrapper.credentials import public_url
 from wrapper.errors import ContainerizeError, InputError
 from wrapper.inputs import read_spec, read_text
@@ -193,7 +194,7 @@ def _change(
     staying, fresh = split(added, present)
     unpacked = Path(os.environ["CW_WORKDIR"]) / "pkgs"
     remove_tree(unpacked)
-    archives = fetch(fresh, cache=cache, unpacked=unpacked, advance=lambda done, total: None)
+    archives = fetch(fresh, cache=cache, unpacked=unpacked, advance=unseen)
     link_packages(
         archives,
         staying=staying,
@@ -202,7 +203,7 @@ def _change(
         tree=tree,
         install_path=str(tree),
         unpacked=unpacked,
-        advance=lambda done, total: None,
+        advance=unseen,
         base=base,
     )
     for job in post_link_jobs(tree, str(tree), archives):

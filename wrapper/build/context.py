@@ -128,9 +128,7 @@ class BuildContext:
         """An image of mount points."""
         skeleton = self.space.root / "skeleton"
         skeleton.mkdir()
-        write_skeleton(skeleton)
-        for place in (self.install_path, LENT, OWN_CACHE):
-            (skeleton / place.lstrip("/")).mkdir(parents=True)
+        write_skeleton(skeleton, places=(self.install_path, LENT, OWN_CACHE))
         image = skeleton.with_suffix(".sqfs")
         self.squash(skeleton, image, "Preparing the container", compression=EVERYWHERE)
         return image

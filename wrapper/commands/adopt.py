@@ -17,12 +17,12 @@ from pathlib import Path
 from wrapper import __version__, installed, layout, platforms, process, workspace
 from wrapper.activation.model import Activation
 from wrapper.activation.record import as_record, conda_variables, record_activation, tell
+from wrapper.base.built import Tools
+from wrapper.commands.prepare import find_programs
 from wrapper.console import Console
 from wrapper.errors import PrefixError, ToolError
 from wrapper.images.compression import EVERYWHERE
 from wrapper.images.format import mark, rarest_compression
-from wrapper.images.squasher import Squasher, find_squasher
-from wrapper.images.trial import Trials
 from wrapper.inputs.files import InputFiles
 from wrapper.manifest import BaseRecord, Manifest, Options
 from wrapper.models import Environment, Interpreter, Site, TreeSize
@@ -37,10 +37,8 @@ from wrapper.prefix.tykky_prefix import OWN_NAMES, TykkyPrefix, read_tykky_prefi
 from wrapper.requests import Result
 from wrapper.runtime.binds import host_binds
 from wrapper.runtime.container import BuildContainer
-from wrapper.runtime.runtime import Runtime, find_runtime
 from wrapper.runtime.skeleton import write_skeleton
 from wrapper.util.lock import locked
-from wrapper.workspace import Workspace
 
 # Bytes unpacked against bytes of the image, to see whether there is room for an update.
 _UNPACKED_RATIO = 3
@@ -57,23 +55,16 @@ def adopt(target: Path, site: Site, console: Console) -> Result:
         return _finish(target, console)
     tykky = read_tykky_prefix(target)
     prefix.check_update(target)
-    runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
+    programs = find_programs(site)
     with (
         locked(target),
         workspace.workspace(console, site=site) as space,
         Adoption(target, prefix.directory_mode(target)) as staging,
         process.umask(0o022),
     ):
-        work = _Work(
-            tykky=tykky,
-            site=site,
-            runtime=runtime,
-            squasher=squasher,
-            space=space,
-            console=console,
-        )
+        work = _Work(tykky=tykky, tools=Tools(site, *programs, space, console))
         if work.masked:
-            work.require_cover()
+            work.tools.trials.require_cover(Path(tykky.image_root))
         manifest = work.write(staging)
         with console.step("Switching to it"):
             process.pass_point_of_no_return(console)
@@ -102,27 +93,13 @@ class _Work:
     """What is found out about an installation of Tykky, and written down of it."""
 
     tykky: TykkyPrefix
-    site: Site
-    runtime: Runtime
-    squasher: Squasher
-    space: Workspace
-    console: Console
+    tools: Tools
 
     @property
     def tree(self) -> Path:
         """The environment's records, unpacked."""
         inside = Path(self.tykky.environment).relative_to(self.tykky.image_root)
-        return self.space.root / "records" / inside
-
-    def require_cover(self) -> None:
-        """Whether the runtime lays the image over the path that it stored."""
-        trials = Trials(
-            runtime=self.runtime,
-            squasher=self.squasher,
-            scratch=self.space.scratch,
-            console=self.console,
-        )
-        trials.require_cover(Path(self.tykky.image_root))
+        return self.tools.space.root / "records" / inside
 
     def linked(self) -> dict[str, Path]:
         """Files of Tykky's that the generation keeps."""
@@ -139,13 +116,14 @@ class _Work:
     @property
     def root(self) -> str:
         """Where the image is mounted inside."""
-        named = self.masked or not self.tykky.image
-        return prefix.install_path(self.tykky.prefix, self.site) if named else self.tykky.image_root
+        if self.masked or not self.tykky.image:
+            return prefix.install_path(self.tykky.prefix, self.tools.site)
+        return self.tykky.image_root
 
     def write(self, staging: Adoption) -> Manifest:
         """Complete the staging directory but for what is linked; returns the manifest."""
         for name in self.tykky.computed:
-            self.console.warning(
+            self.tools.console.warning(
                 f"the value of {name} in common.sh is computed and was not taken over: "
                 "set it with --environ at the next update"
             )
@@ -180,17 +158,17 @@ class _Work:
 
             locked = [package for package in packages if package.sha256 or package.md5]
             write_lock(locked, manifest.channels, staging.directory / layout.CONDA_LOCK)
-        write_record(staging.directory, manifest, self.space.log)
+        write_record(staging.directory, manifest, self.tools.space.log)
         return manifest
 
     def _unpack_records(self, image: Path) -> None:
         inside = str(Path(self.tykky.environment).relative_to(self.tykky.image_root))
         names = ("conda-meta", "etc/conda", "pyvenv.cfg", "lib/python3*/site-packages/*-info")
         try:
-            self.squasher.unsquash(
+            self.tools.squasher.unsquash(
                 image,
-                self.space.root / "records",
-                console=self.console,
+                self.tools.space.root / "records",
+                console=self.tools.console,
                 paths=[f"{inside}/{name}".removeprefix("./") for name in names],
             )
         except ToolError as error:
@@ -234,17 +212,12 @@ class _Work:
     # -- writing ---------------------------------------------------------------------------------
     def _skeleton(self) -> tuple[Path, list[str]]:
         """An image of mount points, and its links."""
-        skeleton = self.space.root / "skeleton"
+        skeleton = self.tools.space.root / "skeleton"
         skeleton.mkdir()
-        links = write_skeleton(skeleton)
-        (skeleton / self.root.lstrip("/")).mkdir(parents=True)
+        links = write_skeleton(skeleton, places=[self.root])
         image = skeleton.with_suffix(".sqfs")
-        self.squasher.squash(
-            skeleton,
-            image,
-            compression=EVERYWHERE,
-            console=self.console,
-            advance=lambda _done, _total: None,
+        self.tools.squasher.squash(
+            skeleton, image, compression=EVERYWHERE, console=self.tools.console
         )
         return image, links
 
@@ -256,32 +229,32 @@ class _Work:
         if kind != "conda":
             return Activation(assign=self.tykky.variables)
         container = BuildContainer(
-            runtime=self.runtime,
+            runtime=self.tools.runtime,
             image=skeleton,
             binds=host_binds(),
             tree=self.tree,
             install_path=inside,
-            scratch=self.space.scratch,
-            console=self.console,
+            scratch=self.tools.space.scratch,
+            console=self.tools.console,
             environment_bind=f"{self.tykky.image}:{self.root}:image-src=/",
         )
-        with self.console.step("Recording the activated environment"):
+        with self.tools.console.step("Recording the activated environment"):
             fixed = {**conda_variables(inside), **self.tykky.variables}
             activation = record_activation(container, fixed)
-        tell(activation, self.console)
+        tell(activation, self.tools.console)
         return activation
 
     def _site(self) -> Site:
         """The site's settings, with the binds that a container of its own needs."""
         container = self.tykky.container
-        return self.site.on_image([container.name] if self.tykky.isolated else [])
+        return self.tools.site.on_image([container.name] if self.tykky.isolated else [])
 
     def _write_shims(
         self, staging: Adoption, manifest: Manifest, activation: Activation, links: list[str]
     ) -> None:
         programs = {name: path.lstrip("/") for name, path in self.tykky.programs.items()}
         environment = Environment(root=self.tykky.environment)
-        text = shims.shim(staging.prefix, self.runtime.path)
+        text = shims.shim(staging.prefix, self.tools.runtime.path)
         staging.write_programs(programs, "", text, environment)
         staging.write_links(environment, own_image=self.tykky.image is not None)
         python = str(manifest.interpreter.path) if manifest.interpreter else ""
@@ -304,10 +277,9 @@ class _Work:
             user_site=manifest.system_site_packages,
             no_bash=not self.has_bash,
             compressed=rarest_compression(images),
-            runtime=self.runtime.path,
+            runtime=self.tools.runtime.path,
         )
-        path = staging.directory / layout.ENV
-        path.write_text(env, encoding="utf-8", errors="surrogateescape")
+        shims.write_environment(staging.directory, env)
         if (self.tree / "pyvenv.cfg").is_file():
             shutil.copyfile(self.tree / "pyvenv.cfg", staging.directory / layout.VENV)
 
@@ -318,9 +290,9 @@ class _Work:
             return True
         look = Looker(
             image=self.tykky.container,
-            runtime=self.runtime,
-            scratch=self.space.scratch,
-            console=self.console,
+            runtime=self.tools.runtime,
+            scratch=self.tools.space.scratch,
+            console=self.tools.console,
         )
         return look.has_bash()
 
@@ -344,7 +316,7 @@ class _Work:
             install_path=self.root if named else tykky.environment,
             image_root=self.root,
             base=self._base() if tykky.isolated else BaseRecord(),
-            runtime=self.runtime.as_record(),
+            runtime=self.tools.runtime.as_record(),
             options=Options(
                 wrapper_paths=tuple(os.path.relpath(path, tykky.environment) for path in others)
             ),

@@ -135,7 +135,7 @@ def _carry_over(
             digest = f"sha256:{identity(image).sha256}" if base.digest else ""
             base = replace(base, mark=mark(image), digest=digest, size=image.stat().st_size)
     text += shims.start_facts(rarest_compression(images), runtime.path)
-    (staging.directory / layout.ENV).write_text(text, encoding="utf-8", errors="surrogateescape")
+    shims.write_environment(staging.directory, text)
     manifest = replace(
         previous.manifest,
         tool=__version__,

@@ -150,7 +150,7 @@ def _write(
         compressed=rarest_compression({reference: image.path}),
         runtime=runtime.path,
     )
-    (staging.directory / layout.ENV).write_text(env, encoding="utf-8", errors="surrogateescape")
+    shims.write_environment(staging.directory, env)
     manifest = Manifest(
         tool=__version__,
         created=now(),

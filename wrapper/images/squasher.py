@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from wrapper import process
-from wrapper.console import Advance, Console
+from wrapper.console import Advance, Console, unseen
 from wrapper.errors import SpaceError, ToolError, means_no_space, no_room_for_image
 from wrapper.images import compression as compressions
 from wrapper.images.compression import Compression
@@ -57,7 +57,7 @@ class Squasher:
         *,
         compression: Compression,
         console: Console,
-        advance: Advance,
+        advance: Advance = unseen,
         environ: Mapping[str, str] = os.environ,
         owners: bool = False,
     ) -> None:

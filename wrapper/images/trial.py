@@ -203,18 +203,11 @@ class Trials:
     ) -> Path:
         root.mkdir()
         if skeleton:
-            write_skeleton(root)
-            (root / _MOUNT_POINT).mkdir()
+            write_skeleton(root, places=[_MOUNT_POINT])
         if seen:
             (root / SEEN).write_text(f"{_LINE}\n" * _MANY)
         image = root.with_suffix(".sqfs")
-        self.squasher.squash(
-            root,
-            image,
-            compression=compression,
-            console=self.console,
-            advance=lambda _done, _total: None,
-        )
+        self.squasher.squash(root, image, compression=compression, console=self.console)
         return image
 
     def _argv(self, image: Path, binds: Sequence[str], look: str) -> list[str]:

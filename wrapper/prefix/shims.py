@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from wrapper import platforms
+from wrapper import layout, platforms
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.models import Site
 from wrapper.process import RUNTIME_SETTINGS
@@ -78,6 +78,11 @@ def is_shim_file(path: Path) -> bool:
 def list_packages() -> str:
     """The text of ``bin/list-packages``."""
     return render("list-packages.sh", {})
+
+
+def write_environment(directory: Path, text: str) -> None:
+    """Write ``env`` into a generation's directory. What a script sets may be any bytes."""
+    (directory / layout.ENV).write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def environment_file(

@@ -8,6 +8,7 @@ top-level symlinks. Its virtual packages (what conda calls ``__glibc`` and so on
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from wrapper import sites
@@ -22,9 +23,12 @@ MARKER = "/.containerize"
 _ALWAYS = ("dev", "proc", "sys", "run", "tmp", "var", "etc", "usr", "home", "root", "opt", "mnt")
 
 
-def write_skeleton(target: Path, host_root: Path = Path("/")) -> list[str]:
+def write_skeleton(
+    target: Path, host_root: Path = Path("/"), *, places: Iterable[str] = ()
+) -> list[str]:
     """Create the host base's mount points and top-level symlinks in the directory ``target``.
 
+    :param places: more mount points, absolute paths inside the container.
     :returns: the symlinks, as absolute paths inside the container (``/bin``, ``/lib64``…).
     """
     target.chmod(0o755)  # the root directory of the container, whatever the umask says
@@ -43,5 +47,6 @@ def write_skeleton(target: Path, host_root: Path = Path("/")) -> list[str]:
         (target / name).mkdir()
     # No /.singularity.d: where an image has an incomplete one, Apptainer 1.4 sets none of the
     # variables it was told to (measured). Where there is none it works from its built-in scripts.
-    (target / MARKER.lstrip("/")).mkdir()
+    for place in (MARKER, *places):
+        (target / place.lstrip("/")).mkdir(parents=True)
     return links

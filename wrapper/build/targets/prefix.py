@@ -184,5 +184,4 @@ class PrefixTarget:
             compressed=rarest_compression(images),
             runtime=runtime,
         )
-        path = self.place.directory / layout.ENV
-        path.write_text(env, encoding="utf-8", errors="surrogateescape")  # any byte a script sets
+        shims.write_environment(self.place.directory, env)

@@ -12,6 +12,7 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 
+from wrapper.console import unseen
 from wrapper.images.squashfs import layout
 from wrapper.images.squashfs.compressors import Compressor, of_number
 from wrapper.images.squashfs.layout import Directory, File, Node, Superblock, Unsupported
@@ -31,7 +32,7 @@ def write_image(
     *,
     compressor: Compressor | None = None,
     processors: int = 1,
-    advance: Callable[[int, int], None] = lambda _done, _total: None,
+    advance: Callable[[int, int], None] = unseen,
 ) -> None:
     """Write the new file ``target``: the tree below ``root``, whose files are in ``sources``.
 
@@ -91,7 +92,7 @@ def transcode(
     compressor: Compressor,
     *,
     processors: int = 1,
-    advance: Callable[[int, int], None] = lambda _done, _total: None,
+    advance: Callable[[int, int], None] = unseen,
 ) -> None:
     """Write the same files as ``target``, compressed by ``compressor``; raises as above."""
     write_image(
