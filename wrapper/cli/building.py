@@ -71,19 +71,24 @@ class Building:
         if not asked:
             raise inputs.incomplete(self.tool_file, "what to install", line)
 
-    def plan(self, plan: Plan) -> None:
-        """Tell what would be built."""
+    def run(
+        self,
+        request: R,
+        build: Callable[[R, Console], Result],
+        plan: Callable[[R, Console], Plan] | None,
+    ) -> None:
+        """Build and tell what was built; with a ``plan``, tell that instead."""
         from wrapper.cli import report
 
-        say(report.plan_json(plan) if self.options.as_json else report.plan_table(plan))
-
-    def result(self, result: Result) -> None:
-        """Tell what was built."""
-        from wrapper.cli import report
-
+        as_json = self.options.as_json
+        if plan:
+            planned = plan(request, self.console)
+            say(report.plan_json(planned) if as_json else report.plan_table(planned))
+            return
+        result = build(request, self.console)
         for line in report.lines(result):
             self.console.info(line)
-        if self.options.as_json:
+        if as_json:
             say(report.result_json(result))
 
 

@@ -110,11 +110,11 @@ def new(
     is complete, or not at all.
     """
     _tell_of_tykky(conda, options)
-
-    def work(building: Building) -> None:
-        _new(building, conda, environment, prefix, platform=platform, lock=lock)
-
-    run_build(options, _MODES, work)
+    run_build(
+        options,
+        _MODES,
+        lambda it: _new(it, conda, environment, prefix, platform=platform, lock=lock),
+    )
 
 
 @conda_containerize.command("update")
@@ -137,11 +137,7 @@ def update(
     generation: programs that run keep theirs, and 'containerize rollback DIR' switches back.
     """
     _tell_of_tykky(conda, options)
-
-    def work(building: Building) -> None:
-        _update(building, conda, environment, prefix, keep=keep)
-
-    run_build(options, _MODES, work)
+    run_build(options, _MODES, lambda it: _update(it, conda, environment, prefix, keep=keep))
 
 
 @conda_containerize.command("advanced")
@@ -192,10 +188,7 @@ def _new(
         )
     )
     building.require(request.environment, "env_file: ENV_FILE")
-    if conda.dry_run or lock:
-        building.plan(plan_new(request, building.console))
-    else:
-        building.result(new(request, building.console))
+    building.run(request, new, plan_new if conda.dry_run or lock else None)
 
 
 def _update(
@@ -221,7 +214,4 @@ def _update(
             keep=keep,
         )
     )
-    if conda.dry_run:
-        building.plan(plan_update(request, building.console))
-    else:
-        building.result(update(request, building.console))
+    building.run(request, update, plan_update if conda.dry_run else None)

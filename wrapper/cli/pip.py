@@ -127,19 +127,19 @@ def new(
         if options.base_image:
             raise click.UsageError("--slim stands for --base-image python: give one of them")
         options = replace(options, base_image=SLIM)
-
-    def work(building: Building) -> None:
-        _new(
-            building,
+    run_build(
+        options,
+        _MODES,
+        lambda it: _new(
+            it,
             pip,
             requirements,
             prefix,
             system_site=system_site,
             pyver=pyver,
             managed=managed,
-        )
-
-    run_build(options, _MODES, work)
+        ),
+    )
 
 
 @pip_containerize.command("update")
@@ -171,11 +171,7 @@ def update(
     The result is a further generation: programs that run keep theirs, and
     'containerize rollback DIR' switches back.
     """
-
-    def work(building: Building) -> None:
-        _update(building, pip, requirements, prefix, keep=keep)
-
-    run_build(options, _MODES, work)
+    run_build(options, _MODES, lambda it: _update(it, pip, requirements, prefix, keep=keep))
 
 
 @pip_containerize.command("advanced")
@@ -224,10 +220,7 @@ def _new(
         )
     )
     building.require(request.requirements, "requirements_file: REQ_FILE")
-    if pip.dry_run:
-        building.plan(plan_pip(request, building.console))
-    else:
-        building.result(new_pip(request, building.console))
+    building.run(request, new_pip, plan_pip if pip.dry_run else None)
 
 
 def _update(
@@ -253,7 +246,4 @@ def _update(
             keep=keep,
         )
     )
-    if pip.dry_run:
-        building.plan(plan_pip(request, building.console))
-    else:
-        building.result(update_pip(request, building.console))
+    building.run(request, update_pip, plan_pip if pip.dry_run else None)

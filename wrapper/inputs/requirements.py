@@ -267,9 +267,7 @@ class _Reader:
                 )
             self.found.constraints.append(" ".join((wanted.text, *options)))
             return
-        self.found.packages.append(
-            Wanted(**{**vars(wanted), "options": tuple(options)}) if options else wanted
-        )
+        self.found.packages.append(replace(wanted, options=options))
 
     def _own_options(self, text: str, wanted: Wanted, where: str) -> tuple[str, ...]:
         """Options after a requirement: hashes, settings of its build."""
