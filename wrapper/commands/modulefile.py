@@ -1,0 +1,317 @@
+"""``containerize modulefile``: a module of an installation or of a SIF, for Lmod or for Environment
+Modules.
+
+A module file is a program that the module system runs at each ``module load``. Its code is the same
+for all (``templates/module*``). Before that stand the values that it uses, each of them quoted: a
+path may have quotes, brackets and dollars in it.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from wrapper import __version__
+from wrapper.console import Console, counted
+from wrapper.errors import InputError
+from wrapper.images.format import SIF, read_format
+from wrapper.images.sif.file import read_sif
+from wrapper.images.sif.record import manifest_of
+from wrapper.manifest import Manifest, read_manifest
+from wrapper.models import Site, names_of
+from wrapper.prefix import checks as prefix
+from wrapper.runtime.binds import OWN_SYSTEM
+from wrapper.util.owned_file import write_owned
+
+LUA, TCL = "lua", "tcl"
+MARK = "made by 'containerize modulefile'"
+"""In the first lines of a file that may be written anew."""
+_NAME = re.compile(r"[A-Za-z0-9_][\w.+@-]*(/[\w.+@-]+)?", re.ASCII)
+_NAMES = "letters, digits and the characters _ . + @ -"
+_PLAIN = frozenset(string.ascii_letters + string.digits + " !#$%&'()*+,-./:;<=>?@[]^_`{|}~")
+_PREFIX_SIGN = "/current/env"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleRequest:
+    """A ``containerize modulefile``.
+
+    :ivar target: an installation or a SIF file. :ivar language: :data:`LUA` or :data:`TCL`.
+    :ivar output: the file, ``None`` to return its text only. :ivar name: as ``module load`` is to
+        know it, ``NAME`` or ``NAME/VERSION``, empty for that of the target.
+    :ivar fallback: another installation or SIF, for when the target has gone.
+    :ivar conflicts: names of modules that cannot be loaded beside it.
+    """
+
+    target: Path
+    language: str = LUA
+    output: Path | None = None
+    name: str = ""
+    fallback: Path | None = None
+    conflicts: tuple[str, ...] = ()
+    site: Site = field(default_factory=Site)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """What a module file says.
+
+    :ivar places: the target, and what is used where it has gone; absolute paths.
+    :ivar is_sif: whether these are SIF files. :ivar binds: for a SIF.
+    """
+
+    name: str
+    version: str
+    places: tuple[str, ...]
+    is_sif: bool
+    about: str
+    help: str
+    conflicts: tuple[str, ...]
+    binds: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> str:
+        """What is said where none of the places is there."""
+        there = f"{self.places[0]} is not there"
+        if len(self.places) > 1:
+            there = f"neither {self.places[0]} nor {self.places[1]} is there"
+        return f"{self.name}: {there}: moved or removed? Ask who made this module."
+
+    @property
+    def replaced(self) -> str:
+        """What is said where the second one is used."""
+        return f"{self.name}: {self.places[0]} is not there, {self.places[-1]} is used instead."
+
+
+def modulefile(request: ModuleRequest, console: Console) -> str:
+    """The text of a module file, written to a file where one is named.
+
+    :raises ContainerizeError: the target is nothing that a module can be of, a name cannot be one,
+        or the file cannot be written.
+    """
+    module = describe(request)
+    fallback = request.fallback
+    if fallback and not _is_there(module.places[-1], is_sif=module.is_sif):
+        console.warning(f"{fallback} is not there now: the module will say so if it is needed")
+    text = as_lua(module) if request.language == LUA else as_tcl(module)
+    if request.output:
+        write_owned(request.output, text, MARK)
+        console.info(f"{request.output}: {_how_to_load(request.output, module)}")
+    return text
+
+
+def _how_to_load(output: Path, module: Module) -> str:
+    """For a file ``…/NAME/VERSION.lua`` the directory of modules is two above."""
+    depth = 2 if module.version and output.absolute().parent.name == module.name else 1
+    top = [*output.absolute().parents][depth - 1]
+    name = str(output.absolute().relative_to(top)).removesuffix(".lua")
+    return f"module use {top}; module load {name}"
+
+
+def describe(request: ModuleRequest) -> Module:
+    """What the module is to say; raises as :func:`modulefile`."""
+    if request.target.is_file():
+        return _of_sif(request)
+    return _of_prefix(request)
+
+
+def _of_prefix(request: ModuleRequest) -> Module:
+    target = prefix.absolute_prefix(request.target)
+    manifest = read_manifest(target)
+    name, version = _name(request, target.name)
+    places = [target, *([prefix.absolute_prefix(request.fallback)] if request.fallback else [])]
+    return Module(
+        name=name,
+        version=version,
+        places=tuple(map(str, places)),
+        is_sif=False,
+        about=_about(manifest),
+        help=(
+            f"{_about(manifest)}, in {target}\n"
+            f"Its {counted(manifest.programs, 'program')} are first on PATH: call them by their "
+            "names. What they run in is not to be noticed.\n"
+            "CONTAINERROOT is the directory of the installation."
+        ),
+        conflicts=_conflicts(request, name),
+    )
+
+
+def _of_sif(request: ModuleRequest) -> Module:
+    target = request.target.absolute()
+    if read_format(target).kind != SIF:
+        raise InputError(
+            f"{target.name} is no SIF file", where=target, hint="name a SIF or an installation"
+        )
+    manifest = manifest_of(read_sif(target))
+    name, version = _name(request, target.stem)
+    places = [target, *([request.fallback.absolute()] if request.fallback else [])]
+    return Module(
+        name=name,
+        version=version,
+        places=tuple(map(str, places)),
+        is_sif=True,
+        about=_about(manifest),
+        help=(
+            f"{_about(manifest)}, in {target}\n"
+            "Run a program of it:  singularity exec $SIF python my_program.py\n"
+            f"SIF and {_variable(name)} are the image, CONTAINERROOT its directory, RUNSCRIPTS "
+            "that of its helpers; SINGULARITY_BIND has the directories of this machine."
+        ),
+        conflicts=_conflicts(request, name),
+        binds=site_binds(request.site, target, manifest),
+    )
+
+
+def site_binds(site: Site, image: Path, manifest: Manifest | None) -> tuple[str, ...]:
+    """What a SIF needs of this site's machines: its directories, and what such an image needs.
+
+    :param manifest: of one of ours; it is known by the names of its base too.
+    """
+    names = {image.name}
+    if manifest:
+        base = manifest.base
+        names |= {*names_of(base.name, base.source, Path(base.path))}
+    own = [mount for mount in site.mounts if mount not in (*OWN_SYSTEM, *site.exclude_binds)]
+    return tuple(dict.fromkeys([*own, *site.on_image(sorted(names)).binds]))
+
+
+def _about(manifest: Manifest | None) -> str:
+    if manifest is None:
+        return "A container image"
+    if manifest.kind == "container":
+        return "Programs of a container image"
+    python = next((p.version for p in manifest.packages if p.name == "python"), "")
+    if manifest.interpreter:
+        python = manifest.interpreter.version
+    what = f"An environment of {counted(len(manifest.packages), 'package')}"
+    return f"{what} with Python {python}" if python else what
+
+
+def _name(request: ModuleRequest, found: str) -> tuple[str, str]:
+    """Name and version: those asked for, else the target's name as far as a module may have it."""
+    name = request.name or re.sub(r"^[^A-Za-z0-9_]+|[^\w.+@-]+", "-", found, flags=re.A).strip("-")
+    if not _NAME.fullmatch(name or ""):
+        raise InputError(
+            f"'{name}' cannot be the name of a module",
+            where=f"--name {request.name}" if request.name else str(request.target),
+            hint=f"give one with --name, NAME or NAME/VERSION of {_NAMES}",
+        )
+    first, _, version = name.partition("/")
+    return first, version
+
+
+def _variable(name: str) -> str:
+    """``SIFPYTORCH`` for a module ``PyTorch``."""
+    return "SIF" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def _conflicts(request: ModuleRequest, name: str) -> tuple[str, ...]:
+    """Another version of the same, and what is named."""
+    for each in request.conflicts:
+        if not _NAME.fullmatch(each):
+            raise InputError(
+                f"'{each}' cannot be the name of a module",
+                where=f"--conflict {each}",
+                hint=f"NAME or NAME/VERSION of {_NAMES}",
+            )
+    return tuple(dict.fromkeys([name, *request.conflicts]))
+
+
+def _is_there(place: str, *, is_sif: bool) -> bool:
+    return Path(place + ("" if is_sif else _PREFIX_SIGN)).is_file()
+
+
+# -- Lua -----------------------------------------------------------------------------------------
+def quote_lua(text: str) -> str:
+    """A text as a string of Lua, in ASCII: bytes that might mean something are numbers."""
+    data = text.encode("utf-8", "surrogateescape")
+    return '"' + "".join(chr(b) if chr(b) in _PLAIN else f"\\{b:03d}" for b in data) + '"'
+
+
+def as_lua(module: Module) -> str:
+    """The text of a module file for Lmod."""
+
+    def several(values: Sequence[str]) -> str:
+        return "{ " + ", ".join(map(quote_lua, values)) + " }"
+
+    lines = [f"-- {MARK} {__version__}: make it anew with that", ""]
+    lines += [f"help({quote_lua(module.help)})"]
+    lines += [f"whatis({quote_lua(line)})" for line in _whatis(module)]
+    lines += [f"conflict({quote_lua(name)})" for name in module.conflicts]
+    lines += ["", f"local places = {several(module.places)}"]
+    lines += [f"local {name} = {quote_lua(value)}" for name, value in _values(module).items()]
+    if module.is_sif:
+        lines += [f"local binds = {several(module.binds)}"]
+    return _text(lines, module, ".lua")
+
+
+# -- Tcl -----------------------------------------------------------------------------------------
+def quote_tcl(text: str) -> str:
+    """A text as a word of Tcl.
+
+    Letters beyond ASCII stay as they are: Tcl reads and writes them in the same encoding, whatever
+    the locale.
+
+    :raises InputError: it has bytes that are no UTF-8, which Tcl cannot say.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            "the path has bytes that are not UTF-8, which Tcl cannot say",
+            where=text,
+            hint="rename it, or make a module for Lmod: --lua",
+        ) from None
+    return '"' + re.sub(r'[\x00-\x1f\x7f"$\[\]\\{}]', _tcl_escape, text) + '"'
+
+
+def _tcl_escape(match: re.Match[str]) -> str:
+    letter = match[0]
+    return f"\\{letter}" if letter.isprintable() else f"\\{ord(letter):03o}"
+
+
+def as_tcl(module: Module) -> str:
+    """The text of a module file for Environment Modules, which Lmod reads too."""
+
+    def several(values: Sequence[str]) -> str:
+        return "[list " + " ".join(map(quote_tcl, values)) + "]"
+
+    lines = ["#%Module1.0", f"# {MARK} {__version__}: make it anew with that", ""]
+    lines += [f"proc ModulesHelp {{ }} {{ puts stderr {quote_tcl(module.help)} }}"]
+    lines += [f"module-whatis {quote_tcl(line)}" for line in _whatis(module)]
+    lines += [f"conflict {quote_tcl(name)}" for name in module.conflicts]
+    lines += ["", f"set places {several(module.places)}"]
+    lines += [f"set {name} {quote_tcl(value)}" for name, value in _values(module).items()]
+    if module.is_sif:
+        lines += [f"set binds {several(module.binds)}"]
+    return _text(lines, module, ".tcl")
+
+
+# -- both ----------------------------------------------------------------------------------------
+def _whatis(module: Module) -> list[str]:
+    version = [f"Version: {module.version}"] if module.version else []
+    return [f"Name: {module.name}", *version, f"Description: {module.about}"]
+
+
+def _values(module: Module) -> Mapping[str, str]:
+    """Variables of the file's own, by name."""
+    values = {
+        "sign": "" if module.is_sif else _PREFIX_SIGN,
+        "missing": module.missing,
+    }
+    if len(module.places) > 1:
+        values["replaced"] = module.replaced
+    if module.is_sif:
+        values |= {"variable": _variable(module.name), "root": str(Path(module.places[0]).parent)}
+    return values
+
+
+def _text(lines: Sequence[str], module: Module, suffix: str) -> str:
+    form = "sif" if module.is_sif else "prefix"
+    templates = files("wrapper") / "templates"
+    code = [(templates / f"{name}{suffix}").read_text() for name in ("module", f"module-{form}")]
+    return "\n".join([*lines, "", "".join(code)])
