@@ -119,7 +119,8 @@ def test_a_lock_is_without_and_says_so(
 ) -> None:
     lock = installation[0].prefix / "current/requirements.lock"
     assert lock.read_text().count(index) == 3, "its URLs are whole but for that"
-    done = me.run(PIP, "new", "--prefix", me.work / "unlocked", lock)
+    with untouched(me.home):  # uv looks for a login there
+        done = me.run(PIP, "new", "--prefix", me.work / "unlocked", lock)
     assert done.returncode == ExitCode.CHANNEL
     assert "it asks for a login, which locks and records are without" in done.stderr
     home = me.directory("home-with-netrc")
@@ -132,8 +133,7 @@ def test_a_lock_is_without_and_says_so(
 def test_a_wrong_password_of_an_index(me: Account, index: str, runtime: Path) -> None:
     wrong = with_login(index).replace(SECRET, "wrong")
     file = me.file("wrong.txt", f"--index-url {wrong}/simple\nalpha\n")
-    with untouched(me.home):  # uv looks for another login there
-        done = me.run(PIP, "new", "--dry-run", "--prefix", me.work / "wrong", file)
+    done = me.run(PIP, "new", "--dry-run", "--prefix", me.work / "wrong", file)
     assert done.returncode == ExitCode.CHANNEL, done.stderr
     assert f"where:  {index}/simple" in done.stderr and "machine 127.0.0.1 login" in done.stderr
 
