@@ -54,6 +54,8 @@ def test_every_setting_in_its_form(home: Path) -> None:
     own = {"REQUESTS_CA_BUNDLE": "/b.pem", "SSL_CERT_FILE": "/mine.pem"}
     assert settings(home, **own) == {}
     assert settings(home, **own, PIP_CERT="/pip.pem") == {"SSL_CERT_FILE": "/pip.pem"}
+    configure(home / ".config/pip/pip.conf", "[global]\ncert = /c.pem\n")
+    assert settings(home, **own) == {}
 
 
 def test_variables_come_before_files_and_the_users_before_the_sites(home: Path) -> None:

@@ -40,15 +40,13 @@ def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
     site's), "Environment variables" in uv's.
     """
     settings = _pip_config(environ)
-    for name in _PIP_SETTINGS:
-        variable = "PIP_" + name.upper().replace("-", "_")
-        if variable in environ:
-            settings[name] = environ[variable]
+    named = {name: "PIP_" + name.upper().replace("-", "_") for name in _PIP_SETTINGS}
+    settings |= {name: environ[it] for name, it in named.items() if it in environ}
     result: dict[str, str] = {}
     for name, value in settings.items():
         variable = _PIP_SETTINGS[name]
-        # SSL_CERT_FILE is everybody's, and with pip its own certificates come first.
-        if variable not in environ or not variable.startswith("UV_"):
+        # PIP_CERT is meant for pip, SSL_CERT_FILE for all programs.
+        if variable not in environ or (variable.startswith("SSL_") and named[name] in environ):
             words = value.split()
             if name in _FILE_SETTINGS:  # uv runs in another directory
                 words = [str(Path(word).expanduser().absolute()) for word in words]
