@@ -245,6 +245,7 @@ def test_a_killed_builders_directory_goes(
     [
         (None, "containerize-log"),
         ({"host": "elsewhere"}, "containerize-old"),
+        ({"pid_namespace": "pid:[1]"}, "containerize-old"),  # it lives, in a container of its own
         (identity(), "containerize-old"),
         ({}, "something-else"),
         ([], "containerize-old"),

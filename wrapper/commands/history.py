@@ -62,11 +62,11 @@ def prune(target: Path, keep: int, console: Console) -> list[int]:
 def remove_old(target: Path, keep: int, console: Console) -> list[int]:
     """The same for a caller that holds the prefix. Says of each what it was before it goes."""
     gone, busy = generations.prunable(target, keep)
-    if gone:
-        generations.wait_for_starts(target)
-        process.pass_point_of_no_return(console)
-        current = generations.current_generation(target).number
     with console.step("Removing old generations", least=TOLD_SECONDS):
+        if gone:
+            generations.wait_for_starts(target)
+            process.pass_point_of_no_return(console)
+            current = generations.current_generation(target).number
         for generation in gone:
             console.info(f"removing generation {describe(generation, current)}")
             generations.remove(generation)

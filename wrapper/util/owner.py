@@ -15,20 +15,39 @@ from pathlib import Path
 def identity() -> dict[str, object]:
     """This process, for JSON; :func:`has_ended` reads it."""
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "started": process_start(pid)}
+    return {
+        "host": socket.gethostname(),
+        "pid": pid,
+        "pid_namespace": _pid_namespace(),
+        "started": process_start(pid),
+    }
 
 
 def has_ended(record: Mapping[str, object]) -> bool | None:
     """Whether the process of an :func:`identity` has ended, ``None`` where that cannot be seen.
 
-    It cannot from another host, nor where /proc hides a process of that number.
+    It cannot from another host, nor from a container with process numbers of its own, nor where
+    /proc hides a process of that number.
     """
     pid = record.get("pid")
-    if record.get("host") == socket.gethostname() and isinstance(pid, int):
+    here = record.get("host") == socket.gethostname()
+    if (
+        here
+        and record.get("pid_namespace", _pid_namespace()) == _pid_namespace()
+        and isinstance(pid, int)
+    ):
         started = process_start(pid)
         if started or not process_exists(pid):
             return started != record.get("started")
     return None
+
+
+def _pid_namespace() -> str | None:
+    """The namespace of our process numbers."""
+    try:
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115
+    except OSError:
+        return None
 
 
 def process_start(pid: int) -> str | None:
