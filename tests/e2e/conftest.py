@@ -170,6 +170,16 @@ def has(installation: Installation, module: str) -> bool:
     return installation.python(code) == "True\n"
 
 
+def takes_definitions(account: Account) -> bool:
+    """Whether a runtime builds from definition files for an account: for root, and for users who
+    may be root in a namespace, or have proot.
+    """
+    if account.uid is None and os.getuid() == 0:
+        return True
+    asked = account.run("unshare", "--user", "--map-root-user", "true")
+    return asked.returncode == 0 or account.run("sh", "-c", "command -v proot").returncode == 0
+
+
 # -- base images from Debian's packages ------------------------------------------------------------
 @pytest.fixture(scope="session")
 def mirror() -> str:

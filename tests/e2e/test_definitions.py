@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.account import Account
-from tests.e2e.conftest import CONDA, UMBRELLA, entries, environment_text
+from tests.conftest import require
+from tests.e2e.conftest import CONDA, UMBRELLA, entries, environment_text, takes_definitions
 from tests.images import system_files
 from wrapper.errors import ExitCode
 
@@ -60,6 +61,7 @@ class Definitions:
 
 @pytest.fixture
 def mine(me: Account, runtime: Path, tmp_path: Path) -> Definitions:
+    require(takes_definitions(me), "what lets this account build from definition files")
     sandbox = system_files(tmp_path / "sandbox")
     below = tmp_path / "below.sif"  # named by the definition, in whose directory it is
     subprocess.run([me.runtime, "-s", "build", below, sandbox], check=True)

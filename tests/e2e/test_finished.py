@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.account import Account
-from tests.e2e.conftest import BIN, CONDA, UMBRELLA, Builder, Installation, entries
+from tests.conftest import require
+from tests.e2e.conftest import (
+    BIN,
+    CONDA,
+    UMBRELLA,
+    Builder,
+    Installation,
+    entries,
+    takes_definitions,
+)
 from tests.images import system_files
 from wrapper.errors import ExitCode
 
@@ -57,6 +66,8 @@ def installed(me: Account, build: Builder) -> Installation:
 def test_what_does_not_start_does_not_appear(
     me: Account, place: Path, words: tuple[str | Path, ...], result: str
 ) -> None:
+    if "base" in words:
+        require(takes_definitions(me), "what lets this account build from definition files")
     before = entries(place)
     env = {"CONTAINERIZE_RUNTIME": str(place / "programs/apptainer")}
     failed = me.run(*words, cwd=place, env=env)
