@@ -39,7 +39,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def plain_path(tmp_path_factory: pytest.TempPathFactory, runtime: Path) -> str:
     """A PATH without Python and without compilers."""
     folder = tmp_path_factory.mktemp("tools")
-    for name in TOOLS:
+    for name in (*TOOLS, "mksquashfs", "unsquashfs"):
         program = shutil.which(name)
         require(program is not None, name)
         (folder / name).symlink_to(str(program))

@@ -137,7 +137,9 @@ def test_strict_variables_and_options(me: Account, singularity: Path, images: Im
 def test_strict_order_of_binds(
     me: Account, images: Images, tmp_path: Path, version: str, hidden: bool
 ) -> None:
-    older = strict.install(tmp_path / "bin", Path(str(runtimes.real_apptainer())), version)
+    real = runtimes.real_apptainer()
+    require(bool(real), "Apptainer")
+    older = strict.install(tmp_path / "bin", Path(str(real)), version)
     assert me.ok(older, "--version") == f"singularity-ce version {version}\n"
     image = images("gzip")
     (tmp_path / "over/below").mkdir(parents=True)

@@ -276,4 +276,8 @@ def test_a_runtime_starts_what_is_written(
     transcode(read_image(image), tmp_path / "2", chosen, processors=2)
     for again in (image, tmp_path / "2"):
         words = (runtime, "-s", "exec", "-B", ",".join(host_binds()), again)
-        assert me.ok(*words, "/bin/cat", "/lines", "/end") == f"{lines}a fragment\n"
+        done = me.run(*words, "/bin/cat", "/lines", "/end")
+        if name == "zstd" and me.family == "SINGULARITY":
+            assert "unknown compression" in done.stderr  # SingularityCE's word on zstd
+        else:
+            assert done.stdout == f"{lines}a fragment\n", done.stderr
