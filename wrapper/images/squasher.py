@@ -157,7 +157,6 @@ class Squasher:
         paths: Sequence[str] = (),
         offset: int = 0,
         over: bool = False,
-        environ: Mapping[str, str] = os.environ,
     ) -> None:
         """Unpack ``image``, or only ``paths`` in it, into the new directory ``target``.
 
@@ -172,7 +171,9 @@ class Squasher:
         argv += ["-force"] if over else []
         try:
             process.run(
-                [*argv, str(image), *paths], console=console, env=process.base_environment(environ)
+                [*argv, str(image), *paths],
+                console=console,
+                env=process.base_environment(os.environ),
             )
         except ToolFailed as error:
             if over and error.status == _LEFT_OUT and not means_no_space(error.detail):
