@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime runtime-setuid fuse channel images env demo test test-setuid fuzz lint types bench ci clean
+.PHONY: help setup runtime runtime-setuid fuse channel mpich images env demo test test-setuid fuzz lint types bench ci clean
 
 PYTHON ?= python3
 
@@ -52,6 +52,9 @@ fuse: ## let ordinary users mount images (as root, where /dev/fuse is root's alo
 channel: setup ## a small conda channel of real packages, for tests and first steps
 	@$(run) python -m tests.channel .cache/channel
 
+mpich: setup ## Debian's MPICH, without installing it, for tests
+	@$(run) python -m tests.mpich .cache/mpich
+
 images: setup runtime ## the base images of base_images/, in .cache/images
 	@for name in $(basename $(notdir $(wildcard base_images/*.def))); do \
 		[[ -e .cache/images/$$name.sif ]] || \
@@ -64,7 +67,7 @@ env: ## eval "$(make env)" puts all of this on PATH
 demo: setup runtime channel ## see it work
 	@$(run) tools/demo
 
-test: setup runtime channel ## all tests (ARGS='tests/unit -k lock' for some)
+test: setup runtime channel mpich ## all tests (ARGS='tests/unit -k lock' for some)
 	@$(run) python -m pytest $(or $(ARGS),$(all))
 
 fuzz: setup ## 100,000 broken inputs for every reader (ARGS='manifest --count 1000')

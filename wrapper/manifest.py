@@ -173,6 +173,7 @@ class MpiRecord:
         word of ``srun --mpi=`` that goes with it, empty where nobody knows. All else is about the
         host's: :ivar abi: and :ivar version:, :ivar library: its file, :ivar libraries: that and
         what it needs, :ivar directory: of the generation, with links to those that programs find.
+    :ivar variables: that programs get where the caller has none of that name.
     """
 
     kind: str
@@ -182,6 +183,7 @@ class MpiRecord:
     library: str = ""
     directory: str = ""
     libraries: tuple[HostLibrary, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

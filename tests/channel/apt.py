@@ -19,19 +19,21 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _DIGESTS = "SHA256SUMS"
 
 
-def download(directory: Path, debs: Sequence[str], source: str) -> None:
-    """Fill `directory` with the named .deb files and the upstream archive of a source package.
+def download(directory: Path, debs: Sequence[str], source: str = "") -> None:
+    """Fill `directory` with the named .deb files, and the upstream archive of a source package.
 
     What a run before has left there is taken if it is complete and intact. apt's state is left
     beside it, in `apt`.
     """
     if _is_complete(directory, debs, source):
         return
+    directory.parent.mkdir(parents=True, exist_ok=True)
     # Downloads appear in `directory` all at once, so that a killed run leaves none by halves.
     partial = fresh_directory(directory.with_name(f"{directory.name}.partial"))
     options = _updated(fresh_directory(directory.with_name("apt")))
     _apt_get(options, "download", *debs, cwd=partial)
-    _apt_get(options, "source", "--download-only", "--tar-only", source, cwd=partial)
+    if source:
+        _apt_get(options, "source", "--download-only", "--tar-only", source, cwd=partial)
     lines = [f"{sha256(path)}  {path.name}\n" for path in sorted(partial.iterdir())]
     (partial / _DIGESTS).write_text("".join(lines))
     shutil.rmtree(directory, ignore_errors=True)
@@ -61,7 +63,8 @@ def _is_complete(directory: Path, debs: Sequence[str], source: str) -> bool:
         digests = {
             directory / name: digest for digest, name in (line.split("  ") for line in lines)
         }
-        wanted = {deb_path(directory, name) for name in debs} | {source_path(directory, source)}
+        wanted = {deb_path(directory, name) for name in debs}
+        wanted |= {source_path(directory, source)} if source else set()
         return wanted == digests.keys() and all(sha256(p) == d for p, d in digests.items())
     except (OSError, ValueError, BuildError):
         return False

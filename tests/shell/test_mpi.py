@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.shell.conftest import Prefix, write_environment
+from wrapper.manifest import MpiRecord
 from wrapper.runtime.host_program import HOST_ROOT
 
+RECORD = MpiRecord(kind="host", directory="mpi-1", variables={"UCX_TLS": "^cma"})
 OWN = "${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"  # what the image sets, known inside alone
 
 
 @pytest.fixture
 def links(prefix: Prefix) -> str:
-    write_environment(prefix.root, mpi="mpi-1")
+    write_environment(prefix.root, mpi=RECORD)
     return f"{prefix.root}/.generations/1/mpi-1"
 
 
@@ -35,7 +37,7 @@ def test_the_hosts_root_is_bound_only_beside_another_system(
 ) -> None:
     assert not any(HOST_ROOT in bind for bind in prefix.run().binds)
     (tmp_path / "x.sif").touch()
-    write_environment(prefix.root, image=str(tmp_path / "x.sif"), mpi="mpi-1")
+    write_environment(prefix.root, image=str(tmp_path / "x.sif"), mpi=RECORD)
     call = prefix.run(env={"LD_LIBRARY_PATH": "/of/the/host"})
     assert f"/:{HOST_ROOT}" in call.binds
     assert call.inside("LD_LIBRARY_PATH") == f"{links}{OWN}"
@@ -55,3 +57,9 @@ def test_the_users_word_wins(prefix: Prefix, links: str) -> None:
 
 def test_without_one_nothing_is_done(prefix: Prefix) -> None:
     assert inside(prefix, _cw_mpi="mpi-of-the-users") is None
+
+
+@pytest.mark.usefixtures("links")
+def test_variables_are_defaults(prefix: Prefix) -> None:
+    assert prefix.run().variable("UCX_TLS") == "^cma"
+    assert prefix.run(env={"UCX_TLS": "tcp"}).variable("UCX_TLS") == "tcp"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,22 @@ def test_an_image_with_an_older_c_library(
     with pytest.raises(ToolError, match=rf"needs glibc 2\.34, and the base image {says}"):
         choose("host", places, NOTHING, image(tmp_path, glibc))
     assert choose("container", places, NOTHING, None).srun == "pmi2"
+
+
+def test_variables_where_a_library_is_in_use(places: MpiPlaces, tmp_path: Path) -> None:
+    def given(choice: Choice) -> dict[str, str]:
+        record = write(choice, tmp_path)
+        assert record
+        return dict(record.variables)
+
+    assert given(choose("host", places, NOTHING, None)) == {}
+    ucx = elf.put(tmp_path / "host/libucp.so.0")
+    places = replace(places, search=(str(ucx.parent),), also=(ucx.name,))
+    elf.put(ucx.parent / "ucx/libuct_cma.so.0")
+    both = {"UCX_POSIX_USE_PROC_LINK": "n", "UCX_TLS": "^cma"}
+    assert given(choose("host", places, NOTHING, None)) == both
+    for choice in (choose("host", places, NOTHING, image(tmp_path)), Choice(kind="container")):
+        assert given(choice) == {"UCX_POSIX_USE_PROC_LINK": "n"}
 
 
 def test_none_keeps_nothing(tmp_path: Path) -> None:

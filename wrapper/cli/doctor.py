@@ -35,10 +35,22 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
     is_flag=True,
     help="Start programs of DIR also where it belongs to somebody else, who decides what runs.",
 )
+@click.option(
+    "--mpi",
+    is_flag=True,
+    help="Of the installation DIR: which MPI, libfabric and RCCL its programs would load.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @common_options
 def doctor(
-    target: Path | None, *, deep: bool, start: bool, as_json: bool, verbosity: int, debug: bool
+    target: Path | None,
+    *,
+    deep: bool,
+    start: bool,
+    mpi: bool,
+    as_json: bool,
+    verbosity: int,
+    debug: bool,
 ) -> None:
     """Find out what does not work, and what to do about it.
 
@@ -54,9 +66,11 @@ def doctor(
         from wrapper.doctor import FAILED, OK, Finding, diagnose
         from wrapper.errors import ChecksFailed
 
+        if mpi and not (target and target.is_dir()):
+            raise click.UsageError("--mpi needs DIR, an installation")
         found: list[Finding] = []
         findings = diagnose(
-            target, deep=deep, start=start, environ=dict(os.environ), console=console
+            target, deep=deep, start=start, mpi=mpi, environ=dict(os.environ), console=console
         )
         with contextlib.closing(findings):  # who reads our output may leave
             for finding in findings:

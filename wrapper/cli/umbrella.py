@@ -176,6 +176,26 @@ def rollback(prefix: Path, generation: int | None, verbosity: int, debug: bool) 
     run_command(work, verbosity=verbosity, debug=debug)
 
 
+@containerize.command("mend", short_help="Take the machine's MPI as it is today.")
+@click.argument("prefix", type=FILE, metavar="DIR")
+@TMPDIR
+@common_options
+def mend(prefix: Path, tmpdir: Path | None, verbosity: int, debug: bool) -> None:
+    """Take the machine's MPI as it is today, for the generation in use of the installation DIR.
+
+    For an installation with --mpi host, where 'doctor' says that libraries have changed or gone.
+    Nothing is built. Programs that run keep what they have.
+    """
+
+    def work(console: Console) -> None:
+        from wrapper.commands.mend import mend as run
+
+        record = run(prefix, configured(console, verbosity, tmpdir=tmpdir), console)
+        console.info(f"MPI: {record.abi} {record.version} ({record.library})")
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
 @containerize.command("prune")
 @click.argument("prefix", type=FILE, metavar="DIR")
 @click.option(

@@ -145,7 +145,7 @@ def _write(
         site=there,
         image=reference,
         mark=sign,
-        mpi=record.directory if record else "",
+        mpi=record,
         no_bash=not found.has_bash,
         compressed=rarest_compression({reference: image.path}),
         runtime=runtime.path,

@@ -20,6 +20,7 @@ from wrapper.doctor import (
     hardware,
     installation,
     machine,
+    mpi,
     needs,
     places,
     rights,
@@ -59,6 +60,7 @@ def diagnose(
     *,
     deep: bool,
     start: bool = False,
+    mpi: bool = False,
     environ: Mapping[str, str],
     console: Console,
 ) -> Generator[Finding]:
@@ -66,6 +68,7 @@ def diagnose(
 
     :param target: an installation's prefix or an image, ``None`` for the machine itself.
     :param deep: read images as a whole, to compare digests.
+    :param mpi: look at MPI and nothing else.
     :param start: start programs also of what belongs to somebody else.
     """
     settings, found = _configuration(environ)
@@ -74,7 +77,13 @@ def diagnose(
     if scratch is None:
         yield failed("temporary files", "no directory can be written to", "set CW_BUILD_TMPDIR")
     ward = _Ward(
-        environ=environ, site=settings, scratch=scratch, console=console, deep=deep, start=start
+        environ=environ,
+        site=settings,
+        scratch=scratch,
+        console=console,
+        deep=deep,
+        start=start,
+        mpi=mpi,
     )
     try:
         if target is None:
@@ -119,6 +128,7 @@ class _Ward:
     console: Console
     deep: bool
     start: bool
+    mpi: bool = False
 
     @property
     def for_runtime(self) -> Mapping[str, str]:
@@ -192,6 +202,8 @@ class _Ward:
                 seconds=seconds,
             )
 
+        if self.mpi:
+            return [check("MPI of the machine", mpi.recorded), check("MPI", self._mpi)]
         checks = [
             Check(what="manifest", look=lambda: installation.manifest(target)),
             check("image", installation.image),
@@ -200,6 +212,7 @@ class _Ward:
             check("runtime of the build", lambda _, data: needs.runtime(data, self.environ)),
             check("node", lambda _, data: needs.node(data)),
             check("GPU", lambda _, data: needs.gpu(data, self.environ)),
+            check("MPI of the machine", mpi.recorded),
             Check(what="shims", look=lambda: installation.shims_agree(target)),
             check("place", installation.place),
             Check(what="generations", look=lambda: installation.generations(target)),
@@ -226,6 +239,13 @@ class _Ward:
 
     def _base_image(self, target: Path, data: Manifest) -> list[Finding]:
         return needs.base_image(target / layout.CURRENT, data, deep=self.deep)
+
+    def _mpi(self, target: Path, data: Manifest) -> list[Finding]:
+        assert self.scratch
+        unsquashfs = find_squasher(self.for_runtime, self.site).unsquashfs
+        return mpi.walk(
+            target, data, unsquashfs=unsquashfs, scratch=self.scratch, console=self.console
+        )
 
     def _activation(self, target: Path, data: Manifest) -> list[Finding]:
         if data.kind == "container":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import platform
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -69,6 +70,23 @@ def of_network(name: str) -> bool:
 def of_gpu(name: str) -> bool:
     """Whether a library is a part of ROCm or CUDA."""
     return bool(re.fullmatch(_data()["gpu"]["names"], name))
+
+
+def variables(libraries: Mapping[str, Path] | None, *, plugins: bool = True) -> dict[str, str]:
+    """Defaults of variables for ranks in containers.
+
+    :param libraries: in use, ``None`` where that is not known. :param plugins: whether those of
+        the host are seen.
+    """
+    found: dict[str, str] = {}
+    for table in _data()["variables"]:
+        library = None if libraries is None else libraries.get(table["library"])
+        places = {"machine": platform.machine(), "folder": library.parent if library else ""}
+        files = [Path(text.format(**places)) for text in table.get("plugin", ())]
+        wanted = libraries is None or library is not None
+        if wanted and (not files or (plugins and any(path.exists() for path in files))):
+            found |= table["set"]
+    return found
 
 
 def is_launcher(name: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from wrapper.errors import ToolError
 from wrapper.manifest import HostLibrary, MpiRecord
-from wrapper.mpi.abis import CONTAINER, HOST, NONE
+from wrapper.mpi.abis import CONTAINER, HOST, NONE, variables
 from wrapper.mpi.files import Files
 from wrapper.mpi.host import HostMpi, digest_of, find_host_mpi
 from wrapper.profile import MpiPlaces
@@ -85,7 +85,7 @@ def write(choice: Choice, generation: Path) -> MpiRecord | None:
         return None
     host = choice.host
     if host is None:
-        return MpiRecord(kind=CONTAINER, srun=choice.srun)
+        return MpiRecord(kind=CONTAINER, srun=choice.srun, variables=variables(None, plugins=False))
     root = HOST_ROOT if choice.own_system else ""
     links = {name: f"{root}{path}" for name, path in sorted(choice.links.items())}
     name = f"mpi-{hashlib.sha256(repr(links).encode()).hexdigest()[:8]}"
@@ -101,6 +101,7 @@ def write(choice: Choice, generation: Path) -> MpiRecord | None:
         version=host.version,
         library=str(host.library),
         directory=name,
+        variables=variables(files, plugins=not choice.own_system),
         libraries=tuple(
             HostLibrary(name=name, path=str(path), sha256=digest_of(path))
             for path, name in sorted(unique.items(), key=lambda item: item[1])

@@ -138,3 +138,39 @@ def _text(data: bytes, start: int) -> str:
 def parent(path: str) -> str:
     """The directory of a path."""
     return str(PurePosixPath(path).parent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Below:
+    """Files of another place, which are at the directory ``at`` where programs run."""
+
+    at: str
+    files: Files
+
+    def real(self, path: str) -> str | None:
+        found = self.files.real(path.removeprefix(self.at))
+        return f"{self.at}{found}" if found else None
+
+    def elf(self, path: str) -> Elf | None:
+        return self.files.elf(path.removeprefix(self.at))
+
+    def content(self, path: str) -> bytes:
+        return self.files.content(path.removeprefix(self.at))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """A directory of links into other files: name -> where it leads."""
+
+    targets: Mapping[str, str]
+    files: Files
+
+    def real(self, path: str) -> str | None:
+        target = self.targets.get(path.rsplit("/", 1)[-1])
+        return self.files.real(target) if target else None
+
+    def elf(self, path: str) -> Elf | None:
+        return self.files.elf(path)
+
+    def content(self, path: str) -> bytes:
+        return self.files.content(path)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from wrapper import layout, platforms
 from wrapper.activation.model import Activation, ActivationScript
+from wrapper.manifest import MpiRecord
 from wrapper.models import Site
 from wrapper.process import RUNTIME_SETTINGS
 from wrapper.runtime.binds import (
@@ -100,7 +101,7 @@ def environment_file(
     image_root: str = "",
     mark: str = "",
     layer: bool = False,
-    mpi: str = "",
+    mpi: MpiRecord | None = None,
     venv: bool = False,
     user_site: bool = False,
     no_bash: bool = False,
@@ -122,7 +123,7 @@ def environment_file(
         not the container's root itself (adopted from Tykky).
     :param mark: bytes that its first block has, in hexadecimal, so that a change is seen.
     :param layer: whether ``img.sqfs`` lies over it, at the install path.
-    :param mpi: a directory of the generation whose libraries come before any others.
+    :param mpi: whose libraries come before any others, and whose variables are defaults.
     :param no_bash: whether the image has none, so that nothing can be put right in it.
     :param venv: whether it is a virtual environment, where pip looks for no notice that it must
         not install there.
@@ -136,7 +137,8 @@ def environment_file(
     scalars |= {"required_program": required_program, "required_library": required_library}
     scalars |= {"mask": mask, "image": image}
     scalars |= {"image_root": image_root, "layer": "1" if layer else ""}
-    scalars["mpi"] = mpi
+    scalars["mpi"] = mpi.directory if mpi else ""
+    defaults = mpi.variables.items() if mpi else ()
     scalars["venv"] = "1" if venv else ""
     scalars["user_site"] = "1" if user_site else ""
     scalars["no_bash"] = "1" if no_bash else ""
@@ -148,7 +150,7 @@ def environment_file(
         "assign": _pairs(activation.assign),
         "scripts": [script.path for script in activation.scripts],
         "when": [_when(script) for script in activation.scripts],
-        "changes": _changes(activation),
+        "changes": [*_changes(activation), *(f". -{n} = {n}={v}" for n, v in defaults)],
     }
     lines = ["# What the shims of this generation need to know; written by the build."]
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]

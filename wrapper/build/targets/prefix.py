@@ -18,7 +18,7 @@ from wrapper.build.source import Source
 from wrapper.build.target import Finished, shim_programs
 from wrapper.images.compression import Compression
 from wrapper.images.format import rarest_compression
-from wrapper.manifest import Manifest
+from wrapper.manifest import Manifest, MpiRecord
 from wrapper.models import Environment
 from wrapper.mpi import choice
 from wrapper.pip import externally_managed as managed
@@ -94,7 +94,7 @@ class PrefixTarget:
             finished.links,
             finished.activation,
             venv=venv,
-            mpi=mpi.directory if mpi else "",
+            mpi=mpi,
         )
         manifest = described(
             context,
@@ -154,7 +154,7 @@ class PrefixTarget:
         activation: Activation,
         *,
         venv: bool,
-        mpi: str,
+        mpi: MpiRecord | None,
     ) -> None:
         context, source, base = self.context, self.source, self.context.base
         runtime = context.tools.runtime.path

@@ -1,0 +1,148 @@
+"""Ranks of a real MPICH in the world of the machine's own, on the host's system and in an image."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.account import REPOSITORY, Account
+from tests.conftest import require
+from tests.e2e.conftest import CONDA, UMBRELLA, Installation, environment_text
+
+MPICH = REPOSITORY / ".cache/mpich"
+RANKS, LIBRARY = 4, "lib/libmpich.so.12.2.2"
+# MPICH's ABI has numbers for its handles. What a rank prints: its number, their number, a digest of
+# what it got around a ring and of a sum over all, and the library that it has.
+PROGRAM = """\
+import array, ctypes, hashlib, random
+mpi = ctypes.CDLL("libmpi.so.12")
+world, double, total = 0x44000000, 0x4c00080b, 0x58000003
+mpi.MPI_Init(None, None)
+rank, size = ctypes.c_int(), ctypes.c_int()
+mpi.MPI_Comm_rank(world, ctypes.byref(rank))
+mpi.MPI_Comm_size(world, ctypes.byref(size))
+rank, size = rank.value, size.value
+numbers = random.Random(rank)
+mine = array.array("d", (numbers.random() for _ in range(500)))
+sums, ring = array.array("d", bytes(4000)), array.array("d", bytes(4000))
+at = lambda values: ctypes.c_void_p(values.buffer_info()[0])
+mpi.MPI_Allreduce(at(mine), at(sums), 500, double, total, world)
+status = ctypes.create_string_buffer(64)
+mpi.MPI_Sendrecv(at(mine), 500, double, (rank + 1) % size, 0,
+    at(ring), 500, double, (rank - 1) % size, 0, world, status)
+digest = hashlib.sha256(sums.tobytes() + ring.tobytes()).hexdigest()
+with open("/proc/self/maps") as maps:
+    library = next(line.split()[-1] for line in maps if "/libmpi" in line)
+print(rank, size, digest, library, flush=True)
+mpi.MPI_Barrier(world)  # who is in MPI_Finalize may not help the others any more
+mpi.MPI_Finalize()
+"""
+
+
+@pytest.fixture(scope="session")
+def mpich() -> Path:
+    require((MPICH / "bin/mpirun").is_file(), "Debian's MPICH (make mpich)")
+    return MPICH
+
+
+@pytest.fixture(scope="session")
+def site(account: Account, mpich: Path) -> dict[str, str]:
+    """A site whose MPI lies where no loader looks."""
+    text = f"mpi: {{directories: [{mpich}/abi], search: [{mpich}/lib], srun: {{host: pmi2}}}}\n"
+    return {"CONTAINERIZE_SITE": str(account.file("mpi-site.yml", text))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """An account that starts ranks, and its program."""
+
+    account: Account
+    program: Path
+
+    def ranks(self, python: Path, **env: str) -> list[list[str]]:
+        """What each rank of ``mpirun -n 4 PYTHON PROGRAM`` prints, in their order."""
+        argv = (MPICH / "bin/mpirun", "-n", str(RANKS), python, self.program)
+        rows = [line.split() for line in self.account.ok(*argv, env=env, timeout=60).splitlines()]
+        return sorted(row for row in rows if row[0].isdigit())  # libraries warn there too
+
+
+@pytest.fixture(scope="session")
+def world(account: Account, mpich: Path) -> World:
+    assert mpich
+    return World(account=account, program=account.file("ring.py", PROGRAM))
+
+
+@pytest.fixture(scope="session")
+def native(world: World) -> list[list[str]]:
+    """The same of ranks without a container."""
+    return world.ranks(Path(sys.executable), LD_LIBRARY_PATH=f"{MPICH}/abi:{MPICH}/lib")
+
+
+@pytest.fixture(scope="session")
+def on_host(world: World, channel: Path, site: dict[str, str], runtime: Path) -> Installation:
+    assert runtime
+    return build(world.account, channel, "mpi-host", **site)
+
+
+def build(
+    account: Account, channel: Path, name: str, *options: str | Path, **env: str
+) -> Installation:
+    file = account.file(f"{name}.yml", environment_text(channel, "python"))
+    prefix = account.work / name
+    done = account.run(CONDA, "new", "--mpi", "host", "--prefix", prefix, file, *options, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "MPI: this machine's, MPICH 4.0.2" in done.stderr
+    assert "srun --mpi=pmi2" in done.stderr
+    return Installation(prefix=prefix, account=account)
+
+
+def assert_same(inside: list[list[str]], native: list[list[str]]) -> None:
+    """One world, the machine's library, and bit for bit what they are without a container."""
+    assert [row[:2] for row in native] == [[str(rank), str(RANKS)] for rank in range(RANKS)]
+    assert [row[:3] for row in inside] == [row[:3] for row in native]
+    assert all(row[3].endswith(str(MPICH / LIBRARY)) for row in inside)
+
+
+def test_ranks_on_the_hosts_system(
+    on_host: Installation, world: World, native: list[list[str]]
+) -> None:
+    assert_same(world.ranks(on_host.program("python3")), native)
+    mpi = on_host.manifest["mpi"]
+    assert (mpi["kind"], mpi["srun"], mpi["version"]) == ("host", "pmi2", "4.0.2")
+    names = {library["name"] for library in mpi["libraries"]}
+    assert names > {"libhwloc.so.15", "libucp.so.0"}
+    assert not {"libc.so.6", "libm.so.6"} & names
+
+
+def test_ranks_in_an_image(
+    world: World, channel: Path, site: dict[str, str], minimal: Path, native: list[list[str]]
+) -> None:
+    options = ("--base-image", minimal)
+    installed = build(world.account, channel, "mpi-image", *options, **site)
+    assert_same(world.ranks(installed.program("python3")), native)
+
+
+def test_what_has_changed_is_told_and_mended(
+    on_host: Installation, world: World, native: list[list[str]], site: dict[str, str]
+) -> None:
+    account, generation = on_host.account, on_host.prefix / "current"
+    said = account.ok(UMBRELLA, "doctor", "--mpi", on_host.prefix, env=site)
+    assert f"MPI: {MPICH / LIBRARY}, this machine's" in said
+    assert "start: srun --mpi=pmi2" in said
+    # As if the library had been another one at the build.
+    directory, digest = (on_host.manifest["mpi"][key] for key in ("directory", "libraries"))
+    was = next(item["sha256"] for item in digest if item["path"] == str(MPICH / LIBRARY))
+    for path in (generation / "manifest.json", generation / "env"):
+        path.write_text(path.read_text().replace(was, "0" * 64).replace(directory, "mpi-0"))
+        account.owns(path)
+    (generation / directory).rename(generation / "mpi-0")
+    told = account.ok(UMBRELLA, "doctor", "--mpi", on_host.prefix, env=site)
+    assert f"changed since the build: {MPICH / LIBRARY}" in told
+    assert f"containerize mend {on_host.prefix}" in told
+    account.ok(UMBRELLA, "mend", on_host.prefix, env=site)
+    assert "changed" not in account.ok(UMBRELLA, "doctor", "--mpi", on_host.prefix, env=site)
+    assert f"_cw_mpi={directory}\n" in (generation / "env").read_text()
+    assert_same(world.ranks(on_host.program("python3")), native)

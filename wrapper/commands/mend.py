@@ -1,0 +1,85 @@
+"""``containerize mend``: what an installation takes of the machine, computed anew."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from wrapper import layout, workspace
+from wrapper.base.facts import read_facts
+from wrapper.console import Console
+from wrapper.errors import PrefixError
+from wrapper.images.format import read_format
+from wrapper.images.squasher import find_squasher
+from wrapper.images.tree import read_tree
+from wrapper.manifest import Manifest, MpiRecord, manifest_text
+from wrapper.models import Site
+from wrapper.mpi.abis import HOST
+from wrapper.mpi.choice import BaseSystem, choose, write
+from wrapper.mpi.files import InImage
+from wrapper.prefix import checks as prefix
+from wrapper.prefix import generations
+from wrapper.prefix.generations import Generation
+from wrapper.util.lock import locked
+from wrapper.util.sync import sync_directory
+
+
+def mend(target: Path, site: Site, console: Console) -> MpiRecord:
+    """The machine's MPI as it is today, for the generation in use.
+
+    Programs that run keep the links with which they started.
+
+    :raises PrefixError: it takes nothing of the machine, or may not be changed. :raises ToolError:
+        there is no such MPI any more.
+    """
+    target = prefix.absolute_prefix(target)
+    prefix.check_update(target)
+    with locked(target), workspace.workspace(console, site=site) as space:
+        generation = generations.current_generation(target)
+        manifest = generation.manifest
+        if manifest.mpi is None or manifest.mpi.kind != HOST:
+            raise PrefixError(
+                f"{target.name} takes no MPI of this machine",
+                where=target,
+                hint="there is nothing to mend; an update with --mpi host would make it so",
+            )
+        base = _base(generation, site, space.scratch, console)
+        choice = choose(HOST, site.mpi, os.environ, base)
+        found = write(choice, generation.directory)
+        assert found
+        record = replace(found, srun=found.srun or manifest.mpi.srun)
+        _switch(generation.directory, manifest, record)
+    return record
+
+
+def _base(generation: Generation, site: Site, scratch: Path, console: Console) -> BaseSystem | None:
+    known = generation.manifest.base
+    if known.kind != "image":
+        return None
+    image = generation.directory / known.path
+    unsquashfs = find_squasher(os.environ, site).unsquashfs
+    tree = read_tree(
+        image, read_format(image), unsquashfs=unsquashfs, scratch=scratch, console=console
+    )
+    facts = read_facts(tree)
+    glibc = facts.libc_version if facts.libc == "glibc" else ""
+    return BaseSystem(files=InImage(tree=tree), name=str(image), glibc=glibc)
+
+
+def _switch(directory: Path, manifest: Manifest, record: MpiRecord) -> None:
+    """The shims' facts first, by one rename: with them it is the one in use."""
+    env = directory / layout.ENV
+    text = env.read_text(encoding="utf-8", errors="surrogateescape")
+    text = re.sub(r"^_cw_mpi=.*$", f"_cw_mpi={record.directory}", text, flags=re.M)
+    _replace(env, text)
+    _replace(directory / layout.MANIFEST, manifest_text(replace(manifest, mpi=record)))
+    sync_directory(directory)
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(text, encoding="utf-8", errors="surrogateescape")
+    draft.chmod(path.stat().st_mode & 0o777)
+    draft.replace(path)
