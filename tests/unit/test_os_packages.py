@@ -79,11 +79,15 @@ def test_the_refusal_says_what_to_load(program: Program, monkeypatch: pytest.Mon
     folder = program("proot", "true").parent
     with without_powers():
         with pytest.raises(ToolError, match="proot is not on PATH") as caught:
-            os_packages.require_builder(runtime(Path("/s")), {"PATH": "/nowhere"})
-        assert "systools" in caught.value.hint
+            os_packages.require_builder(runtime(Path("/s")), {"PATH": "/nowhere"}, {})
+        assert "load the module that has it" in caught.value.hint
+        with pytest.raises(ToolError) as caught:
+            where = {"PATH": "/nowhere"}
+            os_packages.require_builder(runtime(Path("/s")), where, {"proot": "SITE PRoot"})
+        assert caught.value.hint.startswith("module load SITE PRoot, or choose")
         monkeypatch.setattr(os_packages, "_NAMESPACES", folder / "none")
         with pytest.raises(ToolError, match="proot"):
-            os_packages.require_builder(runtime(Path("/a"), "apptainer"), {"PATH": ""})
+            os_packages.require_builder(runtime(Path("/a"), "apptainer"), {"PATH": ""}, {})
 
 
 def test_who_can_build(program: Program, open_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,10 +95,10 @@ def test_who_can_build(program: Program, open_place: Path, monkeypatch: pytest.M
     (open_place / "namespaces").write_text("1000\n")
     monkeypatch.setattr(os_packages, "_NAMESPACES", open_place / "namespaces")
     with without_powers():
-        os_packages.require_builder(runtime(Path("/s")), {"PATH": str(proot.parent)})
-        os_packages.require_builder(runtime(Path("/a"), "apptainer"), {"PATH": "/nowhere"})
+        os_packages.require_builder(runtime(Path("/s")), {"PATH": str(proot.parent)}, {})
+        os_packages.require_builder(runtime(Path("/a"), "apptainer"), {"PATH": "/nowhere"}, {})
     if os.getuid() == 0:
-        os_packages.require_builder(runtime(Path("/s")), {"PATH": "/nowhere"})
+        os_packages.require_builder(runtime(Path("/s")), {"PATH": "/nowhere"}, {})
 
 
 def elf(path: Path, *kinds: int) -> Path:
@@ -113,9 +117,9 @@ def test_proot_has_to_be_static(open_place: Path) -> None:
     static = elf(open_place / "static/proot", load, load)
     dynamic = elf(open_place / "dynamic/proot", load, loader)
     with without_powers():
-        os_packages.require_builder(runtime(Path("/s")), {"PATH": str(static.parent)})
+        os_packages.require_builder(runtime(Path("/s")), {"PATH": str(static.parent)}, {})
         with pytest.raises(ToolError, match="linked dynamically") as caught:
-            os_packages.require_builder(runtime(Path("/s")), {"PATH": str(dynamic.parent)})
+            os_packages.require_builder(runtime(Path("/s")), {"PATH": str(dynamic.parent)}, {})
     assert caught.value.where == str(dynamic)
 
 

@@ -77,37 +77,43 @@ def check_names(names: Sequence[str]) -> None:
             )
 
 
-def require_builder(runtime: Runtime, environ: Mapping[str, str]) -> None:
+def require_builder(
+    runtime: Runtime, environ: Mapping[str, str], modules: Mapping[str, str]
+) -> None:
     """Whether the runtime can build from a definition file here.
 
+    :param modules: of the site, by what they hold.
     :raises ToolError: it cannot; the hint says what to load.
     """
     if os.getuid() == 0:
         return
+    named = modules.get("proot")
+    load = f"module load {named}" if named else "load the module that has it"
     if proot := shutil.which("proot", path=environ.get("PATH")):
-        _require_static(Path(proot))
+        _require_static(Path(proot), load if named else "PRoot's own releases are")
         return
     if runtime.name == "apptainer" and _namespaces_allowed():
         return
     raise ToolError(
         f"{runtime.name} cannot add packages of the system: proot is not on PATH",
         where="--os-package",
-        hint="load the module that has it (on LUMI systools or PRoot), or choose a base image that "
-        "has these packages",
+        hint=f"{load}, or choose a base image that has these packages",
     )
 
 
-def _require_static(proot: Path) -> None:
+def _require_static(proot: Path, which: str) -> None:
     """SingularityCE starts PRoot inside the image, where this host's loader and libraries are not.
 
     Source: its user guide, "Unprivileged PRoot Builds". Debian's package is dynamic.
+
+    :param which: where there is a static one.
     """
     if not is_static(proot):
         raise ToolError(
             "proot is linked dynamically: it does not start inside an image",
             where=proot,
-            hint="put a static one first on PATH (PRoot's own releases are; on LUMI load systools "
-            "or PRoot), or choose a base image that has these packages",
+            hint=f"put a static one first on PATH ({which}), or choose a base image that has these "
+            "packages",
         )
 
 

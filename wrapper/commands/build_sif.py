@@ -46,7 +46,7 @@ def build_sif(request: SifRequest, console: Console) -> Result:
         inputs.check_reuse(request, asked)
     programs = find_programs(request.site)
     if request.os_packages:
-        os_packages.require_builder(programs[0], os.environ)
+        os_packages.require_builder(programs[0], os.environ, request.site.modules)
     ownership = sif_output.Ownership.of(target)
     with (
         locked(target),

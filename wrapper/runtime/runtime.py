@@ -116,13 +116,16 @@ def find_runtime(environ: Mapping[str, str], site: Site) -> Runtime:
         found = shutil.which(candidate, path=environ.get("PATH"))
         if found:
             return _identify(Path(found).absolute(), environ)
+    module = site.modules.get("runtime")
     if named:
+        instead = f"module load {module}, or" if module else ""
         raise ToolError(
             f"the container runtime '{named}' is not a program",
             where=site.origins.get("runtime"),
-            hint="unset it, or set it to the path of singularity or apptainer",
+            hint=f"{instead} unset it, or set it to the path of singularity or apptainer".lstrip(),
         )
-    raise ToolError("neither singularity nor apptainer is on PATH", hint=_INSTALL_HINT)
+    hint = f"module load {module}" if module else _INSTALL_HINT
+    raise ToolError("neither singularity nor apptainer is on PATH", hint=hint)
 
 
 def _identify(path: Path, environ: Mapping[str, str]) -> Runtime:
