@@ -42,8 +42,9 @@ class BaseRecord:
     :ivar kind: ``host`` or ``image``; all else is about an image. :ivar name: as the user said it.
     :ivar source: an absolute path whose links are not resolved, or a URI. :ivar path: outside;
         below the generation where it ``owned`` the image. :ivar mark: see
-        :func:`wrapper.images.format.mark`. :ivar rocm: its version. :ivar offers: virtual packages
-        in which it differs from the host. :ivar virtual_packages: all of the solve.
+        :func:`wrapper.images.format.mark`. :ivar rocm: its version. :ivar sets: names of variables
+        that its files set. :ivar offers: virtual packages in which it differs from the host.
+    :ivar virtual_packages: all of the solve.
     """
 
     kind: str = "host"
@@ -56,6 +57,7 @@ class BaseRecord:
     owned: bool = False
     has_bash: bool = True
     rocm: str = ""
+    sets: tuple[str, ...] = ()
     offers: Mapping[str, str] = field(default_factory=dict)
     virtual_packages: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,6 +75,7 @@ class BaseRecord:
             owned=base.owned,
             has_bash=base.has_bash,
             rocm=base.rocm,
+            sets=base.sets,
             offers=dict(base.virtual_packages),
             virtual_packages=virtual_packages,
         )
@@ -89,6 +92,7 @@ class BaseRecord:
             virtual_packages=self.offers,
             owned=self.owned,
             rocm=self.rocm,
+            sets=self.sets,
         )
 
 

@@ -93,7 +93,8 @@ class Base:
     version, empty where it has none. ``mark`` are bytes at its beginning that another image has
     not, in hexadecimal. ``owned``: it is a file of the generation, next to its image.
     ``environments`` are the roots of its conda environments, where it was looked into just now.
-    ``rocm`` is the version of its ROCm, if it has one.
+    ``rocm`` is the version of its ROCm, if it has one; ``sets`` are names of variables that its own
+    files set.
     """
 
     image: Path | None = None
@@ -106,6 +107,7 @@ class Base:
     owned: bool = False
     environments: tuple[str, ...] = ()
     rocm: str = ""
+    sets: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

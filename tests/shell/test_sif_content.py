@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from tests.activation import (
     sets,
     unsets,
 )
+from wrapper.gpu import Setting, Settings
 from wrapper.images.sif import content as sif_content
 
 HOSTILE = 'it\'s $HOME `id` "x" \\ *\nnext'
@@ -178,3 +181,43 @@ def test_damaged_metadata_of_a_base_counts_as_none(damaged: str) -> None:
     texts = {sif_content.LABELS: "{}", sif_content.ACTIVATE: "A", sif_content.RUNSCRIPT: "R"}
     text = sif_content.inspect_metadata(damaged, texts)
     assert json.loads(text)["data"]["attributes"]["runscript"] == "R"
+
+
+# -- where GPUs are ------------------------------------------------------------------------------
+def test_caches_of_gpu_programs_are_the_jobs_own(tmp_path: Path) -> None:
+    """bash knows UID, as the runtime's interpreter does."""
+    (tmp_path / "kfd").touch()
+    names = [("A_CACHE", "{cache}/a", ""), ("NET", "hsn", str(tmp_path / "hsn0")), ("X", "1", "")]
+    settings = [
+        Setting(name=name, value=value, where=where, why="", source="", read=date(2026, 1, 1))
+        for name, value, where in names
+    ]
+    text = sif_content.activation_script(
+        activation(),
+        "/containerize",
+        {},
+        gpu=Settings(
+            device=str(tmp_path / "kfd"),
+            cache=str(tmp_path),
+            folders=("a", "a/b"),
+            settings=tuple(settings),
+        ),
+    )
+    job = {"__exported_env__": "SLURM_JOB_ID=12\nX=mine"}
+    env = sourced(text, tmp_path, "bash", job)
+    cache = tmp_path / f"containerize.{os.getuid()}.12"
+    assert env["A_CACHE"] == f"{cache}/a" and (cache / "a/b").is_dir()
+    assert cache.stat().st_mode & 0o777 == 0o700
+    assert "NET" not in env and env["X"] == "mine"
+    cache.chmod(0o777)  # somebody else may have been at it
+    (tmp_path / "hsn0").touch()
+    env = sourced(text, tmp_path, "bash", job)
+    assert "A_CACHE" not in env and env["NET"] == "hsn"
+    (tmp_path / "kfd").unlink()
+    assert not {"A_CACHE", "NET"} & sourced(text, tmp_path, "bash", job).keys()
+
+
+def test_runscripts_are_on_path_after_the_environment(tmp_path: Path) -> None:
+    text = sif_content.activation_script(activation(), "/containerize", {}, scripts=True)
+    path = sourced(text, tmp_path, "dash")["PATH"]
+    assert path == "/containerize/bin:/usr/bin:/bin:/runscripts"

@@ -87,6 +87,7 @@ def named_base(
         owned=image.owned or image.path.parent == staging,
         environments=facts.environments,
         rocm=facts.rocm,
+        sets=tuple(sorted(facts.environment)),
     )
     driver = rocm.driver_release(os.environ)
     if why := rocm.misfit(facts.rocm, driver):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from wrapper import runscripts
 from wrapper.base.built import Tools
 from wrapper.base_python.session import Reuse
 from wrapper.build.inputs import Inputs
@@ -17,6 +18,7 @@ from wrapper.images.compression import EVERYWHERE, Compression
 from wrapper.manifest import Manifest, Values
 from wrapper.models import Base, Site
 from wrapper.mpi.choice import Choice
+from wrapper.packages import LockedPackage
 from wrapper.prefix.generations import Generation
 from wrapper.requests import Request
 from wrapper.runtime.binds import host_binds, image_binds, with_more
@@ -99,6 +101,12 @@ class BuildContext:
     def user_variables(self) -> dict[str, str]:
         """What is set in any case: the site's variables and, over them, the user's."""
         return {**self.request.site.variables, **self.variables}
+
+    def runscripts(self, packages: Iterable[LockedPackage]) -> bool:
+        """Whether programs for jobs on many GPUs come with an environment of these packages."""
+        reused = self.reuse.taken.values() if self.reuse else ()
+        found = runscripts.wanted(package.canonical for package in (*packages, *reused))
+        return found and self.base.has_bash
 
     def environ(self) -> Values:
         """The variables that came from ``--environ`` files, of earlier builds too."""

@@ -97,11 +97,21 @@ def info(verbosity: int, debug: bool) -> None:
 
 @containerize.command("inspect", short_help="Print the manifest of an installation or an image.")
 @click.argument("prefix", type=FILE, metavar="DIR")
+@click.option(
+    "--settings",
+    is_flag=True,
+    help="Print what programs are told by variables instead: why, since when, by which source.",
+)
 @common_options
-def inspect(prefix: Path, verbosity: int, debug: bool) -> None:
+def inspect(prefix: Path, settings: bool, verbosity: int, debug: bool) -> None:
     """Print the manifest of the installation DIR, or of an image of 'build', as JSON."""
 
     def work(_console: Console) -> None:
+        if settings:
+            from wrapper.commands.explain import explain
+
+            say(explain(prefix, os.environ))
+            return
         from wrapper.images.sif.record import read_sif_manifest
         from wrapper.manifest import as_json, read_manifest
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from wrapper import layout, platforms
 from wrapper.activation.model import Activation, ActivationScript
+from wrapper.gpu import NONE, Setting, Settings
 from wrapper.manifest import MpiRecord
 from wrapper.models import Site
 from wrapper.process import RUNTIME_SETTINGS
@@ -107,6 +108,8 @@ def environment_file(
     no_bash: bool = False,
     compressed: tuple[str, str] = ("", ""),
     runtime: Path = Path("/"),
+    gpu: Settings = NONE,
+    scripts: bool = False,
 ) -> str:
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
@@ -131,6 +134,8 @@ def environment_file(
     :param compressed: how, and which image: of those that are mounted the one that the fewest
         runtimes start; absolute or below the generation's directory.
     :param runtime: the program that started it when it was built.
+    :param gpu: what is set where GPUs are.
+    :param scripts: whether the generation has ``/runscripts``.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
     scalars["machine"] = platforms.bash_machine()
@@ -142,7 +147,7 @@ def environment_file(
     scalars["venv"] = "1" if venv else ""
     scalars["user_site"] = "1" if user_site else ""
     scalars["no_bash"] = "1" if no_bash else ""
-    arrays = {
+    arrays: dict[str, Sequence[str]] = {
         "links": links,
         "site_binds": [*site.binds, *([] if image else beyond_links(links))],
         "excluded": site.exclude_binds,
@@ -154,8 +159,19 @@ def environment_file(
     }
     lines = ["# What the shims of this generation need to know; written by the build."]
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
+    if scripts:
+        lines.append("_cw_runscripts=1")
+    if gpu.device:
+        scalars = {"gpu_device": gpu.device, "gpu_cache": gpu.cache}
+        lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
+        arrays |= {"gpu_folders": gpu.folders, "gpu": list(map(_on_node, gpu.settings))}
     lines += [f"_cw_{name}=({shlex.join(values)})" for name, values in arrays.items()]
     return "\n".join(lines) + "\n" + mark_line(mark) + start_facts(compressed, runtime)
+
+
+def _on_node(setting: Setting) -> str:
+    """``FILE NAME=VALUE``: on nodes that have the file."""
+    return f"{setting.where or '/'} {setting.name}={setting.value}"
 
 
 def mark_line(mark: str) -> str:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from wrapper import sites
+from wrapper import runscripts, sites
 from wrapper.runtime.binds import NEVER_BOUND
 
 MARKER = "/.containerize"
@@ -20,7 +20,10 @@ MARKER = "/.containerize"
 # Mount points that an image should have even where the building host lacks them: the kernel's
 # file systems, and those of the sites we know (wrapper.sites.mounts). A missing one is no error:
 # the runtime adds it with an overlay or underlay, which costs start-up time.
-_ALWAYS = ("dev", "proc", "sys", "run", "tmp", "var", "etc", "usr", "home", "root", "opt", "mnt")
+_ALWAYS = (
+    *("dev", "proc", "sys", "run", "tmp", "var", "etc", "usr", "home", "root", "opt", "mnt"),
+    runscripts.DIRECTORY,
+)
 
 
 def write_skeleton(

@@ -158,6 +158,7 @@ _cw_resolve "$_cw_prefix"
 # -- Which generation? One read decides; a switch while we start changes nothing. (One of an earlier
 # version sets other variables.)
 unset -v _cw_when _cw_changes _cw_prepends _cw_defaults _cw_unsets _cw_machine _cw_mpi
+unset -v _cw_gpu_device _cw_runscripts _cw_entry_point
 # ("command": where POSIXLY_CORRECT is set, a failing "." would end the shell without a word.)
 # shellcheck source=/dev/null
 command . "$_cw_prefix/current/env" 2>/dev/null ||
@@ -332,6 +333,7 @@ fi
 [[ -z $_cw_layer ]] || _cw_add_image "$_cw_install_path" "$_cw_install_path"
 _cw_find_programs
 _cw_binds=${_cw_binds%,}$_cw_programs$_cw_image_binds
+[[ -z ${_cw_runscripts-} ]] || _cw_binds+=,$_cw_generation_dir/runscripts:/runscripts
 if [[ -n $_cw_image ]]; then
     _cw_start=$_cw_image
     [[ $_cw_start == /* ]] || _cw_start=$_cw_generation_dir/$_cw_image
@@ -635,6 +637,32 @@ if [[ -n $_cw_mpi && $_cw_keep != *,LD_LIBRARY_PATH,* ]]; then
         [[ ! -v $_cw_name_of ]] || _cw_old=${!_cw_name_of:+:${!_cw_name_of}}
     done
     [[ $_cw_old: == ":$_cw_value:"* ]] || _cw_give LD_LIBRARY_PATH "$_cw_value$_cw_old"
+fi
+# -- Where GPUs are (see wrapper/gpu.toml): what nobody has set. Caches are on the node's own disk, in a
+# directory of the user's and the job's. A job's first program on a node makes it, by one mkdir, which
+# is no race: whoever comes second finds what is there.
+if [[ -n ${_cw_gpu_device-} && -e $_cw_gpu_device ]]; then
+    _cw_word=$UID${SLURM_JOB_ID:+.$SLURM_JOB_ID}${SLURMD_NODENAME:+.$SLURMD_NODENAME}
+    _cw_cache=$_cw_gpu_cache/containerize.${_cw_word//[!A-Za-z0-9._-]/}
+    _cw_folders=("$_cw_cache" "${_cw_gpu_folders[@]/#/"$_cw_cache/"}")
+    if [[ ! -e $_cw_cache || -O $_cw_cache ]] && [[ ! -L $_cw_cache && ! -d ${_cw_folders[-1]} ]]; then
+        command -p mkdir -p -m 700 -- "${_cw_folders[@]}" 2>/dev/null
+    fi
+    if ! [[ -O $_cw_cache && ! -L $_cw_cache && -d ${_cw_folders[-1]} ]]; then
+        printf '%s\n' "[ WARNING ] $_cw_cache is no directory that only you can write to" \
+            "  where:  $_cw_self: caches of GPU programs are where they are by default" \
+            "  to do:  see what is there, and whether the disk is full: ls -ld $_cw_cache" >&2
+        _cw_cache=
+    fi
+    for _cw_pair in "${_cw_gpu[@]}"; do # FILE NAME=VALUE: on nodes with this file
+        _cw_part=${_cw_pair%% *}
+        _cw_pair=${_cw_pair#* }
+        _cw_name_of=${_cw_pair%%=*}
+        [[ ! -v $_cw_name_of && $_cw_given != *"ENV_$_cw_name_of "* && -e $_cw_part ]] || continue
+        [[ $_cw_pair != *"{cache}"* || -n $_cw_cache ]] || continue
+        _cw_pair=${_cw_pair#*=}
+        _cw_set "$_cw_name_of" "${_cw_pair/"{cache}"/"$_cw_cache"}"
+    done
 fi
 # The runtime hands on a prompt of its own, and a PROMPT_COMMAND that sets it once more after the
 # user's ~/.bashrc: PS1="VALUE". This value lets an interactive bash keep the prompt it has.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wrapper import layout, tree
+from wrapper import layout, runscripts, tree
 from wrapper.activation.model import Activation
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree
 from wrapper.build.record import described
 from wrapper.build.source import Source
 from wrapper.build.target import Finished, shim_programs
+from wrapper.gpu import Use, settings_for
 from wrapper.images.compression import Compression
 from wrapper.images.format import rarest_compression
 from wrapper.manifest import Manifest, MpiRecord
@@ -78,6 +79,10 @@ class PrefixTarget:
         if source.answers_for_pip:
             managed.put_pip(context.tree, context.install_path, source.advice())
         names = shim_programs(context, source)
+        scripts = context.runscripts(finished.packages)
+        if scripts:
+            runscripts.write(directory)
+            names = {**runscripts.programs(), **names}
         environment = self._environment(names, finished.tree)
         venv = (context.tree / "pyvenv.cfg").is_file()
         if venv:  # the prefix is one too: bin/python3 finds its packages by this file
@@ -91,10 +96,10 @@ class PrefixTarget:
         self._write_shims(
             names,
             environment,
-            finished.links,
-            finished.activation,
+            finished,
             venv=venv,
             mpi=mpi,
+            scripts=scripts,
         )
         manifest = described(
             context,
@@ -150,11 +155,11 @@ class PrefixTarget:
         self,
         names: dict[str, str],
         environment: Environment,
-        links: Sequence[str],
-        activation: Activation,
+        finished: Finished,
         *,
         venv: bool,
         mpi: MpiRecord | None,
+        scripts: bool,
     ) -> None:
         context, source, base = self.context, self.source, self.context.base
         runtime = context.tools.runtime.path
@@ -167,8 +172,8 @@ class PrefixTarget:
         env = shims.environment_file(
             generation=self.place.generation,
             install_path=context.install_path,
-            links=links,
-            activation=activation,
+            links=finished.links,
+            activation=_with_no_ops(finished.activation) if scripts else finished.activation,
             variables=context.user_variables(),
             site=context.site,
             required_program=source.required_program(),
@@ -183,5 +188,12 @@ class PrefixTarget:
             no_bash=not base.has_bash,
             compressed=rarest_compression(images),
             runtime=runtime,
+            gpu=settings_for(Use.of(base, finished.packages, context.site.name), base.sets),
+            scripts=scripts,
         )
         shims.write_environment(self.place.directory, env)
+
+
+def _with_no_ops(activation: Activation) -> Activation:
+    """For job scripts that activate an environment before a program."""
+    return replace(activation, assign={**runscripts.NO_OPS, **activation.assign})

@@ -24,12 +24,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from wrapper import __version__, tree, workspace
+from wrapper import __version__, runscripts, tree, workspace
 from wrapper.activation.model import Activation
 from wrapper.build.context import BuildContext
 from wrapper.build.record import described
 from wrapper.build.source import Source
 from wrapper.build.target import Finished, shim_programs
+from wrapper.gpu import NONE, Settings, Use, settings_for
 from wrapper.images.sif import content as sif_content
 from wrapper.images.sif import file as sif
 from wrapper.images.sif.file import NewObject, Sif, SifObject, SifWriter
@@ -162,7 +163,13 @@ class SifTarget:
         inputs = write_inputs(directory, finished.packages, opened)
         tree.settle(directory)
         layer = self._unpacked_base() if self.flatten else context.space.image
-        texts = self._write_content(layer, finished.activation)
+        scripts = context.runscripts(finished.packages)
+        if scripts:
+            removal.remove_tree(layer / runscripts.DIRECTORY)  # of a base of ours
+            runscripts.write(layer)
+        use = Use.of(context.base, finished.packages, context.site.name)
+        gpu = settings_for(use, context.base.sets)
+        texts = self._write_content(layer, finished.activation, gpu, scripts)
         context.squash(
             layer, self.place.image, "Writing the environment's layer", owners=self.keeps_modes
         )
@@ -198,17 +205,24 @@ class SifTarget:
             "python3 -m venv --system-site-packages VENV"
         )
 
-    def _write_content(self, layer: Path, activation: Activation) -> dict[str, str]:
+    def _write_content(
+        self, layer: Path, activation: Activation, gpu: Settings = NONE, scripts: bool = False
+    ) -> dict[str, str]:
         """Put activation, runscript and labels into the layer; returns their texts by path."""
+        context = self.context
         texts = {
             sif_content.ACTIVATE: sif_content.activation_script(
-                activation, self.context.install_path, self.bottom.foreign
+                activation,
+                context.install_path,
+                self.bottom.foreign,
+                gpu=gpu,
+                scripts=scripts,
             ),
             sif_content.RUNSCRIPT: sif_content.runscript(),
             sif_content.LABELS: sif_content.labels(self.bottom.labels, self._own_labels(layer)),
         }
         if any(script.why for script in activation.scripts):
-            self.context.console.warning(
+            context.console.warning(
                 "of what such a script does in a SIF image, the variables that it sets reach a "
                 "program: no umask, limit or function"
             )

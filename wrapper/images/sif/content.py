@@ -12,38 +12,78 @@ import shlex
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 
+from wrapper import runscripts
 from wrapper.activation.model import Activation, ActivationScript, VariableChange
+from wrapper.gpu import CACHE, NONE, Settings
 
 ACTIVATE = ".singularity.d/env/96-containerize.sh"
 RUNSCRIPT = ".singularity.d/runscript"
 LABELS = ".singularity.d/labels.json"
 DYNAMIC = ".containerize/dynamic.sh"
-# Job scripts for images of LUMI's and cotainr's making call "$WITH_CONDA" before a program.
-_NO_OPS = ("WITH_CONDA", "WITH_CONDA_VENV", "WITH_VENV")
 # What the base image may have set for a Python of its own; it would reach into ours.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
 def activation_script(
-    activation: Activation, install_path: str, inherited: Mapping[str, str]
+    activation: Activation,
+    install_path: str,
+    inherited: Mapping[str, str],
+    *,
+    gpu: Settings = NONE,
+    scripts: bool = False,
 ) -> str:
     """The text of :data:`ACTIVATE`.
 
     :param install_path: the environment, inside. :param inherited: variables of :data:`FOREIGN` as
-        the base image sets them; a user's own values stay.
+        the base image sets them; a user's own values stay. :param gpu: what is set where GPUs are.
+    :param scripts: whether the image has ``/runscripts``.
     """
     lines = [_template("sif-activate.sh")]
     lines += [
         f'if [ "${{{name}-}}" = {shlex.quote(value)} ]; then export {name}=; fi'
         for name, value in inherited.items()
     ]
-    lines += [f"export {name}=true" for name in _NO_OPS]
+    lines += [f"export {name}={value}" for name, value in runscripts.NO_OPS.items()]
     lines += [_assignment(name, value) for name, value in activation.assign.items()]
     lines.append(f'export PATH={shlex.quote(f"{install_path}/bin")}"${{PATH:+:$PATH}}"')
+    if scripts:
+        lines.append(f'export PATH="$PATH:/{runscripts.DIRECTORY}"')
     lines += _scripts(activation)
+    lines += _on_gpus(gpu)
     # A user's ~/.local must not change what the image imports, unless they say so.
     lines.append('if [ -z "${PYTHONNOUSERSITE+x}" ]; then export PYTHONNOUSERSITE=1; fi')
     return "\n".join(lines) + "\n"
+
+
+def _on_gpus(gpu: Settings) -> Iterator[str]:
+    """As the shim does it. What makes and checks the directory are programs of the image, which may
+    have none: then caches are where they are by default, and so where it is not the user's alone.
+    """
+    if not gpu.device:
+        return
+    names = "|".join(setting.name for setting in gpu.settings)
+    folders = " ".join(f'"$_cw_cache/{folder}"' for folder in gpu.folders)
+    last = f"$_cw_cache/{gpu.folders[-1]}"
+    yield f'if [ -e {shlex.quote(gpu.device)} ] && [ -n "${{UID-}}" ]; then'
+    yield f"_cw_recall '|SLURM_JOB_ID|SLURMD_NODENAME|{names}|'"
+    yield "_cw_cache=$UID${SLURM_JOB_ID:+.$SLURM_JOB_ID}${SLURMD_NODENAME:+.$SLURMD_NODENAME}"
+    yield "case $_cw_cache in *[!A-Za-z0-9._-]*) _cw_cache=$UID ;; esac"
+    yield f'_cw_cache={shlex.quote(gpu.cache)}"/containerize.$_cw_cache"'
+    yield f'if [ ! -d "{last}" ] && [ ! -L "$_cw_cache" ]; then'
+    yield f'/bin/mkdir -p -m 700 "$_cw_cache" {folders} 2>/dev/null || :'
+    yield "fi"
+    yield '_cw_found="$(/usr/bin/stat -c "%u %a %F" "$_cw_cache" 2>/dev/null)" || :'
+    yield f'[ "$_cw_found" = "$UID 700 directory" ] && [ -d "{last}" ] || _cw_cache='
+    for setting in gpu.settings:
+        value = shlex.quote(setting.value)
+        tests = [f'[ -z "${{{setting.name}+x}}" ]']
+        if setting.value.startswith(CACHE):
+            tests.append('[ -n "$_cw_cache" ]')
+            value = f'"$_cw_cache"{shlex.quote(setting.value.removeprefix(CACHE))}'
+        if setting.where:
+            tests.append(f"[ -e {shlex.quote(setting.where)} ]")
+        yield f"if {' && '.join(tests)}; then export {setting.name}={value}; fi"
+    yield "fi"
 
 
 def _assignment(name: str, value: str) -> str:
