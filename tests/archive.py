@@ -6,17 +6,20 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 _OCI = "application/vnd.oci.image"
 
 
-def write_archive(root: Path, target: Path, form: str) -> str:
+def write_archive(
+    root: Path, target: Path, form: str, *, config: Mapping[str, object] | None = None
+) -> str:
     """Write an image of one layer; returns its URI.
 
     :param target: a new directory for it. :param form: ``docker-archive``, ``oci-archive`` or
-        ``oci``.
+        ``oci``. :param config: such as ``Entrypoint`` and ``Env``.
     """
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as archive:
@@ -30,24 +33,25 @@ def write_archive(root: Path, target: Path, form: str) -> str:
         return {"mediaType": f"{_OCI}.{kind}", "digest": f"sha256:{digest}", "size": size}
 
     files = blob(layer.getvalue(), "layer.v1.tar")
-    config = blob(
+    described = blob(
         _json(
             architecture="amd64",
             os="linux",
-            config={},
+            config=config or {},
             rootfs={"type": "layers", "diff_ids": [files["digest"]]},
         ),
         "config.v1+json",
     )
     target.mkdir()
     if form == "docker-archive":
-        names = [f"{item['digest'][7:]}" for item in (config, files)]
+        names = [f"{item['digest'][7:]}" for item in (described, files)]
         manifest = [{"Config": names[0], "RepoTags": ["t:latest"], "Layers": [names[1]]}]
         contents = {**blobs, "manifest.json": json.dumps(manifest).encode()}
         return f"docker-archive:{_tar(target / 'image.tar', contents)}"
+    kind = "manifest.v1+json"
+    layers = [files]
     description = blob(
-        _json(schemaVersion=2, mediaType=f"{_OCI}.manifest.v1+json", config=config, layers=[files]),
-        "manifest.v1+json",
+        _json(schemaVersion=2, mediaType=f"{_OCI}.{kind}", config=described, layers=layers), kind
     )
     contents = {
         "oci-layout": _json(imageLayoutVersion="1.0.0"),

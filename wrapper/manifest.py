@@ -43,8 +43,8 @@ class BaseRecord:
     :ivar source: an absolute path whose links are not resolved, or a URI. :ivar path: outside;
         below the generation where it ``owned`` the image. :ivar mark: see
         :func:`wrapper.images.format.mark`. :ivar rocm: its version. :ivar sets: names of variables
-        that its files set. :ivar offers: virtual packages in which it differs from the host.
-    :ivar virtual_packages: all of the solve.
+        that its files set. :ivar entry_point: with which its programs start. :ivar offers: virtual
+        packages in which it differs from the host. :ivar virtual_packages: all of the solve.
     """
 
     kind: str = "host"
@@ -58,6 +58,7 @@ class BaseRecord:
     has_bash: bool = True
     rocm: str = ""
     sets: tuple[str, ...] = ()
+    entry_point: tuple[str, ...] = ()
     offers: Mapping[str, str] = field(default_factory=dict)
     virtual_packages: Mapping[str, str] = field(default_factory=dict)
 
@@ -76,6 +77,7 @@ class BaseRecord:
             has_bash=base.has_bash,
             rocm=base.rocm,
             sets=base.sets,
+            entry_point=base.entry_point,
             offers=dict(base.virtual_packages),
             virtual_packages=virtual_packages,
         )
@@ -93,6 +95,7 @@ class BaseRecord:
             owned=self.owned,
             rocm=self.rocm,
             sets=self.sets,
+            entry_point=self.entry_point,
         )
 
 

@@ -94,7 +94,7 @@ class Base:
     not, in hexadecimal. ``owned``: it is a file of the generation, next to its image.
     ``environments`` are the roots of its conda environments, where it was looked into just now.
     ``rocm`` is the version of its ROCm, if it has one; ``sets`` are names of variables that its own
-    files set.
+    files set; ``entry_point`` are words to start a program with, as ``run`` does.
     """
 
     image: Path | None = None
@@ -108,6 +108,7 @@ class Base:
     environments: tuple[str, ...] = ()
     rocm: str = ""
     sets: tuple[str, ...] = ()
+    entry_point: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from pathlib import Path
 import pytest
 
 from tests.account import Account
-from tests.e2e.conftest import PIP, Installation, open_directory
+from tests.archive import write_archive
+from tests.e2e.conftest import BIN, PIP, UMBRELLA, Installation, open_directory
 from tests.index import write_files_wheel
 
+CONTAINER = BIN / "wrap-container"
 # Ranks send their number to the first, which sends the sum to all.
 MEET = """
 import json, os, socket, struct, sys, time
@@ -129,3 +132,45 @@ def test_old_job_scripts_find_what_they_call(torch: Installation) -> None:
     out = torch.account.ok(torch.program("_debug_exec"), "bash", "-c", script)
     assert out == "nid005023\n"
     assert torch.account.ok(torch.program("get-master"), "cn-[01-03]-gpu") == "cn-01-gpu\n"
+
+
+# -- an image with an entry point ----------------------------------------------------------------
+ENTRY = """#!/bin/bash
+export ROCR_VISIBLE_DEVICES=${SLURM_LOCALID-none} SAID="$1"
+exec "$@"
+"""
+SAYS = """#!/bin/bash
+echo "$ROCR_VISIBLE_DEVICES $SAID $MIOPEN_USER_DB_PATH $WITH_CONDA $RANK" "$@"
+"""
+
+
+def small_system(root: Path) -> None:
+    """bash, what it needs, and a ROCm that says its version."""
+    told = subprocess.check_output(["ldd", "/bin/bash"], text=True)
+    for file in ["/bin/bash", *re.findall(r"(/lib\S+)", told)]:
+        (root / file[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, root / file[1:])
+    programs = {"opt/entry": ENTRY, "opt/venv/bin/python3": SAYS, "opt/venv/bin/torchrun": SAYS}
+    for name, text in {**programs, "opt/rocm/.info/version": "6.2.4-134\n"}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+        (root / name).chmod(0o755)
+    for name in ("proc", "sys", "dev", "tmp", "etc"):
+        (root / name).mkdir()
+
+
+def test_programs_of_an_image_start_as_run_starts_them(account: Account, runtime: Path) -> None:
+    prefix = account.work / "entry-wrapped"
+    env = ["PATH=/opt/venv/bin:/bin", "WITH_CONDA=. /opt/its-own", "MIOPEN_USER_DB_PATH=/its/own"]
+    with open_directory() as place:
+        small_system(place / "root")
+        config = {"Entrypoint": ["/opt/entry"], "Env": env}
+        uri = write_archive(place / "root", place / "archive", "docker-archive", config=config)
+        done = account.run(CONTAINER, "-w", "/opt/venv/bin", "--prefix", prefix, uri)
+    assert done.returncode == 0, done.stderr
+    assert "as 'run' of" in done.stderr and "by /opt/entry\n" in done.stderr
+    out = account.ok(prefix / "bin/python3", "a b", env={"SLURM_LOCALID": "3"})
+    assert out == f"3 {prefix}/bin/python3 /its/own . /opt/its-own  a b\n"
+    assert "TRITON_CACHE_DIR" in account.ok(UMBRELLA, "inspect", "--settings", prefix)
+    out = account.ok(prefix / "bin/conda-python-distributed", "x.py")
+    assert out.endswith(" 0 x.py\n")

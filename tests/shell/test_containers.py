@@ -584,3 +584,21 @@ def test_without_a_command_it_says_how_to_use_it(
 def test_elsewhere_the_same_shim_starts_the_container(prefix: Prefix) -> None:
     assert prefix.install_path == NOWHERE
     assert prefix.run(name="tool").command == (os.fsencode(prefix.program("tool")),)
+
+
+# -- an image's entry point ----------------------------------------------------------------------
+def test_programs_of_an_image_start_by_its_entry_point(prefix: Prefix, tmp_path: Path) -> None:
+    image = tmp_path / "x.sif"
+    image.touch()
+    entry = ("/opt/entry point", "--")
+    write_environment(prefix.root, image=str(image), entry_point=entry)
+    words = [os.fsencode(word) for word in entry]
+    program = os.fsencode(prefix.program("python3"))
+    assert prefix.run("a b").command == (*words, program, b"a b")
+    debug = prefix.root / "bin/_debug_exec"
+    assert prefix.call(debug, "ls", "-l").command == (*words, b"ls", b"-l")
+
+
+def test_scripts_for_many_gpus_have_their_place(prefix: Prefix) -> None:
+    write_environment(prefix.root, scripts=True)
+    assert prefix.run().binds[-1] == f"{prefix.root}/.generations/1/runscripts:/runscripts"

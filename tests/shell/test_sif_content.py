@@ -221,3 +221,14 @@ def test_runscripts_are_on_path_after_the_environment(tmp_path: Path) -> None:
     text = sif_content.activation_script(activation(), "/containerize", {}, scripts=True)
     path = sourced(text, tmp_path, "dash")["PATH"]
     assert path == "/containerize/bin:/usr/bin:/bin:/runscripts"
+
+
+def test_run_goes_by_the_bases_entry_point(tmp_path: Path) -> None:
+    entry = tmp_path / "its entry"
+    entry.write_text('#!/bin/sh\nSET=1 exec "$@"\n')
+    entry.chmod(0o755)
+    script = tmp_path / "runscript"
+    script.write_text(sif_content.runscript((str(entry),)))
+    words = ["sh", script, "sh", "-c", 'echo "$SET $1"', "-", "a b"]
+    assert subprocess.check_output(words, text=True) == "1 a b\n"
+    assert sif_content.runscript(("/.singularity.d/runscript",)) == sif_content.runscript()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import msgspec
 
 from wrapper.base.find import BaseImage
 from wrapper.console import Console
+from wrapper.images.entry_point import RUNSCRIPT, find_entry_point
 from wrapper.images.format import require_architecture
 from wrapper.images.software import find_libfabric, find_mpi, find_pythons
 from wrapper.images.store import images_directory
@@ -22,7 +24,7 @@ from wrapper.images.tree import ImageTree, read_tree
 from wrapper.util import foreign
 from wrapper.util.memo import Memo
 
-_FACTS_VERSION = 1  # raised where the same image would be described differently
+_FACTS_VERSION = 2  # raised where the same image would be described differently
 _LIBRARIES = r"(?:/usr)?/lib(?:64|/[a-z0-9_]+-linux-gnu)?"
 _MANAGERS = ("zypper", "apt-get", "dnf", "microdnf", "apk")
 # `export NAME="value"`, and how images from OCI registries have it: NAME="${NAME:-"value"}".
@@ -40,6 +42,7 @@ class ImageFacts:
         of conda environments, those included. :ivar venvs: roots of virtual environments.
     :ivar mpi: ``MPICH`` or ``Open MPI``. :ivar package_manager: ``zypper``, ``apt-get``, ``dnf``…
     :ivar environment: variables that its own files set, as far as they are plain assignments.
+    :ivar entry_point: see :class:`wrapper.images.entry_point.EntryPoint`; so ``no_entry_point``.
     """
 
     os_id: str = ""
@@ -63,6 +66,29 @@ class ImageFacts:
     package_manager: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    entry_point: tuple[str, ...] = ()
+    no_entry_point: str = ""
+
+    def tell_entry_point(self, name: str, console: Console) -> None:
+        """What shims make of it. :param name: of the image."""
+        if self.entry_point:
+            words = shlex.join(self.entry_point)
+            console.info(f"programs start as 'run' of {name} starts them, by {words}")
+        if self.no_entry_point:
+            console.warning(
+                f"programs start as 'exec' of {name} starts them, without what 'run' does before: "
+                f"{self.no_entry_point}"
+            )
+
+    def tell_run(self, name: str, console: Console) -> None:
+        """What ``run`` of a SIF on the image makes of it, which has a runscript of ours."""
+        if self.entry_point == (RUNSCRIPT,):
+            console.warning(f"'run' does not do what the runscript of {name} does before a program")
+        elif self.entry_point:
+            words = shlex.join(self.entry_point)
+            console.info(f"'run' starts programs by {words}, as with {name}; 'exec' does not")
+        if self.no_entry_point:
+            console.warning(f"'run' does not do what it does with {name}: {self.no_entry_point}")
 
 
 def inspect_image(
@@ -99,6 +125,7 @@ def read_facts(tree: ImageTree) -> ImageFacts:
     libfabric, providers = find_libfabric(tree, packages)
     environments = _directories_with(tree, "conda-meta/history")
     rocm = _rocm(tree)
+    entry_point = find_entry_point(tree, environment)
     return ImageFacts(
         os_id=release.get("ID", ""),
         os_version=release.get("VERSION_ID", ""),
@@ -122,6 +149,8 @@ def read_facts(tree: ImageTree) -> ImageFacts:
         or ("apk" if tree.is_program("/sbin/apk") else ""),
         environment=environment,
         labels=_labels(tree),
+        entry_point=entry_point.words,
+        no_entry_point=entry_point.why_not,
     )
 
 

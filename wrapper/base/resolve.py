@@ -34,7 +34,8 @@ def find_base(
     :raises ContainerizeError: see :func:`wrapper.base.find.find_base`.
     """
     if request.base_image:
-        base = named_base(request.base_image, tools, staging, trial=trial)[0]
+        base, facts = named_base(request.base_image, tools, staging, trial=trial)
+        facts.tell_entry_point(base.name, tools.console)
     else:
         base = _kept_base(previous, None if trial else staging) if previous else Base()
         if base.image:
@@ -88,6 +89,7 @@ def named_base(
         environments=facts.environments,
         rocm=facts.rocm,
         sets=tuple(sorted(facts.environment)),
+        entry_point=facts.entry_point,
     )
     driver = rocm.driver_release(os.environ)
     if why := rocm.misfit(facts.rocm, driver):

@@ -88,6 +88,7 @@ def _new_bottom(request: SifRequest, tools: Tools) -> Bottom:
     folder = tools.space.root / "base"
     folder.mkdir()
     base, facts = base_image.named_base(request.base_image, tools, folder)
+    facts.tell_run(base.name, tools.console)
     assert base.image is not None
     path = base.image
     if image_format.read_format(path).kind != image_format.SIF:

@@ -7,19 +7,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from wrapper import __version__, layout, platforms
+from wrapper import __version__, layout, platforms, runscripts
 from wrapper.activation.model import Activation
 from wrapper.base import find as images
 from wrapper.base.catalogue import read_catalogues
-from wrapper.base.facts import read_facts
+from wrapper.base.facts import ImageFacts, inspect_image, read_facts
 from wrapper.base.find import BaseImage
 from wrapper.build import inputs, mpi
 from wrapper.commands.prepare import finish, first_generation
 from wrapper.console import Console
+from wrapper.errors import ToolError
+from wrapper.gpu import Use, settings_for
 from wrapper.images.format import mark, rarest_compression
 from wrapper.images.squasher import find_squasher
 from wrapper.manifest import BaseRecord, Manifest
-from wrapper.models import Environment, Site, names_of
+from wrapper.models import Base, Environment, Site, names_of
 from wrapper.mpi.abis import HOST, OPEN_MPI, is_launcher
 from wrapper.mpi.choice import BaseSystem, Choice, write
 from wrapper.mpi.files import InImage
@@ -60,6 +62,8 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
         look = Looker(image=image.path, runtime=runtime, scratch=space.scratch, console=console)
         with console.step("Looking into the image"):
             found = look.contents(request.wrapper_paths)
+        facts = _look_into(image, space, request.site, console)
+        facts.tell_entry_point(image.name, console)
         choice = _mpi(request, image, space, console)
         if choice.kind == HOST:
             kept = {n: path for n, path in found.programs.items() if not is_launcher(n)}
@@ -68,6 +72,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
             image,
             found,
             choice,
+            facts,
             variables,
             staging=staging,
             runtime=runtime,
@@ -110,10 +115,27 @@ def _mpi(
     return mpi.yielding(choice, own, request.mpi, site, console)
 
 
+def _look_into(image: BaseImage, space: Workspace, site: Site, console: Console) -> ImageFacts:
+    """What the image sets, and what it does before a program; nothing where no tool can tell."""
+    try:
+        squasher = find_squasher(os.environ, site)
+    except ToolError as error:
+        console.warning(f"whether the image has an entry point is not known: {error}")
+        return ImageFacts()
+    return inspect_image(
+        image,
+        unsquashfs=squasher.unsquashfs,
+        scratch=space.scratch,
+        cache=space.lasting_cache,
+        console=console,
+    )
+
+
 def _write(
     image: BaseImage,
     found: Contents,
     choice: Choice,
+    facts: ImageFacts,
     variables: Mapping[str, str],
     *,
     staging: Staging,
@@ -127,14 +149,31 @@ def _write(
     venv = found.venv
     sign, reference = mark(image.path), image.reference
     environment = found.environment or Environment(root=venv or inside)
-    staging.write_programs(
-        found.programs, "", shims.shim(staging.prefix, runtime.path), environment
-    )
+    programs = dict(found.programs)
+    scripts = "torchrun" in programs and found.has_bash
+    if scripts:
+        runscripts.write(staging.directory)
+        programs = {**runscripts.programs(), **programs}
+    staging.write_programs(programs, "", shims.shim(staging.prefix, runtime.path), environment)
     staging.write_links(environment, own_image=False)
     if venv:  # it is to be active; its Python is called by another path
         (staging.root / layout.VENV).symlink_to(f"{venv}/pyvenv.cfg")
     active = {"VIRTUAL_ENV": venv} if venv else {}
     record = write(choice, staging.directory)
+    if scripts:  # where the image does not say itself how it is activated
+        active |= {n: value for n, value in runscripts.NO_OPS.items() if n not in facts.environment}
+    base = Base(
+        image=image.path,
+        name=image.name,
+        source=image.source,
+        digest=image.digest,
+        mark=sign,
+        has_bash=found.has_bash,
+        owned=image.owned,
+        rocm=facts.rocm,
+        sets=tuple(sorted(facts.environment)),
+        entry_point=facts.entry_point,
+    )
     there = site.on_image(names_of(image.name, image.source, image.path))
     env = shims.environment_file(
         generation=staging.generation,
@@ -149,6 +188,9 @@ def _write(
         no_bash=not found.has_bash,
         compressed=rarest_compression({reference: image.path}),
         runtime=runtime.path,
+        gpu=settings_for(Use.of(base, site=site.name), base.sets),
+        scripts=scripts,
+        entry_point=base.entry_point,
     )
     shims.write_environment(staging.directory, env)
     manifest = Manifest(
@@ -160,22 +202,12 @@ def _write(
         generation=staging.generation,
         prefix=str(staging.prefix),
         install_path=inside,
-        base=BaseRecord(
-            kind="image",
-            name=image.name,
-            source=image.source,
-            path=reference,
-            digest=image.digest,
-            mark=sign,
-            size=image.size,
-            owned=image.owned,
-            has_bash=found.has_bash,
-        ),
+        base=BaseRecord.of(base, {}, image.size),
         runtime=runtime.as_record(),
         site=there.shaping,
         variables=dict(variables),
         activation=(),
-        programs=len(found.programs),
+        programs=len(programs),
         inputs=write_inputs(staging.directory, (), ()),
         image=identity(image.path),
     )

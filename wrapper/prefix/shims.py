@@ -110,6 +110,7 @@ def environment_file(
     runtime: Path = Path("/"),
     gpu: Settings = NONE,
     scripts: bool = False,
+    entry_point: Sequence[str] = (),
 ) -> str:
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
@@ -136,6 +137,7 @@ def environment_file(
     :param runtime: the program that started it when it was built.
     :param gpu: what is set where GPUs are.
     :param scripts: whether the generation has ``/runscripts``.
+    :param entry_point: of the image: words inside to start programs with.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
     scalars["machine"] = platforms.bash_machine()
@@ -159,6 +161,8 @@ def environment_file(
     }
     lines = ["# What the shims of this generation need to know; written by the build."]
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
+    if entry_point:
+        arrays["entry_point"] = entry_point
     if scripts:
         lines.append("_cw_runscripts=1")
     if gpu.device:

@@ -190,6 +190,7 @@ class PrefixTarget:
             runtime=runtime,
             gpu=settings_for(Use.of(base, finished.packages, context.site.name), base.sets),
             scripts=scripts,
+            entry_point=base.entry_point,
         )
         shims.write_environment(self.place.directory, env)
 

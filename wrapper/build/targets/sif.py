@@ -218,7 +218,7 @@ class SifTarget:
                 gpu=gpu,
                 scripts=scripts,
             ),
-            sif_content.RUNSCRIPT: sif_content.runscript(),
+            sif_content.RUNSCRIPT: sif_content.runscript(context.base.entry_point),
             sif_content.LABELS: sif_content.labels(self.bottom.labels, self._own_labels(layer)),
         }
         if any(script.why for script in activation.scripts):

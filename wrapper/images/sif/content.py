@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 
 from wrapper import runscripts
@@ -154,9 +154,12 @@ def _change(change: VariableChange) -> str:
     return f'if [ {test} "${{{change.where[1:]}-}}" ]; then {text}; fi'
 
 
-def runscript() -> str:
-    """The text of :data:`RUNSCRIPT`."""
-    return _template("sif-runscript.sh")
+def runscript(entry_point: Sequence[str] = ()) -> str:
+    """The text of :data:`RUNSCRIPT`. :param entry_point: of the base image, to start all with."""
+    text = _template("sif-runscript.sh")
+    if not entry_point or entry_point == (f"/{RUNSCRIPT}",):  # which this one replaces
+        return text
+    return text.replace("exec ", f"exec {shlex.join(entry_point)} ")
 
 
 def dynamic_script() -> str:
