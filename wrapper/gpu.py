@@ -23,7 +23,6 @@ AMD, NVIDIA = "amd", "nvidia"
 CACHE = "{cache}"
 """In a value: the directory of the user and the job on the node's own disk."""
 _DATA = Path(__file__).with_suffix(".toml")
-_ROCM_ITSELF = ("rocm", "rocm-sdk-core")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,9 @@ class Use:
     @classmethod
     def of(cls, base: Base, packages: Iterable[LockedPackage] = (), site: str = "") -> Use:
         """What a base image and packages on it are for."""
-        of_packages = [release for package in packages if (release := _release(package))]
+        packages = list(packages)
+        told = (rocm.release_of(package.canonical, package.version) for package in packages)
+        of_packages = list(filter(None, told))
         release = base.rocm or next(iter(of_packages), "")
         name = os.path.basename(base.source or str(base.image or ""))  # noqa: PTH119 - or a URI
         if release:
@@ -129,13 +130,6 @@ def _counts(entry: toml.Table, use: Use) -> bool:
     first, end = _numbers(entry.get("from", "")), _numbers(entry.get("below", ""))
     release = _numbers(use.rocm)
     return first <= release and (not end or release < end)
-
-
-def _release(package: LockedPackage) -> str:
-    """The ROCm that a package brings or is."""
-    if package.canonical in _ROCM_ITSELF:
-        return package.version
-    return rocm.release_of(package.version)
 
 
 def _numbers(release: str) -> tuple[int, ...]:

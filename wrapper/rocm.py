@@ -19,6 +19,9 @@ _DATA = Path(__file__).with_suffix(".toml")
 _PACKAGED = re.compile(r"\d+\.\d+\.(\d)(\d\d)\d\d\b")
 
 
+# Packages that are ROCm, and names that say for which one they are.
+_ITSELF = re.compile(r"rocm(?:-sdk(?:-[\w-]+)?)?")
+_NAMED = re.compile(r"-rocm-?(\d)-?(\d)(?:-|$)")
 # Packages that are for NVIDIA's GPUs alone, by name, and by version or build.
 _NVIDIA = re.compile(
     r"nvidia-[\w-]+-cu\d+|cudatoolkit|cuda-(?:cudart|libraries|nvrtc|runtime|toolkit)\S*"
@@ -34,15 +37,38 @@ def for_nvidia(name: str, version: str = "", build: str = "") -> bool:
     return told or bool(_NVIDIA.fullmatch(name))
 
 
-def release_of(version: str) -> str:
-    """The ROCm that a build is for (``2.3.0+rocm6.2.4``: 6.2), empty of others."""
-    match = re.search(r"\+rocm(\d+\.\d+)", version)
-    return match[1] if match else ""
+def release_of(name: str, version: str) -> str:
+    """The ROCm that a package is for or is, empty of others.
+
+    ``torch 2.3.0+rocm6.2.4``, ``rocm-sdk-core 7.14.0``, ``cupy-rocm-5-0``, ``jax-rocm60-plugin``.
+    :param name: canonical.
+    """
+    if _ITSELF.fullmatch(name):
+        return _minor(version)
+    if match := re.search(r"\+rocm(\d+\.\d+)", version):
+        return match[1]
+    match = _NAMED.search(name)
+    return f"{match[1]}.{match[2]}" if match else ""
 
 
-def lines_for(rocm: str, packages: Mapping[str, str]) -> list[str]:
+def stand_in(name: str) -> str:
+    """The package whose modules another one for ROCm brings under its own name (``triton`` of
+    ``pytorch-triton-rocm``), empty for none. :param name: canonical.
+    """
+    found: str = _data()["stand_ins"]["packages"].get(name, "")
+    return found
+
+
+def newest_build(driver: str) -> str:
+    """The newest ROCm that a driver serves and that PyTorch has builds for; empty where none is."""
+    built = {release for wheels in _data()["wheels"] for release in wheels["releases"]}
+    return next((release for release in reversed(window(driver)) if release in built), "")
+
+
+def lines_for(rocm: str, packages: Mapping[str, str], gpu: str = "") -> list[str]:
     """Lines of a requirements file for PyTorch's builds for a ROCm, none where none are known.
 
+    :param gpu: the GPU's architecture, where it is known.
     :param packages: name (conda's or pip's) -> version without its local part, empty where it is
         not known.
     """
@@ -55,7 +81,7 @@ def lines_for(rocm: str, packages: Mapping[str, str]) -> list[str]:
     lines = [f"--extra-index-url {index}"]
     for name, version in wanted.items():
         exact = f"=={version or 'VERSION'}{local}" if local else ""
-        lines.append(f"{name}{known[0]['extra']}{exact}")
+        lines.append(f"{name}{known[0]['extra'].format(gpu=gpu or 'gfx90a')}{exact}")
     return lines
 
 

@@ -26,7 +26,7 @@ from tests.e2e.conftest import (
     open_directory,
 )
 from tests.images import system_files, write_files
-from tests.index import write_wheel
+from tests.index import write_files_wheel, write_wheel
 from wrapper.errors import ExitCode
 from wrapper.util.removal import remove_tree
 
@@ -61,7 +61,9 @@ def shared() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def wheels(shared: Path) -> Path:
-    """Packages to choose from. The base has beta 1.0, and a gamma that is nowhere else."""
+    """Packages to choose from. The base has beta 1.0, a gamma that is nowhere else, and triton by
+    another name, as builds for ROCm are.
+    """
     root = shared / "wheels"
     root.mkdir()
     for name, version, requires in (
@@ -72,7 +74,8 @@ def wheels(shared: Path) -> Path:
         ("beta", "2.0", ()),
         ("gamma", "2.7", ()),
         ("delta", "1.0", ()),
-        ("zeta", "1.0", ()),
+        ("triton", "3.3", ()),
+        ("zeta", "1.0", ("triton",)),
     ):
         write_wheel(root, name, version, requires=requires)
     return root
@@ -105,6 +108,7 @@ def base(
     for wheel in (
         write_wheel(made, "beta", "1.0"),
         write_wheel(made, "gamma", "2.7+rocm6", requires=("beta", 'delta; extra == "more"')),
+        write_files_wheel(made, "pytorch-triton-rocm", "3.2", {"triton/__init__.py": ""}),
     ):
         zipfile.ZipFile(wheel).extractall(sandbox / SITE)
     image = shared / "base.sif"
@@ -166,7 +170,9 @@ def test_pip_packages_on_a_venv_of_the_base(account: Account, base: Path, wheels
     script = account.file("reuse.sh", f"uv pip install --no-index -f {wheels} beta alpha==2.0\n")
     account.ok(PIP, "update", prefix, "-r", file, "--post-install", script)
     assert account.ok(made.program("gamma-run")) == "2.7+rocm6 True\n", "it sees what is ours"
-    assert where(made, "beta") == [f"{there}/beta/__init__.py"]
+    assert where(made, "beta", "triton") == [f"{there}/{n}/__init__.py" for n in ("beta", "triton")]
+    packages = {package["name"] for package in made.manifest["reused"]["packages"]}
+    assert packages == {"beta", "gamma", "pytorch-triton-rocm"}
 
     # What the base has is known by no hash, what is added to it by its own.
     found = [line.split() for line in lock.splitlines() if line[0] != "#"]

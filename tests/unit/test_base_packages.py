@@ -66,6 +66,22 @@ def test_a_version_that_no_index_could_have_is_left_out(tmp_path: Path) -> None:
     assert python.stubs(tmp_path) == {}
 
 
+def test_triton_is_there_where_one_for_rocm_is(tmp_path: Path) -> None:
+    """Under a name of its own, with the same modules: an index's would come before them."""
+    name = "pytorch-triton-rocm"
+    package = BasePackage(name=name, version="3.2.0+git1", requires=("x; extra == 'y'",))
+    torch = BasePackage(name="torch", version="2.7.1+rocm6.2.4", requires=("triton==3.9",))
+    packages = {name: package, "torch": torch}
+    python = BasePython(executable="/x", version="3.11", packages=packages)
+    stubs = python.stubs(tmp_path / "stubs")
+    assert stubs["triton"].name == "triton-3.2.0+git1-py3-none-any.whl"
+    assert python.limits() == [], "the base's torch has what it needs"
+    assert python.needed_by(["triton"]) == {name}
+    both = {**packages, "triton": BasePackage(name="triton", version="3.1")}
+    python = BasePython(executable="/x", version="3.11", packages=both)
+    assert "triton-3.1-" in python.stubs(tmp_path / "stubs")["triton"].name
+
+
 def test_what_is_needed_by_what_is_used_counts_too() -> None:
     python = base(a=("b>0", 'd; extra == "x"'), b=("C", "a"), c=(), d=())
     assert python.needed_by(["a", "unknown"]) == {"a", "b", "c"}

@@ -47,7 +47,7 @@ def test_the_base_image_tells_its_rocm() -> None:
 
 def test_without_a_base_image_packages_tell_it() -> None:
     assert Use.of(Base(), [package("torch", "2.8.0+rocm6.4")]).rocm == "6.4"
-    assert Use.of(Base(), [package("rocm_sdk_core", "7.14.0")]).rocm == "7.14.0"
+    assert Use.of(Base(), [package("rocm_sdk_core", "7.14.0")]).rocm == "7.14"
     assert Use.of(Base(), [package("nvidia-cublas-cu12", "12.8")]).gpu == "nvidia"
 
 

@@ -14,10 +14,13 @@ from wrapper.console import Console
 from wrapper.errors import InputError
 from wrapper.inputs.pylock import parse_pylock
 from wrapper.inputs.requirements import Requirements, read_requirements
-from wrapper.models import Base, EnvironmentSpec
+from wrapper.models import Base, EnvironmentSpec, Gpus, Site
 from wrapper.packages import LockedPackage
 
 AMD = Base(image=Path("/x.sif"), name="x.sif", rocm="7.2.1")
+HERE = Site()
+LUMI = Site(file=Path("sites/lumi.yml"), gpus=Gpus(kind="gfx90a"))
+ROIHU = Site(file=Path("sites/roihu.yml"), gpus=Gpus(kind="GH200"))
 INDEX = "https://download.pytorch.org/whl/rocm7.2"
 
 
@@ -78,14 +81,15 @@ def test_lines_to_write() -> None:
 )
 def test_builds_for_nvidia_on_a_base_for_amd(inputs: Inputs) -> None:
     with pytest.raises(InputError, match="is for NVIDIA's GPUs") as caught:
-        require_amd(inputs, AMD)
+        require_amd(inputs, AMD, HERE)
     assert "x.sif has ROCm 7.2.1" in caught.value.what and caught.value.where
     assert caught.value.detail == f"--extra-index-url {INDEX}\ntorch==2.10.0+rocm7.2"
-    require_amd(inputs, Base())
+    require_amd(inputs, Base(), HERE)
 
 
 def test_what_is_not_for_this_machine_does_not_count() -> None:
-    require_amd(asked("nvidia-nccl-cu12==2 ; sys_platform == 'win32'", "numpy", "torch"), AMD)
+    elsewhere = "nvidia-nccl-cu12==2 ; sys_platform == 'win32'"
+    require_amd(asked(elsewhere, "numpy", "torch"), AMD, HERE)
     lock = """lock-version = "1.0"
 [[packages]]
 name = "nvidia-nccl-cu12"
@@ -97,10 +101,10 @@ archive = { url = "https://host/x.tar.gz", hashes = { sha256 = "00" } }
         found = parse_pylock(lock.replace("MARKER", marker), Path("pylock.toml"), (), ())
         inputs = Inputs(requirements=Requirements(locks=[found]))
         if not counts:
-            require_amd(inputs, AMD)
+            require_amd(inputs, AMD, HERE)
             continue
         with pytest.raises(InputError, match="nvidia-nccl-cu12 is for NVIDIA's GPUs") as caught:
-            require_amd(inputs, AMD)
+            require_amd(inputs, AMD, HERE)
         assert "leave it out" in caught.value.hint
 
 
@@ -109,7 +113,7 @@ def test_what_was_installed_is_told(
 ) -> None:
     monkeypatch.setenv("CONTAINERIZE_ROCM_DRIVER", "6.3")
     installed = [package("torch", "2.10.0"), package("nvidia-cublas-cu12", "12.8")]
-    tell_builds([*installed, package("torchvision", "0.2+rocm7.1")], AMD, console)
+    tell_builds([*installed, package("torchvision", "0.2+rocm7.1")], AMD, HERE, console)
     told = " ".join(screen.getvalue().split())
     assert "nvidia-cublas-cu12 is for NVIDIA's GPUs, and x.sif has ROCm 7.2.1" in told
     assert f"'--extra-index-url {INDEX}', 'torch==2.10.0+rocm7.2'" in told
@@ -117,6 +121,60 @@ def test_what_was_installed_is_told(
     assert "torchvision is for ROCm 7.1: the driver 6.3 serves 6.1 to 7.0" in told
     monkeypatch.delenv("CONTAINERIZE_ROCM_DRIVER")
     screen.truncate(0)
-    tell_builds([package("torch", "2.10.0+rocm7.2"), package("numpy", "2")], AMD, console)
-    tell_builds(installed, Base(), console)
+    tell_builds([package("torch", "2.10.0+rocm7.2"), package("numpy", "2")], AMD, HERE, console)
+    tell_builds(installed, Base(), HERE, console)
     assert screen.getvalue() == ""
+
+
+# -- sites ---------------------------------------------------------------------------------------
+def test_a_site_with_amds_gpus_needs_no_base_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its driver tells for which ROCm the lines are."""
+    monkeypatch.setenv("CONTAINERIZE_ROCM_DRIVER", "6.3")
+    with pytest.raises(InputError, match="is for NVIDIA's GPUs, and lumi has AMD's") as caught:
+        require_amd(asked("torch==2.10.0+cu126"), Base(), LUMI)
+    assert caught.value.detail.splitlines()[1] == "torch==2.10.0+rocm7.0"
+    monkeypatch.setenv("CONTAINERIZE_ROCM_DRIVER", "31.50")
+    with pytest.raises(InputError) as caught:
+        require_amd(asked("torch==2.10.0+cu126"), Base(), LUMI)
+    assert caught.value.detail.splitlines()[1] == "torch[device-gfx90a]"
+    require_amd(asked("torch==2.10.0+cu126"), Base(), ROIHU)
+
+
+def test_where_no_driver_tells_the_hint_is_without_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTAINERIZE_ROCM_DRIVER", "nobody's")
+    with pytest.raises(InputError) as caught:
+        require_amd(asked("torch==2.10.0+cu126"), Base(), LUMI)
+    assert not caught.value.detail and "its build for ROCm and the index" in caught.value.hint
+
+
+def test_what_a_resolution_brought_is_told_there_too(
+    console: Console, screen: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTAINERIZE_ROCM_DRIVER", "6.3")
+    brought = [package("torch", "2.10.0"), package("nvidia-cublas-cu12", "12.8")]
+    tell_builds(brought, Base(), LUMI, console)
+    told = " ".join(screen.getvalue().split())
+    assert "lumi has AMD's (gfx90a)" in told and "'torch==2.10.0+rocm7.0'" in told
+
+
+def test_packages_that_are_rocm_are_compared_too(
+    console: Console, screen: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTAINERIZE_ROCM_DRIVER", "6.3")
+    tell_builds([package("rocm-sdk-core", "7.14.0")], AMD, HERE, console)
+    told = " ".join(screen.getvalue().split())
+    assert "rocm-sdk-core 7.14.0 brings ROCm 7.14" in told
+    assert "rocm-sdk-core is for ROCm 7.14: the driver 6.3 serves 6.1 to 7.0" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "release"),
+    [
+        *[("torch", "2.3.0+rocm6.2.4", "6.2"), ("rocm", "7.14.0a1", "7.14")],
+        *[("rocm-sdk-libraries-gfx90a", "7.0.1", "7.0"), ("cupy-rocm-5-0", "13.3.0", "5.0")],
+        *[("jax-rocm60-plugin", "0.5", "6.0"), ("jax-rocm7-plugin", "0.8", "")],
+        *[("rocm-docs-core", "1.2", ""), ("torch", "2.3.0", ""), ("numpy", "2.0", "")],
+    ],
+)
+def test_for_which_rocm_a_package_is(name: str, version: str, release: str) -> None:
+    assert rocm.release_of(name, version) == release

@@ -20,7 +20,7 @@ from wrapper.build.target import Finished, Target
 from wrapper.console import Console
 from wrapper.errors import PackageError, SolveError
 from wrapper.inputs.files import InputFile
-from wrapper.models import Base
+from wrapper.models import Base, Site
 from wrapper.packages import LockedPackage
 from wrapper.requests import NewRequest
 
@@ -52,6 +52,7 @@ class Build:
             "tree": tmp_path,
             "install_path": "/containerize-x",
             "space": SimpleNamespace(cache=None),
+            "site": Site(),
             "container": lambda places: cast(Any, object()),
             "user_variables": dict,
         }

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from wrapper import rocm
 from wrapper.errors import SolveError
 from wrapper.inputs.markers import counting
 
@@ -85,7 +86,8 @@ class BasePython:
     def needed_by(self, names: Iterable[str]) -> set[str]:
         """Canonical names of packages, and of all that they need of the base."""
         found: set[str] = set()
-        waiting = [name for name in names if name in self.packages]
+        real = [self._stand_ins.get(name, name) for name in names]
+        waiting = [name for name in real if name in self.packages]
         while waiting:
             name = waiting.pop()
             if name not in found:
@@ -111,7 +113,17 @@ class BasePython:
             except InvalidVersion:
                 continue  # of a system's package; no index has heard of it either
             found[name] = _write_stub(folder, name, version, package.requires)
+        for name, real in self._stand_ins.items():
+            if real in found:
+                version = str(Version(self.packages[real].version))
+                found[name] = _write_stub(folder, name, version, ())
         return found
+
+    @property
+    def _stand_ins(self) -> dict[str, str]:
+        """Canonical names of packages that the base has by another name, which is theirs here."""
+        names = {rocm.stand_in(name): name for name in self.packages}
+        return {name: real for name, real in names.items() if name and name not in self.packages}
 
     def limits(self) -> list[str]:
         """Lines of a constraints file for what the base lacks and its packages need.
@@ -123,7 +135,8 @@ class BasePython:
         lines = [
             f"{need.name}{need.specifier}"
             for need in needs
-            if need.specifier and canonicalize_name(need.name) not in self.packages
+            if need.specifier
+            and canonicalize_name(need.name) not in {*self.packages, *self._stand_ins}
         ]
         return list(dict.fromkeys(lines))
 

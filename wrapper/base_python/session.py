@@ -157,7 +157,7 @@ class Reuse:
 
         A stub is a wheel: ``--no-binary`` must not forbid it.
         """
-        names, kept = self.python.packages, []
+        names, kept = self._stubs, []
         words = iter(given)
         for word in words:
             if word not in ("--no-binary", "--only-binary"):

@@ -13,7 +13,7 @@ from wrapper import rocm
 from wrapper.build.inputs import Inputs
 from wrapper.console import Console
 from wrapper.errors import InputError
-from wrapper.models import Base
+from wrapper.models import Base, Site
 from wrapper.packages import LockedPackage
 
 _VERSION = re.compile(r"==\s*(\d[\w.!-]*)|-(\d[\w.]*)(?:\+|%2B)")
@@ -29,38 +29,64 @@ class _Asked:
     where: str = ""
 
 
-def require_amd(inputs: Inputs, base: Base) -> None:
-    """:raises InputError: files name builds for NVIDIA's GPUs, and the base image has ROCm."""
-    if not base.rocm:
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """AMD's GPUs that an environment is for.
+
+    :ivar why: it is for them, for a sentence. :ivar rocm: the base's, or the newest that builds
+        here can use; empty where neither is known. :ivar gpu: their architecture, likewise.
+    """
+
+    why: str
+    rocm: str
+    gpu: str
+
+
+def target(base: Base, site: Site) -> Target | None:
+    """What the base image or, where that is the host or has no ROCm, the site says of GPUs."""
+    kind = site.gpus.kind
+    gpu = kind if kind.startswith("gfx") else ""
+    if base.rocm:
+        return Target(why=f"{base.name} has ROCm {base.rocm}", rocm=base.rocm, gpu=gpu)
+    if gpu:
+        release = rocm.newest_build(rocm.driver_release(os.environ))
+        return Target(why=f"{site.name} has AMD's ({gpu})", rocm=release, gpu=gpu)
+    return None
+
+
+def require_amd(inputs: Inputs, base: Base, site: Site) -> None:
+    """:raises InputError: files name builds for NVIDIA's GPUs, and base or site have AMD's."""
+    amd = target(base, site)
+    if amd is None:
         return
     wrong = [one for one in _asked(inputs) if rocm.for_nvidia(one.name, one.told, one.build)]
     if not wrong:
         return
     names = list(dict.fromkeys(one.name for one in wrong))
     others = f" (as are {len(names) - 1} more)" if len(names) > 1 else ""
-    hint, lines = _instead(base.rocm, {one.name: _plain(one.told) for one in wrong})
+    hint, lines = _instead(amd, {one.name: _plain(one.told) for one in wrong})
     raise InputError(
-        f"{names[0]} is for NVIDIA's GPUs{others}, and {base.name} has ROCm {base.rocm}",
+        f"{names[0]} is for NVIDIA's GPUs{others}, and {amd.why}",
         where=wrong[0].where,
         hint=hint,
         detail="\n".join(lines),
     )
 
 
-def tell_builds(packages: Sequence[LockedPackage], base: Base, console: Console) -> None:
+def tell_builds(
+    packages: Sequence[LockedPackage], base: Base, site: Site, console: Console
+) -> None:
     """Warn of what was installed and cannot use the GPUs, or only a part of the base."""
     driver = rocm.driver_release(os.environ)
-    wrong = {p.canonical: _plain(p.version) for p in packages if base.rocm and _of_nvidia(p)}
-    if wrong:
-        plain = {p.canonical: p.version for p in packages if not rocm.release_of(p.version)}
-        hint, lines = _instead(base.rocm, {**plain, **wrong})  # a plain torch needs them
+    amd = target(base, site)
+    wrong = {p.canonical: _plain(p.version) for p in packages if _of_nvidia(p)}
+    if amd and wrong:
+        plain = {p.canonical: p.version for p in packages if not _release(p)}
+        hint, lines = _instead(amd, {**plain, **wrong})  # a plain torch needs them
         shown = f": {', '.join(map(repr, lines))}" if lines else ""
-        console.warning(
-            f"{next(iter(wrong))} is for NVIDIA's GPUs, and {base.name} has ROCm {base.rocm}; "
-            f"{hint}{shown}"
-        )
+        console.warning(f"{next(iter(wrong))} is for NVIDIA's GPUs, and {amd.why}; {hint}{shown}")
     for package in packages:
-        release = rocm.release_of(package.version)
+        release = _release(package)
         if release and base.rocm and release != ".".join(base.rocm.split(".")[:2]):
             console.warning(
                 f"{package.name} {package.version} brings ROCm {release}, and may not use the "
@@ -70,11 +96,16 @@ def tell_builds(packages: Sequence[LockedPackage], base: Base, console: Console)
             console.warning(f"{package.name} is for ROCm {release}: {why}")
 
 
-def _instead(release: str, packages: dict[str, str]) -> tuple[str, list[str]]:
+def _release(package: LockedPackage) -> str:
+    return rocm.release_of(package.canonical, package.version)
+
+
+def _instead(amd: Target, packages: dict[str, str]) -> tuple[str, list[str]]:
     """What to do, and lines to write, where builds for this ROCm are known."""
-    lines = rocm.lines_for(release, packages)
+    lines = rocm.lines_for(amd.rocm, packages, amd.gpu)
     if not lines:
-        return f"leave it out, or name its build for ROCm {release} and the index that has it", []
+        which = f"ROCm {amd.rocm}".rstrip()
+        return f"leave it out, or name its build for {which} and the index that has it", []
     return "leave out what is NVIDIA's and write these lines instead (a lock: make it anew)", lines
 
 

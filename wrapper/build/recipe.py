@@ -63,7 +63,7 @@ class _Recipe:
 
     def run(self) -> Manifest:
         context, source = self.context, self.source
-        require_amd(context.inputs, context.base)
+        require_amd(context.inputs, context.base, context.site)
         if self.target.outside:
             context.mpi = mpi.begin(context)
         container = context.container(source.places())
@@ -83,7 +83,7 @@ class _Recipe:
             packages = self._packages(whole)
             visible = installed.without_replaced(packages, context.tree)
             context.mpi = mpi.settle(context.mpi, context, visible)
-            tell_builds(visible, context.base, context.console)
+            tell_builds(visible, context.base, context.site, context.console)
             if before is not None:
                 self.tree.tell_changes(before, visible, source.sizes())
             self._compile_and_lock(whole, packages)

@@ -125,7 +125,8 @@ def _plan_conda(prepared: Prepared[R], console: Console) -> Plan:
         if previous or request.base_image or request.copy_base:
             tools = Tools(request.site, *find_programs(request.site), space, console)
             base = find_base(request, tools, space.scratch, previous, trial=True)
-            require_amd(asked, base)
+        if not request.elsewhere:  # the site's GPUs are those of its own nodes
+            require_amd(asked, base, request.site)
         old = _old_records(previous, tools) if previous and tools else None
         packages: Sequence[LockedPackage] = installed.conda_packages(old) if old else ()
         before, sizes, channels = packages, dict[str, int](), tuple[str, ...]()
@@ -207,7 +208,7 @@ def _plan_pip(prepared: Prepared[R], chosen: Python, inside: str, console: Conso
             compression=EVERYWHERE,
             previous=prepared.previous,
         )
-        require_amd(prepared.inputs, context.base)
+        require_amd(prepared.inputs, context.base, context.site)
         source = PipSource(context=context, chosen=chosen)
         image = PrefixTarget(context=context, source=source, place=place)
         tree = IncrementalTree(context=context, image=image)

@@ -186,7 +186,7 @@ def gpu(data: Manifest, environ: Mapping[str, str], root: Path = Path("/")) -> l
         hint = "build anew on an image that it serves: see 'containerize base list'"
         found.append(warning("GPU", f"the base image has ROCm {base}: {why}", hint))
     for package in data.packages:
-        version = rocm.release_of(package.version)
+        version = rocm.release_of(package.canonical, package.version)
         if why := rocm.misfit(version, driver):
             hint = "install its build for a ROCm that the driver serves"
             found.append(warning("GPU", f"{package.name} is for ROCm {version}: {why}", hint))
