@@ -21,11 +21,12 @@ from wrapper.base.built import Tools
 from wrapper.commands.prepare import find_programs
 from wrapper.console import Console
 from wrapper.errors import PrefixError, ToolError
+from wrapper.gpu import Use, settings_for
 from wrapper.images.compression import EVERYWHERE
 from wrapper.images.format import mark, rarest_compression
 from wrapper.inputs.files import InputFiles
 from wrapper.manifest import BaseRecord, Manifest, Options
-from wrapper.models import Environment, Interpreter, Site, TreeSize
+from wrapper.models import Base, Environment, Interpreter, Site, TreeSize
 from wrapper.packages import LockedPackage
 from wrapper.pip.origin import direct_entry
 from wrapper.prefix import checks as prefix
@@ -278,6 +279,7 @@ class _Work:
             no_bash=not self.has_bash,
             compressed=rarest_compression(images),
             runtime=self.tools.runtime.path,
+            gpu=settings_for(Use.of(Base(), manifest.packages, self.tools.site.name)),
         )
         shims.write_environment(staging.directory, env)
         if (self.tree / "pyvenv.cfg").is_file():
