@@ -120,8 +120,7 @@ find_python() { # of the active virtual environment, beside this file, or on PAT
     for python in "${VIRTUAL_ENV:+$VIRTUAL_ENV/bin/python}" "${0%/*}/python3" "${0%/*}/python"; do
         [[ ! -x $python ]] || return 0
     done
-    python=$(type -P python3 python | head -n 1)
-    [[ -n $python ]] || fail "there is no python3 on PATH" "is the environment active?"
+    python=$(type -P python3 || type -P python) || fail "there is no python3 on PATH" "is the environment active?"
 }
 
 case $name in
