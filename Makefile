@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime runtime-setuid fuse channel mpich images env demo test test-setuid fuzz lint types bench ci clean
+.PHONY: help setup runtime runtime-setuid fuse channel mpich images env demo demo-slurm test test-setuid fuzz lint types bench ci clean
 
 PYTHON ?= python3
 
@@ -66,6 +66,10 @@ env: ## eval "$(make env)" puts all of this on PATH
 
 demo: setup runtime channel ## see it work
 	@$(run) tools/demo
+
+demo-slurm: setup runtime channel mpich ## see ranks of MPI start under a Slurm of two nodes
+	@$(run) python -m tests.slurm .cache/slurm
+	@$(run) tools/demo-slurm
 
 test: setup runtime channel mpich ## all tests (ARGS='tests/unit -k lock' for some)
 	@$(run) python -m pytest $(or $(ARGS),$(all))

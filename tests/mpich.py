@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.channel import apt
@@ -21,8 +22,7 @@ DEBS = (
     *("libnl-route-3-200", "librdmacm1", "libnuma1", "libslurm38", "libudev1", "libgfortran5"),
     "libquadmath0",
 )
-_PROGRAMS = ("mpiexec.hydra", "hydra_pmi_proxy")
-_TOP = Path(__file__)
+_PROGRAMS = ("usr/bin/mpiexec.hydra", "usr/bin/hydra_pmi_proxy")
 
 
 def build(directory: Path) -> bool:
@@ -30,25 +30,42 @@ def build(directory: Path) -> bool:
 
     :raises BuildError: it cannot be made.
     """
+
+    def finish(made: Path) -> None:
+        (made / "abi").mkdir()
+        (made / "abi/libmpi.so.12").symlink_to("../lib/libmpich.so.12")
+        (made / "bin/mpirun").symlink_to("mpiexec.hydra")
+
+    return unpacked(directory, DEBS, _PROGRAMS, finish)
+
+
+def unpacked(
+    directory: Path, debs: Sequence[str], programs: Sequence[str], finish: Callable[[Path], None]
+) -> bool:
+    """Debian's packages in a directory: ``bin``, whose programs find their libraries, and ``lib``.
+
+    :param programs: below the system's root. :param finish: what else there is to do, before it
+        appears. :raises BuildError: they cannot be had.
+    """
     stamp = directory / ".stamp"
-    wanted = f"{sha256(_TOP)} {directory}\n"
+    wanted = f"{sha256(Path(__file__))} {' '.join([*debs, *programs])} {directory}\n"
     if stamp.is_file() and stamp.read_text() == wanted:
         return False
     work = directory.with_name(f"{directory.name}-work")
-    apt.download(work / "debs", DEBS)
-    root = unpack(work / "debs", DEBS, work / "root")
+    apt.download(work / "debs", debs)
+    root = unpack(work / "debs", debs, work / "root")
     partial = fresh_directory(directory.with_name(f"{directory.name}.partial"))
-    for name in ("bin", "lib", "abi"):
+    for name in ("bin", "lib"):
         (partial / name).mkdir()
     for folder in (root / "lib" / TRIPLET, root / "usr/lib" / TRIPLET):
-        for path in folder.glob("*.so*"):
-            shutil.copy2(path, partial / "lib" / path.name, follow_symlinks=False)
-    (partial / "abi/libmpi.so.12").symlink_to("../lib/libmpich.so.12")
-    for name in _PROGRAMS:
+        if folder.is_dir():
+            shutil.copytree(folder, partial / "lib", symlinks=True, dirs_exist_ok=True)
+    for path in (root / program for program in programs):
+        name = path.name.removesuffix("-wlm")  # one of Debian's alternatives
         (partial / "bin" / name).write_text(_STARTER.format(name=name, lib=directory / "lib"))
         (partial / "bin" / name).chmod(0o755)
-        shutil.copy2(root / "usr/bin" / name, partial / "bin" / f".{name}")
-    (partial / "bin/mpirun").symlink_to(_PROGRAMS[0])
+        shutil.copy2(path, partial / "bin" / f".{name}")
+    finish(partial)
     (partial / ".stamp").write_text(wanted)
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
@@ -59,7 +76,8 @@ def build(directory: Path) -> bool:
 # The loader by name: what a rank gets must not have these libraries on LD_LIBRARY_PATH.
 _STARTER = """\
 #!/bin/sh
-exec /lib64/ld-linux-x86-64.so.2 --library-path {lib} --argv0 "$0" "${{0%/*}}/.{name}" "$@"
+exec /lib64/ld-linux-x86-64.so.2 --library-path {lib}:{lib}/slurm-wlm \\
+    --argv0 "$0" "${{0%/*}}/.{name}" "$@"
 """
 
 
