@@ -12,6 +12,7 @@ from wrapper.base import find as images
 from wrapper.base.built import Tools, find_image, look_into, ready_image
 from wrapper.base.catalogue import read_catalogues
 from wrapper.base.facts import ImageFacts
+from wrapper.console import Console
 from wrapper.errors import InputError, PrefixError
 from wrapper.images.format import mark
 from wrapper.models import Base
@@ -40,6 +41,7 @@ def find_base(
         base = _kept_base(previous, None if trial else staging) if previous else Base()
         if base.image:
             tools.trials.require(base.image)
+            tell_moved(base, tools.console)
         if base.image and base.mark and mark(base.image) != base.mark:
             tools.console.warning(
                 f"{base.image} is not the image that this was built on; where it shall be from now "
@@ -57,6 +59,18 @@ def find_base(
             image = images.copied(base.image, staging, digest=hashed, console=tools.console)
             base = replace(base, image=image, owned=True)
     return base
+
+
+def tell_moved(base: Base, console: Console) -> None:
+    """That the link by which the user named the image (``…-latest.sif``) leads to another now."""
+    if base.image is None or base.owned or not base.source.startswith("/"):
+        return
+    now = os.path.realpath(base.source)
+    if now != str(base.image) and os.path.exists(now):  # noqa: PTH110 - false, not raised
+        console.info(
+            f"{base.source} leads to {now} now; this stays on {base.image.name}. "
+            f"To change: --base-image {shlex.quote(base.source)}"
+        )
 
 
 def named_base(
