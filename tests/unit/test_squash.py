@@ -141,27 +141,6 @@ def test_a_full_file_system_is_told_as_that(program: Program, console: Console, 
     assert not (path.parent / "img.sqfs").exists()
 
 
-@pytest.mark.parametrize("failures", [1, 2])
-def test_what_mksquashfs_misread_is_packed_once_more(
-    program: Program, console: Console, failures: int
-) -> None:
-    said = "FATAL ERROR: lz4 uncompress failed with error code -1"
-    mksquashfs = program(
-        "mksquashfs",
-        'echo >>"${0%/*}/runs"; echo half >"$2"\n'
-        f'[ $(wc -l <"${{0%/*}}/runs") -gt {failures} ] || {{ echo "{said}" >&2; exit 1; }}',
-    )
-    image = mksquashfs.parent / "img.sqfs"
-    if failures == 1:
-        squash(mksquashfs, console)
-        assert image.exists()
-    else:
-        with pytest.raises(ToolError):
-            squash(mksquashfs, console)
-        assert not image.exists()
-    assert len((mksquashfs.parent / "runs").read_text().splitlines()) == 2
-
-
 def test_another_failure_is_the_tools(program: Program, console: Console) -> None:
     path = program("mksquashfs", 'echo half >"$2"; echo broken; exit 1')
     with pytest.raises(ToolError, match="mksquashfs ended with status 1") as caught:

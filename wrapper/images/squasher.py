@@ -29,9 +29,6 @@ _OLDEST = (4, 4)  # first with -mkfs-time, -all-time and reproducible output
 _LEFT_OUT = 2  # unsquashfs's status where it could not make some files as they were
 _PERCENTAGE_SINCE = (4, 6)
 _MEMORY = "256M"
-_MISREAD = "uncompress failed with error code"
-"""mksquashfs reads parts of its image again, to compare files with them. On a busy machine 4.7.5
-once ended so with lz4; the same tree was packed after that, and others in 24 of 24 runs."""
 _PLAIN = ("-noI", "-noD", "-noF")  # nothing is compressed: inodes, data, fragments
 
 
@@ -134,16 +131,13 @@ class Squasher:
                 return True
             return False
 
-        env = process.base_environment(environ)
-        for first in (True, False):
-            try:
-                process.run(argv, console=console, env=env, on_line=on_line)
-                return
-            except ToolFailed as error:
-                image.unlink(missing_ok=True)
-                if not first or _MISREAD not in error.detail:
-                    raise _explained(error, image) from None
-                console.log("mksquashfs misread what it had written: once more")
+        try:
+            process.run(
+                argv, console=console, env=process.base_environment(environ), on_line=on_line
+            )
+        except ToolFailed as error:
+            image.unlink(missing_ok=True)
+            raise _explained(error, image) from None
 
     def _words(self, compression: Compression) -> list[str]:
         """Options with a value, each once: it takes none twice."""
