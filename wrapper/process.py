@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from wrapper.console import Console
-from wrapper.errors import ToolError
+from wrapper.errors import ExitCode, ToolError
 
 _KEPT_LINES = 15
 _GRACE_SECONDS = 3.0
@@ -261,6 +261,19 @@ class ToolFailed(ToolError):
     def __init__(self, what: str, *, status: int, hint: str = "", detail: str = "") -> None:
         super().__init__(what, hint=hint, detail=detail)
         self.status = status
+
+
+class CommandFailed(ToolError):
+    """A command of ours that was started, here or as a job, failed: its ``status`` becomes ours,
+    where it is one that we have.
+    """
+
+    def __init__(
+        self, what: str, *, status: int, where: str | Path, hint: str = "", detail: str = ""
+    ) -> None:
+        super().__init__(what, where=where, hint=hint, detail=detail)
+        if status in {code.value for code in ExitCode}:
+            self.code = ExitCode(status)
 
 
 def _end(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:

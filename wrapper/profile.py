@@ -162,7 +162,8 @@ class Partition:
 
     :ivar nodes: at most so many of a job. :ivar time: at most, in Slurm's form. :ivar cores: of a
         node, without hardware threads; :ivar memory: of a node for jobs, ``480G``; :ivar gpus: of
-        a node. What is not known is 0 or empty.
+        a node. What is not known is 0 or empty. :ivar whole_nodes: whether a job gets no part of
+        one.
     """
 
     nodes: int = 0
@@ -170,6 +171,7 @@ class Partition:
     cores: int = 0
     memory: str = ""
     gpus: int = 0
+    whole_nodes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +231,7 @@ partitions = by_name(
         cores=number,
         memory=_like(_SIZE, "a size such as 480G"),
         gpus=number,
+        whole_nodes=_yes,
     )
 )
 gpus = record(Gpus, per_node=number, kind=text, cpu_masks=_listed(_mask))

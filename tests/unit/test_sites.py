@@ -138,9 +138,8 @@ def test_each_value_is_shown_with_its_source_as_long_as_it_is_the_files() -> Non
     found = load({"CONTAINERIZE_SITE": "lumi", "CONTAINERIZE_RUNTIME": "apptainer"})
     rows = {name: value for name, value, _ in describe(found)}
     assert set(rows) == set(KEYS) - {"sources"}
-    assert (
-        "standard-g=(nodes=1024 time=2-00:00:00 cores=56 memory=480G gpus=8)" in rows["partitions"]
-    )
+    of_a_node = "cores=56 memory=480G gpus=8 whole_nodes=yes"
+    assert f"standard-g=(nodes=1024 time=2-00:00:00 {of_a_node})" in rows["partitions"]
     assert rows["gpus"].startswith("per_node=8 kind=gfx90a cpu_masks=(0xfe000000000000 0xfe")
     assert "202-Binding" in source_of(found, "gpus")
     assert source_of(found, "runtime") == "", "the user's own"
