@@ -177,11 +177,15 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A finished installation: its manifest and the seconds it took."""
+    """A finished installation: its manifest and the seconds it took.
+
+    ``changed`` is false where an update found all that it asks for there, and made nothing.
+    """
 
     prefix: Path
     manifest: Manifest
     seconds: float
+    changed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

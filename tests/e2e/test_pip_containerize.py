@@ -102,7 +102,7 @@ def test_system_site_packages_shows_the_pythons_own(me: Account, index: str, run
     assert done.python("import alpha; print(alpha.VERSION)") == "1.0\n"
     own = "import sys, site; print(any('dist-packages' in p or 'beta' in p for p in sys.path))"
     assert done.python(own) == me.ok(python, "-s", "-c", own), "the outer Python's packages"
-    me.ok(PIP, "update", done.prefix, "-r", file, env=env)
+    me.ok(PIP, "update", done.prefix, "-r", file, "--compression", "fast", env=env)
     assert done.manifest["system_site_packages"] is True
 
 

@@ -330,7 +330,7 @@ def test_a_python_from_uv_is_in_the_image(
     _, base, executable = done.python(code).split()
     assert base.startswith("/containerize-") and executable == str(done.program("python3"))
     assert "_cw_required_program=''" in (prefix / "current/env").read_text()
-    me.ok(PIP, "update", prefix, "-r", file, env=env)
+    me.ok(PIP, "update", prefix, "-r", file, "--compression", "fast", env=env)
     assert done.python("import alpha; print(alpha.VERSION)") == "2.0\n"
     venv = me.work / "on-managed"  # it works outside, where that Python is not
     words = ("-m", "venv", "--without-pip", "--system-site-packages", venv)

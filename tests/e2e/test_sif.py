@@ -179,6 +179,10 @@ def test_an_update_replaces_the_layer(
     told = account.run(UMBRELLA, "build", "--update", image, "--requirements", file)
     assert told.returncode == 0, told.stderr
     assert "+ alpha" in told.stderr
+    made = image.stat()
+    told = account.run(UMBRELLA, "build", "--update", image, "--requirements", file)
+    assert told.returncode == 0 and f"nothing changes: {image}" in told.stderr, told.stderr
+    assert (image.stat().st_ino, image.stat().st_mtime_ns) == (made.st_ino, made.st_mtime_ns)
     code = "import alpha, demo_noarch; print(alpha.VERSION)"
     assert account.ok(account.runtime, "exec", image, "python", "-c", code) == "1.0\n"
     assert len(sif.read_sif(image).overlays) == 1

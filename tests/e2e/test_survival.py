@@ -52,7 +52,7 @@ def test_a_killed_update_leaves_the_old_or_the_new(
     outcomes = set()
     for moment in _moments(account):
         before = current(done)
-        _killed_update(done, files[before % 2], tmp, whole, moment)
+        _killed_update(done, files[runs(done, "demo-tool")], tmp, whole, moment)
         after = current(done)
         outcomes.add(after > before)
         assert before <= after <= before + 2, "at most a switch, and a number left out before it"
@@ -60,7 +60,7 @@ def test_a_killed_update_leaves_the_old_or_the_new(
         assert has(done, "demo_noarch")
         assert runs(done, "demo-tool") == bool(odd)
     assert outcomes == {True, False}
-    change(done, files[0], "--tmpdir", str(tmp))
+    change(done, files[runs(done, "demo-tool")], "--tmpdir", str(tmp))
     assert [n for n in entries(tmp) if n.startswith("containerize-")] == []
     assert [n for n in entries(done.prefix.parent) if "killed." in n and n.startswith(".")] == []
     assert not [n for n in entries(done.prefix / ".generations") if not n.isdigit()]

@@ -210,6 +210,23 @@ def test_joined_images_with_pip_packages(
         assert manifests[0][key] == manifests[1][key]
 
 
+def test_an_update_that_changes_nothing_makes_nothing(with_pip: Installation, wheels: Path) -> None:
+    base, me = with_pip, with_pip.account
+    kind, words = base.manifest["kind"], ["-r", str(pip_file(me, wheels, *HAD))]
+    if kind == "conda":  # other words for the same packages
+        text = (me.work / f"{base.prefix.name}.yml").read_text()
+        words.append(str(me.file("same.yml", f"# once more\n{text}")))
+    before = seen(base.prefix)
+    wishes = [words, words[:2], ["--keep", "9", "--compression", "default", *words]]
+    for wish in [*wishes, *([words[2:]] if kind == "conda" else [])]:
+        done = me.run(CONDA if kind == "conda" else PIP, "update", base.prefix, *wish)
+        assert done.returncode == 0, done.stderr
+        assert f"nothing changes: {base.prefix} " in done.stderr
+        assert "package changes" not in done.stderr, "one line says so"
+        assert ("Unpacking" in done.stderr) is ("-r" in wish)
+        assert seen(base.prefix) == before
+
+
 @needs_root
 def test_an_update_needs_room_for_what_it_unpacks(
     numeric: Installation, channel: Path, tmp_path: Path

@@ -14,9 +14,10 @@ from wrapper.build import recipe
 from wrapper.build.context import BuildContext
 from wrapper.build.inputs import Inputs
 from wrapper.build.packed import PackedError
-from wrapper.build.recipe import build
+from wrapper.build.recipe import build, build_update
 from wrapper.build.source import Source
 from wrapper.build.target import Finished, Target
+from wrapper.build.unchanged import Unchanged
 from wrapper.console import Console
 from wrapper.errors import PackageError, SolveError
 from wrapper.inputs.files import InputFile
@@ -163,6 +164,15 @@ def test_what_would_change_what_is_packed_starts_over(made: Build) -> None:
     made.run()
     assert made.steps.count("populate") == 2
     assert made.steps.index("start over") < made.steps.index("home")
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("step", ["prepare", "populate"])
+def test_an_update_that_changes_nothing_ends(made: Build, step: str, packed: bool) -> None:
+    made.packed, made.fails[step] = packed, Unchanged()
+    source = made.source()
+    assert build_update(source.context, source, made.target()) is None
+    assert "deliver" not in made.steps and "home" not in made.steps
 
 
 @pytest.mark.parametrize("step", ["prepare", "populate", "compile", "write_lock"])

@@ -15,6 +15,7 @@ from wrapper import installed
 from wrapper.build import packed
 from wrapper.build.context import BuildContext
 from wrapper.build.packed import Packed
+from wrapper.build.unchanged import Unchanged, only_packages
 from wrapper.images.format import read_format
 from wrapper.packages import Change, LockedPackage, changes_between, describe_changes
 from wrapper.pip import externally_managed as managed
@@ -44,12 +45,14 @@ class IncrementalTree:
 
     :ivar packed: what of the old one stays packed, where not all is in the tree.
     :ivar again: whether the build started over: what it changes was told before.
+    :ivar changed: whether something is known to change.
     """
 
     context: BuildContext
     image: OldImage
     packed: Packed | None = field(default=None, init=False)
     again: bool = field(default=False, init=False)
+    changed: bool = field(default=False, init=False)
     _told: str = field(default="", init=False)
 
     def may_leave_packed(self) -> bool:
@@ -144,13 +147,19 @@ class IncrementalTree:
         packages = self.context.old.packages if self.context.old else ()
         return [package for package in packages if package.manager == "pip"]
 
+    def end_if_unchanged(self) -> None:
+        """Once all changes are known. :raises Unchanged: there are none, of packages or else."""
+        if not self.changed and only_packages(self.context):
+            raise Unchanged
+
     def tell_changes(
         self, old: Sequence[LockedPackage], new: Sequence[LockedPackage], sizes: Mapping[str, int]
     ) -> Sequence[Change]:
         """Say what an update changes: as soon as it is known, and again where it came otherwise."""
         found = changes_between(old, new, sizes)
         text = describe_changes(found)
-        if text != self._told:
+        self.changed = self.changed or bool(found)
+        if text != self._told and (found or not only_packages(self.context)):
             self.context.console.info(f"changes:\n{text}" if "\n" in text else text)
         self._told = text
         return found

@@ -38,11 +38,11 @@ class PipPackages:
         An update says before what that changes.
 
         :param sizes: bytes of conda packages' archives. :raises PackedError: something that is
-            packed would be changed.
+            packed would be changed. :raises Unchanged: all of it is there, as all else is.
         """
-        locked = self._missing(locked)
-        if not (self.context.inputs.requirements or locked):
+        if not self.asked(locked):
             return
+        locked = self._missing(locked)
         with self.tree.whole(container) as whole:
             told = self.context.previous is None or self.tree.again
             replaces = not told and self._replaces(whole, locked, sizes)
@@ -51,6 +51,10 @@ class PipPackages:
                 return
         self.tree.unpack_rest()
         self._install(container, locked)
+
+    def asked(self, locked: Sequence[LockedPackage]) -> bool:
+        """Whether there is anything to install."""
+        return bool(self.context.inputs.requirements or self._missing(locked))
 
     def _install(self, container: BuildContainer, locked: Sequence[LockedPackage]) -> None:
         pip, requirements = self.installer(container), self.context.inputs.requirements
@@ -67,7 +71,9 @@ class PipPackages:
         before = self.tree.packages_before() or []
         with self.context.console.step("Resolving pip packages"):
             after = self.planned(container, before, locked)
-        return any(change.old for change in self.tree.tell_changes(before, after, sizes))
+        changes = self.tree.tell_changes(before, after, sizes)
+        self.tree.end_if_unchanged()
+        return any(change.old for change in changes)
 
     def _missing(self, locked: Sequence[LockedPackage]) -> Sequence[LockedPackage]:
         """Those that the base does not have."""

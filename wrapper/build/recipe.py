@@ -23,6 +23,7 @@ from wrapper.build.packed import LENT, PackedError
 from wrapper.build.scripts import run_user_script
 from wrapper.build.source import Source
 from wrapper.build.target import Finished, Target
+from wrapper.build.unchanged import Unchanged
 from wrapper.credentials import public_url
 from wrapper.errors import ContainerizeError
 from wrapper.inputs.files import InputFile
@@ -40,6 +41,14 @@ def build(context: BuildContext, source: Source, target: Target) -> Manifest:
     tree = IncrementalTree(context=context, image=target)
     with target.opened():
         return _Recipe(context=context, source=source, target=target, tree=tree).run()
+
+
+def build_update(context: BuildContext, source: Source, target: Target) -> Manifest | None:
+    """The same of an update: ``None`` where all that it asks for is there, and nothing was made."""
+    try:
+        return build(context, source, target)
+    except Unchanged:
+        return None
 
 
 def asked_base(context: BuildContext, container: BuildContainer, *, conda: bool) -> Reuse | None:
@@ -113,7 +122,7 @@ class _Recipe:
             unpacking = pool.submit(self.tree.unpack)
             try:
                 self.source.prepare(self.tree)
-            except ContainerizeError:
+            except (ContainerizeError, Unchanged):
                 process.end_all()  # it is told now, not when a large image is unpacked
                 raise
             unpacking.result()

@@ -33,6 +33,14 @@ def describe(result: Result) -> str:
     )
 
 
+def describe_unchanged(result: Result) -> str:
+    """The line for an update that asks for what is there."""
+    return (
+        f"nothing changes: {result.prefix} has all of it already and stays as it is, "
+        f"in {result.seconds:.1f} s"
+    )
+
+
 def describe_variables(result: Result) -> str:
     """Which variables the user gave to the environment; empty where none."""
     names = ", ".join(sorted(result.manifest.variables))
@@ -54,12 +62,16 @@ def describe_mpi(result: Result) -> str:
 
 def lines(result: Result) -> list[str]:
     """What there is to say of an installation, a line each."""
+    if not result.changed:
+        return [describe_unchanged(result)]
     told = (describe_variables(result), describe_mpi(result), describe(result))
     return [line for line in told if line]
 
 
 def describe_sif(result: Result) -> str:
     """A built SIF in one line for a person."""
+    if not result.changed:
+        return describe_unchanged(result)
     tree, image = result.manifest.tree, result.manifest.image
     form = "flattened with the base" if result.manifest.flatten else "in a layer over the base"
     return (

@@ -13,7 +13,7 @@ from wrapper.base import resolve as base_image
 from wrapper.base.built import Tools
 from wrapper.build import inputs
 from wrapper.build.context import BuildContext
-from wrapper.build.recipe import build
+from wrapper.build.recipe import build_update
 from wrapper.build.source import Source
 from wrapper.build.targets.sif import Bottom, SifOutput, SifTarget
 from wrapper.commands.prepare import find_programs, finish_sif
@@ -77,9 +77,12 @@ def build_sif(request: SifRequest, console: Console) -> Result:
         result = SifTarget(
             context=context, source=source, place=place, bottom=bottom, flatten=flatten
         )
-        manifest = build(context, source, result)
-        finish_sif(draft, target, inside=f"/{RECORD}", ownership=ownership, tools=tools)
-    return Result(prefix=target, manifest=manifest, seconds=console.seconds)
+        manifest = build_update(context, source, result)
+        if manifest:
+            finish_sif(draft, target, inside=f"/{RECORD}", ownership=ownership, tools=tools)
+    changed, manifest = manifest is not None, manifest or bottom.manifest
+    assert manifest
+    return Result(prefix=target, manifest=manifest, seconds=console.seconds, changed=changed)
 
 
 # -- the image below ------------------------------------------------------------------------------

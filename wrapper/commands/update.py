@@ -52,7 +52,7 @@ def _update(
     source_of: Callable[[BuildContext, Manifest], Source],
 ) -> Result:
     """The frame of every update; what it does not name stays as it was."""
-    from wrapper.build.recipe import build
+    from wrapper.build.recipe import build_update
     from wrapper.build.targets.prefix import PrefixTarget
 
     request, target = prepared.request, prepared.target
@@ -76,8 +76,12 @@ def _update(
         )
         source = source_of(context, old)
         result = PrefixTarget(context=context, source=source, place=staging)
-        manifest = build(context, source, result)
-        finish(staging, manifest, runtime=tools.runtime, space=space, console=console)
+        manifest = build_update(context, source, result)
+        if manifest:
+            finish(staging, manifest, runtime=tools.runtime, space=space, console=console)
         if request.keep is not None:
             remove_old(target, request.keep, console)
-    return Result(prefix=target, manifest=manifest, seconds=console.seconds)
+    changed = manifest is not None
+    return Result(
+        prefix=target, manifest=manifest or old, seconds=console.seconds, changed=changed
+    )

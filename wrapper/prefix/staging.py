@@ -186,7 +186,7 @@ class NextGeneration:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is not None:
+        if error is not None or self.root.exists():  # it was not switched to
             repair(self.prefix)
         if isinstance(error, OSError) and error.errno in _FULL:
             raise _writing_failed(error, self.root) from None

@@ -63,6 +63,7 @@ class CondaSource(Source):
             )
         if asked:  # else an update leaves the conda packages
             self.resolution = self._solve(asked, tree)
+        self._end_if_unchanged(tree)
 
     def _solve(self, asked: EnvironmentSpec, tree: IncrementalTree) -> Resolution:
         context = self.context
@@ -83,6 +84,14 @@ class CondaSource(Source):
             after = [*map(as_locked, resolution.records)]
             tree.tell_changes(before, after, sizes(resolution.records))
         return resolution
+
+    def _end_if_unchanged(self, tree: IncrementalTree) -> None:
+        """:raises Unchanged: what was solved is there, and pip is asked for nothing."""
+        before = self.context.old.channels if self.context.old else ()
+        if self.resolution and tuple(map(public_url, self.resolution.channels)) != before:
+            tree.changed = True  # scripts and further updates take packages from other places
+        if not self.pip(tree).asked(self.known_pip()):
+            tree.end_if_unchanged()
 
     def _old_records(self) -> Path:
         """A directory like the tree, with the old packages' records and nothing else."""

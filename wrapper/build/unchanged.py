@@ -1,0 +1,40 @@
+"""When an update would make again what is there: it ends then, and makes no generation."""
+
+from __future__ import annotations
+
+from wrapper import __version__
+from wrapper.build.context import BuildContext
+from wrapper.credentials import public_url
+from wrapper.mpi.abis import NONE
+from wrapper.requests import SifRequest
+
+
+class Unchanged(Exception):
+    """What an update asks for is there already; nothing was changed."""
+
+
+def only_packages(context: BuildContext) -> bool:
+    """Whether an update differs from what it updates in its packages, if in anything.
+
+    Scripts may do anything. What another version of this program or another site's settings make
+    of the same packages differs too.
+    """
+    request, old = context.request, context.old
+    if old is None or request.pre_install or request.post_install:
+        return False
+    channels = tuple(map(public_url, request.channels)) or old.options.channels
+    sif = request if isinstance(request, SifRequest) else None  # its base is a part of it
+    return (
+        not (request.base_image or request.copy_base or old.image_root or context.reuse)
+        and (sif is not None or context.base.mark == old.base.mark)
+        and request.mpi in (None, old.mpi.kind if old.mpi else NONE)
+        and (sif is None or sif.flatten in (None, old.flatten))
+        and context.compression.asked == old.options.compression
+        and context.compression.name == old.image.compression
+        and channels == old.options.channels
+        and context.wrapper_paths in ((), old.options.wrapper_paths)
+        and dict(context.variables) == dict(old.variables)
+        and dict(context.environ()) == dict(old.environ)
+        and old.tool == __version__
+        and old.site == context.site.shaping
+    )
