@@ -82,6 +82,4 @@ def _update(
         if request.keep is not None:
             remove_old(target, request.keep, console)
     changed = manifest is not None
-    return Result(
-        prefix=target, manifest=manifest or old, seconds=console.seconds, changed=changed
-    )
+    return Result(prefix=target, manifest=manifest or old, seconds=console.seconds, changed=changed)
