@@ -63,3 +63,17 @@ def test_without_one_nothing_is_done(prefix: Prefix) -> None:
 def test_variables_are_defaults(prefix: Prefix) -> None:
     assert prefix.run().variable("UCX_TLS") == "^cma"
     assert prefix.run(env={"UCX_TLS": "tcp"}).variable("UCX_TLS") == "tcp"
+    assert prefix.run(env={"UCX_TLS": ""}).variable("UCX_TLS") == ""
+    assert prefix.run(env={"APPTAINERENV_UCX_TLS": "tcp"}).variable("UCX_TLS") is None
+
+
+@pytest.mark.usefixtures("links")
+def test_variables_stay_where_nothing_is_activated(prefix: Prefix) -> None:
+    """As the libraries do that they are for."""
+    off = {"CW_NO_CONDA_ACTIVATE": "1"}
+    assert prefix.run(env=off).variable("UCX_TLS") == "^cma"
+    assert prefix.run(env={**off, "UCX_TLS": "tcp"}).variable("UCX_TLS") == "tcp"
+
+
+def test_variables_without_one_are_nobodys(prefix: Prefix) -> None:
+    assert prefix.run(env={"_cw_mpi_defaults": "UCX_TLS=x"}).variable("UCX_TLS") is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +19,10 @@ from wrapper.mpi.abis import HOST
 from wrapper.mpi.choice import BaseSystem, choose, write
 from wrapper.mpi.files import InImage
 from wrapper.prefix import checks as prefix
-from wrapper.prefix import generations
+from wrapper.prefix import generations, shims
 from wrapper.prefix.generations import Generation
 from wrapper.util.lock import locked
-from wrapper.util.sync import sync_directory
+from wrapper.util.sync import replace_text, sync_directory
 
 
 def mend(target: Path, site: Site, console: Console) -> MpiRecord:
@@ -69,17 +68,12 @@ def _base(generation: Generation, site: Site, scratch: Path, console: Console) -
 
 
 def _switch(directory: Path, manifest: Manifest, record: MpiRecord) -> None:
-    """The shims' facts first, by one rename: with them it is the one in use."""
+    """The shims' facts first, by one rename: with them it is the one in use. Links are on disk
+    before that.
+    """
+    sync_directory(directory / record.directory)
+    sync_directory(directory)
     env = directory / layout.ENV
     text = env.read_text(encoding="utf-8", errors="surrogateescape")
-    text = re.sub(r"^_cw_mpi=.*$", f"_cw_mpi={record.directory}", text, flags=re.M)
-    _replace(env, text)
-    _replace(directory / layout.MANIFEST, manifest_text(replace(manifest, mpi=record)))
-    sync_directory(directory)
-
-
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_text(text, encoding="utf-8", errors="surrogateescape")
-    draft.chmod(path.stat().st_mode & 0o777)
-    draft.replace(path)
+    replace_text(env, shims.with_mpi(text, record))
+    replace_text(directory / layout.MANIFEST, manifest_text(replace(manifest, mpi=record)))

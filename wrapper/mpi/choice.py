@@ -20,6 +20,7 @@ from wrapper.mpi.files import Files
 from wrapper.mpi.host import HostMpi, digest_of, find_host_mpi
 from wrapper.profile import MpiPlaces
 from wrapper.runtime.host_program import HOST_ROOT
+from wrapper.util.removal import remove_tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,7 @@ def _write_links(links: Mapping[str, str], directory: Path) -> None:
     if directory.is_dir():
         return
     draft = directory.with_name(f".{directory.name}.new")
+    remove_tree(draft)  # of one that was killed: the installation is locked
     draft.mkdir()
     for name, target in links.items():
         (draft / name).symlink_to(target)

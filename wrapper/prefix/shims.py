@@ -144,8 +144,6 @@ def environment_file(
     scalars |= {"required_program": required_program, "required_library": required_library}
     scalars |= {"mask": mask, "image": image}
     scalars |= {"image_root": image_root, "layer": "1" if layer else ""}
-    scalars["mpi"] = mpi.directory if mpi else ""
-    defaults = mpi.variables.items() if mpi else ()
     scalars["venv"] = "1" if venv else ""
     scalars["user_site"] = "1" if user_site else ""
     scalars["no_bash"] = "1" if no_bash else ""
@@ -157,9 +155,10 @@ def environment_file(
         "assign": _pairs(activation.assign),
         "scripts": [script.path for script in activation.scripts],
         "when": [_when(script) for script in activation.scripts],
-        "changes": [*_changes(activation), *(f". -{n} = {n}={v}" for n, v in defaults)],
+        "changes": _changes(activation),
     }
     lines = ["# What the shims of this generation need to know; written by the build."]
+    lines += _mpi_lines(mpi)
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
     if entry_point:
         arrays["entry_point"] = entry_point
@@ -171,6 +170,21 @@ def environment_file(
         arrays |= {"gpu_folders": gpu.folders, "gpu": list(map(_on_node, gpu.settings))}
     lines += [f"_cw_{name}=({shlex.join(values)})" for name, values in arrays.items()]
     return "\n".join(lines) + "\n" + mark_line(mark) + start_facts(compressed, runtime)
+
+
+def _mpi_lines(mpi: MpiRecord | None) -> list[str]:
+    """The lines of an environment file that are MPI's."""
+    lines = [f"_cw_mpi={shlex.quote(mpi.directory if mpi else '')}"]
+    if mpi and mpi.variables:
+        lines.append(f"_cw_mpi_defaults=({shlex.join(_pairs(mpi.variables))})")
+    return lines
+
+
+def with_mpi(env: str, mpi: MpiRecord) -> str:
+    """An environment file with another MPI. (Its lines are first: no value is taken for one.)"""
+    env = re.sub(r"(?m)^(_cw_mpi=.*\n)_cw_mpi_defaults=.*\n", r"\1", env, count=1)
+    lines = "".join(f"{line}\n" for line in _mpi_lines(mpi))
+    return re.sub(r"(?m)^_cw_mpi=.*\n", lambda _: lines, env, count=1)
 
 
 def _on_node(setting: Setting) -> str:

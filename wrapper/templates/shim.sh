@@ -157,7 +157,7 @@ _cw_resolve "$_cw_prefix"
 
 # -- Which generation? One read decides; a switch while we start changes nothing. (One of an earlier
 # version sets other variables.)
-unset -v _cw_when _cw_changes _cw_prepends _cw_defaults _cw_unsets _cw_machine _cw_mpi
+unset -v _cw_when _cw_changes _cw_prepends _cw_defaults _cw_unsets _cw_machine _cw_mpi _cw_mpi_defaults
 unset -v _cw_gpu_device _cw_runscripts _cw_entry_point
 # ("command": where POSIXLY_CORRECT is set, a failing "." would end the shell without a word.)
 # shellcheck source=/dev/null
@@ -638,6 +638,11 @@ if [[ -n $_cw_mpi && $_cw_keep != *,LD_LIBRARY_PATH,* ]]; then
     done
     [[ $_cw_old: == ":$_cw_value:"* ]] || _cw_give LD_LIBRARY_PATH "$_cw_value$_cw_old"
 fi
+for _cw_pair in "${_cw_mpi_defaults[@]}"; do # also where CW_NO_CONDA_ACTIVATE is set
+    _cw_name_of=${_cw_pair%%=*}
+    [[ -v $_cw_name_of || $_cw_given == *"ENV_$_cw_name_of "* ]] ||
+        _cw_set "$_cw_name_of" "${_cw_pair#*=}"
+done
 # -- Where GPUs are (see wrapper/gpu.toml): what nobody has set. Caches are on the node's own disk, in a
 # directory of the user's and the job's. A job's first program on a node makes it, by one mkdir, which
 # is no race: whoever comes second finds what is there.
