@@ -14,7 +14,8 @@ import pytest
 from wrapper import runscripts
 
 # Prints what a program is told and called with; as the Python that the scripts find.
-TOLD = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK", "ROCR_VISIBLE_DEVICES")
+TOLD = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK", "ROCR_VISIBLE_DEVICES",
+        "CUDA_VISIBLE_DEVICES")  # fmt: skip
 PYTHON = f"""#!{sys.executable} -IS
 import json, os, sys
 told = {{name: os.environ[name] for name in {TOLD} if name in os.environ}}
@@ -161,6 +162,32 @@ def test_one_task_of_many_without_srun_is_told(scripts: Path) -> None:
     assert (alone["WORLD_SIZE"], alone["MASTER_ADDR"]) == ("1", "127.0.0.1")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("SLURM_NODEID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_LOCALID", "SLURM_PROCID"),
+        *("SLURM_STEP_NUM_TASKS", "SLURM_GPUS_ON_NODE"),
+    ],
+)
+@pytest.mark.parametrize("value", ["a[$(touch '{}')]", "-1", "1x", "0x4"])
+def test_what_is_no_number_is_one_clear_error(
+    scripts: Path, tmp_path: Path, name: str, value: str
+) -> None:
+    """bash's arithmetic would run commands in it."""
+    file = tmp_path / "ran"
+    script = "torchrun" if name == "SLURM_GPUS_ON_NODE" else "conda-python"
+    env = {**STEP, "SLURM_STEP_TASKS_PER_NODE": "1(x2)", name: value.format(file)}
+    done = run(scripts / f"{script}-distributed", env={**env, "ROCR_VISIBLE_DEVICES": "0,1"})
+    assert done.returncode == 2 and done.stderr.count("[ ERROR ]") == 1, done.stderr
+    assert name in done.stderr and not file.exists()
+
+
+def test_numbers_with_zeros_in_front_are_decimal(scripts: Path) -> None:
+    env = {**STEP, "SLURM_PROCID": "08", "SLURM_LOCALID": "09", "SLURM_NODEID": "01"}
+    found = told(scripts / "conda-python-distributed", env=env)
+    assert (found["RANK"], found["LOCAL_RANK"]) == ("8", "9")
+
+
 def test_ranks_report_where_they_are(scripts: Path) -> None:
     done = run(
         scripts / "conda-python-distributed", env={**STEP, "ROCR_VISIBLE_DEVICES": "0,1,2,3"}
@@ -183,11 +210,33 @@ def test_ranks_report_where_they_are(scripts: Path) -> None:
         ({"ROCR_VISIBLE_DEVICES": "0,1,2,3", "CONTAINERIZE_GPUS": "all"}, "0,1,2,3"),
     ],
 )
+@pytest.mark.parametrize("kind", ["ROCR", "CUDA"])
 def test_a_rank_gets_one_of_the_gpus_that_its_task_sees(
-    scripts: Path, changes: dict[str, str], own: str
+    scripts: Path, changes: dict[str, str], own: str, kind: str
 ) -> None:
-    found = told(scripts / "conda-python-distributed", env={**STEP, **changes})
-    assert found["ROCR_VISIBLE_DEVICES"] == own
+    env = {name.replace("ROCR", kind): value for name, value in {**STEP, **changes}.items()}
+    found = told(scripts / "conda-python-distributed", env=env)
+    assert found[f"{kind}_VISIBLE_DEVICES"] == own
+    assert len([name for name in found if name.endswith("_DEVICES")]) == 1
+
+
+@pytest.fixture
+def devices(scripts: Path, tmp_path: Path) -> Path:
+    """A node's devices, which the scripts look at instead of this machine's."""
+    place = tmp_path / "dev"
+    place.mkdir()
+    script = scripts / "torchrun-distributed"
+    text = script.read_text().replace("/sys/class/kfd/", f"{place}/none/")
+    script.write_text(text.replace("/dev/kfd", f"{place}/kfd").replace("/dev/nv", f"{place}/nv"))
+    return place
+
+
+def test_gpus_of_nvidia_that_slurm_does_not_name_are_counted(scripts: Path, devices: Path) -> None:
+    for name in ("nvidiactl", *(f"nvidia{number}" for number in range(4))):
+        (devices / name).touch()
+    assert told(scripts / "conda-python-distributed")["CUDA_VISIBLE_DEVICES"] == "2"
+    words = json.loads(run(scripts / "torchrun-distributed", env={}).stdout)[1]
+    assert words[words.index("--nproc_per_node") + 1] == "4"
 
 
 def test_python_alone_sees_them_all(scripts: Path) -> None:
@@ -212,6 +261,19 @@ def test_torchrun_starts_the_ranks_of_its_node(scripts: Path) -> None:
         *("--rdzv_endpoint", "nid005023:24567", "x.py", "--gpu"),
     ]
     assert not variables.keys() & {"RANK", "LOCAL_RANK", "WORLD_SIZE"}
+
+
+@pytest.mark.parametrize("device", ["kfd", "nvidiactl"])
+def test_gpus_that_cannot_be_counted_are_told(scripts: Path, devices: Path, device: str) -> None:
+    """One rank alone would compute on one of them without a word."""
+    (devices / device).touch()
+    script = scripts / "torchrun-distributed"
+    done = run(script, "x.py", env={})
+    assert done.returncode == 2 and "--gpus-per-node" in done.stderr
+    assert run(script, "--nproc-per-node=2", "x.py", env={}).returncode == 0
+    assert run(script, "x.py", env={"CUDA_VISIBLE_DEVICES": ""}).returncode == 0
+    (devices / device).unlink()
+    assert run(script, "x.py", env={}).returncode == 0
 
 
 def test_several_of_it_on_a_node_are_told(scripts: Path) -> None:

@@ -16,6 +16,12 @@ fail() { # WHAT TO_DO
     exit 2
 }
 
+count() { # NAME [DEFAULT]: what the variable says, in number: arithmetic would run commands in it
+    number=${!1:-${2-0}}
+    [[ $number =~ ^[0-9]+$ ]] || fail "$1 is no number: '$number'" "leave it as Slurm sets it, or unset it"
+    number=$((10#$number))
+}
+
 first_host() { # HOSTLIST: in host
     local rest=$1 range ranges number='[0-9]+(-[0-9]+)?' letters='[A-Za-z0-9._-]'
     local item="($letters|\\[$number(,$number)*\\])+"
@@ -42,31 +48,41 @@ first_host() { # HOSTLIST: in host
 }
 
 tasks_here() { # how many tasks of the step are on this node, in tasks; Slurm says it as 4(x2),3
-    local rest=${SLURM_STEP_TASKS_PER_NODE:-${SLURM_TASKS_PER_NODE:-1}}, node=${SLURM_NODEID:-0}
-    local item nodes
+    local rest=${SLURM_STEP_TASKS_PER_NODE:-${SLURM_TASKS_PER_NODE:-1}}, node nodes
+    count SLURM_NODEID
+    node=$number
     while [[ -n $rest ]]; do
-        item=${rest%%,*}
+        [[ ${rest%%,*} =~ ^([0-9]+)(\(x([0-9]+)\))?$ ]] ||
+            fail "Slurm's tasks for each node cannot be read: '${rest%,}'" \
+                "leave SLURM_STEP_TASKS_PER_NODE as Slurm sets it, such as 4(x2),3"
         rest=${rest#*,}
-        tasks=${item%%(*}
-        nodes=1
-        [[ $item =~ \(x([0-9]+)\) ]] && nodes=${BASH_REMATCH[1]}
+        tasks=$((10#${BASH_REMATCH[1]}))
+        nodes=$((10#${BASH_REMATCH[3]:-1}))
         ((node >= nodes)) || return 0
         ((node -= nodes))
     done
 }
 
-gpus_seen() { # indices of the AMD GPUs that this task may use, in gpus
+gpus_seen() { # names of the GPUs that this task may use, in gpus; whose variable it is, in visible
     local file number
     gpus=()
-    if [[ -n ${ROCR_VISIBLE_DEVICES-} ]]; then
-        IFS=, read -r -a gpus <<<"$ROCR_VISIBLE_DEVICES"
+    for visible in ROCR_VISIBLE_DEVICES CUDA_VISIBLE_DEVICES; do
+        [[ -n ${!visible-} ]] || continue
+        IFS=, read -r -a gpus <<<"${!visible}"
         return
-    fi
+    done
+    visible=ROCR_VISIBLE_DEVICES
     for file in /sys/class/kfd/kfd/topology/nodes/*/gpu_id; do # of processors it is 0
         number=0
         { read -r number <"$file"; } 2>/dev/null # of one that the job has not: not permitted
         [[ $number == 0 ]] || gpus+=("${#gpus[@]}")
     done
+    [[ ${#gpus[@]} == 0 ]] || return 0
+    visible=CUDA_VISIBLE_DEVICES
+    for file in /dev/nvidia[0-9]*; do
+        { : <"$file"; } 2>/dev/null && gpus+=("${#gpus[@]}")
+    done
+    return 0
 }
 
 describe_job() { # what the ranks need to know to meet
@@ -78,8 +94,15 @@ describe_job() { # what the ranks need to know to meet
     ranks=1
     export LOCAL_RANK=0 RANK=0
     if [[ -n $in_step ]]; then
-        ranks=${SLURM_STEP_NUM_TASKS:-${SLURM_NTASKS:-${SLURM_NPROCS:-1}}}
-        RANK=${SLURM_PROCID:-0} LOCAL_RANK=${SLURM_LOCALID:-0}
+        for ranks in SLURM_STEP_NUM_TASKS SLURM_NTASKS SLURM_NPROCS; do
+            [[ -z ${!ranks-} ]] || break
+        done
+        count "$ranks" 1
+        ranks=$number
+        count SLURM_PROCID
+        RANK=$number
+        count SLURM_LOCALID
+        LOCAL_RANK=$number
     fi
     export WORLD_SIZE=$ranks
     if [[ -z ${MASTER_ADDR-} ]]; then
@@ -104,7 +127,7 @@ own_gpu() { # of several GPUs the one of this rank
     tasks_here
     gpus_seen
     [[ ${CONTAINERIZE_GPUS-} != all && $tasks -gt 1 && ${#gpus[@]} -gt 1 ]] || return 0
-    export ROCR_VISIBLE_DEVICES=${gpus[LOCAL_RANK % ${#gpus[@]}]}
+    export "$visible=${gpus[LOCAL_RANK % ${#gpus[@]}]}"
 }
 
 report() { # where this rank is: to see that processors and GPU belong together
@@ -148,7 +171,12 @@ case $name in
             "start one for each node: srun --ntasks-per-node=1 $0 …"
         describe_job
         gpus_seen
-        own=${SLURM_GPUS_ON_NODE:-${#gpus[@]}}
+        count SLURM_GPUS_ON_NODE "${#gpus[@]}"
+        own=$number
+        [[ $own != 0 || " $*" == *\ --nproc[-_]per[-_]node[=\ ]* ]] ||
+            [[ -v CUDA_VISIBLE_DEVICES || ! (-e /dev/kfd || -e /dev/nvidiactl) ]] || # none on purpose
+            fail "this node has GPUs, and how many are for this task is not known" \
+                "ask Slurm for them (--gpus-per-node=4), or say it: $name --nproc_per_node=4 …"
         [[ $own != 0 ]] || own=1
         set -- -m torch.distributed.run --nnodes "$WORLD_SIZE" --nproc_per_node "$own" \
             --rdzv_backend c10d --rdzv_id "${SLURM_JOB_ID:-0}.${in_step:-0}" \
