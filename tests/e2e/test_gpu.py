@@ -7,6 +7,7 @@ two nodes of a test. A file stands in for the GPU's device.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -112,14 +113,15 @@ def test_ranks_of_two_jobs_meet_each_other(torch: Installation) -> None:
     }
     ended = {key: process.communicate(timeout=120) for key, process in started.items()}
     caches = set()
+    uid = os.getuid() if account.uid is None else account.uid
     for (job, rank), (out, err) in ended.items():
         _, nodes, tasks = jobs[job - first]
         assert out, err
         total = sum(range(nodes * tasks))
-        cache = f"{account.work}/caches/containerize.{account.uid or 0}.{job}"
+        cache = f"{account.work}/caches/containerize.{uid}.{job}"
         found = json.loads(out)
         caches.add(Path(found[3]).parent)
-        assert found[3] == f"{cache}.127.0.0.{1 + rank // tasks}/triton" or account.uid is None
+        assert found[3] == f"{cache}.127.0.0.{1 + rank // tasks}/triton"
         assert found[:3] == [rank, total, str(rank % tasks)]
         assert found[4:] == [str(torch.program("python3")), ["a b"]]
         assert re.fullmatch(rf"Rank {rank} of {nodes * tasks} --> .*; GPU {rank % tasks}\n", err)

@@ -89,10 +89,10 @@ def test_the_users_own_values_win(prefix: Prefix, gpus: Path, value: str) -> Non
     assert call.variable("SINGULARITYENV_TRITON_CACHE_DIR") == "/mine"
 
 
-def test_only_the_first_start_makes_it_and_by_one_process(prefix: Prefix, gpus: Path) -> None:
+def test_only_the_first_start_makes_it_and_by_two_processes(prefix: Prefix, gpus: Path) -> None:
     require(can_trace(), "strace")
     first = traced(prefix, prefix.program(), env=JOB)
-    assert [len(first), first.count("execve")] == [4, 3], first  # bash, mkdir, the runtime
+    assert [len(first), first.count("execve")] == [6, 4], first  # bash, mkdir twice, the runtime
     assert traced(prefix, prefix.program(), env=JOB) == ONLY_THE_TWO
 
 
@@ -114,6 +114,23 @@ def test_not_even_where_it_could_be_written(prefix: Prefix, gpus: Path) -> None:
     call = prefix.run(env=JOB)
     assert call.variable("TRITON_CACHE_DIR") is None and str(foreign) in call.stderr
     assert not (foreign / "miopen").exists()
+
+
+@pytest.mark.parametrize("folder", ["miopen", "triton"])
+def test_a_folder_that_is_missing_is_made(prefix: Prefix, gpus: Path, folder: str) -> None:
+    cache = gpus / f"containerize.{os.getuid()}"
+    cache.mkdir(mode=0o700)
+    (cache / folder).mkdir()
+    assert prefix.run().variable("TRITON_CACHE_DIR") == f"{cache}/triton"
+    assert {path.name for path in cache.iterdir()} == {"miopen", "triton"}
+
+
+def test_a_folder_that_cannot_be_made_is_told(prefix: Prefix, gpus: Path) -> None:
+    cache = gpus / f"containerize.{os.getuid()}"
+    cache.mkdir(mode=0o700)
+    (cache / "miopen").write_text("in the way")
+    call = prefix.run()
+    assert call.variable("MIOPEN_USER_DB_PATH") is None and "[ WARNING ]" in call.stderr
 
 
 def test_a_full_disk_is_told_and_programs_start(prefix: Prefix, gpus: Path) -> None:

@@ -209,12 +209,35 @@ def test_caches_of_gpu_programs_are_the_jobs_own(tmp_path: Path) -> None:
     assert env["A_CACHE"] == f"{cache}/a" and (cache / "a/b").is_dir()
     assert cache.stat().st_mode & 0o777 == 0o700
     assert "NET" not in env and env["X"] == "mine"
+    (cache / "a/b").rmdir()
+    assert "A_CACHE" in sourced(text, tmp_path, "bash", job) and (cache / "a/b").is_dir()
     cache.chmod(0o777)  # somebody else may have been at it
+    (cache / "a/b").rmdir()
+    (cache / "a").rmdir()
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (cache / "a").symlink_to(victim)
     (tmp_path / "hsn0").touch()
     env = sourced(text, tmp_path, "bash", job)
     assert "A_CACHE" not in env and env["NET"] == "hsn"
+    assert not list(victim.iterdir())
     (tmp_path / "kfd").unlink()
     assert not {"A_CACHE", "NET"} & sourced(text, tmp_path, "bash", job).keys()
+
+
+@pytest.mark.parametrize("there", ["a", "z/y"])
+def test_every_folder_that_is_missing_is_made(tmp_path: Path, there: str) -> None:
+    gpu = Settings(device="/dev/null", cache=str(tmp_path), folders=("a", "z/y"))
+    cache = tmp_path / f"containerize.{os.getuid()}"
+    cache.mkdir(mode=0o700)
+    (cache / there).mkdir(parents=True)
+    sourced(sif_content.activation_script(activation(), "/c", {}, gpu=gpu), tmp_path, "bash")
+    assert (cache / "a").is_dir() and (cache / "z/y").is_dir()
+
+
+def test_an_image_that_sets_all_places_itself_needs_none(tmp_path: Path) -> None:
+    gpu = Settings(device="/dev/null", cache=str(tmp_path))
+    assert sourced(sif_content.activation_script(activation(), "/c", {}, gpu=gpu), tmp_path, "bash")
 
 
 def test_runscripts_are_on_path_after_the_environment(tmp_path: Path) -> None:

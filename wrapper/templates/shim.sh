@@ -644,17 +644,25 @@ for _cw_pair in "${_cw_mpi_defaults[@]}"; do # also where CW_NO_CONDA_ACTIVATE i
         _cw_set "$_cw_name_of" "${_cw_pair#*=}"
 done
 # -- Where GPUs are (see wrapper/gpu.toml): what nobody has set. Caches are on the node's own disk, in a
-# directory of the user's and the job's. A job's first program on a node makes it, by one mkdir, which
-# is no race: whoever comes second finds what is there.
+# directory of the user's and the job's. A job's first program on a node makes it: first the directory
+# alone, as another user may have come before, whose links would lead elsewhere. Ranks do not race:
+# whoever comes second finds what is there.
 if [[ -n ${_cw_gpu_device-} && -e $_cw_gpu_device ]]; then
     _cw_word=$UID${SLURM_JOB_ID:+.$SLURM_JOB_ID}${SLURMD_NODENAME:+.$SLURMD_NODENAME}
     _cw_cache=$_cw_gpu_cache/containerize.${_cw_word//[!A-Za-z0-9._-]/}
-    _cw_folders=("$_cw_cache" "${_cw_gpu_folders[@]/#/"$_cw_cache/"}")
-    if [[ ! -e $_cw_cache || -O $_cw_cache ]] && [[ ! -L $_cw_cache && ! -d ${_cw_folders[-1]} ]]; then
-        command -p mkdir -p -m 700 -- "${_cw_folders[@]}" 2>/dev/null
+    _cw_folders=("${_cw_gpu_folders[@]/#/"$_cw_cache/"}")
+    _cw_lacks_folder() {
+        for _cw_dir in "${_cw_folders[@]}"; do [[ -d $_cw_dir ]] || return 0; done
+        return 1
+    }
+    [[ -e $_cw_cache || -L $_cw_cache ]] || command -p mkdir -m 700 -- "$_cw_cache" 2>/dev/null
+    if [[ -d $_cw_cache && -O $_cw_cache && ! -L $_cw_cache ]]; then
+        ! _cw_lacks_folder || command -p mkdir -p -m 700 -- "${_cw_folders[@]}" 2>/dev/null
+    else
+        _cw_folders=("") # not one of them
     fi
-    if ! [[ -O $_cw_cache && ! -L $_cw_cache && -d ${_cw_folders[-1]} ]]; then
-        printf '%s\n' "[ WARNING ] $_cw_cache is no directory that only you can write to" \
+    if _cw_lacks_folder; then
+        printf '%s\n' "[ WARNING ] $_cw_cache is no directory of yours, or cannot be filled" \
             "  where:  $_cw_self: caches of GPU programs are where they are by default" \
             "  to do:  see what is there, and whether the disk is full: ls -ld $_cw_cache" >&2
         _cw_cache=

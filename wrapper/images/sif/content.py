@@ -58,22 +58,26 @@ def activation_script(
 def _on_gpus(gpu: Settings) -> Iterator[str]:
     """As the shim does it. What makes and checks the directory are programs of the image, which may
     have none: then caches are where they are by default, and so where it is not the user's alone.
+    Nothing is made in it before that is known: links of another user lead anywhere.
     """
     if not gpu.device:
         return
     names = "|".join(setting.name for setting in gpu.settings)
     folders = " ".join(f'"$_cw_cache/{folder}"' for folder in gpu.folders)
-    last = f"$_cw_cache/{gpu.folders[-1]}"
     yield f'if [ -e {shlex.quote(gpu.device)} ] && [ -n "${{UID-}}" ]; then'
     yield f"_cw_recall '|SLURM_JOB_ID|SLURMD_NODENAME|{names}|'"
     yield "_cw_cache=$UID${SLURM_JOB_ID:+.$SLURM_JOB_ID}${SLURMD_NODENAME:+.$SLURMD_NODENAME}"
     yield "case $_cw_cache in *[!A-Za-z0-9._-]*) _cw_cache=$UID ;; esac"
     yield f'_cw_cache={shlex.quote(gpu.cache)}"/containerize.$_cw_cache"'
-    yield f'if [ ! -d "{last}" ] && [ ! -L "$_cw_cache" ]; then'
-    yield f'/bin/mkdir -p -m 700 "$_cw_cache" {folders} 2>/dev/null || :'
+    yield 'if [ ! -e "$_cw_cache" ] && [ ! -L "$_cw_cache" ]; then'
+    yield '/bin/mkdir -m 700 "$_cw_cache" 2>/dev/null || :'
     yield "fi"
     yield '_cw_found="$(/usr/bin/stat -c "%u %a %F" "$_cw_cache" 2>/dev/null)" || :'
-    yield f'[ "$_cw_found" = "$UID 700 directory" ] && [ -d "{last}" ] || _cw_cache='
+    yield '[ "$_cw_found" = "$UID 700 directory" ] || _cw_cache='
+    if missing := " || ".join(f'[ ! -d "$_cw_cache/{folder}" ]' for folder in gpu.folders):
+        yield f'if [ -n "$_cw_cache" ] && {{ {missing}; }}; then'
+        yield f"/bin/mkdir -p -m 700 {folders} 2>/dev/null || _cw_cache="
+        yield "fi"
     for setting in gpu.settings:
         value = shlex.quote(setting.value)
         tests = [f'[ -z "${{{setting.name}+x}}" ]']
