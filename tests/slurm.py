@@ -12,11 +12,13 @@ from tests.mpich import unpacked
 DEBS = (
     *("slurmd", "slurmctld", "slurm-client", "slurm-wlm-basic-plugins", "liblz4-1", "libhwloc15"),
     *("libnuma1", "libpam0g", "libaudit1", "libcap-ng0", "libudev1"),
+    *("munge", "libmunge2", "libgcrypt20", "libgpg-error0", "libbz2-1.0"),
 )
 _CLIENTS = ("srun", "sbatch", "sinfo", "squeue", "scontrol", "scancel")
 _PROGRAMS = (
     *(f"usr/sbin/{name}-wlm" for name in ("slurmd", "slurmctld", "slurmstepd")),
     *(f"usr/bin/{name}" for name in _CLIENTS),
+    "usr/sbin/munged",
 )
 
 

@@ -118,7 +118,11 @@ class Interrupted(BaseException):
     A batch system sends SIGTERM at the end of a job's time, a closed terminal SIGHUP.
 
     Derived from ``BaseException`` so that no ``except Exception`` on the way swallows it.
+
+    :ivar what: the user is told; who knows better on the way says so.
     """
+
+    what = "interrupted, nothing was changed"
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)

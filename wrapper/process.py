@@ -178,7 +178,7 @@ class _Output(threading.Thread):
 def capture(
     argv: Sequence[str | Path], *, env: Mapping[str, str], timeout: float = _ANSWER_SECONDS
 ) -> str:
-    """Output of a short program (a version question).
+    """Standard output of a short program (a version question); what it says besides is for errors.
 
     :param timeout: seconds after which it, and what it started, is ended.
     :raises ToolError: it is missing, fails or does not end.
@@ -209,10 +209,10 @@ def capture(
         for stream in (child.stdout, child.stderr):
             assert stream is not None
             stream.close()
-    text = (out + err).decode("utf-8", "backslashreplace")
     if child.returncode:
-        raise ToolFailed(f"{words[0]} failed", status=child.returncode, detail=text.strip())
-    return text
+        detail = (out + err).decode("utf-8", "backslashreplace").strip()
+        raise ToolFailed(f"{words[0]} failed", status=child.returncode, detail=detail)
+    return out.decode("utf-8", "backslashreplace")
 
 
 def in_utf8() -> None:

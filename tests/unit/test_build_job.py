@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from wrapper.commands.build_job import build_job, estimate, slurm_time
 from wrapper.commands.jobscript import Batch, JobRequest
 from wrapper.commands.submit import submit, submit_and_wait
 from wrapper.console import Console
-from wrapper.errors import ExitCode, InputError, ToolError
+from wrapper.errors import ExitCode, InputError, Interrupted, ToolError
 from wrapper.models import Site
 from wrapper.partitions import Shape
 from wrapper.process import CommandFailed
@@ -156,9 +157,23 @@ def test_without_slurm_submitting_is_an_error(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_job_is_known_by_its_number(sbatch: Program, tmp_path: Path) -> None:
-    sbatch("sbatch", f'echo "warning"; cat "$2" >{tmp_path}/got; echo "12;cluster"')
+    sbatch("sbatch", f'echo hi; cat "$2" >{tmp_path}/got; echo "12;cluster"; echo left >&2')
     assert submit(BATCH) == "12"
     assert (tmp_path / "got").read_text() == BATCH.text
+
+
+def test_who_stops_waiting_is_told_that_the_job_goes_on(
+    sbatch: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_words: object, **given: Any) -> None:
+        given["on_line"]("7;cluster")
+        raise Interrupted(2)
+
+    monkeypatch.setattr("wrapper.process.run", interrupted)
+    sbatch("sbatch", "exit")
+    with pytest.raises(Interrupted) as caught:
+        submit_and_wait(BATCH, Console(-2))
+    assert caught.value.what == "the job goes on; to end it: scancel 7"
 
 
 @pytest.mark.parametrize("wait", [False, True])

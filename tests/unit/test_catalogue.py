@@ -92,6 +92,16 @@ def test_a_directory_that_gives_no_answer_is_left_out(
     assert f"all below /{tmp_path.parts[1]}, are left out" in text
 
 
+def test_a_directory_that_cannot_be_looked_into_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = "from pathlib import Path\ndef no(*_): raise PermissionError(13, 'not yours')\n"
+    monkeypatch.setattr(listing, "_LOOK", f"{refusing}Path.is_dir = no\n{listing._LOOK}")
+    told: list[str] = []
+    assert Listing(told.append).files(tmp_path, "*") == []
+    assert told == [f"{tmp_path} cannot be looked into: not yours; images there are left out"]
+
+
 def test_of_a_directory_at_a_root_without_it_nobody_is_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -201,6 +201,14 @@ def test_lines_of_options_hold_plain_words(target: Path, name: str, word: str) -
         text_of(target, None, site=Site(), **{name: word})
 
 
+def test_a_record_of_anybody_is_no_code(target: Path) -> None:
+    mpi = {"kind": "host", "srun": "pmi2; touch /tmp/x #"}
+    record = manifest_text(manifest(mpi=mpi))
+    (target / "current/manifest.json").write_text(record)
+    with pytest.raises(InputError, match="job's mpi"):
+        text_of(target, None, site=Site())
+
+
 def test_more_gpus_than_a_node_has_are_told_without_partitions(target: Path) -> None:
     with pytest.raises(InputError, match="has 8 GPUs, not 9"):
         text_of(target, gpus=9, site=Site(gpus=Gpus(per_node=8)))

@@ -260,7 +260,11 @@ def test_a_file_is_written_anew_and_no_other_is_overwritten(tmp_path: Path) -> N
     target, output = image(tmp_path / "x.sif"), tmp_path / "modules/x/1.lua"
     first = text_of(target, LUA, name="x/1", output=output)
     assert output.read_text() == first
+    output.chmod(0o664)
+    before = os.umask(0o077)
     second = text_of(target, LUA, name="x/1", conflicts=("y",), output=output)
+    os.umask(before)
+    assert output.stat().st_mode & 0o777 == 0o664, "its readers keep it"
     assert output.read_text() == second != first
     assert [path.name for path in output.parent.iterdir()] == ["1.lua"]
     output.write_text('help("mine")')

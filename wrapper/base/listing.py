@@ -20,8 +20,12 @@ _LOOK = """
 import json, sys
 from pathlib import Path
 root = Path(sys.argv[1])
-found = [str(path) for path in sorted(root.glob(sys.argv[2])) if not path.is_dir()]
-print(json.dumps(found if root.is_dir() else None))
+try:
+    there = root.is_dir()
+    found = [str(path) for path in sorted(root.glob(sys.argv[2])) if not path.is_dir()]
+    print(json.dumps(found if there else None))
+except OSError as error:
+    print(json.dumps(error.strerror))
 """
 
 
@@ -60,7 +64,10 @@ class Listing:
                 f"{top}, are left out; name one by its path, or try again"
             )
             return []
-        found: list[str] | None = json.loads(answer)
+        found: list[str] | str | None = json.loads(answer)
+        if isinstance(found, str):
+            self.tell(f"{root} cannot be looked into: {found}; images there are left out")
+            return []
         return None if found is None else [Path(path) for path in found]
 
 

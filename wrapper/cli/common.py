@@ -114,7 +114,7 @@ def _exit_code(work: Callable[[Console], None], console: Console, *, debug: bool
     except ContainerizeError as error:
         code = _report(console, error, debug=debug)
     except Interrupted as interrupted:
-        _tell(console, "interrupted, nothing was changed", [], debug=False)
+        _tell(console, interrupted.what, [], debug=False)
         code = interrupted.code
     except BrokenPipeError:  # who read our output (head, grep -q) has seen enough
         code = 128 + signal.SIGPIPE

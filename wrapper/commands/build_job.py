@@ -168,5 +168,5 @@ def _plan(command: Sequence[str], console: Console) -> Mapping[str, object] | No
             hint="mend what it says, then ask for the job again",
             detail=error.detail,
         ) from None
-    plan, _ = json.JSONDecoder().raw_decode(said)  # what follows are its messages
+    plan = json.loads(said)
     return plan if isinstance(plan, dict) else {}

@@ -80,7 +80,6 @@ def jobscript(request: RunRequest, console: Console) -> Batch:
     :raises ContainerizeError: the target is nothing that runs, or no partition has the shape.
     """
     site = request.site
-    _check_words(request, mpi=request.mpi)
     _check_gpus(request)
     tasks = request.shape.tasks or request.shape.gpus or 1
     partition, shape = place(replace(request, shape=replace(request.shape, tasks=tasks)), console)
@@ -97,6 +96,7 @@ def jobscript(request: RunRequest, console: Console) -> Batch:
         lines += ["# (--exclusive, because the masks below name processors of a whole node.)"]
     manifest, before, words = _programs(request, console)
     mpi = request.mpi or (manifest.mpi.srun if manifest and manifest.mpi else "")
+    _check_words(request, mpi=mpi)  # the record may be another user's
     srun = ["srun", *([f"--mpi={mpi}"] if mpi else [])]
     lines += before
     if masks:

@@ -15,7 +15,7 @@ from pathlib import Path
 from wrapper import process
 from wrapper.commands.jobscript import Batch
 from wrapper.console import Console
-from wrapper.errors import ToolError
+from wrapper.errors import Interrupted, ToolError
 
 _LOOKS = 1.0  # seconds between looks at a job's log
 _LAST = 15  # lines of it for an error
@@ -79,10 +79,10 @@ def submit_and_wait(batch: Batch, console: Console) -> None:
                 hint="its last lines are below; 'sacct -j JOB' tells of one that Slurm ended",
                 detail="\n".join(last),
             ) from None
-        except BaseException:
+        except Interrupted as interrupted:
             if follower:
                 number = follower.path.stem.rpartition("-")[2]
-                console.warning(f"the job goes on; to end it: scancel {number}")
+                interrupted.what = f"the job goes on; to end it: scancel {number}"
             raise
     if follower:
         follower.finish()

@@ -16,7 +16,7 @@ def write_owned(path: Path, text: str, mark: str, *, mode: int = 0o666) -> None:
     """Write ``text``, which has ``mark`` near its beginning, by one rename; directories above it
     are made where they are missing.
 
-    :param mode: of the file, which the umask narrows.
+    :param mode: of a new file, which the umask narrows; one that is written anew keeps its own.
     :raises InputError: what is there has no such mark, or nothing can be written there.
     """
     try:
@@ -30,6 +30,8 @@ def write_owned(path: Path, text: str, mark: str, *, mode: int = 0o666) -> None:
         try:
             with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as out:
                 out.write(text.encode("utf-8", "surrogateescape"))
+                if path.exists():
+                    os.fchmod(out.fileno(), path.stat().st_mode & 0o777)
                 out.flush()
                 os.fsync(out.fileno())
             draft.replace(path)
