@@ -19,6 +19,7 @@ from pathlib import Path
 from wrapper import layout
 from wrapper.credentials import public_url
 from wrapper.errors import PrefixError
+from wrapper.gpu import Settings
 from wrapper.models import Base, Interpreter, TreeSize
 from wrapper.packages import LockedPackage
 from wrapper.util import foreign
@@ -28,7 +29,7 @@ _VALUES = ("variables", "environ")
 # Keys that say something of some builds only, left out elsewhere.
 _NOT_ALWAYS = {
     *("interpreter", "system_site_packages", "source", "mask", "adopted", "image_root"),
-    *("form", "flatten", "os_packages", "foreign", "labels", "site", "mpi"),
+    *("form", "flatten", "os_packages", "foreign", "labels", "site", "mpi", "gpu"),
 }
 
 Values = Mapping[str, str | None]
@@ -210,6 +211,7 @@ class Manifest:
     :ivar activation: the packages' activation scripts; ``None`` in early manifests, which were made
         without a look at what scripts read. :ivar reused: ``None`` where nothing of the base is.
     :ivar mpi: ``None`` where nobody asked for one.
+    :ivar gpu: what a SIF sets where GPUs are (an installation's ``env`` has it), with the reasons.
     :ivar interpreter: of a ``pip`` environment; so ``system_site_packages``.
     :ivar source: of an ``install``: what was copied, and ``mask``: it is covered by the image.
     :ivar adopted: ``tykky``, and ``image_root``: where the image's root directory is inside, in a
@@ -236,6 +238,7 @@ class Manifest:
     os_packages: tuple[str, ...] = ()
     reused: ReuseRecord | None = None
     mpi: MpiRecord | None = None
+    gpu: Settings | None = None
     generation: int = 1
     prefix: str
     install_path: str

@@ -9,9 +9,18 @@ import pytest
 
 from tests.manifests import manifest
 from tests.shell.conftest import write_environment
+from wrapper.commands import explain as module
 from wrapper.commands.explain import explain
 from wrapper.gpu import Settings, Use, known, settings_for
-from wrapper.manifest import BaseRecord, Manifest, write_manifest
+from wrapper.manifest import (
+    BaseRecord,
+    Manifest,
+    MpiRecord,
+    manifest_text,
+    parse_manifest,
+    write_manifest,
+)
+from wrapper.mpi.abis import reason
 
 BASE = BaseRecord(
     kind="image", name="x", source="/images/x.sif", path="/images/x.sif", rocm="7.0.2"
@@ -56,6 +65,40 @@ def test_an_earlier_versions_settings_are_shown_as_they_are(tmp_path: Path, made
     old = replace(settings.settings[0], name="OLD", value="it's 'so'", where="")
     root = installation(tmp_path, replace(settings, settings=(old,)), made)
     assert "\nOLD=it's 'so'\n  why     of an earlier version" in explain(root, {})
+
+
+def test_a_sif_is_told_by_what_it_has(
+    tmp_path: Path, made: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not by what this version would set."""
+    settings = settings_for(Use(gpu="amd", rocm="7.0.2"))
+    old = replace(settings.settings[0], name="OLD", why="it was so", source="a page")
+    sif = tmp_path / "x.sif"
+    sif.touch()
+
+    def told(gpu: Settings | None) -> str:
+        text = manifest_text(replace(made, form="sif", gpu=gpu))
+        monkeypatch.setattr(module, "read_sif_manifest", lambda path: parse_manifest(text, path))
+        return explain(sif, {})
+
+    text = told(replace(settings, device="/dev/old", settings=(old,)))
+    assert "On nodes with /dev/old, where nobody has set them" in text
+    assert "\nOLD=/tmp/containerize.UID.JOB.NODE/miopen\n  why     it was so\n" in text
+    assert f"  source  a page, read {old.read}" in text
+    assert "TRITON_CACHE_DIR" not in text and "/dev/" not in told(None)
+
+
+def test_what_is_set_for_mpi(tmp_path: Path, made: Manifest) -> None:
+    mpi = MpiRecord(kind="host", directory="mpi-1", variables={"UCX_TLS": "^cma", "OLD": "it's so"})
+    root = installation(tmp_path, Settings(), replace(made, mpi=mpi), mpi=mpi)
+    text = explain(root, {"OLD": "mine"})
+    assert "\nLD_LIBRARY_PATH begins with DIR/.generations/3/mpi-1 (since generation 3" in text
+    why, source = reason("UCX_TLS", "^cma")
+    assert f"\nUCX_TLS=^cma\n  why     {why}\n  source  {source}" in text
+    assert "\nOLD=it's so\n  why     of an earlier version\n  now     your own value" in text
+    mpi = replace(mpi, kind="container", directory="")
+    write_manifest(root / "current/manifest.json", replace(made, mpi=mpi))
+    assert "UCX_TLS=^cma" in explain(root, {}) and "LD_LIBRARY_PATH" not in explain(root, {})
 
 
 def test_values_of_users_variables_are_not_shown(tmp_path: Path, made: Manifest) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,10 +13,11 @@ from tests import elf
 from wrapper.build import mpi
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
-from wrapper.models import Site
+from wrapper.models import Base, Site
 from wrapper.mpi.choice import BaseSystem, Choice, choose, write
 from wrapper.mpi.files import Outside
 from wrapper.mpi.inside import found_first
+from wrapper.packages import LockedPackage
 from wrapper.profile import MpiPlaces
 from wrapper.runtime.host_program import HOST_ROOT
 
@@ -120,6 +123,28 @@ class TestInABuild:
         with pytest.raises(InputError, match="would come before this machine's") as caught:
             mpi.yielding(choice, ["mpich 4.2 (conda)"], "host", site, self.console)
         assert "mpich=*=external_*" in caught.value.hint
+
+    def settled(self, places: MpiPlaces, tree: Path, asked: str | None) -> Choice:
+        """Of an environment with Open MPI alone, by the site's default or by option."""
+        request = SimpleNamespace(mpi=asked, site=Site(mpi=places))
+        context: Any = SimpleNamespace(
+            request=request, old=None, tree=tree, console=self.console, base=Base(), tools=None
+        )
+        package = LockedPackage(
+            manager="conda", name="openmpi", version="5.0.8", build="h_0", url="file:///x"
+        )
+        return mpi.settle(mpi.begin(context), context, [package])
+
+    def test_open_mpi_is_not_this_machines(
+        self, places: MpiPlaces, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        choice = self.settled(places, tmp_path / "tree", None)
+        assert (choice.kind, choice.srun, choice.links) == ("container", "pmi2", {})
+        assert "openmpi 5.0.8: Open MPI cannot be replaced" in capsys.readouterr().err
+        with pytest.raises(InputError, match=r"openmpi 5\.0\.8: Open MPI cannot") as caught:
+            self.settled(places, tmp_path / "tree", "host")
+        assert caught.value.hint.endswith("or use it: --mpi container")
+        assert self.settled(places, tmp_path / "tree", "container").kind == "container"
 
     def test_libraries_of_an_environment(self, tmp_path: Path) -> None:
         for name in ("libmpi.so.12.1", "libmpi.so.40", "libmpifort.so.12", "libmpich.so.12"):

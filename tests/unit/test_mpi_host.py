@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests import elf
+from wrapper.console import Console
 from wrapper.errors import ToolError
+from wrapper.images.format import SANDBOX, ImageFormat
+from wrapper.images.tree import ImageTree, read_tree
 from wrapper.mpi import abis
-from wrapper.mpi.files import Outside
+from wrapper.mpi.files import CACHE, InImage, Outside
 from wrapper.mpi.host import HostMpi, find_host_mpi, version_of
 from wrapper.packages import LockedPackage
 from wrapper.profile import MpiPlaces
@@ -122,6 +126,29 @@ class TestBesideAnImage:
         for name in ("libfabric.so.1", "libcxi.so.1", "libpmi.so.0", "libpals.so.0"):
             elf.put(image / "usr/lib64" / name)
         assert {"libfabric.so.1", "libcxi.so.1", "libpmi.so.0"} <= {*self.beside(cray, image)}
+
+    def test_it_is_read_by_one_call(
+        self, cray: MpiPlaces, image: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each starts a program, which reads the image's tables first."""
+        for name in ("libjansson.so.4", "libstdc++.so.6"):
+            offers = ["JANSSON_9", "GLIBCXX_3.4.29", "GLIBCXX_3.4.33"]
+            elf.put(image / "usr/lib64" / name, offers=offers)
+        kind = ImageFormat(kind=SANDBOX)
+        tree = read_tree(image, kind, unsquashfs=image, scratch=image, console=console)
+        calls: list[set[str]] = []
+        read = ImageTree.read
+
+        def counted(self: ImageTree, paths: Iterable[str]) -> dict[str, bytes]:
+            calls.append({*paths} - {CACHE})
+            return read(self, calls[-1])
+
+        monkeypatch.setattr(ImageTree, "read", counted)
+        links = find(cray).beside(InImage(tree=tree))
+        assert [*filter(None, calls)] == [
+            {"/usr/lib64/libjansson.so.4", "/usr/lib64/libstdc++.so.6"}
+        ]
+        assert not {"libjansson.so.4", "libstdc++.so.6"} & {*links}
 
     def test_only_what_it_gets_counts_for_glibc(self, cray: MpiPlaces, image: Path) -> None:
         elf.put(image / "usr/lib64/libjansson.so.4")

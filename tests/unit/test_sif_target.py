@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 
+from tests.manifests import manifest
 from wrapper import layout
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.build.context import BuildContext
 from wrapper.build.source import Source
 from wrapper.build.targets.sif import Bottom, SifOutput, SifTarget
 from wrapper.console import Console
+from wrapper.gpu import Use, settings_for
 from wrapper.images.sif import content
 from wrapper.images.sif import file as sif
 from wrapper.images.sif.file import NewObject, Sif, read_sif, write_sif
@@ -102,3 +106,24 @@ def test_a_script_that_is_sourced_takes_bash_along(
     dynamic = ActivationScript(path="/containerize/etc/conda/activate.d/a.sh", why="it reads $HOME")
     texts = target(tmp_path, context)._write_content(tmp_path, Activation(scripts=(dynamic,)))
     assert content.DYNAMIC in texts and "no umask" in screen.getvalue()
+
+
+@pytest.mark.parametrize("rocm", ["", "6.4"])
+def test_the_manifest_says_what_is_set_where_gpus_are(
+    tmp_path: Path, context: Any, monkeypatch: pytest.MonkeyPatch, rocm: str
+) -> None:
+    """As ``inspect --settings`` tells it, whatever later versions would set."""
+    module = "wrapper.build.targets.sif"
+    for name in ("shim_programs", "write_inputs", "identity", "managed", "tree"):
+        monkeypatch.setattr(f"{module}.{name}", MagicMock())
+    monkeypatch.setattr(f"{module}.described", lambda *_, **__: manifest())
+    monkeypatch.setattr(SifTarget, "_assemble", lambda *_: None)
+    (tmp_path / "image").mkdir()
+    quiet = SimpleNamespace(**vars(context), inputs=SimpleNamespace(files=[]))
+    quiet.squash = quiet.discard = quiet.runscripts = lambda *_, **__: False
+    quiet.site = SimpleNamespace(name="", fix_permissions=True)
+    quiet.keeps_modes, quiet.tree = False, tmp_path / "image"
+    finished: Any = SimpleNamespace(packages=[], activation=Activation())
+    quiet.base = replace(quiet.base, rocm=rocm)
+    expected = settings_for(Use(gpu="amd", rocm=rocm, image="rocm.sif")) if rocm else None
+    assert target(tmp_path, quiet).deliver(finished).gpu == expected

@@ -92,13 +92,19 @@ class ImageFacts:
 
 
 def inspect_image(
-    image: BaseImage, *, unsquashfs: Path, scratch: Path, cache: Path | None, console: Console
+    image: BaseImage,
+    *,
+    unsquashfs: Path,
+    scratch: Path,
+    cache: Path | None,
+    console: Console,
+    tree: ImageTree | None = None,
 ) -> ImageFacts:
     """The facts of an image, from the cache where it was looked into before.
 
     :param unsquashfs: the program. :param scratch: a directory for files that are looked at.
-    :param cache: the user's cache directory. :raises PackageError: the image is damaged.
-    :raises InputError: it is for other machines.
+    :param cache: the user's cache directory. :param tree: of the image, where it was listed.
+    :raises PackageError: it is damaged. :raises InputError: it is for other machines.
     """
     known = Memo(directory=images_directory(cache) / "facts" if cache and image.digest else None)
     key = f"{image.digest} {_FACTS_VERSION}"
@@ -106,7 +112,7 @@ def inspect_image(
         with contextlib.suppress(ValueError):  # a damaged entry counts as none
             return msgspec.convert(data, ImageFacts)
     with console.step(f"Looking into {image.path.name}"):
-        tree = read_tree(
+        tree = tree or read_tree(
             image.path, image.format, unsquashfs=unsquashfs, scratch=scratch, console=console
         )
         facts = read_facts(tree)

@@ -64,9 +64,12 @@ def settle(choice: Choice, context: BuildContext, packages: Sequence[LockedPacka
         return choice
     held = packages_with_mpi(packages)
     open_mpi = [f"{package.name} {package.version}" for package in held.get(OPEN_MPI, [])]
-    tell_open_mpi(open_mpi, context.console)
     names = [f"{p.name} {p.version} ({p.manager})" for p in held.get("MPICH", [])]
-    return yielding(choice, names or [*map(str, own)], request.mpi, site, context.console)
+    inside = names or [*map(str, own)]
+    if choice.kind == HOST and open_mpi and not inside:
+        return yielding_to_open_mpi(open_mpi, request.mpi, site, context.console)
+    tell_open_mpi(open_mpi, context.console)
+    return yielding(choice, inside, request.mpi, site, context.console)
 
 
 def _chosen(kind: str, context: BuildContext, *, asked: bool) -> Choice:
@@ -125,6 +128,23 @@ def yielding(
     if asked:
         raise InputError(what, where="--mpi host", hint=f"do without it ({_WITHOUT_OWN})")
     console.warning(f"{what}. So it is used. Better do without it ({_WITHOUT_OWN})")
+    return Choice(kind=CONTAINER, srun=site.mpi.srun.get(CONTAINER, ""))
+
+
+def yielding_to_open_mpi(
+    found: Sequence[str], asked: str | None, site: Site, console: Console
+) -> Choice:
+    """The choice where programs are for Open MPI alone (``found``): that one.
+
+    :raises InputError: the host's was asked for.
+    """
+    if asked:
+        raise InputError(
+            f"{', '.join(found)}: {_WHY_NOT_OPEN_MPI}",
+            where="--mpi host",
+            hint=f"{_INSTEAD_OF_OPEN_MPI}; or use it: --mpi container",
+        )
+    tell_open_mpi(found, console)
     return Choice(kind=CONTAINER, srun=site.mpi.srun.get(CONTAINER, ""))
 
 

@@ -12,6 +12,7 @@ from wrapper import gpu, layout, runscripts
 from wrapper.gpu import CACHE, Setting, Use
 from wrapper.images.sif.record import read_sif_manifest
 from wrapper.manifest import Manifest, read_manifest
+from wrapper.mpi.abis import reason
 from wrapper.util import foreign
 
 
@@ -24,7 +25,7 @@ def explain(target: Path, environ: Mapping[str, str]) -> str:
     base = manifest.base
     use = Use.of(base.on(Path(base.path)), manifest.packages, manifest.site)
     if target.is_file():  # its script says the same in another form
-        chosen = gpu.settings_for(use, base.sets)
+        chosen = manifest.gpu or gpu.NONE
         arrays = {"gpu_device": [chosen.device], "gpu_cache": [chosen.cache], "runscripts": ["1"]}
         settings = list(chosen.settings)
     else:
@@ -32,6 +33,7 @@ def explain(target: Path, environ: Mapping[str, str]) -> str:
         settings = list(map(_explained, arrays.get("gpu", ())))
     since = f"since generation {manifest.generation}, {manifest.created[:10]}"
     lines = [*_on_gpus(settings, arrays, environ, since), *_left_out(use, environ)]
+    lines += _of_mpi(manifest, environ, since)
     lines += _always(manifest, arrays, since)
     return "\n".join(lines or ["no program is told anything but what packages' scripts say"])
 
@@ -59,6 +61,24 @@ def _left_out(use: Use, environ: Mapping[str, str]) -> Iterator[str]:
         yield from _why(setting)
         if setting.name in environ:
             yield f"  now     your environment has it ({environ[setting.name]}), and that counts"
+
+
+def _of_mpi(manifest: Manifest, environ: Mapping[str, str], since: str) -> Iterator[str]:
+    mpi = manifest.mpi
+    if mpi and mpi.directory:
+        place = f"DIR/{layout.GENERATIONS}/{manifest.generation}/{mpi.directory}"
+        yield f"\nLD_LIBRARY_PATH begins with {place} ({since})"
+        yield "  why     this machine's MPI is to come before any other"
+    for number, (name, value) in enumerate(mpi.variables.items() if mpi else ()):
+        if number == 0:
+            yield f"\nFor MPI, where nobody has set them ({since}):"
+        yield f"\n{name}={value}"
+        why, source = reason(name, value)
+        yield f"  why     {why}"
+        if source:
+            yield f"  source  {source}"
+        if name in environ:
+            yield f"  now     your own value counts: {environ[name]}"
 
 
 def _always(manifest: Manifest, arrays: Mapping[str, list[str]], since: str) -> Iterator[str]:

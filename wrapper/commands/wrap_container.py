@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from wrapper import __version__, layout, platforms, runscripts
 from wrapper.activation.model import Activation
 from wrapper.base import find as images
 from wrapper.base.catalogue import read_catalogues
-from wrapper.base.facts import ImageFacts, inspect_image, read_facts
+from wrapper.base.facts import ImageFacts, inspect_image
 from wrapper.base.find import BaseImage
 from wrapper.build import inputs, mpi
 from wrapper.commands.prepare import finish, first_generation
@@ -22,10 +23,10 @@ from wrapper.images.format import mark, rarest_compression
 from wrapper.images.squasher import find_squasher
 from wrapper.manifest import BaseRecord, Manifest
 from wrapper.models import Base, Environment, Site, names_of
-from wrapper.mpi.abis import HOST, OPEN_MPI, is_launcher
+from wrapper.mpi.abis import HOST, NONE, OPEN_MPI, is_launcher
 from wrapper.mpi.choice import BaseSystem, Choice, write
 from wrapper.mpi.files import InImage
-from wrapper.mpi.inside import found_first
+from wrapper.mpi.inside import found_first, is_mpich
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import shims
 from wrapper.prefix.checks import install_path
@@ -62,9 +63,9 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
         look = Looker(image=image.path, runtime=runtime, scratch=space.scratch, console=console)
         with console.step("Looking into the image"):
             found = look.contents(request.wrapper_paths)
-        facts = _look_into(image, space, request.site, console)
+        facts, files = _look_into(image, request.mpi, space, request.site, console)
         facts.tell_entry_point(image.name, console)
-        choice = _mpi(request, image, space, console)
+        choice = _mpi(request.mpi, request.site, image.path, facts, files, console=console)
         if choice.kind == HOST:
             kept = {n: path for n, path in found.programs.items() if not is_launcher(n)}
             found = replace(found, programs=kept)
@@ -84,51 +85,67 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
 
 
 def _mpi(
-    request: WrapContainerRequest,
-    image: BaseImage,
-    space: Workspace,
+    asked: str | None,
+    site: Site,
+    image: Path,
+    facts: ImageFacts,
+    files: InImage | None,
+    *,
     console: Console,
 ) -> Choice:
-    """Whose MPI the programs get.
+    """Whose MPI the programs get. :param files: see :func:`_look_into`.
 
     :raises ToolError: the host's is asked for, and cannot be had. :raises InputError: so, and the
         image's own comes first.
     """
-    site = request.site
-    looked: list[InImage] = []
+    paths = [*files.tree.modes] if files else []
+    if not asked and not any(_OF_MPI.search(path) for path in paths):
+        return Choice()
+    kind = asked or site.mpi.default
+    open_mpi = []
+    if kind == HOST and facts.mpi == OPEN_MPI:
+        open_mpi = [f"{image.name} has Open MPI {facts.mpi_version}".rstrip()]
+        if not asked and not any(is_mpich(path.rsplit("/", 1)[-1]) for path in paths):
+            return mpi.yielding_to_open_mpi(open_mpi, asked, site, console)
+    mpi.tell_open_mpi(open_mpi, console)
 
     def base() -> BaseSystem:
-        unsquashfs = find_squasher(os.environ, site).unsquashfs
-        files = mpi.image_files(image.path, unsquashfs, space.scratch, console)
-        looked.append(files)
-        facts = read_facts(files.tree)
-        if facts.mpi == OPEN_MPI:
-            mpi.tell_open_mpi([f"{image.path.name} has Open MPI {facts.mpi_version}"], console)
+        assert files
         glibc = facts.libc_version if facts.libc == "glibc" else ""
-        return BaseSystem(files=files, name=str(image.path), glibc=glibc)
+        return BaseSystem(files=files, name=str(image), glibc=glibc)
 
-    kind = request.mpi or site.mpi.default
-    choice = mpi.chosen(kind, site.mpi, base, console, asked=bool(request.mpi))
-    if not request.mpi and not any(_OF_MPI.search(path) for f in looked for path in f.tree.modes):
-        return Choice()
-    own = [path for files in looked for path in found_first([*files.tree.modes], files)]
-    return mpi.yielding(choice, own, request.mpi, site, console)
+    choice = mpi.chosen(kind, site.mpi, base, console, asked=bool(asked))
+    own = found_first(paths, files) if files and choice.kind == HOST else ()
+    return mpi.yielding(choice, own, asked, site, console)
 
 
-def _look_into(image: BaseImage, space: Workspace, site: Site, console: Console) -> ImageFacts:
-    """What the image sets, and what it does before a program; nothing where no tool can tell."""
+def _look_into(
+    image: BaseImage, asked: str | None, space: Workspace, site: Site, console: Console
+) -> tuple[ImageFacts, InImage | None]:
+    """What the image sets, and what it does before a program, nothing where no tool can tell; and
+    its files, where the choice of an MPI depends on them.
+
+    :param asked: whose MPI. :raises ToolError: no tool can tell, and it is to be the host's.
+    """
     try:
-        squasher = find_squasher(os.environ, site)
+        unsquashfs = find_squasher(os.environ, site).unsquashfs
     except ToolError as error:
+        if asked == HOST:
+            raise
         console.warning(f"whether the image has an entry point is not known: {error}")
-        return ImageFacts()
-    return inspect_image(
+        return ImageFacts(), None
+    files = None
+    if asked == HOST or not (asked or site.mpi.default == NONE):
+        files = mpi.image_files(image.path, unsquashfs, space.scratch, console)
+    facts = inspect_image(
         image,
-        unsquashfs=squasher.unsquashfs,
+        unsquashfs=unsquashfs,
         scratch=space.scratch,
         cache=space.lasting_cache,
         console=console,
+        tree=files.tree if files else None,
     )
+    return facts, files
 
 
 def _write(

@@ -89,6 +89,16 @@ def variables(libraries: Mapping[str, Path] | None, *, plugins: bool = True) -> 
     return found
 
 
+def reason(name: str, value: str) -> tuple[str, str]:
+    """Why a variable has this value, and the source of that, which is empty where it has no such
+    value any more.
+    """
+    for table in _data()["variables"]:
+        if table["set"].get(name) == value:
+            return table["why"], table["source"]
+    return "of an earlier version", ""
+
+
 def is_launcher(name: str) -> bool:
     """Whether a program starts ranks, or asks libfabric of the machine."""
     return bool(re.fullmatch(_data()["launchers"]["names"], name))

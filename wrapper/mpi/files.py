@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -77,10 +77,16 @@ class InImage:
         return found if found and self.tree.modes.get(found, "").startswith("-") else None
 
     def elf(self, path: str) -> Elf | None:
-        if path not in self._known:
-            content = self.tree.read([path]).get(path)
-            self._known[path] = read_elf(io.BytesIO(content)) if content else None
+        self.read([path])
         return self._known[path]
+
+    def read(self, paths: Iterable[str]) -> None:
+        """Have at hand what these say: one call of a program for all that are not yet."""
+        wanted = {path for path in paths if path not in self._known}
+        contents = self.tree.read(wanted) if wanted else {}
+        for path in wanted:
+            content = contents.get(path)
+            self._known[path] = read_elf(io.BytesIO(content)) if content else None
 
     def content(self, path: str) -> bytes:
         return self.tree.read([path]).get(path, b"")

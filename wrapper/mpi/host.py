@@ -53,16 +53,19 @@ class HostMpi:
         the GPU never: it is one with the image's ROCm or CUDA.
         """
         links = dict(self.own)
-        loaded = self.closure.loaded.items()
+        loaded = self.closure.loaded
         if image is None:
-            named = {name: Path(item.path) for name, item in loaded if item.how == BY_VARIABLE}
+            found = loaded.items()
+            named = {name: Path(item.path) for name, item in found if item.how == BY_VARIABLE}
             return {**named, **links}
         wanted = _wanted(self.closure)
         inside = Loader(image)
-        for name, item in loaded:
+        others = {n: _nobody(i) for n, i in loaded.items() if not (of_gpu(n) or of_network(n))}
+        inside.read_ahead(others)
+        for name, item in loaded.items():
             if of_gpu(name):
                 continue
-            own = None if of_network(name) else inside.find(name, by=_nobody(item))
+            own = inside.find(name, by=others[name]) if name in others else None
             if own is None or not wanted.get(name, set()) <= own.elf.offers:
                 links.setdefault(name, Path(item.path))
         return links

@@ -30,7 +30,7 @@ def found_first(paths: Sequence[str], files: Files) -> list[str]:
             continue
         root = match[1]
         python = _started(files, f"{root}/bin/python3")
-        needed = [name for name in module.elf.needed if _is_mpich(name)]
+        needed = [name for name in module.elf.needed if is_mpich(name)]
         if f"{root}/pyvenv.cfg" in there and f"{_folder(path)}/{_WHEELS_SEARCH}" in there:
             own = [f"{root}/lib/{name}" for name in ("libmpi.so", *needed)]
             found |= dict.fromkeys(path for path in own if files.real(path))
@@ -42,7 +42,8 @@ def found_first(paths: Sequence[str], files: Files) -> list[str]:
     return [*found]
 
 
-def _is_mpich(name: str) -> bool:
+def is_mpich(name: str) -> bool:
+    """Whether a library is an MPI whose place the host's can take."""
     abi = abi_of(name)
     return abi is not None and abi.name != OPEN_MPI
 

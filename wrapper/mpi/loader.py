@@ -15,12 +15,12 @@ What was loaded once by a name counts for all that need it later.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from wrapper.mpi.elf import Elf
-from wrapper.mpi.files import Files, cached, parent
+from wrapper.mpi.files import Files, InImage, cached, parent
 
 # glibc's own: they are one with the loader, and of no other system than that which runs.
 _GLIBC = re.compile(
@@ -105,6 +105,12 @@ class Loader:
             if real and elf and elf.kind == by.elf.kind:
                 return Loaded(name=name, path=real, found=path, how=how, elf=elf, by=by)
         return None
+
+    def read_ahead(self, wanted: Mapping[str, Loaded]) -> None:
+        """Have all at hand that :meth:`find` may look at. :param wanted: name -> who needs it."""
+        if isinstance(self.files, InImage):
+            paths = (path for name, by in wanted.items() for _, path in self._candidates(name, by))
+            self.files.read([real for path in paths if (real := self.files.real(path))])
 
     def start(self, path: str) -> Loaded:
         """A program or library as the first of a process. :raises ValueError: it is none."""

@@ -186,6 +186,7 @@ class SifTarget:
         manifest = replace(
             manifest,
             form="sif",
+            gpu=gpu if gpu.device else None,
             flatten=self.flatten,
             foreign=self.bottom.foreign,
             labels=self.bottom.labels,
