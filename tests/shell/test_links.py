@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.shell.conftest import RUNNER, Install, Prefix, write_environment, write_runtime
+from wrapper.manifest import MpiRecord
+from wrapper.models import Site
 from wrapper.runtime.binds import OWN_SYSTEM
 from wrapper.util.removal import remove_tree
 
@@ -77,6 +79,40 @@ def test_on_the_host_there_is_nothing_to_follow(
 MINIMAL = {"CONTAINERIZE_MINIMAL_BINDS": "1"}
 
 
+@pytest.fixture
+def hidden() -> Iterator[Path]:
+    """A directory at the top that no pattern finds, as the ``/.lustre`` of some machines."""
+    place = Path("/.containerize-test")
+    try:
+        place.mkdir()
+    except OSError as error:
+        pytest.skip(f"only root can make one: {error}")
+    yield place
+    place.rmdir()
+
+
+def test_what_only_links_lead_to_is_not_bound_there(
+    prefix: Prefix, tmp_path: Path, hidden: Path
+) -> None:
+    (tmp_path / "flash").symlink_to(hidden)
+    write_environment(prefix.root, links=[f"{tmp_path}/flash"])
+    assert str(hidden) in prefix.run().binds
+    assert str(hidden) not in prefix.run(env=MINIMAL).binds
+
+
+def test_the_hosts_mpi_in_an_image_would_bind_all_of_the_host(
+    based: Prefix, tmp_path: Path
+) -> None:
+    record = MpiRecord(kind="host", directory="mpi-1")
+    write_environment(based.root, image=str(tmp_path / "base.sif"), mpi=record)
+    assert "/:/.containerize-host" in based.run().binds
+    call = based.call(based.program(), env=MINIMAL)
+    assert (call.started, call.status) == (False, 1)
+    assert "unset CONTAINERIZE_MINIMAL_BINDS" in call.stderr
+    write_environment(based.root, mpi=record)
+    assert based.run(env=MINIMAL).status == 0  # on the host's system it is in what is bound
+
+
 def test_little_is_bound_where_the_user_wants_that(prefix: Prefix, tmp_path: Path) -> None:
     binds = prefix.run(env=MINIMAL).binds
     tops = {bind for bind in binds if ":" not in bind} - {str(prefix.root)}
@@ -88,7 +124,11 @@ def test_little_is_bound_where_the_user_wants_that(prefix: Prefix, tmp_path: Pat
 
 def test_on_an_image_even_less(based: Prefix) -> None:
     binds = based.run(env=MINIMAL).binds
-    assert {bind for bind in binds if ":" not in bind} == {str(based.root), "/tmp"}
+    generation = f"{based.root}/.generations/1"
+    assert binds == [
+        *(str(based.root), "/tmp", f"{generation}/_bin:{based.root}/bin"),
+        f"{generation}/img.sqfs:{based.install_path}:image-src={based.install_path}",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -137,3 +177,28 @@ def test_links_out_of_what_is_bound_are_told(install: Install, tmp_path: Path) -
     assert call.status == 0
     assert f"{job}/data is a link to what is not bound" in call.stderr
     assert "bind that too" in call.stderr and "good" not in call.stderr
+    quiet = prefix.call(
+        prefix.program("_debug_exec"), "true", cwd=job, env={**env, "SLURM_PROCID": "1"}
+    )
+    assert (quiet.status, quiet.stderr) == (0, "")  # the first rank of a step tells it for all
+
+
+def test_of_a_large_directory_the_first_entries_are_looked_at(
+    install: Install, tmp_path: Path
+) -> None:
+    """And none of what the site binds."""
+    prefix = install()
+    write_runtime(prefix.runtime, prefix.out, then=RUNNER)
+    (prefix.root / ".generations/1/_bin").mkdir(exist_ok=True)
+    job, sites = tmp_path / "job", tmp_path / "sites"
+    for folder in (job, sites):
+        folder.mkdir()
+        (folder / "a").symlink_to("/no/such/place/here")
+    for number in range(1000):
+        (job / f"file-{number:04}").touch()
+    (job / "z").symlink_to("/no/such/place/here")
+    write_environment(prefix.root, site=Site(binds=(str(sites),)))
+    env = {**MINIMAL, "APPTAINER_BIND": str(job)}
+    call = prefix.call(prefix.program("_debug_exec"), "true", cwd=job, env=env)
+    assert call.status == 0 and call.stderr.count("[ WARNING ]") == 1
+    assert f"{job}/a is a link" in call.stderr

@@ -149,7 +149,7 @@ def environment_file(
     scalars["no_bash"] = "1" if no_bash else ""
     arrays: dict[str, Sequence[str]] = {
         "links": links,
-        "site_binds": [*site.binds, *([] if image else beyond_links(links))],
+        "site_binds": site.binds,
         "excluded": site.exclude_binds,
         "always": _pairs(variables),
         "assign": _pairs(activation.assign),
@@ -160,6 +160,8 @@ def environment_file(
     lines = ["# What the shims of this generation need to know; written by the build."]
     lines += _mpi_lines(mpi)
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
+    if not image and (beyond := beyond_links(links)):  # left out where little is bound
+        arrays["beyond"] = beyond
     if entry_point:
         arrays["entry_point"] = entry_point
     if scripts:

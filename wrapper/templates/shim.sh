@@ -158,7 +158,7 @@ _cw_resolve "$_cw_prefix"
 # -- Which generation? One read decides; a switch while we start changes nothing. (One of an earlier
 # version sets other variables.)
 unset -v _cw_when _cw_changes _cw_prepends _cw_defaults _cw_unsets _cw_machine _cw_mpi _cw_mpi_defaults
-unset -v _cw_gpu_device _cw_runscripts _cw_entry_point
+unset -v _cw_gpu_device _cw_runscripts _cw_entry_point _cw_beyond
 # ("command": where POSIXLY_CORRECT is set, a failing "." would end the shell without a word.)
 # shellcheck source=/dev/null
 command . "$_cw_prefix/current/env" 2>/dev/null ||
@@ -249,6 +249,8 @@ for _cw_pair in "$SINGULARITY_BIND" "$SINGULARITY_BINDPATH" "$APPTAINER_BIND" \
     "$APPTAINER_BINDPATH" "$_cw_extra_binds"; do
     [[ -n $_cw_pair && $_cw_user_binds, != *",$_cw_pair,"* ]] && _cw_user_binds+=,$_cw_pair
 done
+_cw_own_binds=$_cw_user_binds,
+[[ -n ${CONTAINERIZE_MINIMAL_BINDS-} ]] || _cw_site_binds+=("${_cw_beyond[@]}")
 for _cw_pair in "${_cw_site_binds[@]}"; do
     [[ ! -e ${_cw_pair%%:*} ]] || _cw_user_binds+=,$_cw_pair
 done
@@ -278,16 +280,21 @@ _cw_bound=() # directories that the user binds, inside: whether links in them le
 _cw_at=      # the working directory inside, where it is there by another name
 if [[ -n ${CONTAINERIZE_MINIMAL_BINDS-} ]]; then
     # Of the host what programs need, the installation, and what the user binds; nothing else.
+    [[ -z $_cw_image || -z $_cw_mpi ]] || # its libraries are found in the whole of the host
+        _cw_fail "programs have this machine's MPI, for which all of the host is bound" \
+            "unset CONTAINERIZE_MINIMAL_BINDS, or build anew with --mpi container"
     for _cw_dir in /*/; do
         [[ ,/tmp,__OWN_SYSTEM__, == *",${_cw_dir%/},"* ]] || _cw_left_out+=${_cw_dir%/},
     done
     _cw_binds=$_cw_prefix,
     _cw_rest=${_cw_user_binds#,},
-    while [[ $_cw_rest =~ ^([^,:]+):?([^,:]*)[^,]*,(.*)$ ]]; do
-        _cw_rest=${BASH_REMATCH[3]}
-        _cw_dir=${BASH_REMATCH[1]%/}
-        _cw_part=${BASH_REMATCH[2]:-$_cw_dir}
-        [[ ! -d $_cw_dir ]] || _cw_bound+=("${_cw_part%/}")
+    while [[ $_cw_rest =~ ^(([^,:]+):?([^,:]*)[^,]*),(.*)$ ]]; do
+        _cw_rest=${BASH_REMATCH[4]}
+        _cw_dir=${BASH_REMATCH[2]%/}
+        _cw_part=${BASH_REMATCH[3]:-$_cw_dir}
+        # Once for all ranks: they would all list what may be large.
+        [[ ${SLURM_PROCID:-0} != 0 || $_cw_own_binds != *",${BASH_REMATCH[1]},"* || ! -d $_cw_dir ]] ||
+            _cw_bound+=("${_cw_part%/}")
         [[ $PWD/ != "$_cw_dir"/* ]] || _cw_at=${_cw_part%/}${PWD#"$_cw_dir"}
     done
     _cw_part=${PWD#/}
@@ -811,7 +818,9 @@ if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded$_cw_looks_up || ${#_cw_scripts[@]} -gt
             unset -v OLDPWD
         fi 2>/dev/null
         for _cw_word in "${_cw_bound[@]}"; do
+            _cw_count=0
             for _cw_pair in "$_cw_word"/*; do
+                ((_cw_count++ < 1000)) || break
                 [[ ! -L $_cw_pair || -e $_cw_pair ]] || printf "%s\n" \
                     "[ WARNING ] $_cw_pair is a link to what is not bound" \
                     "  to do:  bind that too, by its own path, if programs need it" >&2
