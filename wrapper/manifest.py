@@ -44,8 +44,9 @@ class BaseRecord:
     :ivar source: an absolute path whose links are not resolved, or a URI. :ivar path: outside;
         below the generation where it ``owned`` the image. :ivar mark: see
         :func:`wrapper.images.format.mark`. :ivar rocm: its version. :ivar sets: names of variables
-        that its files set. :ivar entry_point: with which its programs start. :ivar offers: virtual
-        packages in which it differs from the host. :ivar virtual_packages: all of the solve.
+        that its files set. :ivar entry_point: with which its programs start. :ivar runscripts:
+        names in its own ``/runscripts``. :ivar offers: virtual packages in which it differs from
+        the host. :ivar virtual_packages: all of the solve.
     """
 
     kind: str = "host"
@@ -60,6 +61,7 @@ class BaseRecord:
     rocm: str = ""
     sets: tuple[str, ...] = ()
     entry_point: tuple[str, ...] = ()
+    runscripts: tuple[str, ...] = ()
     offers: Mapping[str, str] = field(default_factory=dict)
     virtual_packages: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,6 +81,7 @@ class BaseRecord:
             rocm=base.rocm,
             sets=base.sets,
             entry_point=base.entry_point,
+            runscripts=base.runscripts,
             offers=dict(base.virtual_packages),
             virtual_packages=virtual_packages,
         )
@@ -97,6 +100,7 @@ class BaseRecord:
             rocm=self.rocm,
             sets=self.sets,
             entry_point=self.entry_point,
+            runscripts=self.runscripts,
         )
 
 

@@ -94,7 +94,8 @@ class Base:
     not, in hexadecimal. ``owned``: it is a file of the generation, next to its image.
     ``environments`` are the roots of its conda environments, where it was looked into just now.
     ``rocm`` is the version of its ROCm, if it has one; ``sets`` are names of variables that its own
-    files set; ``entry_point`` are words to start a program with, as ``run`` does.
+    files set; ``entry_point`` are words to start a program with, as ``run`` does; ``runscripts``
+    are names in a ``/runscripts`` of its own.
     """
 
     image: Path | None = None
@@ -109,6 +110,7 @@ class Base:
     rocm: str = ""
     sets: tuple[str, ...] = ()
     entry_point: tuple[str, ...] = ()
+    runscripts: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -5,11 +5,12 @@ Names and places are those of LUMI's container modules, so that job scripts go o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
 from wrapper import gpu
+from wrapper.images.tree import ImageTree
 
 DIRECTORY = "runscripts"
 """In the root of the container, and in a generation, where that has them."""
@@ -23,9 +24,18 @@ def wanted(packages: Iterable[str]) -> bool:
     return gpu.for_many_gpus(packages)
 
 
-def programs() -> dict[str, str]:
-    """Name -> path inside."""
-    return {name: f"/{DIRECTORY}/{name}" for name in NAMES}
+def of_image(tree: ImageTree) -> tuple[str, ...]:
+    """What an image has in a ``/runscripts`` of its own, over which ours are not bound.
+
+    Those of an image of ours are none: newer ones take their place.
+    """
+    names = [path.rpartition("/")[2] for path in tree.matching(rf"/{DIRECTORY}/[^/]+")]
+    return () if {*NAMES} <= {*names} else tuple(names)
+
+
+def programs(own: Collection[str] = ()) -> dict[str, str]:
+    """Name -> path inside. :param own: see :func:`of_image`; then those of ours that are in it."""
+    return {name: f"/{DIRECTORY}/{name}" for name in NAMES if not own or name in own}
 
 
 def write(parent: Path) -> None:

@@ -176,3 +176,23 @@ def test_programs_of_an_image_start_as_run_starts_them(account: Account, runtime
     assert "TRITON_CACHE_DIR" in account.ok(UMBRELLA, "inspect", "--settings", prefix)
     out = account.ok(prefix / "bin/conda-python-distributed", "x.py")
     assert out.endswith(" 0 x.py\n")
+
+
+def test_an_image_keeps_runscripts_of_its_own(account: Account, runtime: Path) -> None:
+    prefix = account.work / "runscripts-wrapped"
+    with open_directory() as place:
+        small_system(place / "root")
+        own = place / "root/runscripts/get-master"
+        own.parent.mkdir()
+        own.write_text("#!/bin/bash\necho its own\n")
+        own.chmod(0o755)
+        config = {"Entrypoint": ["/opt/entry"]}
+        uri = write_archive(place / "root", place / "archive", "docker-archive", config=config)
+        account.ok(CONTAINER, "-w", "/opt/venv/bin", "--prefix", prefix, uri)
+    assert account.ok(prefix / "bin/get-master") == "its own\n"
+    assert not (prefix / "bin/conda-python-simple").exists()
+    env = {"CONTAINERIZE_ENTRY_POINT": "0", "CONTAINERIZE_MINIMAL_BINDS": "1"}
+    ls = account.ok(
+        prefix / "bin/_debug_exec", "/bin/bash", "-c", "echo /* $SAID", env=env, cwd=Path("/tmp")
+    )
+    assert "/runscripts" in ls and "/bin/bash" not in ls

@@ -597,6 +597,8 @@ def test_programs_of_an_image_start_by_its_entry_point(prefix: Prefix, tmp_path:
     assert prefix.run("a b").command == (*words, program, b"a b")
     debug = prefix.root / "bin/_debug_exec"
     assert prefix.call(debug, "ls", "-l").command == (*words, b"ls", b"-l")
+    without = prefix.run("a b", env={"CONTAINERIZE_ENTRY_POINT": "0"})
+    assert without.command == (program, b"a b")
 
 
 def test_scripts_for_many_gpus_have_their_place(prefix: Prefix) -> None:

@@ -58,6 +58,66 @@ def test_what_cannot_stand_before_it_is_said(
     assert not told.words and why in told.why_not and "/opt/bin/entry" in told.why_not
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        'set -- python3 "$@"',
+        'export A=1; set -- "$A" "$@"',
+        "set - a",
+        "set a b",
+        "set -e -- a",
+        "cd /workspace",
+        "[ -n x ] && cd /workspace",
+        "if cd /workspace; then :; fi",
+        "shift",
+        "case $1 in -x) shift ;; esac",
+        "f() { pushd /x; }",
+        "command cd /x",
+    ],
+)
+def test_one_that_changes_the_call_cannot_stand_before_it(
+    tmp_path: Path, console: Console, before: str
+) -> None:
+    entry = f'#!/bin/bash\n{before}\nexec "$@"\n'
+    told = found(tmp_path, console, OCI.format('"entry"'), entry)
+    assert not told.words and before in told.why_not
+    own = found(tmp_path, console, f'#!/bin/sh\nexport B=1\n{before}\nexec "$@"\n')
+    assert not own.words and before in own.why_not
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "set -euo pipefail",
+        "set +x -e",
+        "HERE=$(cd /opt && pwd)",
+        "# cd /x",
+        "export set=1 shift=1 ABCD=cd",
+        "cat <<EOF\ncd /x\nshift\nEOF",
+        "cat >&2 <<-'EOF'\nhello\n\tEOF",
+        'cat <<<"$HOME"',
+        "source /opt/setvars.sh",
+    ],
+)
+def test_one_that_only_sets_things_does(tmp_path: Path, console: Console, before: str) -> None:
+    entry = f'#!/bin/bash\n{before}\nexec "$@"\n'
+    assert found(tmp_path, console, OCI.format('"entry"'), entry).words, before
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        'cat <<EOF\nexec "$@"\n',
+        'cat <<EOF\nexec "$@"\nEOF\n',
+        'echo \\\nexec "$@"\n',
+        'false &&\nexec "$@"\n',
+    ],
+)
+def test_the_last_line_may_be_no_command(tmp_path: Path, console: Console, entry: str) -> None:
+    told = found(tmp_path, console, OCI.format('"entry"'), f"#!/bin/bash\n{entry}")
+    assert not told.words and "does not end in" in told.why_not
+
+
 def test_one_that_is_not_there_is_said(tmp_path: Path, console: Console) -> None:
     assert "is not in it" in found(tmp_path, console, OCI.format('"/gone"')).why_not
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.images import write_files
+from wrapper import runscripts
 from wrapper.base.facts import ImageFacts, inspect_image, read_facts
 from wrapper.base.find import describe_file
 from wrapper.console import Console
@@ -55,6 +56,16 @@ def test_a_debian_with_rocm(tmp_path: Path, console: Console) -> None:
     assert facts.rocm == "6.2.4" and facts.gpu == ("gfx90a", "gfx942")
     assert facts.bash and facts.package_manager == "apt-get"
     assert msgspec.convert(json.loads(json.dumps(asdict(facts))), ImageFacts) == facts
+
+
+def test_runscripts_of_its_own_are_told_from_ours(tmp_path: Path, console: Console) -> None:
+    ours = {f"runscripts/{name}": "" for name in runscripts.NAMES}
+    assert not facts_of(tmp_path / "none", console, **{"bin/sh": ""}).runscripts
+    assert not facts_of(tmp_path / "ours", console, **ours).runscripts
+    del ours["runscripts/torchrun-distributed"]
+    own = facts_of(tmp_path / "own", console, **ours).runscripts
+    assert runscripts.programs(own).keys() == {*runscripts.NAMES} - {"torchrun-distributed"}
+    assert runscripts.programs().keys() == {*runscripts.NAMES}
 
 
 def test_a_musl_image_without_bash(tmp_path: Path, console: Console) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from wrapper import runscripts
 from wrapper.base.find import BaseImage
 from wrapper.console import Console
 from wrapper.images.entry_point import RUNSCRIPT, find_entry_point
@@ -24,7 +25,7 @@ from wrapper.images.tree import ImageTree, read_tree
 from wrapper.util import foreign
 from wrapper.util.memo import Memo
 
-_FACTS_VERSION = 2  # raised where the same image would be described differently
+_FACTS_VERSION = 3  # raised where the same image would be described differently
 _LIBRARIES = r"(?:/usr)?/lib(?:64|/[a-z0-9_]+-linux-gnu)?"
 _MANAGERS = ("zypper", "apt-get", "dnf", "microdnf", "apk")
 # `export NAME="value"`, and how images from OCI registries have it: NAME="${NAME:-"value"}".
@@ -43,6 +44,7 @@ class ImageFacts:
     :ivar mpi: ``MPICH`` or ``Open MPI``. :ivar package_manager: ``zypper``, ``apt-get``, ``dnf``…
     :ivar environment: variables that its own files set, as far as they are plain assignments.
     :ivar entry_point: see :class:`wrapper.images.entry_point.EntryPoint`; so ``no_entry_point``.
+    :ivar runscripts: names in a ``/runscripts`` that is not of our making.
     """
 
     os_id: str = ""
@@ -68,6 +70,7 @@ class ImageFacts:
     labels: Mapping[str, str] = field(default_factory=dict)
     entry_point: tuple[str, ...] = ()
     no_entry_point: str = ""
+    runscripts: tuple[str, ...] = ()
 
     def tell_entry_point(self, name: str, console: Console) -> None:
         """What shims make of it. :param name: of the image."""
@@ -157,6 +160,7 @@ def read_facts(tree: ImageTree) -> ImageFacts:
         labels=_labels(tree),
         entry_point=entry_point.words,
         no_entry_point=entry_point.why_not,
+        runscripts=runscripts.of_image(tree),
     )
 
 

@@ -104,6 +104,7 @@ def named_base(
         rocm=facts.rocm,
         sets=tuple(sorted(facts.environment)),
         entry_point=facts.entry_point,
+        runscripts=facts.runscripts,
     )
     driver = rocm.driver_release(os.environ)
     if why := rocm.misfit(facts.rocm, driver):

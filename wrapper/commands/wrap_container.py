@@ -169,8 +169,9 @@ def _write(
     programs = dict(found.programs)
     scripts = "torchrun" in programs and found.has_bash
     if scripts:
-        runscripts.write(staging.directory)
-        programs = {**runscripts.programs(), **programs}
+        programs = {**runscripts.programs(facts.runscripts), **programs}
+        if not facts.runscripts:
+            runscripts.write(staging.directory)
     staging.write_programs(programs, "", shims.shim(staging.prefix, runtime.path), environment)
     staging.write_links(environment, own_image=False)
     if venv:  # it is to be active; its Python is called by another path
@@ -190,6 +191,7 @@ def _write(
         rocm=facts.rocm,
         sets=tuple(sorted(facts.environment)),
         entry_point=facts.entry_point,
+        runscripts=facts.runscripts,
     )
     there = site.on_image(names_of(image.name, image.source, image.path))
     env = shims.environment_file(
@@ -206,7 +208,7 @@ def _write(
         compressed=rarest_compression({reference: image.path}),
         runtime=runtime.path,
         gpu=settings_for(Use.of(base, site=site.name), base.sets),
-        scripts=scripts,
+        scripts=scripts and not facts.runscripts,
         entry_point=base.entry_point,
     )
     shims.write_environment(staging.directory, env)

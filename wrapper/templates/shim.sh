@@ -768,7 +768,8 @@ case $_cw_name in
     _debug_shell) set -- /bin/bash --norc "$@" ;;
     *) set -- "$_cw_self" "$@" ;;
 esac
-[[ -z ${_cw_entry_point-} ]] || set -- "${_cw_entry_point[@]}" "$@" # as the image's "run" does
+[[ -z ${_cw_entry_point-} || ${CONTAINERIZE_ENTRY_POINT-} == 0 ]] ||
+    set -- "${_cw_entry_point[@]}" "$@" # as the image's "run" does
 _cw_quote() { # WORD…: as bash itself would read them, in _cw_value
     local LC_ALL=C
     _cw_value=

@@ -81,8 +81,10 @@ class PrefixTarget:
         names = shim_programs(context, source)
         scripts = context.runscripts(finished.packages)
         if scripts:
-            runscripts.write(directory)
-            names = {**runscripts.programs(), **names}
+            own = context.base.runscripts
+            names = {**runscripts.programs(own), **names}
+            if not own:
+                runscripts.write(directory)
         environment = self._environment(names, finished.tree)
         venv = (context.tree / "pyvenv.cfg").is_file()
         if venv:  # the prefix is one too: bin/python3 finds its packages by this file
@@ -189,7 +191,7 @@ class PrefixTarget:
             compressed=rarest_compression(images),
             runtime=runtime,
             gpu=settings_for(Use.of(base, finished.packages, context.site.name), base.sets),
-            scripts=scripts,
+            scripts=scripts and not base.runscripts,
             entry_point=base.entry_point,
         )
         shims.write_environment(self.place.directory, env)

@@ -164,7 +164,7 @@ class SifTarget:
         tree.settle(directory)
         layer = self._unpacked_base() if self.flatten else context.space.image
         scripts = context.runscripts(finished.packages)
-        if scripts:
+        if scripts and not context.base.runscripts:
             removal.remove_tree(layer / runscripts.DIRECTORY)  # of a base of ours
             runscripts.write(layer)
         use = Use.of(context.base, finished.packages, context.site.name)
