@@ -248,7 +248,7 @@ def test_an_image_is_pulled_once(
     account.ok(WRAP, "-w", "/opt/bin", "--prefix", account.work / "pulled-3", uri, env=env)
     (image,) = (path for path in (cache / "images").iterdir() if path.suffix == ".sif")
     assert image.name == f"sha256-{sha256(image)}.sif"
-    assert entries(cache / "images") == {"pulled", "digests", image.name}
+    assert entries(cache / "images") == {"pulled", "digests", "facts", image.name}
     assert entries(home) == set()
     image.unlink()
     for n in (1, 2, 3):
