@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import Distribution, distributions
+import posixpath
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import Distribution, PathDistribution, distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,8 @@ from packaging.utils import canonicalize_name
 from wrapper.packages import LockedPackage
 
 if TYPE_CHECKING:
+    from importlib.metadata import PackageMetadata
+
     from rattler import PrefixRecord
 
 
@@ -56,6 +61,23 @@ def site_packages(tree: Path) -> list[Path]:
     return sorted(p for p in tree.glob("lib/python3*/site-packages") if not p.parent.is_symlink())
 
 
+class _Known(PathDistribution):
+    """A distribution whose metadata are read once: each look at a name parses all of them."""
+
+    @cached_property
+    def metadata(self) -> PackageMetadata:
+        return super().metadata
+
+
+def _distributions(tree: Path) -> Iterator[tuple[str, Distribution]]:
+    """All distributions below the tree, whoever installed them, by canonical name."""
+    for found in distributions(path=[str(path) for path in site_packages(tree)]):
+        path = getattr(found, "_path", None)
+        known = _Known(path) if isinstance(path, Path) else found  # else of a zipped egg
+        if name := known.name:
+            yield canonicalize_name(name), known
+
+
 def pip_distributions(tree: Path) -> dict[str, Distribution]:
     """Distributions that conda did not install, by canonical name."""
     owned = {
@@ -64,11 +86,27 @@ def pip_distributions(tree: Path) -> dict[str, Distribution]:
         for file in data.get("files", ())
         if ".dist-info/" in file or ".egg-info/" in file
     }
-    found: dict[str, Distribution] = {}
-    for distribution in distributions(path=[str(path) for path in site_packages(tree)]):
-        folder = Path(str(getattr(distribution, "_path", ""))).name
-        if distribution.name and folder not in owned:
-            found[canonicalize_name(distribution.name)] = distribution
+    return {
+        name: distribution
+        for name, distribution in _distributions(tree)
+        if Path(str(getattr(distribution, "_path", ""))).name not in owned
+    }
+
+
+def files_of(names: Collection[str], tree: Path) -> set[str] | None:
+    """Paths below the tree of all that distributions of these canonical names have recorded,
+    whoever installed them; ``None`` where one has no such record.
+    """
+    found: set[str] = set()
+    for name, distribution in _distributions(tree):
+        if name not in names:
+            continue
+        record = distribution.read_text("RECORD")
+        if record is None:
+            return None
+        site = Path(str(distribution.locate_file(""))).relative_to(tree)
+        rows = csv.reader(record.splitlines())
+        found |= {posixpath.normpath(site / row[0]) for row in rows if row}
     return found
 
 

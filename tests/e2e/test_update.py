@@ -134,13 +134,24 @@ def test_an_update_keeps_the_compression_and_joins(
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of packages, two of them of one namespace, one that was a module before."""
+    """A directory of packages: two of one namespace, one that was a module before, and one with
+    files among another's, of no name of its own, and outside of Python's library.
+    """
     root = tmp_path_factory.mktemp("update-wheels")
     for name, version in (("alpha", "1.0"), ("alpha", "2.0"), ("beta", "1.0"), ("lone", "2.0")):
         write_wheel(root, name, version)
     write_files_wheel(root, "lone", "1.0", {"lone.py": "VERSION = '1.0'\n"})
-    for name in ("one", "two"):
-        write_files_wheel(root, f"space-{name}", "1.0", {f"space/{name}.py": ""})
+    write_files_wheel(root, "solo", "1.0", {"solo.py": "", "shared/solo.txt": "solo\n"})
+    for name, version in (("one", "1.0"), ("one", "2.0"), ("two", "1.0"), ("three", "1.0")):
+        text = f"VERSION = {version!r}\n"
+        write_files_wheel(root, f"space-{name}", version, {f"space/{name}.py": text})
+    for version, more in (("1.0", "1"), ("2.0", "2")):  # beside other packages' files, and away
+        files = {f"shared/odd{more}.py": "", "odd.py": f"VERSION = {version!r}\n"}
+        files |= {
+            f"odd-{version}.data/data/share/odd/{more}.txt": "odd\n",
+            "__editable__.odd.pth": "",
+        }
+        write_files_wheel(root, "odd", version, files)
     return root
 
 
@@ -159,7 +170,7 @@ def told_once_and_in_full(said: str) -> None:
     assert abs(float(total) - sum(float(seconds) for _, seconds in steps)) < 1, said
 
 
-HAD = ("alpha==1.0", "lone==1.0", "space-one")
+HAD = ("alpha==1.0", "lone==1.0", "odd==1.0", "solo", "space-one==1.0", "space-two")
 
 
 @pytest.fixture(scope="session", params=["conda", "pip"])
@@ -179,11 +190,13 @@ def with_pip(
     ("asked", "steps"),
     [
         ("beta", [JOINED]),
-        ("alpha==2.0", [REST]),
-        ("lone==2.0", [REST]),
-        ("space-two", [WHOLE]),
+        ("alpha==2.0", [JOINED]),
+        ("lone==2.0", [JOINED]),
+        ("odd==2.0", [JOINED]),
+        ("space-one==2.0", [JOINED]),
+        ("space-three", [WHOLE]),
     ],
-    ids=["added", "replaced", "module", "namespace"],
+    ids=["added", "replaced", "module", "odd", "namespace", "further part"],
 )
 def test_joined_images_with_pip_packages(
     with_pip: Installation, asked: str, steps: list[str], wheels: Path, tmp_path: Path
@@ -217,7 +230,7 @@ def test_an_update_that_changes_nothing_makes_nothing(with_pip: Installation, wh
         text = (me.work / f"{base.prefix.name}.yml").read_text()
         words.append(str(me.file("same.yml", f"# once more\n{text}")))
     before = seen(base.prefix)
-    wishes = [words, words[:2], ["--keep", "9", "--compression", "default", *words]]
+    wishes = [words, words[:2], ["--keep", "99", "--compression", "default", *words]]
     for wish in [*wishes, *([words[2:]] if kind == "conda" else [])]:
         done = me.run(CONDA if kind == "conda" else PIP, "update", base.prefix, *wish)
         assert done.returncode == 0, done.stderr

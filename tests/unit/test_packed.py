@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from wrapper.build.packed import LENT, Packed, PackedError
 from wrapper.errors import ScriptError
-from wrapper.images.squashfs.layout import Directory, Link, Node
+from wrapper.images.squashfs.layout import Directory, File, Link, Node
+from wrapper.util import removal
 
 
 def directory() -> Directory:
@@ -105,3 +106,58 @@ def test_only_who_would_change_what_is_packed_needs_the_whole(
         raise ScriptError("it failed", detail=detail)
     assert type(told.value) is expected
     assert names(tmp_path) == set()
+
+
+def test_what_is_replaced_is_unpacked_with_what_was_compiled_of_it(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    kept: dict[str, Node] = {
+        "site": directory(),
+        "site/__pycache__": directory(),
+        "site/__pycache__/one.cpython-311.pyc": leaf(),
+        "site/__pycache__/two.cpython-311.pyc": leaf(),
+        **{f"site/{name}": leaf() for name in ("one.py", "two.py")},
+        "site/whole": directory(),
+        "site/whole/x.py": leaf(),
+        "site/shared": directory(),
+        **{f"site/shared/{name}": leaf() for name in ("mine", "others")},
+    }
+    image: Any = SimpleNamespace(
+        unpack=lambda node, path: path.touch() if node == leaf() else path.mkdir()
+    )
+    packed = Packed(image=image, root="env", kept=kept)
+    asked = ("site/one.py", "site/whole/x.py", "site/shared/mine", "site/not/there", "../outside")
+    part = packed.with_compiled(asked)
+    packed.unpack(part, tmp_path)
+    mine = {"site/one.py", "site/__pycache__/one.cpython-311.pyc", "site/shared/mine"}
+    assert part.keys() == {*mine, "site/whole", "site/whole/x.py"}
+    assert names(tmp_path) == {*part, "site", "site/__pycache__", "site/shared"}
+    assert {
+        name for name in kept if name.startswith("site/__pycache__/two")
+    } and not part.keys() & kept.keys()
+    assert "site/shared/others" in kept and "site" in kept
+
+
+def test_a_module_whose_compiled_code_went_is_unpacked_to_be_compiled(tmp_path: Path) -> None:
+    (tmp_path / "space").mkdir()
+    cache = "space/__pycache__"
+    compiled = {f"{cache}/{name}.cpython-311.pyc": leaf() for name in ("one", "two")}
+    modules = {f"space/{name}.py": leaf() for name in ("one", "two", "three")}
+    kept: dict[str, Node] = {"space": directory(), cache: directory(), **compiled, **modules}
+    image: Any = SimpleNamespace(path=Path("/i"), unpack=lambda _, path: path.touch())
+    container: Any = Container(tree=tmp_path)
+    with Packed(image=image, root="env", kept=kept).lent(container):
+        (tmp_path / "space/one.py").unlink()
+        removal.remove_tree(tmp_path / cache)
+    assert names(tmp_path) == {"space", "space/two.py"}
+    assert kept.keys() == {"space", "space/three.py"}
+
+
+def test_what_is_beside_a_tree_is_told_without_a_look_at_each(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/b").touch()
+    where = {"image": tmp_path, "start": 0, "blocks": (), "fragment": 0, "offset": 0}
+    file = File(mode=0o644, time=0, size=10, sparse=0, **cast(Any, where))
+    kept: dict[str, Node] = {"lib": directory(), "lib/a": directory()}
+    kept |= {"lib/a/x": file, "lib/a/y": leaf(), "lib/b": file, "lib/c": file}
+    size = Packed(image=cast(Any, None), root="env", kept=kept).size_beside(tmp_path)
+    assert (size.files, size.size) == (4, 20)

@@ -5,7 +5,7 @@ Of that as much is unpacked as the steps need, see :mod:`wrapper.build.packed`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from wrapper.build.context import BuildContext
 from wrapper.build.packed import Packed
 from wrapper.build.unchanged import Unchanged, only_packages
 from wrapper.images.format import read_format
+from wrapper.images.squashfs.layout import File, Node
 from wrapper.packages import Change, LockedPackage, changes_between, describe_changes
 from wrapper.pip import externally_managed as managed
 from wrapper.prefix import home
@@ -105,6 +106,23 @@ class IncrementalTree:
 
     def _require_room(self, size: int) -> None:
         require_space(self.context.space.root, size, "the environment as it was", MORE_ROOM)
+
+    def packed_of(self, names: Collection[str]) -> Mapping[str, Node]:
+        """What is packed of distributions with these canonical names, as far as they are there.
+
+        All of it where one has no record of its files.
+        """
+        if not self.packed:
+            return {}
+        files = installed.files_of(names, self.context.tree)
+        return {**self.packed.kept} if files is None else self.packed.with_compiled(files)
+
+    def unpack_replaced(self, part: Mapping[str, Node]) -> None:
+        """Unpack what pip is about to replace; the rest stays packed."""
+        assert self.packed
+        self._require_room(sum(node.size for node in part.values() if isinstance(node, File)))
+        with self.context.console.step("Unpacking what is replaced"):
+            self.packed.unpack(part, self.context.tree)
 
     def unpack_rest(self) -> None:
         """For a step that needs the old environment as a whole in the tree."""

@@ -62,15 +62,40 @@ class Packed:
 
     def size_beside(self, tree: Path) -> TreeSize:
         """What is packed and not in ``tree``, in files and bytes."""
-        beside = [node for path, node in self.kept.items() if not os.path.lexists(tree / path)]
+        beside = [node for _, node in self._beside(tree)]
         size = sum(node.size for node in beside if isinstance(node, File))
         return TreeSize(files=len(beside), size=size)
 
+    def _beside(self, tree: Path) -> Iterator[tuple[str, Node]]:
+        """What is packed and not in ``tree``, parents first. Of a directory that is not there
+        nothing is: a look at each of 100,000 files takes seconds.
+        """
+        absent: set[str] = set()
+        for path, node in self.kept.items():
+            if path.rpartition("/")[0] in absent or not os.path.lexists(f"{tree}/{path}"):
+                if isinstance(node, Directory):
+                    absent.add(path)
+                yield path, node
+
+    def with_compiled(self, paths: Iterable[str]) -> dict[str, Node]:
+        """Of the paths what is packed, what was compiled of it, and directories that hold no more;
+        parents first.
+        """
+        part = _with_directories(self.kept, _with_compiled(self.kept, {*paths}))
+        return {path: node for path, node in self.kept.items() if path in part}
+
+    def unpack(self, part: Iterable[str], tree: Path) -> None:
+        """Unpack a part, which is to change: it stays packed no longer."""
+        for path in part:
+            node = self.kept.pop(path)
+            if not os.path.lexists(tree / path):
+                (tree / path).parent.mkdir(parents=True, exist_ok=True)
+                self.image.unpack(node, tree / path)
+
     def unpack_rest(self, tree: Path) -> None:
         """Unpack the rest after all, around what ``tree`` has."""
-        for path, node in self.kept.items():
-            if not os.path.lexists(tree / path):
-                self.image.unpack(node, tree / path)
+        for path, node in [*self._beside(tree)]:
+            self.image.unpack(node, tree / path)
 
     @contextlib.contextmanager
     def lent(self, container: BuildContainer) -> Iterator[BuildContainer]:
@@ -116,11 +141,25 @@ class Packed:
                     (tree / path).rmdir()
             else:
                 changed.add(path)
+        if not changed:
+            return
         below = tuple(f"{path}/" for path in changed)
         changed |= {path for path in self.kept if path.startswith(below)}
         gone = _with_directories(self.kept, _with_compiled(self.kept, changed))
         for path in gone & self.kept.keys():
             del self.kept[path]
+        self._unpack_uncompiled(tree, changed)
+
+    def _unpack_uncompiled(self, tree: Path, changed: set[str]) -> None:
+        """Unpack modules whose compiled code went: uv removes a ``__pycache__`` with what other
+        packages have in it. They are to be compiled anew.
+        """
+        found = map(_COMPILED.fullmatch, changed)
+        modules = {f"{it[1]}{it[2]}.py" for it in found if it} & self.kept.keys()
+        part = self.with_compiled(modules) if modules else {}
+        self.unpack(part, tree)
+        for path in modules:
+            os.utime(tree / path)  # else it counts as compiled
 
     def _is_lent(self, tree: Path, path: str) -> bool:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from packaging.utils import canonicalize_name
 
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree
@@ -43,14 +45,15 @@ class PipPackages:
         if not self.asked(locked):
             return
         locked = self._missing(locked)
+        told = self.context.previous is None or self.tree.again
         with self.tree.whole(container) as whole:
-            told = self.context.previous is None or self.tree.again
-            replaces = not told and self._replaces(whole, locked, sizes)
-            if not (replaces and self.tree.packed):
+            replaced = {} if told else self.tree.packed_of(self._touched(whole, locked, sizes))
+            if not replaced:
                 self._install(whole, locked)
                 return
-        self.tree.unpack_rest()
-        self._install(container, locked)
+        self.tree.unpack_replaced(replaced)
+        with self.tree.whole(container) as whole:
+            self._install(whole, locked)
 
     def asked(self, locked: Sequence[LockedPackage]) -> bool:
         """Whether there is anything to install."""
@@ -64,16 +67,19 @@ class PipPackages:
             if requirements:
                 pip.install(requirements)
 
-    def _replaces(
+    def _touched(
         self, container: BuildContainer, locked: Sequence[LockedPackage], sizes: Mapping[str, int]
-    ) -> bool:
-        """Say what is changed; true where packages are replaced."""
+    ) -> set[str]:
+        """Say what is changed; returns the canonical names of what uv will install or remove.
+
+        :raises Unchanged: nothing is, nor anything else.
+        """
         before = self.tree.packages_before() or []
         with self.context.console.step("Resolving pip packages"):
-            after = self.planned(container, before, locked)
-        changes = self.tree.tell_changes(before, after, sizes)
+            added, touched = self._plan(container, locked)
+        self.tree.tell_changes(before, _merged(before, added, touched), sizes)
         self.tree.end_if_unchanged()
-        return any(change.old for change in changes)
+        return touched
 
     def _missing(self, locked: Sequence[LockedPackage]) -> Sequence[LockedPackage]:
         """Those that the base does not have."""
@@ -86,9 +92,20 @@ class PipPackages:
         locked: Sequence[LockedPackage],
     ) -> list[LockedPackage]:
         """The packages ``before``, as they will be when pip packages are installed."""
+        return _merged(before, *self._plan(container, locked))
+
+    def _plan(
+        self, container: BuildContainer, locked: Sequence[LockedPackage]
+    ) -> tuple[list[LockedPackage], set[str]]:
+        """What will be installed, and the canonical names of that and of what is removed."""
         added, removed = [*self._missing(locked)], set[str]()
         if self.context.inputs.requirements:
             planned, removed = self.installer(container).plan(self.context.inputs.requirements)
             added += planned
-        gone = removed | {package.canonical for package in added}
-        return [*(p for p in before if p.canonical not in gone), *added]
+        return added, {*map(canonicalize_name, removed), *(one.canonical for one in added)}
+
+
+def _merged(
+    before: Sequence[LockedPackage], added: Sequence[LockedPackage], touched: Collection[str]
+) -> list[LockedPackage]:
+    return [*(package for package in before if package.canonical not in touched), *added]
