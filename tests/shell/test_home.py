@@ -64,7 +64,9 @@ def test_the_prefix_is_pythons_own(whole: Path) -> None:
     assert subprocess.check_output([python, "-c", WHO], text=True) == (
         f"{python} {python} {whole} {whole}\n"
     )
-    code = "import sysconfig as s; print(s.get_path('stdlib')); print(s.get_path('scripts'))"
+    # (Debian's own Python has another scheme by default, for /usr/local.)
+    code = "import sysconfig as s; p = s.get_paths('posix_prefix')\n"
+    code += "print(p['stdlib']); print(p['scripts'])"
     out = subprocess.check_output([python, "-c", code], text=True).splitlines()
     assert out == [f"{whole}/lib/{VERSION}", f"{whole}/bin"]
 
