@@ -58,10 +58,11 @@ def find(environ: Mapping[str, str], root: Path = Path("/")) -> Found | None:
     return None
 
 
-def mounts() -> set[str]:
+@functools.cache
+def mounts() -> frozenset[str]:
     """Names of the top-level directories that the known sites have."""
     lists = [profile.mounts(_keys(path).get("mounts", [])) for path in shipped().values()]
-    return {mount.lstrip("/") for mounts in lists for mount in mounts}
+    return frozenset(mount.lstrip("/") for mounts in lists for mount in mounts)
 
 
 def _fits(detect: Detect, environ: Mapping[str, str], root: Path) -> str:
