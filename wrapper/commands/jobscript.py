@@ -15,12 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wrapper import __version__, layout
-from wrapper.commands.modulefile import site_binds
+from wrapper.commands.modulefile import image_manifest, site_binds
 from wrapper.console import Console
 from wrapper.errors import InputError
-from wrapper.images.format import SIF, read_format
-from wrapper.images.sif.file import read_sif
-from wrapper.images.sif.record import manifest_of
 from wrapper.manifest import Manifest, read_manifest
 from wrapper.models import Site
 from wrapper.partitions import Shape, check, choose, fitting
@@ -213,11 +210,7 @@ def _programs(
 
 def _in_image(request: RunRequest) -> tuple[Manifest | None, list[str], list[str]]:
     site, image = request.site, request.target.absolute()
-    if read_format(image).kind != SIF:
-        raise InputError(
-            f"{image.name} is no SIF file", where=image, hint="name a SIF or an installation"
-        )
-    manifest = manifest_of(read_sif(image))
+    manifest = image_manifest(image)
     gpu = ["--nv"] if request.shape.gpus and site.gpus.kind.startswith("sm_") else []
     words = [_runtime(site), "exec", *gpu, str(image)]
     return manifest, _binding(site_binds(site, image, manifest)), words

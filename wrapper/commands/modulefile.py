@@ -142,11 +142,7 @@ def _of_prefix(request: ModuleRequest) -> Module:
 
 def _of_sif(request: ModuleRequest) -> Module:
     target = request.target.absolute()
-    if read_format(target).kind != SIF:
-        raise InputError(
-            f"{target.name} is no SIF file", where=target, hint="name a SIF or an installation"
-        )
-    manifest = manifest_of(read_sif(target))
+    manifest = image_manifest(target)
     name, version = _name(request, target.stem)
     places = [target, *([request.fallback.absolute()] if request.fallback else [])]
     return Module(
@@ -164,6 +160,18 @@ def _of_sif(request: ModuleRequest) -> Module:
         conflicts=_conflicts(request, name),
         binds=site_binds(request.site, target, manifest),
     )
+
+
+def image_manifest(image: Path) -> Manifest | None:
+    """What a SIF says of itself, ``None`` where it is not of our making.
+
+    :raises InputError: it is another kind of file. :raises PackageError: it is not whole.
+    """
+    if read_format(image).kind != SIF:
+        raise InputError(
+            f"{image.name} is no SIF file", where=image, hint="name a SIF or an installation"
+        )
+    return manifest_of(read_sif(image))
 
 
 def site_binds(site: Site, image: Path, manifest: Manifest | None) -> tuple[str, ...]:
