@@ -127,13 +127,9 @@ def _counts(entry: toml.Table, use: Use) -> bool:
         return False
     if not fnmatch.fnmatchcase(use.image, entry.get("image", "*")):
         return False
-    first, end = _numbers(entry.get("from", "")), _numbers(entry.get("below", ""))
-    release = _numbers(use.rocm)
+    first, end = rocm.numbers(entry.get("from", "")), rocm.numbers(entry.get("below", ""))
+    release = rocm.numbers(use.rocm)
     return first <= release and (not end or release < end)
-
-
-def _numbers(release: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in release.split(".")[:2] if part.isdigit())
 
 
 @functools.cache

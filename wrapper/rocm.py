@@ -119,7 +119,7 @@ def fits(rocm: str, driver: str) -> bool | None:
     if _minor(rocm) in served:
         return True
     known = any(_minor(rocm) in window for window in _windows().values())
-    return False if known or _numbers(rocm) < _numbers(served[0]) else None
+    return False if known or numbers(rocm) < numbers(served[0]) else None
 
 
 def misfit(rocm: str, driver: str) -> str:
@@ -161,5 +161,6 @@ def _minor(version: str) -> str:
     return match[0] if match else ""
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """A release of ROCm, major and minor, to be compared; nothing where it is none."""
     return tuple(map(int, _minor(version).split("."))) if _minor(version) else ()

@@ -23,6 +23,7 @@ from wrapper.models import Site
 from wrapper.partitions import Shape, check, choose, fitting
 from wrapper.prefix import checks as prefix
 from wrapper.profile import Partition, near
+from wrapper.runtime.runtime import NAMES
 
 _WORD = re.compile(r"[A-Za-z0-9_][\w.+@,-]*", re.ASCII)
 
@@ -218,7 +219,7 @@ def _in_image(request: RunRequest) -> tuple[Manifest | None, list[str], list[str
 
 def _runtime(site: Site) -> str:
     """The runtime's name: the compute nodes' may be at another path."""
-    found = (name for name in ("singularity", "apptainer") if shutil.which(name))
+    found = (name for name in NAMES if shutil.which(name))
     return site.runtime or next(found, "singularity")
 
 

@@ -23,7 +23,7 @@ from wrapper.images.trial import Started
 from wrapper.images.trial import Trials as Tiny
 from wrapper.models import Site
 from wrapper.process import ToolFailed
-from wrapper.runtime.runtime import find_runtime
+from wrapper.runtime.runtime import NAMES, find_runtime
 
 _SECONDS = 15.0
 _OLDEST_BASH = (4, 4)  # mapfile -d
@@ -36,7 +36,7 @@ _COMPRESSIONS = ("zstd", "lz4", "gzip")
 def runtime_found(environ: Mapping[str, str], site: Site) -> list[Finding]:
     """The runtime that builds use."""
     found = find_runtime(environ, site)
-    other = [name for name in ("singularity", "apptainer") if name != found.path.name]
+    other = [name for name in NAMES if name != found.path.name]
     also = shutil.which(other[0], path=environ.get("PATH")) if other else None
     more = f"; {also} is on PATH too" if also and not _same(also, found.path) else ""
     return [ok("runtime", f"{found.name} {found.version} ({found.path}){more}")]

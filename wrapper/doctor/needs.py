@@ -21,6 +21,7 @@ from wrapper.doctor.finding import Finding, failed, not_started, ok, warning
 from wrapper.images.format import mark
 from wrapper.manifest import Manifest
 from wrapper.process import ToolFailed
+from wrapper.runtime.runtime import NAMES
 
 _CHUNK = 8 << 20
 _SECONDS = 15.0
@@ -126,9 +127,7 @@ def runtime(data: Manifest, environ: Mapping[str, str]) -> list[Finding]:
     path, told = built.path, f"{built.name} {built.version}"
     if os.access(path, os.X_OK):
         return [ok(what, f"{path} ({told} then)")]
-    instead = [
-        shutil.which(name, path=environ.get("PATH")) for name in ("singularity", "apptainer")
-    ]
+    instead = [shutil.which(name, path=environ.get("PATH")) for name in NAMES]
     if other := next(filter(None, instead), None):
         return [ok(what, f"{path} has gone, {other} on PATH takes its place")]
     hint = "load the module that has one, or set CONTAINERIZE_RUNTIME to its path"

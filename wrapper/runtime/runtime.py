@@ -19,7 +19,7 @@ from wrapper.manifest import RuntimeRecord
 from wrapper.models import Site
 
 RUNTIME_VARIABLE = "CONTAINERIZE_RUNTIME"
-_NAMES = ("singularity", "apptainer")
+NAMES = ("singularity", "apptainer")
 _INSTALL_HINT = (
     "install Apptainer >= 1.0 or SingularityCE >= 3.8, load the module that has it, "
     f"or name it in {RUNTIME_VARIABLE}"
@@ -35,7 +35,7 @@ EXEC_FLAGS = (
     "--no-home",
     "--no-mount=tmp,cwd",
 )
-FAMILIES = tuple(name.upper() for name in _NAMES)
+FAMILIES = tuple(name.upper() for name in NAMES)
 """What the names of runtimes' variables begin with."""
 
 
@@ -111,7 +111,7 @@ def find_runtime(environ: Mapping[str, str], site: Site) -> Runtime:
     :raises ToolError: there is none, or it is too old.
     """
     named = site.runtime
-    candidates = [named] if named else list(_NAMES)
+    candidates = [named] if named else list(NAMES)
     for candidate in candidates:
         found = shutil.which(candidate, path=environ.get("PATH"))
         if found:
