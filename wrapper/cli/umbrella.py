@@ -12,6 +12,7 @@ from wrapper.cli.base import base
 from wrapper.cli.build import build
 from wrapper.cli.common import CONTEXT, Group, common_options, run_command, say
 from wrapper.cli.doctor import doctor
+from wrapper.cli.editors import kernel
 from wrapper.cli.jobs import jobscript
 from wrapper.cli.modules import modulefile
 from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply, configured
@@ -29,7 +30,7 @@ containerize.add_command(base)
 containerize.add_command(build)
 
 
-for _command in (activate, deactivate, shell_init, doctor, modulefile, jobscript):
+for _command in (activate, deactivate, shell_init, doctor, modulefile, jobscript, kernel):
     containerize.add_command(_command)
 
 

@@ -1,0 +1,72 @@
+"""``containerize kernel``: environments where people look for them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from wrapper.cli.common import CONTEXT, Group, common_options, run_command, say
+from wrapper.cli.options import FILE, configured
+from wrapper.console import Console
+
+
+@click.group("kernel", cls=Group, context_settings=CONTEXT, short_help="Make Jupyter kernels.")
+def kernel() -> None:
+    """Make kernels for any other Jupyter on the machine.
+
+    'jupyter kernelspec list' lists them, and 'jupyter kernelspec remove NAME' removes one.
+    """
+
+
+@kernel.command("install", short_help="Make a kernel of an installation or a SIF.")
+@click.argument("target", type=FILE, metavar="DIR|SIF")
+@click.option("--name", default="", metavar="NAME", help="Default: as DIR or SIF is named.")
+@click.option(
+    "--display-name", default="", metavar="TEXT", help="What Jupyter shows. Default: Python (NAME)."
+)
+@click.option("--user", is_flag=True, help="For yourself, in ~/.local/share/jupyter: the default.")
+@click.option(
+    "--prefix",
+    type=FILE,
+    metavar="PREFIX",
+    help="For all users of the Jupyter in PREFIX, in PREFIX/share/jupyter.",
+)
+@common_options
+def kernel_install(
+    *,
+    target: Path,
+    name: str,
+    display_name: str,
+    user: bool,
+    prefix: Path | None,
+    verbosity: int,
+    debug: bool,
+) -> None:
+    """Make a Jupyter kernel of the installation DIR or the image SIF.
+
+    Every Jupyter on the machine can start it, whatever Python it runs in itself. DIR or SIF need
+    ipykernel, and nothing of Jupyter else. The kernel is one file, kernel.json, that names
+    DIR/bin/python, or the container runtime and SIF: an update of DIR or SIF needs no other one.
+
+    \b
+    Example:
+      containerize kernel install DIR --name my-env --display-name "My environment"
+    """
+    if user and prefix:
+        raise click.UsageError("--user and --prefix exclude each other")
+
+    def work(console: Console) -> None:
+        from wrapper.commands import kernel as kernels
+
+        request = kernels.KernelRequest(
+            target=target,
+            name=name,
+            display_name=display_name,
+            prefix=prefix,
+            site=configured(console, verbosity, building=False),
+        )
+        say(kernels.kernel_install(request, os.environ, console))
+
+    run_command(work, verbosity=verbosity, debug=debug)
