@@ -29,7 +29,7 @@ _VALUES = ("variables", "environ")
 # Keys that say something of some builds only, left out elsewhere.
 _NOT_ALWAYS = {
     *("interpreter", "system_site_packages", "source", "mask", "adopted", "image_root"),
-    *("form", "flatten", "os_packages", "foreign", "labels", "site", "mpi", "gpu"),
+    *("form", "flatten", "os_packages", "foreign", "labels", "site", "others", "mpi", "gpu"),
 }
 
 Values = Mapping[str, str | None]
@@ -221,6 +221,7 @@ class Manifest:
     :ivar adopted: ``tykky``, and ``image_root``: where the image's root directory is inside, in a
         generation that was adopted (else the image is the container's root).
     :ivar site: by whose profile it has binds or variables; empty where it has none of a site's.
+    :ivar others: prefixes of further installations that are there too.
     :ivar form: ``sif``, and for its updates ``flatten``, ``os_packages``, ``foreign`` and
         ``labels`` of its base (see :mod:`wrapper.images.sif.build`).
     """
@@ -250,6 +251,7 @@ class Manifest:
     base: BaseRecord
     runtime: RuntimeRecord
     site: str = ""
+    others: tuple[str, ...] = ()
     mksquashfs: str = ""
     options: Options = field(default_factory=Options)
     variables: Values = field(default_factory=dict)

@@ -184,6 +184,7 @@ class Site:
     binds: tuple[str, ...] = ()
     image_binds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exclude_binds: tuple[str, ...] = ()
+    installations: tuple[Path, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     fix_permissions: bool = True
     keep_files: bool = False

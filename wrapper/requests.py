@@ -28,6 +28,7 @@ class Request:
     ``copy_base``: the installation gets a copy of its own.
     ``reuse_base``: its Python and packages stay in use, and only what is missing is added.
     ``require_hashes``: every package has to be known by a hash beforehand.
+    ``others`` are further installations to be there too, empty as before; see :func:`others.find`.
     ``mpi``: ``host``, ``container`` or ``none``, ``None`` as before, or as the site says.
     ``platform``: as conda calls it, ``None`` for this machine's; for another one there are plans
     only.
@@ -54,6 +55,7 @@ class Request:
     require_hashes: bool = False
     platform: str | None = None
     mpi: str | None = None
+    others: tuple[str, ...] = ()
 
     def on_site_base(self: R) -> R:
         """A new environment's request: it stands on the site's base image unless it names one.

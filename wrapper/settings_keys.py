@@ -73,7 +73,7 @@ def _path(value: object) -> Path | None:
     return Path(text).absolute() if text else None
 
 
-def _catalogues(value: object) -> tuple[Path, ...]:
+def _paths(value: object) -> tuple[Path, ...]:
     texts = map(_expanded, value if isinstance(value, list) else [value])
     return tuple(Path(text) for text in texts if text)
 
@@ -206,7 +206,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "base_images": Key(
         help="catalogues and directories of base images",
-        field=_field(_catalogues, lambda site, value: replace(site, base_images=value)),
+        field=_field(_paths, lambda site, value: replace(site, base_images=value)),
         beside=True,
     ),
     "binds": Key(
@@ -222,6 +222,12 @@ KEYS: Mapping[str, Key] = {
     "exclude_binds": Key(
         help="top-level directories of the host to leave out",
         field=_field(_bind_list, lambda site, value: replace(site, exclude_binds=value)),
+    ),
+    "installations": Key(
+        help="other installations whose programs those of new ones can call",
+        field=_field(_paths, lambda site, value: replace(site, installations=value)),
+        option="--with",
+        beside=True,
     ),
     "variables": Key(
         help="variables to set for programs at run time",

@@ -18,6 +18,7 @@ from tests.shell.conftest import (
     write_program,
     write_runtime,
 )
+from wrapper.models import Site
 from wrapper.runtime.binds import NEVER_BOUND, UNBINDABLE, unbindable
 
 TOP = [
@@ -481,6 +482,20 @@ def test_an_other_is_bound_at_its_physical_path(prefix: Prefix, tmp_path: Path, 
 def test_itself_under_another_name_is_not_doubled(prefix: Prefix, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(prefix.root)
     assert prefix.run(env={"CONTAINERIZE_WITH": f"{tmp_path}/link"}).binds[-1] == ours(prefix)
+
+
+def test_an_other_that_is_there_already_is_not_doubled(prefix: Prefix, tmp_path: Path) -> None:
+    """The runtime ends where two images are to be at one place: CONTAINERIZE_WITH names what the
+    installation was built with.
+    """
+    binds = other(tmp_path / "one", 5)
+    through_link = tuple(bind.replace(".generations/5", "current") for bind in binds)
+    (tmp_path / "one/.generations/5/img.sqfs").touch()
+    (tmp_path / "one/.generations/5/_bin").mkdir()
+    write_environment(prefix.root, site=Site(binds=through_link))
+    assert set(through_link) < set(prefix.run().binds)
+    found = prefix.run(env={"CONTAINERIZE_WITH": f"{tmp_path}/one"}).binds
+    assert found[-2:] == binds and not set(through_link) & set(found)
 
 
 def test_an_other_with_an_image_of_its_own_cannot_be_added(prefix: Prefix, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def context(old: Manifest | None, request: Request, **changes: Any) -> BuildCont
         "variables": {"A": "1", "B": "2"},
         "environ": lambda: {"B": "2"},
         "site": Site(),
+        "others": (),
         "console": SimpleNamespace(info=lambda _: None),
     }
     return cast(BuildContext, SimpleNamespace(**{**fields, **changes}))
@@ -78,6 +79,7 @@ def test_what_is_asked_besides(asked: dict[str, Any]) -> None:
         {"old": None},
         {"old": recorded(tool="0.0.9")},
         {"old": recorded(site="lumi")},
+        {"old": recorded(others=["/tools"])},
         {"old": recorded(image_root="/LUMI_TYKKY_x")},
         {"base": Base(mark="another")},
         {"reuse": object()},

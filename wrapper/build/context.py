@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from wrapper.models import Base, Site
 from wrapper.mpi.choice import Choice
 from wrapper.packages import LockedPackage
 from wrapper.prefix.generations import Generation
+from wrapper.prefix.others import Other
 from wrapper.requests import Request
 from wrapper.runtime.binds import host_binds, image_binds, with_more
 from wrapper.runtime.container import OWN_CACHE, BuildContainer
@@ -50,6 +51,7 @@ class BuildContext:
     :ivar inputs: what the user's files say. :ivar base: what the environment stands on.
     :ivar place: where the result is written. :ivar install_path: of the environment, inside.
     :ivar wrapper_paths: of ``-w``, now and before. :ivar variables: to be set at run time.
+    :ivar others: further installations whose programs are there too.
     :ivar previous: the generation that is updated, ``None`` for a new one.
     :ivar reuse: what of the base's packages is in use; its own step finds it out. So
     :ivar mpi: whose MPI programs get.
@@ -64,6 +66,7 @@ class BuildContext:
     compression: Compression
     wrapper_paths: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[Other, ...] = ()
     previous: Generation | None = None
     reuse: Reuse | None = field(default=None, init=False)
     mpi: Choice = field(default_factory=Choice, init=False)
@@ -98,6 +101,12 @@ class BuildContext:
         """The site's settings, with the binds that its base needs."""
         return self.request.site.on_image(self.base.names)
 
+    @property
+    def bound(self) -> Site:
+        """The same with what other installations need to be there."""
+        binds = [bind for other in self.others for bind in other.binds]
+        return replace(self.site, binds=(*self.site.binds, *binds))
+
     def user_variables(self) -> dict[str, str]:
         """What is set in any case: the site's variables and, over them, the user's."""
         return {**self.request.site.variables, **self.variables}
@@ -122,7 +131,7 @@ class BuildContext:
         return BuildContainer(
             runtime=self.tools.runtime,
             image=self.base.image or self._skeleton(),
-            binds=with_more(binds, self.site, os.environ, needed),
+            binds=with_more(binds, self.bound, os.environ, needed),
             own_system=bool(self.base.image),
             has_bash=self.base.has_bash,
             tree=self.tree,

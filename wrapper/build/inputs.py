@@ -132,7 +132,7 @@ def require_something(request: Request) -> None:
     """:raises InputError: an update names nothing that it could change."""
     scripts = (*request.pre_install, *request.post_install)
     given = (*request.files, *scripts, *request.variables, *request.wrapper_paths)
-    if not (given or request.compression or request.base_image or request.mpi):
+    if not (given or request.compression or request.base_image or request.mpi or request.others):
         raise InputError(
             "nothing to do: the update names nothing that changes",
             where=request.prefix,

@@ -42,6 +42,7 @@ def described(
         runtime=context.tools.runtime.as_record(),
         mksquashfs=".".join(map(str, context.tools.squasher.version)),
         site=context.site.shaping,
+        others=tuple(str(other.prefix) for other in context.others),
         options=Options(
             compression=context.compression.asked,
             wrapper_paths=context.wrapper_paths,

@@ -37,4 +37,5 @@ def only_packages(context: BuildContext) -> bool:
         and dict(context.environ()) == dict(old.environ)
         and old.tool == __version__
         and old.site == context.site.shaping
+        and old.others == tuple(str(other.prefix) for other in context.others)
     )

@@ -61,6 +61,7 @@ class Building:
             copy_base=options.copy_base,
             reuse_base=options.reuse_base,
             mpi=options.mpi,
+            others=options.others,
         )
         return inputs.completed(request, self.tool)
 

@@ -80,6 +80,14 @@ MPI = click.option(
     help="Which MPI programs get: this machine's, put before any other; the container's own; or "
     "none, nothing is done. Default: what the site says; an update keeps the one before.",
 )
+WITH = click.option(
+    "--with",
+    "others",
+    multiple=True,
+    metavar="DIR",
+    help="Let programs call those of this other installation by its bin/, as if it were named in "
+    "CONTAINERIZE_WITH; repeatable. An update keeps those before unless it names some, or 'none'.",
+)
 ENVIRON = click.option(
     "--environ",
     type=FILE,
@@ -186,6 +194,7 @@ class BuildOptions:
     copy_base: bool
     reuse_base: bool
     mpi: str | None
+    others: tuple[str, ...]
     tmpdir: Path | None
     compression: str | None
     as_json: bool
@@ -216,6 +225,7 @@ BUILD = grouped(
     COPY_BASE,
     REUSE_BASE,
     MPI,
+    WITH,
     TMPDIR,
     COMPRESSION,
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),

@@ -67,6 +67,7 @@ def build_new(
             tools=tools,
             base=find_base(request, tools, staging.directory),
             place=staging,
+            others=prepared.others,
             install_path=install_path(target, request.site),
             compression=choose_compression(request, tools),
             wrapper_paths=request.wrapper_paths,

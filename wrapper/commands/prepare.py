@@ -6,7 +6,7 @@ A dry run takes the same way as far as it goes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +26,9 @@ from wrapper.images.squasher import Squasher, find_squasher
 from wrapper.manifest import Manifest
 from wrapper.models import Site
 from wrapper.prefix import checks as prefix
-from wrapper.prefix import generations, smoke
+from wrapper.prefix import generations, others, smoke
 from wrapper.prefix.generations import Generation
+from wrapper.prefix.others import Other
 from wrapper.prefix.staging import NextGeneration, Staging
 from wrapper.requests import R, Request, UpdatePipRequest, UpdateRequest
 from wrapper.runtime.runtime import Runtime, find_runtime
@@ -47,12 +48,14 @@ class Prepared(Generic[R]):
     """A request that was checked, with what its files say.
 
     :ivar target: the prefix, absolute. :ivar previous: the generation that is updated.
+    :ivar others: further installations to be there too.
     """
 
     request: R
     inputs: Inputs
     target: Path
     previous: Generation | None = None
+    others: tuple[Other, ...] = ()
 
 
 def prepared_new(request: R, console: Console) -> Prepared[R]:
@@ -68,7 +71,9 @@ def prepared_new(request: R, console: Console) -> Prepared[R]:
     inputs.check_reuse(request, asked)
     target = prefix.absolute_prefix(request.prefix)
     prefix.check_new(target)
-    return Prepared(request=request, inputs=asked, target=target)
+    return Prepared(
+        request=request, inputs=asked, target=target, others=_others(request, (), target, console)
+    )
 
 
 def prepared_update(request: R, kind: str, console: Console, *, trial: bool = False) -> Prepared[R]:
@@ -89,7 +94,24 @@ def prepared_update(request: R, kind: str, console: Console, *, trial: bool = Fa
     else:
         prefix.check_update(target)
     inputs.require_something(request)
-    return Prepared(request=request, inputs=asked, target=target, previous=previous)
+    return Prepared(
+        request=request,
+        inputs=asked,
+        target=target,
+        previous=previous,
+        others=_others(request, previous.manifest.others, target, console),
+    )
+
+
+def _others(
+    request: Request, before: Sequence[str], target: Path, console: Console
+) -> tuple[Other, ...]:
+    """Further installations for the one at ``target``. :param before: what it has of them now.
+
+    :raises InputError: one that the command line names cannot be had.
+    """
+    of_site = request.site.installations
+    return others.find(request.others, before, of_site, own=target, console=console)
 
 
 def _require_kind(manifest: Manifest, kind: str, target: Path) -> None:

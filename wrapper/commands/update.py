@@ -68,6 +68,7 @@ def _update(
             tools=tools,
             base=find_base(request, tools, staging.directory, previous),
             place=staging,
+            others=prepared.others,
             install_path=old.install_path,
             compression=choose_compression(request, tools, previous),
             wrapper_paths=tuple(dict.fromkeys(paths)),

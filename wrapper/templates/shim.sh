@@ -251,8 +251,9 @@ for _cw_pair in "$SINGULARITY_BIND" "$SINGULARITY_BINDPATH" "$APPTAINER_BIND" \
 done
 _cw_own_binds=$_cw_user_binds,
 [[ -n ${CONTAINERIZE_MINIMAL_BINDS-} ]] || _cw_site_binds+=("${_cw_beyond[@]}")
-for _cw_pair in "${_cw_site_binds[@]}"; do
-    [[ ! -e ${_cw_pair%%:*} ]] || _cw_user_binds+=,$_cw_pair
+for _cw_pair in "${_cw_site_binds[@]}"; do # (an image twice at one place is fatal)
+    [[ ! -e ${_cw_pair%%:*} || $_cw_image_binds, == *":${_cw_pair#*:},"* ]] ||
+        _cw_user_binds+=,$_cw_pair
 done
 _cw_taken=,
 _cw_rest=${_cw_user_binds#,}

@@ -177,7 +177,7 @@ class PrefixTarget:
             links=finished.links,
             activation=_with_no_ops(finished.activation) if scripts else finished.activation,
             variables=context.user_variables(),
-            site=context.site,
+            site=context.bound,
             required_program=source.required_program(),
             required_library=source.required_library(),
             mask=source.mask_path(),
