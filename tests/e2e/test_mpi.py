@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +13,8 @@ import pytest
 
 from tests.account import REPOSITORY, Account
 from tests.conftest import require
-from tests.e2e.conftest import CONDA, UMBRELLA, Installation, environment_text
+from tests.e2e.conftest import CONDA, UMBRELLA, Installation, environment_text, open_directory
+from tests.images import system_files
 
 MPICH = REPOSITORY / ".cache/mpich"
 RANKS, LIBRARY = 4, "lib/libmpich.so.12.2.2"
@@ -65,8 +69,13 @@ class World:
     def ranks(self, python: Path, **env: str) -> list[list[str]]:
         """What each rank of ``mpirun -n 4 PYTHON PROGRAM`` prints, in their order."""
         argv = (MPICH / "bin/mpirun", "-n", str(RANKS), python, self.program)
-        rows = [line.split() for line in self.account.ok(*argv, env=env, timeout=60).splitlines()]
-        return sorted(row for row in rows if row[0].isdigit())  # libraries warn there too
+        return rows_of(self.account.ok(*argv, env=env, timeout=60))
+
+
+def rows_of(told: str) -> list[list[str]]:
+    """The words that each rank has printed."""
+    rows = [line.split() for line in told.splitlines()]
+    return sorted(row for row in rows if row[0].isdigit())  # libraries warn there too
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +132,47 @@ def test_ranks_in_an_image(
     options = ("--base-image", minimal)
     installed = build(world.account, channel, "mpi-image", *options, **site)
     assert_same(world.ranks(installed.program("python3")), native)
+
+
+@pytest.fixture(scope="session")
+def other_mpich(runtime: Path) -> Iterator[Path]:
+    """A base image that has another MPICH where its loader looks, one that does not work."""
+    with open_directory() as root:
+        sandbox = system_files(root / "sandbox")
+        library = next(sandbox.rglob("libm.so.6"))
+        shutil.copy(library, library.with_name("libmpi.so.12"))
+        subprocess.run([runtime, "-s", "build", root / "other.sif", sandbox], check=True)
+        (root / "other.sif").chmod(0o755)
+        yield root / "other.sif"
+
+
+@pytest.mark.every_runtime
+def test_ranks_in_a_sif(
+    world: World, channel: Path, site: dict[str, str], other_mpich: Path, native: list[list[str]]
+) -> None:
+    """Where scripts and modules of ours bind the root; without that it is as if it were not."""
+    account, image = world.account, world.account.work / "mpi.sif"
+    file = account.file("mpi-sif.yml", environment_text(channel, "python"))
+    options = ("--base-image", other_mpich, "--conda-env", file, "--mpi", "host")
+    told = account.run(UMBRELLA, "build", image, *options, env=site)
+    assert told.returncode == 0, told.stderr
+    assert "MPI: this machine's, MPICH 4.0.2" in told.stderr
+    assert f"srun --mpi=pmi2 singularity exec -B /:/.containerize-host {image}" in told.stderr
+    module = account.ok(UMBRELLA, "modulefile", image, env=site)
+    assert "/:/.containerize-host" in module
+    # The line of a job script, with a mpirun in the place of srun.
+    srun = f'while [[ $1 = -* ]]; do shift; done\nexec {MPICH}/bin/mpirun -n {RANKS} "$@"\n'
+    account.directory("mpi-bin")
+    account.file("mpi-bin/srun", f"#!/bin/bash\n{srun}").chmod(0o755)
+    command = ("jobscript", "--tasks-per-node", str(RANKS), image, "--", "python3", world.program)
+    script = account.file("mpi-job.sh", account.ok(UMBRELLA, *command, env=site))
+    path = f"{account.work}/mpi-bin:{account.path}"
+    assert_same(rows_of(account.ok("bash", script, env={"PATH": path}, timeout=60)), native)
+    plain = (account.runtime, "-s", "exec", image, "python3", "-c")
+    look = "import os; print(os.environ.get('LD_LIBRARY_PATH', ''), os.environ.get('UCX_TLS'))"
+    assert "mpi" not in account.ok(*plain, look)
+    said = account.ok(UMBRELLA, "doctor", "--mpi", image, env=site)
+    assert f"MPI: {MPICH / LIBRARY}, this machine's" in said
 
 
 def test_what_has_changed_is_told_and_mended(

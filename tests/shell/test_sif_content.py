@@ -24,6 +24,7 @@ from tests.activation import (
 )
 from wrapper.gpu import Setting, Settings
 from wrapper.images.sif import content as sif_content
+from wrapper.manifest import MpiRecord
 
 HOSTILE = 'it\'s $HOME `id` "x" \\ *\nnext'
 
@@ -145,6 +146,28 @@ def test_scripts_are_sourced_where_they_have_to_be(
     given = {name: seen.get(name) == "recorded" for name in "BCD"}
     assert given == {"B": words[2] == "", "C": words[4] == "", "D": True}
     assert not [name for name in seen if name.startswith("_cw")]
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+def test_the_hosts_mpi_comes_first_where_its_root_is_bound(
+    tmp_path: Path, shell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sif_content, "HOST_ROOT", f"{tmp_path}/it's")
+    mpi = MpiRecord(kind="host", directory="mpi-1", library="/libmpi.so.12", variables={"A": "^b"})
+    script = recorded(prepends("LD_LIBRARY_PATH", "/containerize/lib"))
+    text = sif_content.activation_script(activation(script), "/containerize", {}, mpi=mpi)
+    env = sourced(text, tmp_path, shell, {"LD_LIBRARY_PATH": "/base"})
+    assert (env["LD_LIBRARY_PATH"], env.get("A")) == ("/containerize/lib:/base", None)
+    (tmp_path / "it's").mkdir()
+    (tmp_path / "it's/libmpi.so.12").touch()
+    env = sourced(text, tmp_path, shell, {"LD_LIBRARY_PATH": "/base"})
+    assert env["LD_LIBRARY_PATH"] == "/.containerize/mpi-1:/containerize/lib:/base"
+    assert env["A"] == "^b"
+    assert sourced(text, tmp_path, shell, {"A": ""})["A"] == ""
+    own = MpiRecord(kind="container", variables={"A": "^b"})
+    text = sif_content.activation_script(activation(), "/containerize", {}, mpi=own)
+    env = sourced(text, tmp_path, shell)
+    assert env["A"] == "^b" and "LD_LIBRARY_PATH" not in env
 
 
 def test_without_scripts_to_source_no_bash_is_needed() -> None:

@@ -231,6 +231,8 @@ def test_an_image_gets_what_the_site_gives_to_images_of_its_name() -> None:
     assert site_binds(site, Path("/x/a.sif"), None) == ("/scratch", "/var/spool/slurmd")
     base = {"kind": "image", "name": "lumi-rocm", "source": "", "path": "/x/lumi-rocm"}
     assert "/opt/cray" in site_binds(site, Path("/x/a.sif"), manifest(base=base))
+    mpi = {"kind": "host", "directory": "mpi-1"}
+    assert site_binds(Site(), Path("/x/a.sif"), manifest(mpi=mpi)) == ("/:/.containerize-host",)
 
 
 # -- what cannot be ------------------------------------------------------------------------------

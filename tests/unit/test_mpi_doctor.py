@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,8 +59,15 @@ class Installed:
         return replace(manifest(kind="container"), base=base, mpi=record)
 
     def walked(self) -> list[Finding]:
-        tools = {"unsquashfs": Path("unsquashfs"), "scratch": self.prefix}
-        return mpi.walk(self.prefix, self.data, **tools, console=Console())
+        return mpi.walk(self.prefix, self.data, **self.tools)
+
+    @property
+    def tools(self) -> dict[str, Any]:
+        return {
+            "unsquashfs": Path("unsquashfs"),
+            "scratch": self.prefix,
+            "console": Console(),
+        }
 
     def told(self, what: str) -> Finding:
         return next(finding for finding in self.walked() if finding.what == what)
@@ -80,6 +88,18 @@ def test_the_machines_library_with_its_fabric(installed: Installed) -> None:
     assert (found.state, found.detail) == (OK, f"{installed.library}, this machine's")
     assert "libfabric.so.1, with cxi, tcp" in installed.told("libfabric").detail
     assert installed.told("start").detail == "srun --mpi=cray_shasta"
+
+
+def test_a_sif_has_the_links_in_itself(installed: Installed) -> None:
+    """Here an unpacked one."""
+    module(installed)
+    (installed.image / ".containerize").mkdir()
+    installed.directory.rename(installed.image / ".containerize/mpi-1")
+    data = replace(installed.data, form="sif")
+    found = {f.what: f for f in mpi.walk(installed.image, data, **installed.tools)}
+    assert found["MPI"].detail == f"{installed.library}, this machine's"
+    line = f"srun --mpi=cray_shasta singularity exec -B /:{HOST_ROOT} {installed.image}"
+    assert found["start"].detail == line
 
 
 def test_one_that_comes_before_it(installed: Installed) -> None:
@@ -134,6 +154,13 @@ class TestWhatTheMachineHadAtTheBuild:
         data = installed.data
         installed.library.unlink()
         assert self.told(installed, data).state == FAILED
+
+    def test_a_sif_may_be_of_another_machine(self, installed: Installed) -> None:
+        data = replace(installed.data, form="sif")
+        installed.library.unlink()
+        found = self.told(installed, data)
+        assert (found.state, "the image's own" in found.detail) == (WARNING, True)
+        assert f"containerize build --update {installed.prefix} --mpi host" in found.hint
 
     def test_who_takes_none_of_it(self, installed: Installed) -> None:
         assert mpi.recorded(installed.prefix, replace(installed.data, mpi=None)) == []

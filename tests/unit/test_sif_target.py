@@ -23,6 +23,7 @@ from wrapper.images.sif import file as sif
 from wrapper.images.sif.file import NewObject, Sif, read_sif, write_sif
 from wrapper.images.sif.record import LAYER, LOG, MANIFEST_NAME, RECORD, VALUES
 from wrapper.models import Base
+from wrapper.mpi.choice import Choice
 
 
 def image(path: Path) -> Sif:
@@ -119,7 +120,7 @@ def test_the_manifest_says_what_is_set_where_gpus_are(
     monkeypatch.setattr(f"{module}.described", lambda *_, **__: manifest())
     monkeypatch.setattr(SifTarget, "_assemble", lambda *_: None)
     (tmp_path / "image").mkdir()
-    quiet = SimpleNamespace(**vars(context), inputs=SimpleNamespace(files=[]))
+    quiet = SimpleNamespace(**vars(context), inputs=SimpleNamespace(files=[]), mpi=Choice())
     quiet.squash = quiet.discard = quiet.runscripts = lambda *_, **__: False
     quiet.site = SimpleNamespace(name="", fix_permissions=True)
     quiet.keeps_modes, quiet.tree = False, tmp_path / "image"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -98,6 +99,8 @@ def test_of_a_sif_the_form_counts(flatten: bool | None, same: bool) -> None:
     old = recorded(form="sif", flatten=False, base={"kind": "image", "name": "b", "mark": "m"})
     request = SifRequest(prefix=Path("/p"), update=True, flatten=flatten)
     assert only_packages(context(old, request, wrapper_paths=())) is same
+    again = replace(request, mpi="none")  # a build finds what the machine has today
+    assert not only_packages(context(old, again, wrapper_paths=()))
 
 
 def test_a_package_is_a_change_whoever_brings_it() -> None:

@@ -73,8 +73,7 @@ class _Recipe:
     def run(self) -> Manifest:
         context, source = self.context, self.source
         require_amd(context.inputs, context.base, context.site)
-        if self.target.outside:
-            context.mpi = mpi.begin(context)
+        context.mpi = mpi.begin(context)
         container = context.container(source.places())
         context.reuse = asked_base(context, container, conda=source.kind == "conda")
         self._get_ready()

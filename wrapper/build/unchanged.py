@@ -27,7 +27,8 @@ def only_packages(context: BuildContext) -> bool:
     return (
         not (request.base_image or request.copy_base or old.image_root or context.reuse)
         and (sif is not None or context.base.mark == old.base.mark)
-        and request.mpi in (None, old.mpi.kind if old.mpi else NONE)
+        # Of a SIF it is asked for again where libraries of the machine have changed.
+        and request.mpi in (None, *([] if sif else [old.mpi.kind if old.mpi else NONE]))
         and (sif is None or sif.flatten in (None, old.flatten))
         and context.compression.asked == old.options.compression
         and context.compression.name == old.image.compression

@@ -16,6 +16,7 @@ from wrapper.cli.options import (
     COMPRESSION,
     ENVIRON,
     FILE,
+    MPI,
     REQUIRE_HASHES,
     REUSE_BASE,
     TMPDIR,
@@ -123,6 +124,7 @@ _HOW: list[Decorator] = [
         is_flag=True,
         help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
     ),
+    MPI,
     TMPDIR,
     COMPRESSION,
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
@@ -153,6 +155,7 @@ class _Options:
     force: bool
     flatten: bool | None
     nocache: bool
+    mpi: str | None
     tmpdir: Path | None
     compression: str | None
     as_json: bool
@@ -199,7 +202,8 @@ def build(options: _Options) -> None:
         if options.log_to_file:
             console.copy_log(Path(time.strftime("containerize_build_%Y%m%d_%H%M%S.log")))
         result = build_sif(request, console)
-        console.info(report.describe_sif(result))
+        for line in report.sif_lines(result):
+            console.info(line)
         if options.as_json:
             say(report.result_json(result))
 
@@ -253,6 +257,7 @@ def _request(options: _Options, site: Site, *, force: bool) -> SifRequest:
         update=options.update,
         force=force,
         flatten=options.flatten,
+        mpi=options.mpi,
         use_cache=not options.nocache,
         compression=chosen_compression(site),
         site=site,

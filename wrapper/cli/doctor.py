@@ -38,7 +38,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 @click.option(
     "--mpi",
     is_flag=True,
-    help="Of the installation DIR: which MPI, libfabric and RCCL its programs would load.",
+    help="Of DIR, an installation or a SIF: which MPI, libfabric and RCCL its programs would load.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @common_options
@@ -66,8 +66,8 @@ def doctor(
         from wrapper.doctor import FAILED, OK, Finding, diagnose
         from wrapper.errors import ChecksFailed
 
-        if mpi and not (target and target.is_dir()):
-            raise click.UsageError("--mpi needs DIR, an installation")
+        if mpi and target is None:
+            raise click.UsageError("--mpi needs DIR, an installation or a SIF")
         found: list[Finding] = []
         findings = diagnose(
             target, deep=deep, start=start, mpi=mpi, environ=dict(os.environ), console=console

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -10,6 +11,7 @@ from wrapper.console import counted, human_size
 from wrapper.manifest import as_json
 from wrapper.packages import describe_changes
 from wrapper.requests import HistoryEntry, Plan, Repacked, Result
+from wrapper.runtime.host_program import HOST_BIND
 
 
 def result_json(result: Result | Repacked) -> str:
@@ -56,7 +58,14 @@ def describe_mpi(result: Result) -> str:
     whose = "the container's own"
     if mpi.kind == "host":
         whose = f"this machine's, {mpi.abi} {mpi.version}".rstrip() + f" ({mpi.library})"
-    start = f"; start programs with: srun --mpi={mpi.srun} …" if mpi.srun else ""
+    words = [f"srun --mpi={mpi.srun}"] if mpi.srun else []
+    if result.manifest.form and mpi.directory:
+        whose += (
+            ", where its root is bound, which modules and scripts of 'containerize modulefile' "
+        )
+        whose += "and 'jobscript' do; else the container's own"
+        words.append(f"singularity exec -B {HOST_BIND} {shlex.quote(str(result.prefix))}")
+    start = f"; start programs with: {' '.join(words)} …" if words else ""
     return f"MPI: {whose}{start}"
 
 
@@ -68,10 +77,14 @@ def lines(result: Result) -> list[str]:
     return [line for line in told if line]
 
 
-def describe_sif(result: Result) -> str:
-    """A built SIF in one line for a person."""
+def sif_lines(result: Result) -> list[str]:
+    """What there is to say of a SIF, a line each."""
     if not result.changed:
-        return describe_unchanged(result)
+        return [describe_unchanged(result)]
+    return [line for line in (describe_mpi(result), _describe_sif(result)) if line]
+
+
+def _describe_sif(result: Result) -> str:
     tree, image = result.manifest.tree, result.manifest.image
     form = "flattened with the base" if result.manifest.flatten else "in a layer over the base"
     return (

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from wrapper import gpu, layout, runscripts
 from wrapper.gpu import CACHE, Setting, Use
-from wrapper.images.sif.record import read_sif_manifest
+from wrapper.images.sif.record import RECORD, read_sif_manifest
 from wrapper.manifest import Manifest, read_manifest
 from wrapper.mpi.abis import reason
+from wrapper.runtime.host_program import HOST_BIND
 from wrapper.util import foreign
 
 
@@ -67,6 +68,8 @@ def _of_mpi(manifest: Manifest, environ: Mapping[str, str], since: str) -> Itera
     mpi = manifest.mpi
     if mpi and mpi.directory:
         place = f"DIR/{layout.GENERATIONS}/{manifest.generation}/{mpi.directory}"
+        if manifest.form:
+            place = f"/{RECORD}/{mpi.directory} where {HOST_BIND} is bound"
         yield f"\nLD_LIBRARY_PATH begins with {place} ({since})"
         yield "  why     this machine's MPI is to come before any other"
     for number, (name, value) in enumerate(mpi.variables.items() if mpi else ()):

@@ -25,6 +25,7 @@ from wrapper.manifest import Manifest, read_manifest
 from wrapper.models import Site, names_of
 from wrapper.prefix import checks as prefix
 from wrapper.runtime.binds import OWN_SYSTEM
+from wrapper.runtime.host_program import HOST_BIND
 from wrapper.util.owned_file import write_owned
 
 LUA, TCL = "lua", "tcl"
@@ -175,16 +176,18 @@ def image_manifest(image: Path) -> Manifest | None:
 
 
 def site_binds(site: Site, image: Path, manifest: Manifest | None) -> tuple[str, ...]:
-    """What a SIF needs of this site's machines: its directories, and what such an image needs.
+    """What a SIF needs of this site's machines: its directories, what such an image needs, and the
+    root for the host's MPI.
 
     :param manifest: of one of ours; it is known by the names of its base too.
     """
     names = {image.name}
+    host = [HOST_BIND] if manifest and manifest.mpi and manifest.mpi.directory else []
     if manifest:
         base = manifest.base
         names |= {*names_of(base.name, base.source, Path(base.path))}
     own = [mount for mount in site.mounts if mount not in (*OWN_SYSTEM, *site.exclude_binds)]
-    return tuple(dict.fromkeys([*own, *site.on_image(sorted(names)).binds]))
+    return tuple(dict.fromkeys([*own, *site.on_image(sorted(names)).binds, *host]))
 
 
 def _about(manifest: Manifest | None) -> str:

@@ -319,6 +319,10 @@ class _Ward:
 
             return Check(what=what, look=looked, seconds=seconds)
 
+        if self.mpi:
+            recorded = check("MPI of the machine", lambda data: mpi.recorded(path, data))
+            manifest = Check(what="manifest", look=lambda: sif_image.manifest(path))
+            return [manifest, recorded, check("MPI", lambda data: self._mpi(path, data))]
         checks = [
             Check(what="image", look=lambda: sif_image.image(path)),
             Check(what="manifest", look=lambda: sif_image.manifest(path)),
@@ -326,6 +330,7 @@ class _Ward:
             Check(what="left-overs", look=lambda: sif_image.leftovers(path)),
             check("node", needs.node),
             check("GPU", lambda data: needs.gpu(data, self.environ)),
+            check("MPI of the machine", lambda data: mpi.recorded(path, data)),
             Check(what="variables", look=lambda: variables.variables(self.environ)),
         ]
         if self.deep:

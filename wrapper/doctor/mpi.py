@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +13,14 @@ from wrapper import layout
 from wrapper.console import Console
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.images.format import read_format
+from wrapper.images.sif.record import RECORD
 from wrapper.images.tree import ImageTree, read_tree
 from wrapper.manifest import Manifest, MpiRecord
 from wrapper.mpi.abis import HOST, OPEN_MPI, abi_of, abis
 from wrapper.mpi.files import Below, Files, InImage, Joined, Links, Outside
 from wrapper.mpi.host import digest_of
 from wrapper.mpi.loader import Loaded, Loader
-from wrapper.runtime.host_program import HOST_ROOT
+from wrapper.runtime.host_program import HOST_BIND, HOST_ROOT
 
 _MODULE = re.compile(r".*/site-packages/mpi4py/MPI[^/]*\.so")
 _RCCL = re.compile(r".*/lib(?:rccl|nccl)\.so(?:\.\d+)*")
@@ -31,7 +32,7 @@ _LIBRARY_PATH = "/.containerize-mpi"  # stands for the generation's directory of
 
 
 def recorded(target: Path, data: Manifest) -> list[Finding]:
-    """Whether the machine's libraries are those of the build."""
+    """Whether the machine's libraries are those of the build. :param target: prefix or SIF."""
     what, mpi = "MPI of the machine", data.mpi
     if mpi is None or mpi.kind != HOST:
         return []
@@ -39,7 +40,12 @@ def recorded(target: Path, data: Manifest) -> list[Finding]:
     changed = [
         item.path for item in mpi.libraries if digest_of(Path(item.path)) not in ("", item.sha256)
     ]
-    mend = f"its owner: containerize mend {shlex.quote(str(target))}"
+    name = shlex.quote(str(target))
+    command = f"build --update {name} --mpi host" if data.form else f"mend {name}"
+    mend = f"its owner: containerize {command}"
+    if gone and data.form:  # it may have been built elsewhere
+        detail = f"not on this one: {', '.join(gone)}: programs get the image's own, if it has one"
+        return [warning(what, detail, mend)]
     if gone:
         return [failed(what, f"has gone: {', '.join(gone)}", mend)]
     if changed:
@@ -53,7 +59,8 @@ def walk(
 ) -> list[Finding]:
     """Which MPI, libfabric, RCCL and plugin of that for the network programs would load.
 
-    :param unsquashfs: the program. :param scratch: for files that are looked at.
+    :param target: a prefix, or a SIF of ours. :param unsquashfs: the program. :param scratch: for
+        files that are looked at.
     """
 
     def listed(image: Path) -> ImageTree:
@@ -61,22 +68,44 @@ def walk(
             image, read_format(image), unsquashfs=unsquashfs, scratch=scratch, console=console
         )
 
-    generation = target.resolve() / layout.CURRENT
-    base = listed(generation / data.base.path) if data.base.kind == "image" else None
-    image = generation / layout.IMAGE
-    own = listed(image) if image.is_file() and not data.image_root else None
-    world = _World(data=data, generation=generation, base=base, own=own)
-    return [*_mpi(world), *_start(data.mpi), *_rccl(world)]
+    if data.form:
+        whole = listed(target)
+        world = _World(data=data, base=whole, links=_links_in(whole, data.mpi))
+    else:
+        generation = target.resolve() / layout.CURRENT
+        base = listed(generation / data.base.path) if data.base.kind == "image" else None
+        image = generation / layout.IMAGE
+        own = listed(image) if image.is_file() and not data.image_root else None
+        world = _World(data=data, base=base, own=own, links=_links(generation, data.mpi))
+    return [*_mpi(world), *_start(target, data), *_rccl(world)]
+
+
+def _links(generation: Path, mpi: MpiRecord | None) -> dict[str, str]:
+    """The links to the host's libraries."""
+    folder = generation / mpi.directory if mpi and mpi.directory else None
+    if not (folder and folder.is_dir()):
+        return {}
+    return {path.name: str(path.readlink()) for path in folder.iterdir() if path.is_symlink()}
+
+
+def _links_in(tree: ImageTree, mpi: MpiRecord | None) -> dict[str, str]:
+    """The same in a SIF."""
+    folder = f"/{RECORD}/{mpi.directory}/" if mpi and mpi.directory else None
+    links = tree.links.items() if folder else ()
+    return {p.removeprefix(folder): to for p, to in links if folder and p.startswith(folder)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _World:
-    """What programs see: the base's files, the environment's, and the links to the host's."""
+    """What programs see: the base's files, the environment's, and the links to the host's.
+
+    :ivar own: ``None`` where ``base`` has them.
+    """
 
     data: Manifest
-    generation: Path
     base: ImageTree | None
-    own: ImageTree | None
+    own: ImageTree | None = None
+    links: Mapping[str, str]
 
     @cached_property
     def files(self) -> Files:
@@ -89,14 +118,6 @@ class _World:
         within = Joined(places=places)
         links = Links(targets=self.links, files=within)
         return Joined(places={**places, _LIBRARY_PATH: links})
-
-    @property
-    def links(self) -> Mapping[str, str]:
-        mpi = self.data.mpi
-        folder = self.generation / (mpi.directory if mpi else "")
-        if not (mpi and mpi.directory and folder.is_dir()):
-            return {}
-        return {path.name: str(path.readlink()) for path in folder.iterdir() if path.is_symlink()}
 
     @cached_property
     def loader(self) -> Loader:
@@ -175,8 +196,13 @@ def _fabric(item: Loaded, world: _World) -> Finding:
     return ok(what, detail)
 
 
-def _start(mpi: MpiRecord | None) -> Sequence[Finding]:
-    return [ok("start", f"srun --mpi={mpi.srun}")] if mpi and mpi.srun else []
+def _start(target: Path, data: Manifest) -> Iterator[Finding]:
+    mpi = data.mpi
+    words = [f"srun --mpi={mpi.srun}"] if mpi and mpi.srun else []
+    if mpi and mpi.directory and data.form:
+        words.append(f"singularity exec -B {HOST_BIND} {shlex.quote(str(target))}")
+    if words:
+        yield ok("start", " ".join(words))
 
 
 def _rccl(world: _World) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from wrapper.errors import ToolError
 
 HOST_ROOT = "/.containerize-host"
 """Where the host's root has to be bound for such programs."""
+HOST_BIND = f"/:{HOST_ROOT}"
 
 _ELF_64 = b"\x7fELF\2"
 # Of Elf64_Ehdr: e_ident, e_phoff, e_phentsize, e_phnum; of the program headers' p_type: PT_INTERP.

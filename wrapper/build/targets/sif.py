@@ -7,7 +7,7 @@ that, the *flattened* form has base and environment in one file system.
 Inside::
 
     /containerize/                 the environment
-    /.containerize/                its lock, packages.txt, the user's files
+    /.containerize/                its lock, packages.txt, the user's files; links to the host's MPI
     /.singularity.d/               activation, runscript, labels (see wrapper.images.sif.content)
 
 Beside it in the file, as SIF objects: the manifest and the build's log.
@@ -45,11 +45,13 @@ from wrapper.images.sif.record import (
     environment_layer,
     object_text,
 )
-from wrapper.manifest import Manifest, manifest_text, values_text
+from wrapper.manifest import Manifest, MpiRecord, manifest_text, values_text
 from wrapper.models import Base
+from wrapper.mpi import choice
 from wrapper.pip import externally_managed as managed
 from wrapper.prefix.record import identity, write_inputs
 from wrapper.runtime.container import BuildContainer
+from wrapper.runtime.host_program import HOST_ROOT
 from wrapper.util import removal
 
 
@@ -161,6 +163,7 @@ class SifTarget:
                 f"closed to others, so not recorded in the image: {', '.join(closed)}"
             )
         inputs = write_inputs(directory, finished.packages, opened)
+        mpi = choice.write(context.mpi, directory)
         tree.settle(directory)
         layer = self._unpacked_base() if self.flatten else context.space.image
         scripts = context.runscripts(finished.packages)
@@ -169,7 +172,9 @@ class SifTarget:
             runscripts.write(layer)
         use = Use.of(context.base, finished.packages, context.site.name)
         gpu = settings_for(use, context.base.sets)
-        texts = self._write_content(layer, finished.activation, gpu, scripts)
+        if mpi and mpi.directory:  # a mount point
+            (layer / HOST_ROOT.lstrip("/")).mkdir(mode=0o755, exist_ok=True)
+        texts = self._write_content(layer, finished.activation, gpu, mpi, scripts)
         context.squash(
             layer, self.place.image, "Writing the environment's layer", owners=self.keeps_modes
         )
@@ -182,6 +187,7 @@ class SifTarget:
             image=identity(self.place.image),
             inputs=inputs,
             size=size,
+            mpi=mpi,
         )
         manifest = replace(
             manifest,
@@ -207,7 +213,12 @@ class SifTarget:
         )
 
     def _write_content(
-        self, layer: Path, activation: Activation, gpu: Settings = NONE, scripts: bool = False
+        self,
+        layer: Path,
+        activation: Activation,
+        gpu: Settings = NONE,
+        mpi: MpiRecord | None = None,
+        scripts: bool = False,
     ) -> dict[str, str]:
         """Put activation, runscript and labels into the layer; returns their texts by path."""
         context = self.context
@@ -217,6 +228,7 @@ class SifTarget:
                 context.install_path,
                 self.bottom.foreign,
                 gpu=gpu,
+                mpi=mpi,
                 scripts=scripts,
             ),
             sif_content.RUNSCRIPT: sif_content.runscript(context.base.entry_point),

@@ -15,6 +15,9 @@ from importlib.resources import files
 from wrapper import runscripts
 from wrapper.activation.model import Activation, ActivationScript, VariableChange
 from wrapper.gpu import CACHE, NONE, Settings
+from wrapper.images.sif.record import RECORD
+from wrapper.manifest import MpiRecord
+from wrapper.runtime.host_program import HOST_ROOT
 
 ACTIVATE = ".singularity.d/env/96-containerize.sh"
 RUNSCRIPT = ".singularity.d/runscript"
@@ -30,13 +33,14 @@ def activation_script(
     inherited: Mapping[str, str],
     *,
     gpu: Settings = NONE,
+    mpi: MpiRecord | None = None,
     scripts: bool = False,
 ) -> str:
     """The text of :data:`ACTIVATE`.
 
     :param install_path: the environment, inside. :param inherited: variables of :data:`FOREIGN` as
         the base image sets them; a user's own values stay. :param gpu: what is set where GPUs are.
-    :param scripts: whether the image has ``/runscripts``.
+    :param mpi: whose MPI programs get. :param scripts: whether the image has ``/runscripts``.
     """
     lines = [_template("sif-activate.sh")]
     lines += [
@@ -50,6 +54,7 @@ def activation_script(
         lines.append(f'export PATH="$PATH:/{runscripts.DIRECTORY}"')
     lines += _scripts(activation)
     lines += _on_gpus(gpu)
+    lines += _of_mpi(mpi) if mpi else ()
     # A user's ~/.local must not change what the image imports, unless they say so.
     lines.append('if [ -z "${PYTHONNOUSERSITE+x}" ]; then export PYTHONNOUSERSITE=1; fi')
     return "\n".join(lines) + "\n"
@@ -88,6 +93,22 @@ def _on_gpus(gpu: Settings) -> Iterator[str]:
             tests.append(f"[ -e {shlex.quote(setting.where)} ]")
         yield f"if {' && '.join(tests)}; then export {setting.name}={value}; fi"
     yield "fi"
+
+
+def _of_mpi(mpi: MpiRecord) -> Iterator[str]:
+    """The host's comes before any other where the host's root is bound: on another machine, or
+    without that bind, the links to it lead nowhere, and the image is as it was.
+    """
+    if mpi.directory:
+        yield f"if [ -e {shlex.quote(HOST_ROOT + mpi.library)} ]; then"
+        folder = shlex.quote(f"/{RECORD}/{mpi.directory}")
+        yield f'export LD_LIBRARY_PATH={folder}"${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"'
+    if mpi.variables:
+        yield f"_cw_recall '|{'|'.join(mpi.variables)}|'"
+    for name, value in mpi.variables.items():
+        yield f'if [ -z "${{{name}+x}}" ]; then export {name}={shlex.quote(value)}; fi'
+    if mpi.directory:
+        yield "fi"
 
 
 def _assignment(name: str, value: str) -> str:
