@@ -204,13 +204,15 @@ class Repacked:
 class HistoryEntry:
     """One generation for ``containerize list``.
 
-    ``created`` is UTC in ISO 8601, ``size`` bytes of the image, ``what`` the changes against the
-    generation before, ``in_use`` whether programs on this node have its image open.
+    ``created`` is UTC in ISO 8601, ``size`` bytes of the image, ``weight`` bytes on disk that no
+    older generation has already, ``what`` the changes against the generation before, ``in_use``
+    whether programs on this node have its image open.
     """
 
     number: int
     current: bool
     created: str
     size: int
+    weight: int
     what: str
     in_use: bool

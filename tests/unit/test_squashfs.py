@@ -148,6 +148,102 @@ def test_what_is_cut_off_is_unsupported(written: Image, tmp_path: Path) -> None:
             read_image(tmp_path / "cut")
 
 
+# -- shared blocks and order ---------------------------------------------------------------------
+def of_small_files(path: Path, names: str) -> Image:
+    """An image of a file of 1000 bytes for each letter, four of which share a block."""
+    lone, files = source(path.with_suffix(".lone"), {n: n.encode() * 1000 for n in names})
+    groups = [names[at : at + 4] for at in range(0, len(names), 4)]
+    lone.fragments = [
+        (at * 4000, len(group) * 1000 | layout.RAW) for at, group in enumerate(groups)
+    ]
+    for at, name in enumerate(names):
+        files[name].blocks, files[name].start = (), 0
+        files[name].fragment, files[name].offset = at // 4, at % 4 * 1000
+    write_image(path, Directory(mode=0o755, time=5, entries={**files}), [lone])
+    return read_image(path)
+
+
+def without(image: Image, *names: str) -> Directory:
+    left = {name: node for name, node in image.root.entries.items() if name not in names}
+    return Directory(mode=0o755, time=5, entries=left)
+
+
+def fragment_of(image: Image, name: str) -> int:
+    node = image.root.entries[name]
+    assert isinstance(node, File)
+    return node.fragment
+
+
+def test_blocks_with_little_of_files_that_have_gone_stay(tmp_path: Path) -> None:
+    image = of_small_files(tmp_path / "old", "abcdefghijklmnopqrst")
+    assert write_image(tmp_path / "new", without(image, "a"), [image]) == 0
+    new = read_image(tmp_path / "new")
+    assert len(new.fragments) == len(image.fragments) == 5
+    assert new.filled == dict.fromkeys(range(5), 4000), "what is in them is not moved"
+
+
+def test_blocks_with_much_of_files_that_have_gone_are_put_together_anew(tmp_path: Path) -> None:
+    image = of_small_files(tmp_path / "old", "abcdefghijklmnopqrst")
+    left = without(image, "a", "b", "e", "f", "g")
+    gone = write_image(tmp_path / "new", left, [image])
+    assert gone > 0
+    new = read_image(tmp_path / "new")
+    assert len(new.fragments) == 4, "three files of two blocks are in one"
+    assert {fragment_of(new, name) for name in "cdh"} == {0}
+    assert contents(new) == {name: name.encode() * 1000 for name in left.entries}
+    assert write_image(tmp_path / "again", new.root, [new]) == 0
+
+
+def test_files_in_reading_order_come_first_and_share_blocks(tmp_path: Path) -> None:
+    old = of_small_files(tmp_path / "old", "abcdefghijklmnop")
+    large, files = source(tmp_path / "large", {"y": LONG, "z": os.urandom(BLOCK)})
+    root = Directory(mode=0o755, time=5, entries={**old.root.entries, **files})
+    order = ["p", "z", "gone", "a", "g", "b"]
+    write_image(tmp_path / "new", root, [old, large], order=order)
+    new = read_image(tmp_path / "new")
+    assert {fragment_of(new, name) for name in "pagb"} == {0}
+    begins = sorted(
+        [
+            new.fragments[0][0],
+            *(
+                node.start
+                for node in new.root.entries.values()
+                if isinstance(node, File) and node.stored
+            ),
+        ]
+    )
+    z, y = new.root.entries["z"], new.root.entries["y"]
+    assert isinstance(z, File) and isinstance(y, File)
+    assert begins == [new.fragments[0][0], z.start, y.start], "the first block, then z's"
+    assert contents(new) == {
+        **{name: name.encode() * 1000 for name in "abcdefghijklmnop"},
+        **{name: (tmp_path / "large").read_bytes()[: len(LONG)] for name in "y"},
+        "z": (tmp_path / "large").read_bytes()[len(LONG) :],
+    }
+    write_image(tmp_path / "once-more", new.root, [new], order=order)
+    assert (tmp_path / "once-more").read_bytes() == new.path.read_bytes(), "order is kept"
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_another_compression_keeps_the_order(name: str, tmp_path: Path) -> None:
+    old = of_small_files(tmp_path / "old", "abcdefgh")
+    chosen = compressor(name)
+    assert chosen
+    transcode(old, tmp_path / "new", chosen, order=["h", "a"])
+    new = read_image(tmp_path / "new")
+    assert (fragment_of(new, "h"), fragment_of(new, "a")) == (0, 0)
+    assert contents(new) == contents(old)
+
+
+def test_long_runs_lie_where_file_systems_can_share_their_pages(tmp_path: Path) -> None:
+    old, files = source(tmp_path / "old", {"a": b"a" * 10, "b": os.urandom(1 << 21)})
+    write_image(tmp_path / "new", Directory(mode=0o755, time=5, entries={"b": files["b"]}), [old])
+    new = read_image(tmp_path / "new").root.entries["b"]
+    assert isinstance(new, File)
+    assert (new.start - files["b"].start) % 4096 == 0
+    assert contents(read_image(tmp_path / "new"))["b"] == (tmp_path / "old").read_bytes()[10:]
+
+
 # -- compressors ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("number", sorted(KNOWN))
 def test_a_block_comes_back_and_holds_no_more_than_it_may(number: int) -> None:

@@ -167,25 +167,29 @@ class Packed:
         except OSError:
             return False
 
-    def join(self, fresh: Path, target: Path, advance: Callable[[float, float], None]) -> bool:
+    def join(
+        self, fresh: Path, target: Path, advance: Callable[[float, float], None]
+    ) -> int | None:
         """Write an image of what is packed and of the image ``fresh``, whose files come first.
 
-        :param fresh: of the tree. :returns: false where that is not possible; nothing is written.
+        :param fresh: of the tree.
+        :returns: bytes of files that have gone, where these were so many that what shares blocks
+            with them was packed anew, else 0; ``None`` where joining is not possible: nothing is
+            written.
         :raises SpaceError: no room.
         """
         try:
             changed = read_image(fresh)
             self._graft(changed.root)
-            write_image(target, changed.root, [changed, self.image], advance=advance)
+            return write_image(target, changed.root, [changed, self.image], advance=advance)
         except Unsupported:
             target.unlink(missing_ok=True)
-            return False
+            return None
         except OSError as error:
             target.unlink(missing_ok=True)
             if not means_no_space(error):
                 raise
             raise no_room_for_image(target) from None
-        return True
 
     def _graft(self, root: Directory) -> None:
         """Add to the tree of an image what is packed and not there."""

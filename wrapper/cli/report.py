@@ -152,8 +152,11 @@ def history_table(entries: Sequence[HistoryEntry]) -> str:
     for entry in entries:
         mark = "*" if entry.current else " "
         used = ", programs run" if entry.in_use else ""
-        size = human_size(entry.size)
-        lines.append(f"{mark} {entry.number:>3}  {entry.created}  {size:>9}  {entry.what}{used}")
+        size, weight = human_size(entry.size), human_size(entry.weight)
+        lines.append(
+            f"{mark} {entry.number:>3}  {entry.created}  {size:>9}  {weight:>9} on disk"
+            f"  {entry.what}{used}"
+        )
     return "\n".join(lines)
 
 

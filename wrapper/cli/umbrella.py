@@ -130,8 +130,10 @@ def inspect(prefix: Path, settings: bool, verbosity: int, debug: bool) -> None:
 def list_generations(prefix: Path, as_json: bool, verbosity: int, debug: bool) -> None:
     """List the generations of the installation DIR.
 
-    A line each: number, '*' for the one in use, when it was made, its size, and what it changed
-    against the one before.
+    A line each: number, '*' for the one in use, when it was made, the size of its image, what all
+    of it takes on disk, and what it changed against the one before. Files and blocks that
+    generations share, where the file system lets them, count for the oldest: the sum is what all of
+    them take.
     """
 
     def work(_console: Console) -> None:

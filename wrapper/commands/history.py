@@ -13,6 +13,7 @@ from wrapper.prefix import checks as prefix
 from wrapper.prefix import generations
 from wrapper.prefix.generations import Generation
 from wrapper.requests import HistoryEntry
+from wrapper.util.disk_usage import disk_usage
 from wrapper.util.lock import locked
 from wrapper.workspace import TOLD_SECONDS
 
@@ -87,7 +88,9 @@ def history(target: Path) -> list[HistoryEntry]:
     entries: list[HistoryEntry] = []
     before: Sequence[LockedPackage] | None = None
     open_images = set(generations.images_in_use())
-    for generation in generations.generations(prefix.absolute_prefix(target)):
+    every = generations.generations(prefix.absolute_prefix(target))
+    weights = disk_usage([generation.directory for generation in every])
+    for generation, weight in zip(every, weights, strict=True):
         manifest = generation.manifest
         packages = manifest.packages
         what = counted(len(packages), "package")
@@ -102,6 +105,7 @@ def history(target: Path) -> list[HistoryEntry]:
                 current=generation.current,
                 created=manifest.created,
                 size=manifest.image.size,
+                weight=weight,
                 what=what,
                 in_use=str(generation.image.resolve()) in open_images,
             )

@@ -10,20 +10,23 @@ from io import FileIO
 from wrapper.errors import PackageError
 
 _CHUNK = 1 << 26  # bytes at a time, so that an interruption does not wait
+_PAGE = 4096
 
 
 def copy_bytes(source: FileIO, out: FileIO, size: int, copied: Callable[[int], None]) -> None:
     """Copy ``size`` bytes from where ``source`` stands to where ``out`` stands.
 
     copy_file_range(2) lets XFS, Btrfs and NFS share or copy blocks without moving them through
-    us; sendfile(2) works on everything else.
+    us; sendfile(2) works on everything else. Only whole pages can be shared, so what comes before
+    the first is copied by itself.
 
     :param copied: is told the bytes of every step. :raises PackageError: the source is too short.
     """
     copy = _by_range
     while size:
         try:
-            count = copy(source, out, min(size, _CHUNK))
+            before_page = -source.tell() % _PAGE
+            count = copy(source, out, min(size, before_page or _CHUNK))
         except OSError as error:
             if copy is not _by_range or error.errno not in _CANNOT_COPY_RANGES:
                 raise

@@ -16,6 +16,7 @@ from wrapper.build.incremental import IncrementalTree
 from wrapper.build.record import described
 from wrapper.build.source import Source
 from wrapper.build.target import Finished, shim_programs
+from wrapper.console import human_size
 from wrapper.gpu import Use, settings_for
 from wrapper.images.compression import Compression
 from wrapper.images.format import rarest_compression
@@ -143,8 +144,14 @@ class PrefixTarget:
             fitting = replace(context.compression, block=old.packed.image.superblock.block_size)
             self._squash(fresh, "Packing what is new", fitting)
             with context.console.step("Writing the image") as advance:
-                if old.packed.join(fresh, self.place.image, advance):
-                    return
+                left_out = old.packed.join(fresh, self.place.image, advance)
+            if left_out:
+                context.console.info(
+                    f"{human_size(left_out)} of the image would be of files that have gone: "
+                    "the files that share blocks with them are packed anew"
+                )
+            if left_out is not None:
+                return
             old.unpack_rest()
         self._squash(self.place.image, "Writing the image", context.compression)
 

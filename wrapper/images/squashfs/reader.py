@@ -26,6 +26,7 @@ class Image:
 
     :ivar root: its root directory. :ivar fragments: position and size of the shared blocks.
     :ivar options: the bytes that tell how the compressor was set.
+    :ivar filled: up to where files have each of the shared blocks, uncompressed.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class Image:
     root: Directory
     fragments: list[tuple[int, int]]
     options: bytes
+    filled: dict[int, int] = field(default_factory=dict)
 
     def unpack(self, node: Node, target: Path) -> None:
         """Write one file, link or empty directory as ``target``, which is not there yet."""
@@ -57,7 +59,11 @@ class Image:
             position += size & ~layout.RAW
             left -= length
         if left:
-            yield self._fragment(file.fragment)[file.offset : file.offset + left]
+            yield self.end(file.fragment, file.offset, left)
+
+    def end(self, fragment: int, offset: int, length: int) -> bytes:
+        """Bytes of a shared block."""
+        return self._fragment(fragment)[offset : offset + length]
 
     def block(self, position: int, size: int) -> bytes:
         """The bytes of a block, decompressed; ``size`` as the image tells it."""
@@ -67,7 +73,7 @@ class Image:
             return data
         return decompress(self.superblock.compression, data, self.superblock.block_size)
 
-    @lru_cache(maxsize=4)  # noqa: B019 - an image lives as long as the build
+    @lru_cache(maxsize=32)  # noqa: B019 - an image lives as long as the build
     def _fragment(self, number: int) -> bytes:
         return self.block(*self.fragments[number])
 
@@ -87,12 +93,14 @@ def read_image(path: Path) -> Image:
                 raise Unsupported("blocks of a size that no image has")
             tables = _Tables(file, superblock)
             fragments = tables.fragments()
+            tree = _Tree(path, superblock, tables, len(fragments))
             return Image(
                 path=path,
                 superblock=superblock,
-                root=_Tree(path, superblock, tables, len(fragments)).root(),
+                root=tree.root(),
                 fragments=fragments,
                 options=tables.options(),
+                filled=tree.filled,
             )
     except (struct.error, IndexError, KeyError, ValueError, RecursionError) as error:
         raise Unsupported(f"damaged: {error}") from None
@@ -184,6 +192,7 @@ class _Tree:
     superblock: Superblock
     tables: _Tables
     fragments: int
+    filled: dict[int, int] = field(default_factory=dict, init=False)
     _files: dict[int, File] = field(default_factory=dict, init=False)
     _directories: set[int] = field(default_factory=set, init=False)
 
@@ -228,6 +237,8 @@ class _Tree:
             count += bool(rest)
         elif fragment >= self.fragments or offset + rest > self.superblock.block_size:
             raise ValueError("a file that ends in no block")
+        else:
+            self.filled[fragment] = max(self.filled.get(fragment, 0), offset + rest)
         blocks = struct.unpack_from(f"<{count}I", self.tables.inodes, at + form.size)
         return File(
             image=self.path,

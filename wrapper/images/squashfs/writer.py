@@ -8,13 +8,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from io import FileIO
 from pathlib import Path
 
 from wrapper.console import unseen
-from wrapper.images.squashfs import layout
+from wrapper.images.squashfs import ends, layout
 from wrapper.images.squashfs.compressors import Compressor, of_number
+from wrapper.images.squashfs.ends import End, end_of
 from wrapper.images.squashfs.layout import Directory, File, Node, Superblock, Unsupported
 from wrapper.images.squashfs.reader import Image
 from wrapper.util.copying import copy_bytes
@@ -23,6 +23,7 @@ _ALIGNED = 4096  # what block devices want of a file's size
 _MOST_ENTRIES = 256  # of a run in a directory
 _MOST_BASIC = 0xFFFF  # bytes of a directory of the basic kind
 _AHEAD = 64  # blocks that wait for a processor, or to be written
+_SHARED = 1 << 20  # bytes of a run of blocks that is put where a file system can share its blocks
 
 
 def write_image(
@@ -30,17 +31,22 @@ def write_image(
     root: Directory,
     sources: Sequence[Image],
     *,
+    order: Iterable[str] = (),
     compressor: Compressor | None = None,
     processors: int = 1,
     advance: Callable[[int, int], None] = unseen,
-) -> None:
+) -> int:
     """Write the new file ``target``: the tree below ``root``, whose files are in ``sources``.
 
     The same values give the same bytes; owners are root, as in the sources.
 
+    :param order: paths of files that are to come first, one after the other. Others keep the order
+        of the sources, and of their blocks.
     :param compressor: of the new image, ``None``: that of the first source. Blocks of sources with
         another one, or with none, are compressed anew. :param processors: to do that with.
     :param advance: is told the bytes that are copied, and how many there will be.
+    :returns: bytes of files that have gone which would have come along, where that was too much
+        (:data:`ends.MOST_UNUSED`) and what shares blocks with them was put together anew; else 0.
     :raises Unsupported: the sources do not fit each other. :raises OSError: no room, and the like.
     """
     first = sources[0].superblock
@@ -51,11 +57,12 @@ def write_image(
         options = chosen.options if compressor else sources[0].options
         out.seek(layout.SUPERBLOCK.size)
         out.write(options)
-        data = _Data(out, advance)
-        files = [node for _, node in root.walk() if isinstance(node, File)]
+        files = {path: node for path, node in root.walk() if isinstance(node, File)}
         recompressed = [*sources] if compressor else _others(sources, chosen)
         with ThreadPoolExecutor(processors) as pool:
-            data.add(sources, files, recompressed, partial(_compressed_anew, chosen, pool))
+            data = _Data(out, _Packer(chosen, pool), sources, recompressed, advance)
+            early = [files[path] for path in order if path in files]
+            left_out = data.add([*files.values()], early)
         tables = _Tables(data, _Metadata(chosen), _Metadata(chosen))
         tables.add_all(root)
         starts = [tables.inodes.write(out), tables.directories.write(out)]
@@ -84,6 +91,7 @@ def write_image(
         )
         out.seek(0)
         out.write(superblock.pack())
+    return left_out
 
 
 def transcode(
@@ -91,12 +99,19 @@ def transcode(
     target: Path,
     compressor: Compressor,
     *,
+    order: Iterable[str] = (),
     processors: int = 1,
     advance: Callable[[int, int], None] = unseen,
 ) -> None:
-    """Write the same files as ``target``, compressed by ``compressor``; raises as above."""
+    """Write the same files as ``target``, compressed by ``compressor``; all else as above."""
     write_image(
-        target, image.root, [image], compressor=compressor, processors=processors, advance=advance
+        target,
+        image.root,
+        [image],
+        order=order,
+        compressor=compressor,
+        processors=processors,
+        advance=advance,
     )
 
 
@@ -104,30 +119,32 @@ def _others(sources: Sequence[Image], chosen: Compressor) -> list[Image]:
     return [image for image in sources if image.superblock.compression != chosen.number]
 
 
-Blocks = Iterable[tuple[int, bytes]]
-Recompress = Callable[[Image, Sequence[tuple[int, int]]], Blocks]
+@dataclass(frozen=True)
+class _Packer:
+    """Compresses blocks: to the size that tells how one is stored, and its bytes."""
 
+    compressor: Compressor
+    pool: ThreadPoolExecutor
 
-def _compressed_anew(
-    chosen: Compressor, pool: ThreadPoolExecutor, image: Image, blocks: Sequence[tuple[int, int]]
-) -> Blocks:
-    """Blocks of an image, in order, as the size that tells how they are stored, and their bytes.
-
-    :param blocks: their positions and sizes.
-    """
-
-    def compress(position: int, size: int) -> tuple[int, bytes]:
-        data = image.block(position, size)
-        small = chosen.compress(data)
+    def pack(self, data: bytes) -> tuple[int, bytes]:
+        small = self.compressor.compress(data)
         return (len(small), small) if len(small) < len(data) else (len(data) | layout.RAW, data)
 
-    waiting: deque[Future[tuple[int, bytes]]] = deque()
-    for position, size in blocks:
-        waiting.append(pool.submit(compress, position, size))
-        if len(waiting) >= _AHEAD:
+    def pack_anew(
+        self, image: Image, blocks: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[int, bytes]]:
+        """Blocks of an image, in order. :param blocks: their positions and sizes."""
+
+        def pack(position: int, size: int) -> tuple[int, bytes]:
+            return self.pack(image.block(position, size))
+
+        waiting: deque[Future[tuple[int, bytes]]] = deque()
+        for position, size in blocks:
+            waiting.append(self.pool.submit(pack, position, size))
+            if len(waiting) >= _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 class _Data:
@@ -136,47 +153,124 @@ class _Data:
     :ivar fragments: position and size of each shared block.
     """
 
-    def __init__(self, out: FileIO, advance: Callable[[int, int], None]) -> None:
-        self._out, self._advance = out, advance
+    def __init__(
+        self,
+        out: FileIO,
+        packer: _Packer,
+        sources: Sequence[Image],
+        recompressed: Sequence[Image],
+        advance: Callable[[int, int], None],
+    ) -> None:
+        self._out, self._packer, self._advance = out, packer, advance
+        self._images = {image.path: image for image in sources}
+        self._recompressed = recompressed
+        self._block_size = sources[0].superblock.block_size
         self._done = self._total = 0
         self.fragments: list[tuple[int, int]] = []
         self._starts: dict[tuple[Path, int], int] = {}
         self._sizes: dict[tuple[Path, int], int] = {}
-        self._numbers: dict[tuple[Path, int], int] = {}
+        self._ends: dict[End, tuple[int, int]] = {}  # -> number of a fragment, place in it
 
-    def add(
-        self,
-        sources: Sequence[Image],
-        files: Sequence[File],
-        recompressed: Sequence[Image],
-        recompress: Recompress,
-    ) -> None:
-        """Write what ``files`` need of each source; of some of them compressed anew."""
-        pieces = {image.path: _pieces(image, files) for image in sources}
+    def add(self, files: Sequence[File], early: Sequence[File]) -> int:
+        """Write what ``files`` need, first what those of them that are ``early`` need, in order.
+
+        :returns: the bytes that are left out, see :func:`write_image`.
+        """
+        first = self._ends_of(early)
+        staying = [end for end in self._ends_of(files) if end not in first]
+        left_out = ends.hollow(self._images, files, staying)
+        again = sorted(end for end in staying if end[:2] in left_out)
+        staying = [end for end in staying if end[:2] not in left_out]
+        pieces = {
+            image.path: self._pieces(image, files, staying) for image in self._images.values()
+        }
         self._total = sum(size for found in pieces.values() for size in found.values())
-        for image in sources:
-            own = [file for file in files if file.image == image.path]
-            numbers = sorted({file.fragment for file in own} - {layout.NONE})
-            if image in recompressed:
-                self._recompress(image, _blocks(image, own), recompress)
-            else:
-                with image.path.open("rb", buffering=0) as source:
-                    for old, new in _copy(source, self._out, pieces[image.path], self._count):
-                        self._starts[image.path, old] = new
-            for number in numbers:
-                position, size = image.fragments[number]
-                self._numbers[image.path, number] = len(self.fragments)
-                new_size = self._sizes.get((image.path, position), size)
-                self.fragments.append((self._starts[image.path, position], new_size))
+        self._total += sum(end[3] for end in (*first, *again))
+        self._add_first(early, first)
+        for group in ends.together(again, self._block_size):
+            self._pack(group)
+        for image in self._images.values():
+            self._add_rest(image, files, pieces[image.path], staying)
+        return sum(left_out.values())
+
+    def _ends_of(self, files: Iterable[File]) -> Iterable[End]:
+        """In order, each once."""
+        found = (end_of(file, self._block_size) for file in files)
+        return {end: None for end in found if end}
+
+    def _add_first(self, files: Sequence[File], first: Iterable[End]) -> None:
+        """Files in this order: a shared block comes where the first of its files does."""
+        groups = {group[0]: group for group in ends.together(first, self._block_size)}
+        for file in files:
+            end = end_of(file, self._block_size)
+            if end in groups:
+                self._pack(groups.pop(end))
+            if file.stored and (file.image, file.start) not in self._starts:
+                self._copy(self._images[file.image], [file], {file.start: file.stored}, [])
+
+    def _add_rest(
+        self, image: Image, files: Sequence[File], pieces: Mapping[int, int], staying: Sequence[End]
+    ) -> None:
+        own = [
+            file
+            for file in files
+            if file.image == image.path and (file.image, file.start) not in self._starts
+        ]
+        numbers = sorted({end[1] for end in staying if end[0] == image.path})
+        left = {at: size for at, size in pieces.items() if (image.path, at) not in self._starts}
+        self._copy(image, own, left, numbers)
+        new = {}
+        for number in numbers:
+            position, size = image.fragments[number]
+            new[number] = len(self.fragments)
+            new_size = self._sizes.get((image.path, position), size)
+            self.fragments.append((self._starts[image.path, position], new_size))
+        for end in staying:
+            if end[0] == image.path:
+                self._ends[end] = new[end[1]], end[2]
+
+    def _pack(self, group: Sequence[End]) -> None:
+        """Put ends of files together in a new shared block."""
+        data = bytearray()
+        for end in group:
+            path, *where = end
+            self._ends[end] = len(self.fragments), len(data)
+            data += self._images[path].end(*where)
+        size, block = self._packer.pack(bytes(data))
+        self.fragments.append((self._out.tell(), size))
+        self._write(block)
+        self._count(len(data))
+
+    def _copy(
+        self, image: Image, own: Sequence[File], pieces: Mapping[int, int], numbers: Iterable[int]
+    ) -> None:
+        """Write files' own blocks and the shared ones with these ``numbers``."""
+        if image in self._recompressed:
+            self._recompress(image, _blocks(image, own, numbers))
+            return
+        with image.path.open("rb", buffering=0) as source:
+            for old, new in _copy(source, self._out, pieces, self._count):
+                self._starts[image.path, old] = new
+
+    def _pieces(
+        self, image: Image, files: Sequence[File], staying: Iterable[End]
+    ) -> dict[int, int]:
+        """What of an image's blocks is used: position -> bytes. Equal files share theirs."""
+        own = (file for file in files if file.image == image.path and file.stored)
+        found = {file.start: file.stored for file in own}
+        for number in {end[1] for end in staying if end[0] == image.path}:
+            position, size = image.fragments[number]
+            found[position] = size & ~layout.RAW
+        return found
 
     def _count(self, count: int) -> None:
         self._done += count
         self._advance(self._done, self._total)
 
-    def _recompress(
-        self, image: Image, blocks: Sequence[tuple[int, int]], recompress: Recompress
-    ) -> None:
-        for (old, old_size), (size, data) in zip(blocks, recompress(image, blocks), strict=True):
+    def _recompress(self, image: Image, blocks: Sequence[tuple[int, int]]) -> None:
+        for (old, old_size), (size, data) in zip(
+            blocks, self._packer.pack_anew(image, blocks), strict=True
+        ):
             self._starts[image.path, old] = self._out.tell()
             self._sizes[image.path, old] = size
             self._write(data)
@@ -199,13 +293,13 @@ class _Data:
             position += size & ~layout.RAW
         return found
 
-    def fragment(self, file: File) -> int:
-        if file.fragment == layout.NONE:
-            return layout.NONE
-        return self._numbers[file.image, file.fragment]
+    def end(self, file: File) -> tuple[int, int]:
+        """Number of the shared block with a file's end as it is now, and the place in that."""
+        end = end_of(file, self._block_size)
+        return self._ends[end] if end else (layout.NONE, 0)
 
 
-def _blocks(image: Image, own: Sequence[File]) -> list[tuple[int, int]]:
+def _blocks(image: Image, own: Sequence[File], numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Position and size of each block that files of an image need, in its order."""
     found: dict[int, int] = {}
     for file in own:
@@ -214,20 +308,10 @@ def _blocks(image: Image, own: Sequence[File]) -> list[tuple[int, int]]:
             if size:
                 found[position] = size
             position += size & ~layout.RAW
-    for number in {file.fragment for file in own} - {layout.NONE}:
+    for number in numbers:
         position, size = image.fragments[number]
         found[position] = size
     return sorted(found.items())
-
-
-def _pieces(image: Image, files: Sequence[File]) -> dict[int, int]:
-    """What of an image's blocks is used: position -> bytes. Equal files share theirs."""
-    own = [file for file in files if file.image == image.path]
-    found = {file.start: file.stored for file in own if file.stored}
-    for number in {file.fragment for file in own} - {layout.NONE}:
-        position, size = image.fragments[number]
-        found[position] = size & ~layout.RAW
-    return found
 
 
 def _copy(
@@ -238,6 +322,8 @@ def _copy(
     end = -1
     for position in [*sorted(pieces), None]:
         if run and position != end:
+            if end - run[0] >= _SHARED:  # where it is in the source, but for whole pages
+                out.seek((run[0] - out.tell()) % _ALIGNED, os.SEEK_CUR)
             start = out.tell()
             source.seek(run[0])
             copy_bytes(source, out, end - run[0], copied)
@@ -342,14 +428,14 @@ class _Tables:
         self.inodes.add(layout.COMMON.pack(kind, node.mode, 0, 0, node.time, number) + body)
 
     def _file(self, node: File) -> tuple[int, bytes]:
-        start, fragment = self.data.start(node), self.data.fragment(node)
+        start, (fragment, offset) = self.data.start(node), self.data.end(node)
         names = self._names[id(node)]
         blocks = struct.pack(f"<{len(node.blocks)}I", *self.data.blocks(node))
         if names > 1 or node.sparse or max(start, node.size) > layout.NONE:
-            place = (names, fragment, node.offset, layout.NONE)
+            place = (names, fragment, offset, layout.NONE)
             head = layout.EXTENDED_FILE.pack(start, node.size, node.sparse, *place)
             return layout.FILE + layout.EXTENDED, head + blocks
-        return layout.FILE, layout.BASIC_FILE.pack(start, fragment, node.offset, node.size) + blocks
+        return layout.FILE, layout.BASIC_FILE.pack(start, fragment, offset, node.size) + blocks
 
     def _directory(self, node: Directory, parent: int) -> tuple[int, bytes]:
         block, offset = self.directories.position()

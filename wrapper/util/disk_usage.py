@@ -1,0 +1,99 @@
+"""What directories take on their file system, where they share files, or blocks of files.
+
+XFS and Btrfs let a copy share the blocks of its source (copy_file_range(2), see
+:mod:`wrapper.util.copying`); FIEMAP, of the kernel's Documentation/filesystems/fiemap.rst, tells
+which blocks those are, without privileges.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import os
+import struct
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+_FIEMAP = 0xC020660B  # FS_IOC_FIEMAP
+_REQUEST = struct.Struct("<2Q4I")  # start, length, flags, extents that there are, and room for
+_EXTENT = struct.Struct("<3Q16xI12x")  # in the file, on the device, length, flags
+_AT_ONCE = 512
+_LAST, _SHARED = 0x1, 0x2000
+_BLOCK = 512  # what st_blocks counts
+
+Run = tuple[int, int]
+"""Of a device: from here to there, in bytes."""
+
+
+def disk_usage(directories: Sequence[Path]) -> list[int]:
+    """Bytes that each directory takes, without those that one before it has already.
+
+    What cannot be read counts as nothing.
+    """
+    files: set[tuple[int, int]] = set()
+    shared: dict[int, list[Run]] = {}
+    found = []
+    for directory in directories:
+        size = 0
+        for path in _files(directory):
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                if (status.st_dev, status.st_ino) not in files:
+                    files.add((status.st_dev, status.st_ino))
+                    runs = _shared_runs(path) if not path.is_symlink() else []
+                    before = shared.get(status.st_dev, [])
+                    # (Blocks of Btrfs may be compressed: they are counted by what they hold.)
+                    size += max(0, status.st_blocks * _BLOCK - overlap(runs, before))
+                    shared[status.st_dev] = union([*before, *runs])
+        found.append(size)
+    return found
+
+
+def union(runs: Iterable[Run]) -> list[Run]:
+    """The same as runs that do not touch, in order."""
+    found: list[Run] = []
+    for begin, end in sorted(runs):
+        if found and begin <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((begin, end))
+    return found
+
+
+def overlap(runs: Iterable[Run], others: Sequence[Run]) -> int:
+    """Bytes of ``runs`` that are in ``others``, which are a union."""
+    size = 0
+    for begin, end in runs:
+        at = max(0, bisect_right(others, (begin, begin)) - 1)
+        while at < len(others) and others[at][0] < end:
+            size += max(0, min(end, others[at][1]) - max(begin, others[at][0]))
+            at += 1
+    return size
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(directory):
+        yield from (Path(folder, name) for name in names)
+
+
+def _shared_runs(path: Path) -> list[Run]:
+    """Where the blocks of a file are that it shares; nothing where the file system cannot."""
+    found: list[Run] = []
+    start, flags = 0, 0
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+        while not flags & _LAST:
+            buffer = array.array("B", bytes(_REQUEST.size + _AT_ONCE * _EXTENT.size))
+            _REQUEST.pack_into(buffer, 0, start, 2**64 - 1 - start, 0, 0, _AT_ONCE, 0)
+            fcntl.ioctl(file, _FIEMAP, buffer)
+            count = _REQUEST.unpack_from(buffer)[3]
+            for at in range(count):
+                place = _REQUEST.size + at * _EXTENT.size
+                logical, physical, length, flags = _EXTENT.unpack_from(buffer, place)
+                start = logical + length
+                if flags & _SHARED:
+                    found.append((physical, physical + length))
+            if not count:
+                break
+    return found
