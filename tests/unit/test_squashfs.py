@@ -254,5 +254,13 @@ def test_a_block_comes_back_and_holds_no_more_than_it_may(number: int) -> None:
             decompress(number, damaged, most)
 
 
+def test_a_block_that_the_file_ends_in_is_unsupported(tmp_path: Path) -> None:
+    image, files = source(tmp_path / "image", {"a": b"a" * BLOCK})
+    (size,) = files["a"].blocks
+    image.path.write_bytes(b"a" * (BLOCK - 1))
+    with pytest.raises(Unsupported, match="cut off"):
+        image.block(files["a"].start, size)
+
+
 def test_what_we_do_not_know_has_no_compressor() -> None:
     assert compressor("lzo") is None

@@ -66,9 +66,15 @@ class Image:
         return self._fragment(fragment)[offset : offset + length]
 
     def block(self, position: int, size: int) -> bytes:
-        """The bytes of a block, decompressed; ``size`` as the image tells it."""
+        """The bytes of a block, decompressed; ``size`` as the image tells it.
+
+        :raises Unsupported: the image ends within it. :raises OSError: it cannot be read.
+        """
+        stored = size & ~layout.RAW
         with self.path.open("rb", buffering=0) as file:
-            data = os.pread(file.fileno(), size & ~layout.RAW, position)
+            data = os.pread(file.fileno(), stored, position)
+        if len(data) != stored:
+            raise Unsupported("a block that is cut off")
         if size & layout.RAW:
             return data
         return decompress(self.superblock.compression, data, self.superblock.block_size)
