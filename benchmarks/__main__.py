@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import compression, floor, sif
-from benchmarks.measure import Row, command, peak_memory, side_by_side
+from benchmarks.measure import Row, command, hear_all_signals, peak_memory, side_by_side
 from wrapper import settings as site
 from wrapper.images.compression import wanted
 from wrapper.images.format import read_format
@@ -40,6 +40,7 @@ def main() -> None:
         "--no-sif", action="store_true", help="leave the base of 3 GB out: 12 GB, some minutes"
     )
     given = parser.parse_args()
+    hear_all_signals()
     work = Path(tempfile.mkdtemp(prefix="containerize-bench-"))
     os.environ["CONTAINERIZE_CACHE_DIR"] = str(work / "cache")
     try:

@@ -7,6 +7,7 @@ kept as pyperf benchmarks, which hold the statistics and can be saved and compar
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -65,6 +66,13 @@ def command(argv: Sequence[str | Path], env: Mapping[str, str], copies: int = 1)
         return seconds
 
     return job
+
+
+def hear_all_signals() -> None:
+    """Ignore none, as at a terminal: a background job ignores some, which costs a shim a bash inside."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def peak_memory(argv: Sequence[str | Path], env: Mapping[str, str]) -> int:

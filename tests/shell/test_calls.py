@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require
-from tests.shell.conftest import Install, Prefix, can_trace, ended_by, environment
+from tests.shell.conftest import (
+    Install,
+    Prefix,
+    can_trace,
+    ended_by,
+    environment,
+    write_program,
+)
 
 HOSTILE = [
     b"",
@@ -204,3 +211,15 @@ def test_nothing_is_started_for_settings_of_every_kind(
         "BASH_FUNC_x%%": "() { /bin/true; }",
     }
     assert traced(prefix, prefix.program(), env=env) == ONLY_THE_TWO
+
+
+def test_what_few_calls_need_is_not_read_by_the_others(prefix: Prefix) -> None:
+    program = prefix.program()
+    head, mark, _ = program.read_text().partition("\n#!/bin/bash")
+    assert mark
+    program.unlink()
+    write_program(program, f"{head}\n")
+    assert prefix.run("x").command == (os.fsencode(program), b"x")
+    call = prefix.call(program, "x", env={"CONTAINERIZE_RUNTIME": "/gone"})
+    assert (call.status, call.started) == (1, False)
+    assert "is being replaced" in call.stderr and "call it again" in call.stderr

@@ -22,8 +22,11 @@ from tests.activation import (
     unsets,
 )
 from tests.shell.conftest import Call, Install, Prefix, write_environment
+from wrapper.activation.model import Activation
 
-TEMPLATE = (files("wrapper") / "templates/shim.sh").read_text()
+TEMPLATE = "".join(
+    (files("wrapper") / f"templates/{name}.sh").read_text() for name in ("shim", "shim-rare")
+)
 # What the shim is there to read and to change, and what bash itself sets in every process.
 MEANT = {"CONTAINERIZE_WITH", "CONTAINERIZE_RUNTIME", "PATH"}
 MEANT |= {"PWD", "OLDPWD", "IFS", "SHELLOPTS", "_"}
@@ -457,6 +460,30 @@ def test_the_users_own_site_packages_are_off_unless_they_say_so(
 def test_or_said_so_when_they_built_it(prefix: Prefix, given: str | None) -> None:
     write_environment(prefix.root, user_site=True)
     assert prefix.run(env={"PYTHONNOUSERSITE": given}).variable("PYTHONNOUSERSITE") == given
+
+
+@pytest.mark.parametrize("given", [None, "C", "C.UTF-8", "xx_YY"])
+def test_the_callers_locale_is_theirs(install: Install, given: str | None) -> None:
+    """For the shim itself words are bytes."""
+    plain = install().run(env={"LC_ALL": given, "X": "\udce9"})
+    assert plain.variable("LC_ALL") == given
+
+
+@pytest.mark.parametrize("given", [None, "C", "C.UTF-8"])
+def test_the_installation_may_set_a_locale(install: Install, given: str | None) -> None:
+    prefix = install()
+
+    def seen(given_activation: Activation, **env: str) -> Call:
+        write_environment(prefix.root, activation=given_activation)
+        return prefix.run(env={"LC_ALL": given, **env})
+
+    wanted = given or "POSIX"
+    changes = defaults("LC_ALL", "POSIX"), copies("SEEN", "LC_ALL")
+    call = seen(activation(recorded(*changes)))
+    assert (call.variable("LC_ALL"), call.variable("SEEN")) == (wanted, wanted)
+    assert seen(activation(recorded(unsets("LC_ALL")))).variable("LC_ALL") is None
+    call = seen(activation(LC_ALL="POSIX"), CONTAINERIZE_KEEP="LC_ALL")
+    assert call.variable("LC_ALL") == wanted
 
 
 # -- the caller's word ---------------------------------------------------------------------------

@@ -59,9 +59,10 @@ def shim(prefix: Path, runtime: Path) -> str:
     values = {"PREFIX": str(prefix), "RUNTIME": str(runtime), "FLAGS": " ".join(EXEC_FLAGS)}
     values["SETTINGS"] = RUNTIME_SETTINGS
     values |= {"UNBINDABLE": UNBINDABLE, "UNBINDABLE_NAMES": UNBINDABLE_NAMES}
-    values["HOST_ROOT"] = HOST_ROOT
-    values |= {"NEVER_BOUND": ",".join(NEVER_BOUND), "OWN_SYSTEM": ",".join(OWN_SYSTEM)}
-    return render("shim.sh", values)
+    values |= {"NEVER_BOUND": ",".join(NEVER_BOUND), "LINES": ""}
+    values["LINES"] = str(render("shim.sh", values).count("\n"))
+    rare = {"HOST_ROOT": HOST_ROOT, "OWN_SYSTEM": ",".join(OWN_SYSTEM)}
+    return render("shim.sh", values) + render("shim-rare.sh", rare)
 
 
 def is_shim(data: bytes) -> bool:

@@ -18,38 +18,42 @@ _cw_flags=__FLAGS__
 _cw_settings=__SETTINGS__ # of the user for the runtime, that are meant for every container
 _cw_unbindable=__UNBINDABLE__ # no path of a bind can have these
 
+# Words are bytes: bash matches them in half the time. (It is not exported where it was not set.)
+unset -v _cw_locale
+[[ ! -v LC_ALL ]] || _cw_locale=$LC_ALL
+LC_ALL=C
+_cw_users_locale() { # (Of one that is missing bash would tell.)
+    if [[ -v _cw_locale ]]; then LC_ALL=$_cw_locale; else unset -v LC_ALL; fi 2>/dev/null
+}
+
+# What few calls need is behind the last line (templates/shim-rare.sh), and bash reads no further than
+# it gets: to read 20 kB more would take a fifth of the time.
+_cw_functions=
+_cw_rarely() { # FUNCTION [WORD…]: one of those
+    [[ -n $_cw_functions ]] || _cw_read_on
+    "$@"
+}
+_cw_read_on() {
+    local IFS=$'\n'
+    mapfile -t -s __LINES__ _cw_functions <"$0"
+    [[ ${_cw_functions-} == "#!"* ]] || # their first line
+        _cw_fail "this program is being replaced" "call it again"
+    eval "${_cw_functions[*]}"
+}
+
 _cw_fail() {
-    printf '%s\n' "[ ERROR ] $1" "  where:  $_cw_self" "  to do:  $2" >&2
+    printf '%s\n' "[ ERROR ] $1" "  where:  ${_cw_self-$0}" "  to do:  $2" >&2
     exit 1
 }
 
-_cw_typed() { # WORD: as one types it, in _cw_word
-    printf -v _cw_word %q "$1"
-}
-
-# The runtime does not follow links in a bind's destination, and /scratch/project_x is one: find the
-# physical path with cd, and come back by an open handle, which also works where cwd was deleted.
+# The runtime does not follow links in a bind's destination, and /scratch/project_x is one.
 _cw_follow() { # DIRECTORY: its path without links and dots, in _cw_physical
     _cw_physical=$1
     _cw_part=$1
     [[ $1/ == *[/.]./* ]] || while [[ -n $_cw_part && ! -L $_cw_part ]]; do
         _cw_part=${_cw_part%/*}
     done
-    if [[ -n $_cw_part ]]; then
-        _cw_cwd=$PWD
-        _cw_old=${OLDPWD-}
-        _cw_fd=
-        [[ -r . ]] && exec {_cw_fd}<.
-        cd -P -- "$1" 2>/dev/null && _cw_physical=$PWD
-        if [[ -n $_cw_fd ]]; then
-            cd "/proc/self/fd/$_cw_fd" && exec {_cw_fd}<&-
-        else
-            cd -- "$_cw_cwd" ||
-                _cw_fail "the current directory cannot be read: $_cw_cwd" "cd elsewhere"
-        fi
-        PWD=$_cw_cwd
-        if [[ -n $_cw_old ]]; then OLDPWD=$_cw_old; else unset -v OLDPWD; fi
-    fi
+    [[ -z $_cw_part ]] || _cw_rarely _cw_go_there "$1"
 }
 _cw_resolve() { # DIRECTORY: the same of one that is bound
     _cw_follow "$1"
@@ -64,16 +68,11 @@ _cw_check() { # PATH: whether it can be bound
 
 _cw_check_machine() { # PREFIX: whether what was just read of it is for this node
     # (HOSTTYPE and MACHTYPE may be inherited, from a login node of another kind.)
-    [[ -z ${_cw_machine-} || ${BASH_VERSINFO[5]} == "$_cw_machine"-* ]] || _cw_fail \
-        "$1 was built for $_cw_machine, and this node is ${BASH_VERSINFO[5]%%-*}" \
-        "use a node of that kind, or build it on this one too, into another directory"
+    [[ -z ${_cw_machine-} || ${BASH_VERSINFO[5]} == "$_cw_machine"-* ]] ||
+        _cw_rarely _cw_wrong_machine "$1"
 }
 
-if [[ ${0##*/} == _debug_exec && ${1-} == @(|-h|--help) ]]; then
-    printf '%s\n' "usage: $0 COMMAND [ARGUMENT...]" \
-        "Runs any command in this installation's container, for example: $0 ls -l /" >&$((2 - $#))
-    exit $((2 - 2 * $#))
-fi
+[[ ${0##*/} != _debug_exec || ${1-} != @(|-h|--help) ]] || _cw_rarely _cw_usage $#
 
 # -- Where are we? A moved installation finds itself; a link to a shim (a virtual environment's
 # python) is looked up where the installation was built, and only then with readlink.
@@ -94,64 +93,14 @@ if [[ $_cw_bin/ == *[/.]./* ]]; then
 fi
 _cw_prefix=${_cw_bin%/bin}
 
-# -- Images besides the one that is the container's root.
+# -- Images besides the one that is the container's root, at AT[:FROM…] of the generation just read.
 _cw_image_binds=
-_cw_add_image() { # AT [FROM]: bind what the image of the generation just read has at FROM
-    _cw_image_binds+=,$_cw_generation_dir/img.sqfs:$1:image-src=${2:-/}
-}
-_cw_add_mask() { # bind it over the path that the installation stored, if it did
-    [[ -n $_cw_mask ]] || return 0
-    _cw_typed "$_cw_mask"
-    [[ -d $_cw_mask ]] || _cw_fail "$_cw_mask has gone, over which the image is to lie" \
-        "make it again (empty will do): mkdir -p $_cw_word"
-    _cw_add_image "$_cw_mask" "${_cw_install_path#"$_cw_image_root"}"
-}
-
 _cw_find_programs() { # the bind of the real ones over the shims, in $_cw_programs
     _cw_programs=,$_cw_generation_dir/_bin:$_cw_physical/bin
     [[ $_cw_mask != "$_cw_physical" ]] || _cw_programs= # the image lies over the prefix, and has them
 }
-
-# Other installations that are to be there too: their images and programs, at their own paths. Tykky's
-# users name them by a bind, DIR/img.sqfs:PATH:image-src=/, and join whole binds by colons too. As in
-# Tykky, what wraps a container (it has no such image) gets none of these.
-_cw_with=${CONTAINERIZE_WITH-}
 _cw_extra_binds=
-_cw_rest=${CW_EXTRA_BIND_MOUNTS-}
-[[ -L $_cw_prefix/img.sqfs ]] || _cw_rest=
-while [[ -n $_cw_rest && $_cw_rest =~ ^([^,:]*(:[^,:]*)?(:[^,:]*)?)[,:]?(.*)$ ]]; do
-    _cw_pair=${BASH_REMATCH[1]}
-    _cw_rest=${BASH_REMATCH[4]}
-    if [[ $_cw_pair == /*/img.sqfs:*:image-src=/ && -e ${_cw_pair%%/img.sqfs:*}/current/env ]]; then
-        _cw_with+=${_cw_with:+:}${_cw_pair%%/img.sqfs:*}
-    elif [[ -n $_cw_pair ]]; then
-        _cw_extra_binds+=${_cw_extra_binds:+,}$_cw_pair
-    fi
-done
-_cw_rest=${_cw_with:+$_cw_with:}
-while [[ -n $_cw_rest ]]; do
-    _cw_other=${_cw_rest%%:*}
-    _cw_rest=${_cw_rest#*:}
-    [[ -z $_cw_other || $_cw_other -ef $_cw_prefix ]] && continue
-    [[ $_cw_other == /* ]] || _cw_other=${PWD%/}/$_cw_other
-    unset -v _cw_machine
-    # shellcheck source=/dev/null
-    command . "$_cw_other/current/env" 2>/dev/null ||
-        _cw_fail "CONTAINERIZE_WITH names '$_cw_other', which is no installation" \
-            "correct it, or: unset CONTAINERIZE_WITH"
-    _cw_check_machine "$_cw_other"
-    [[ -z $_cw_image ]] || _cw_fail "'$_cw_other' wraps another container, which cannot be added" \
-        "call its programs from outside, or: unset CONTAINERIZE_WITH"
-    _cw_resolve "${_cw_other%/}"
-    _cw_generation_dir=$_cw_physical/.generations/$_cw_generation
-    _cw_part=${_cw_install_path#/}
-    _cw_part=/${_cw_part%%/*}
-    [[ -z $_cw_image_root ]] && _cw_add_image "$_cw_part" "$_cw_part"
-    [[ -z $_cw_image_root ]] || _cw_add_image "$_cw_image_root"
-    _cw_add_mask
-    _cw_find_programs
-    _cw_image_binds+=$_cw_programs
-done
+[[ -z ${CONTAINERIZE_WITH-}${CW_EXTRA_BIND_MOUNTS-} ]] || _cw_rarely _cw_add_others
 _cw_resolve "$_cw_prefix"
 [[ $_cw_prefix == "$_cw_physical" ]] || _cw_check "$_cw_prefix"
 
@@ -173,23 +122,9 @@ fi
 
 # -- Already in a container?
 if [[ -d $_cw_install_path ]]; then
-    case $_cw_name in
-        _debug_exec) exec -- "$@" ;;
-        _debug_shell) exec /bin/bash --norc "$@" ;;
-    esac
-    _cw_program=$_cw_generation_dir/_bin/$_cw_name
-    # SingularityCE before 4.0 mounts images first, and then directories over them.
-    [[ ! $_cw_program -ef $_cw_self && ! $_cw_program -ef $_cw_bin/_debug_exec ]] ||
-        _cw_fail "in the place of the program is its shim: the image does not lie over ${_cw_mask:-it}" \
-            "start it with a newer runtime (CONTAINERIZE_RUNTIME), or wrap it anew without --mask"
-    exec -a "$_cw_self" "$_cw_program" "$@"
+    _cw_rarely _cw_start_inside "$@"
 elif [[ -e /.containerize || -e /.singularity.d ]]; then
-    [[ -z $_cw_image ]] || # another system: the two can be no one container
-        _cw_fail "this program wraps a container, which cannot be started from inside another" \
-            "call it outside, in a step of its own"
-    _cw_typed "$_cw_prefix"
-    _cw_fail "this program lives in a container of its own and cannot be started from inside another" \
-        "outside, before starting the other one: export CONTAINERIZE_WITH=$_cw_word"
+    _cw_rarely _cw_in_another
 fi
 
 # pip and uv heed EXTERNALLY-MANAGED (PEP 668), but not in a virtual environment: said here.
@@ -198,46 +133,16 @@ _cw_words="$_cw_name ${1:0:9} ${2:0:9} ${3:0:9} "
 if [[ -n $_cw_venv && ${_cw_self%/*} -ef $_cw_bin &&
     $_cw_words == @(pip*([0-9.])|python*([0-9.])\ -m\ pip|uv\ pip)\ @(install|uninstall|sync)\ * &&
     " $* " != *\ @(-t|--target|--prefix|--root|--dry-run|-p|--python|-h|--help)[=\ ]* ]]; then
-    _cw_typed "$_cw_prefix"
-    _cw_fail "the image is read-only: $_cw_name can install nothing into it, and remove nothing" \
-        "pip-containerize update $_cw_word -r requirements.txt
-          or install on top of it, into a virtual environment that sees its packages:
-          $_cw_word/bin/python3 -m venv --system-site-packages VENV"
+    _cw_rarely _cw_refuse_pip
 fi
 
 if [[ -n $_cw_required_program ]] &&
     ! [[ -x $_cw_required_program && -d ${_cw_required_library:-/} ]]; then
-    _cw_why="has gone: $_cw_required_program"
-    [[ -x $_cw_required_program ]] &&
-        _cw_why="is another version now: $_cw_required_library is missing"
-    _cw_typed "$_cw_prefix"
-    _cw_fail "the Python that this installation is built on $_cw_why" \
-        "load its module, or build anew on another: pip-containerize new --prefix NEW_DIR\
- $_cw_word/current/inputs/*"
+    _cw_rarely _cw_no_python
 fi
 
 # -- The runtime: the one that the user names; else where it was at build time, or on PATH.
-if ! [[ $_cw_runtime == */* && -f $_cw_runtime && -x $_cw_runtime ]]; then
-    _cw_wanted=$_cw_runtime
-    _cw_names=("${_cw_wanted##*/}" singularity apptainer)
-    [[ -z ${CONTAINERIZE_RUNTIME-} ]] || _cw_names=("$CONTAINERIZE_RUNTIME")
-    _cw_runtime=
-    IFS=: read -r -d '' -a _cw_dirs <<<"$PATH:"
-    for _cw_dir in "${_cw_dirs[@]}"; do
-        for _cw_name_on_path in "${_cw_names[@]}"; do
-            _cw_found=${_cw_dir:-.}/$_cw_name_on_path
-            [[ -z $_cw_runtime && -f $_cw_found && -x $_cw_found ]] || continue
-            # An environment may hold an apptainer of its own: not the shim of it.
-            [[ $_cw_found -ef $_cw_bin/_debug_exec ]] || _cw_runtime=$_cw_found
-        done
-    done
-    [[ -n $_cw_runtime || -z ${CONTAINERIZE_RUNTIME-} ]] ||
-        _cw_fail "CONTAINERIZE_RUNTIME names '$CONTAINERIZE_RUNTIME', which is no program" \
-            "correct it, or: unset CONTAINERIZE_RUNTIME"
-    [[ -n $_cw_runtime ]] ||
-        _cw_fail "no container runtime: neither $_cw_wanted nor singularity or apptainer on PATH" \
-            "load the module that has it, or set CONTAINERIZE_RUNTIME to its path"
-fi
+[[ $_cw_runtime == */* && -f $_cw_runtime && -x $_cw_runtime ]] || _cw_rarely _cw_find_runtime
 
 # -- What the container sees: the host's top-level directories (a bind whose source is missing is
 # fatal to the runtime, and nodes differ), the user's own binds, the real programs over the shims.
@@ -267,43 +172,10 @@ done
 _cw_binds=
 _cw_left_out=$_cw_taken,__NEVER_BOUND__, # the runtime provides these itself, or nobody needs them
 for _cw_dir in "${_cw_excluded[@]}"; do _cw_left_out+=$_cw_dir,; done
-if [[ -n $_cw_image ]]; then
-    # An image with a system of its own keeps these; it gets the other directories and the home.
-    _cw_system=,__OWN_SYSTEM__,
-    _cw_left_out+=$_cw_system
-    for _cw_dir in "${HOME-}" "$_cw_prefix"; do
-        _cw_part=${_cw_dir#/}
-        [[ -d $_cw_dir && $_cw_dir != *["$_cw_unbindable"]* && $_cw_system == *",/${_cw_part%%/*},"* ]] &&
-            _cw_binds+=$_cw_dir,
-    done
-fi
+[[ -z $_cw_image ]] || _cw_rarely _cw_keep_system
 _cw_bound=() # directories that the user binds, inside: whether links in them lead somewhere
 _cw_at=      # the working directory inside, where it is there by another name
-if [[ -n ${CONTAINERIZE_MINIMAL_BINDS-} ]]; then
-    # Of the host what programs need, the installation, and what the user binds; nothing else.
-    [[ -z $_cw_image || -z $_cw_mpi ]] || # its libraries are found in the whole of the host
-        _cw_fail "programs have this machine's MPI, for which all of the host is bound" \
-            "unset CONTAINERIZE_MINIMAL_BINDS, or build anew with --mpi container"
-    for _cw_dir in /*/; do
-        [[ ,/tmp,__OWN_SYSTEM__, == *",${_cw_dir%/},"* ]] || _cw_left_out+=${_cw_dir%/},
-    done
-    _cw_binds=$_cw_prefix,
-    _cw_rest=${_cw_user_binds#,},
-    while [[ $_cw_rest =~ ^(([^,:]+):?([^,:]*)[^,]*),(.*)$ ]]; do
-        _cw_rest=${BASH_REMATCH[4]}
-        _cw_dir=${BASH_REMATCH[2]%/}
-        _cw_part=${BASH_REMATCH[3]:-$_cw_dir}
-        # Once for all ranks: they would all list what may be large.
-        [[ ${SLURM_PROCID:-0} != 0 || $_cw_own_binds != *",${BASH_REMATCH[1]},"* || ! -d $_cw_dir ]] ||
-            _cw_bound+=("${_cw_part%/}")
-        [[ $PWD/ != "$_cw_dir"/* ]] || _cw_at=${_cw_part%/}${PWD#"$_cw_dir"}
-    done
-    _cw_part=${PWD#/}
-    [[ -n $_cw_at || $PWD/ == "$_cw_prefix"/* ||
-        ,/tmp,__OWN_SYSTEM__, == *",/${_cw_part%%/*},"* ]] ||
-        _cw_fail "the current directory is not bound: $PWD" \
-            "bind it: export SINGULARITY_BIND=\"\$PWD:/workdir\"; or: unset CONTAINERIZE_MINIMAL_BINDS"
-fi
+[[ -z ${CONTAINERIZE_MINIMAL_BINDS-} ]] || _cw_rarely _cw_bind_little
 _cw_part=" ${_cw_links[*]} "
 [[ -z $_cw_image ]] || _cw_part= # those are of our own image
 for _cw_dir in /*/; do
@@ -312,51 +184,15 @@ for _cw_dir in /*/; do
         ($_cw_part == *" $_cw_dir "* && -L $_cw_dir) ]] || _cw_binds+=$_cw_dir,
 done
 _cw_here=
-if [[ -n $_cw_image && -z ${CONTAINERIZE_MINIMAL_BINDS-} ]]; then
-    _cw_place=$_cw_physical # of the prefix
-    # There a link at the top (/appl -> /pfs/appl) is a directory. What it leads to is there by its
-    # own name too, and so is what links on the way to the places in use lead to.
-    for _cw_dir in /*/ "${HOME-}" "$_cw_prefix" "$PWD"; do
-        _cw_dir=${_cw_dir%/}
-        [[ ($_cw_dir == /*/* || (-L $_cw_dir && $_cw_left_out != *",$_cw_dir,"*)) && -d $_cw_dir ]] ||
-            continue
-        _cw_follow "$_cw_dir"
-        [[ $_cw_physical != "$_cw_dir" && $_cw_physical == /?* ]] || continue
-        [[ $_cw_dir != "$PWD" ]] || _cw_here=$_cw_physical
-        _cw_part=${_cw_physical#/}
-        _cw_part=/${_cw_part%%/*}
-        [[ $_cw_system != *",$_cw_part,"* ]] || _cw_part=$_cw_physical
-        [[ ,$_cw_binds$_cw_left_out == *",$_cw_part,"* || $_cw_part == *["$_cw_unbindable"]* ]] ||
-            _cw_binds+=$_cw_part,
-    done
-    _cw_physical=$_cw_place
-fi
+[[ -z $_cw_image || -n ${CONTAINERIZE_MINIMAL_BINDS-} ]] || _cw_rarely _cw_bind_linked
 _cw_binds+=${_cw_user_binds:+${_cw_user_binds#,},}
-_cw_add_mask
+[[ -z $_cw_mask ]] || _cw_rarely _cw_add_mask
 _cw_start=$_cw_generation_dir/img.sqfs
-if [[ -n $_cw_image_root ]]; then # an adopted image has no mount points: a skeleton beside it has
-    _cw_start=$_cw_generation_dir/skeleton.sqfs
-    _cw_add_image "$_cw_image_root"
-fi
-[[ -z $_cw_layer ]] || _cw_add_image "$_cw_install_path" "$_cw_install_path"
+[[ -z $_cw_image_root$_cw_layer ]] || _cw_rarely _cw_add_layer
 _cw_find_programs
 _cw_binds=${_cw_binds%,}$_cw_programs$_cw_image_binds
 [[ -z ${_cw_runscripts-} ]] || _cw_binds+=,$_cw_generation_dir/runscripts:/runscripts
-if [[ -n $_cw_image ]]; then
-    _cw_start=$_cw_image
-    [[ $_cw_start == /* ]] || _cw_start=$_cw_generation_dir/$_cw_image
-    [[ -e $_cw_start ]] || _cw_fail "the container image has gone: $_cw_start" \
-        "put it back, or build anew on another one (current/inputs has what you gave)"
-    if [[ -n $_cw_image_mark ]]; then # bytes of its first block; bash leaves zero bytes out
-        LC_ALL=C IFS= read -r -N 96 _cw_value <"$_cw_start"
-        [[ $_cw_value == *"$_cw_image_mark"* ]] || printf '%s\n' \
-            "[ WARNING ] $_cw_start is not the image that this was built on" \
-            "  to do:  if programs fail, build anew (current/inputs has what you gave)" >&2
-    fi
-    [[ -z $_cw_mpi ]] || _cw_binds+=,/:__HOST_ROOT__
-    # By its install path a shim sees that it is inside its own container.
-    [[ -n $_cw_image_root$_cw_layer ]] || _cw_binds+=,$_cw_generation_dir:$_cw_install_path
-fi
+[[ -z $_cw_image ]] || _cw_rarely _cw_start_image
 
 if [[ -v CW_NO_CONDA_ACTIVATE ]]; then # what the site and the user set stays
     _cw_assign=("${_cw_always[@]}") _cw_scripts=() _cw_changes=()
@@ -364,37 +200,11 @@ if [[ -v CW_NO_CONDA_ACTIVATE ]]; then # what the site and the user set stays
 fi
 # A virtual environment on top of this installation, called or active.
 _cw_on_top=
-for _cw_dir in "${_cw_self%/*/*}" "${VIRTUAL_ENV-}"; do
-    [[ -z $_cw_on_top && $_cw_dir/bin != "$_cw_bin" && -f $_cw_dir/pyvenv.cfg ]] || continue
-    for _cw_found in "$_cw_dir"/bin/python*; do
-        [[ ! $_cw_found -ef $_cw_bin/_debug_exec ]] || _cw_on_top=$_cw_dir
-    done
-done
-[[ ! $_cw_on_top -ef $_cw_prefix ]] || _cw_on_top=
+[[ ${_cw_self%/*} == "$_cw_bin" && -z ${VIRTUAL_ENV-} ]] || _cw_rarely _cw_find_venv
 # Variables of which the caller's values are to stay as they are.
 _cw_kept=() # NAME=VALUE
 _cw_keep=,  # their names
-for _cw_name_of in ${CONTAINERIZE_KEEP//,/ } ${_cw_on_top:+VIRTUAL_ENV}; do
-    [[ $_cw_name_of == [A-Za-z_]*([A-Za-z0-9_]) && -v $_cw_name_of ]] || continue
-    _cw_kept+=("$_cw_name_of=${!_cw_name_of}")
-    _cw_keep+=$_cw_name_of,
-done
-_cw_leave() { # LIST: without those
-    local -n _cw_list=$1
-    local _cw_left=()
-    for _cw_pair in "${_cw_list[@]}"; do
-        _cw_name_of=$_cw_pair
-        [[ $1 != _cw_defaults ]] || _cw_name_of=${_cw_pair#*|}
-        [[ $1 != _cw_changes ]] || _cw_name_of=${_cw_pair#* * * }
-        [[ $_cw_keep == *",${_cw_name_of%%=*},"* ]] || _cw_left+=("$_cw_pair")
-    done
-    _cw_list=("${_cw_left[@]}")
-}
-if [[ $_cw_keep != , ]]; then
-    for _cw_value in _cw_assign _cw_changes _cw_prepends _cw_defaults _cw_unsets; do
-        _cw_leave "$_cw_value"
-    done
-fi
+[[ -z ${CONTAINERIZE_KEEP-}$_cw_on_top ]] || _cw_rarely _cw_keep_variables
 
 # -- What would not arrive. The runtime makes text of all words, expands a "~" at the beginning of a
 # value, and lets a shell of its own read every variable, where some names mean something else; to
@@ -405,56 +215,31 @@ _cw_bashs+="|DIRSTACK|FUNCNAME|GROUPS|MAPFILE|HISTCMD|COMP_[A-Z]+|e|key|IMAGE_AR
 _cw_beyond_ascii=$'[\x80-\xff]'
 _cw_is_text() { # WORD…: whether all are UTF-8
     # (Errors go nowhere: of a locale that is missing bash would tell at every return.)
-    [[ -n $_cw_text ]] || _cw_decode "$@" 2>/dev/null
-}
-_cw_decode() { # WORD…
-    local LC_ALL=C IFS=' '
-    local text="$*" pattern tail=$'[\x80-\xbf]'
-    [[ $text =~ $_cw_beyond_ascii ]] || return 0
-    for pattern in $'[\xc2-\xdf]'"$tail" $'\xe0[\xa0-\xbf]'"$tail" $'\xed[\x80-\x9f]'"$tail" \
-        $'[\xe1-\xec\xee\xef]'"$tail$tail" $'\xf0[\x90-\xbf]'"$tail$tail" \
-        $'\xf4[\x80-\x8f]'"$tail$tail" $'[\xf1-\xf3]'"$tail$tail$tail"; do # of several bytes
-        text=${text//$pattern/ }
-    done
-    [[ ! $text =~ $_cw_beyond_ascii ]]
+    [[ -n $_cw_text ]] || _cw_rarely _cw_decode "$@" 2>/dev/null
 }
 _cw_text=       # set: there is nothing else
 _cw_spoilt=()   # names of variables whose values would change
 _cw_natively=() # NAME=VALUE: what no shell can hand on
 _cw_look() {    # WORD…: at the variables, those of the activation too, and at these words
-    local LC_ALL=C IFS=$'\n'
-    local pair pairs names=$_cw_bashs values="=~|\\\\u000A|$_cw_beyond_ascii"
+    local IFS=$'\n'
+    local pairs names=$_cw_bashs values="=~|\\\\u000A|$_cw_beyond_ascii"
     mapfile -d '' -t pairs </proc/self/environ
     pairs+=("${_cw_assign[@]}" "${_cw_changes[@]#* * * }")
     pairs+=("${_cw_prepends[@]}" "${_cw_defaults[@]#*|}")
     [[ -v OLDPWD ]] || names+='|OLDPWD' # one that is no directory any more
     [[ $'\n'"${pairs[*]}"$'\n'"$*" =~ $'\n'($names)=|$values ]] || { _cw_text=1 && return; }
-    for pair in "${pairs[@]}"; do
-        if [[ $pair =~ ^($names)= ]]; then
-            _cw_natively+=("$pair")
-        elif [[ ! $pair =~ ^[A-Za-z_][A-Za-z0-9_]*= ]]; then
-            _cw_is_text "$pair" || _cw_natively+=("$pair")
-        elif [[ $pair =~ $values ]]; then
-            _cw_spoilt+=("${pair%%=*}")
-        fi
-    done
-    ! _cw_is_text "${pairs[@]}" "$@" || _cw_text=1
+    _cw_rarely _cw_sort_out "$@"
 }
-_cw_look "$PWD" "$_cw_self" "$@" 2>/dev/null
+_cw_look "$PWD" "$_cw_self" "$@"
+[[ ! -v _cw_locale && "${_cw_assign[*]} ${_cw_when[*]} ${_cw_changes[*]}" != *LC_ALL* ]] ||
+    _cw_users_locale
 
 # SingularityCE starts no image that is compressed with zstd, and leaves out without a word a layer
 # that is. Where another runtime was found than the one that started it when it was built, that is
 # asked; nowhere else a process is started for it.
 if [[ $_cw_compression == zstd && ! $_cw_runtime -ef $_cw_built_with &&
     $("$_cw_runtime" --version 2>/dev/null) == singularity* ]]; then
-    _cw_part=$_cw_compressed
-    [[ $_cw_part == /* ]] || _cw_part=$_cw_generation_dir/$_cw_part
-    if [[ $("$_cw_runtime" -s exec "$_cw_part" / 2>&1 </dev/null) == *[Cc]ompress* ]]; then
-        [[ $_cw_compressed == /* ]] || _cw_part=$_cw_prefix
-        _cw_typed "$_cw_part"
-        _cw_fail "$_cw_runtime starts no image that is compressed with $_cw_compression" \
-            "use the runtime of the build ($_cw_built_with), or, as the owner: containerize repack $_cw_word"
-    fi
+    _cw_rarely _cw_check_compression
 fi
 
 # -- The active environment. A container inherits variables as they are; only PATH and
@@ -535,18 +320,7 @@ for _cw_name_of in APPTAINER_BIND SINGULARITY_BIND "${!APPTAINER_@}" "${!SINGULA
     [[ $_cw_setting == @($_cw_settings) && $_cw_setting != BIND* ]] || unset -v "$_cw_name_of"
 done
 if [[ -n $_cw_image ]]; then
-    # PATH and libraries of the host mean nothing to an image with a system of its own.
-    _cw_asked PREPEND_PATH ""
-    _cw_old=$_cw_value
-    _cw_escape "${_cw_on_top:+$_cw_on_top/bin:}$_cw_prefix/bin"
-    _cw_give PREPEND_PATH "$_cw_value${_cw_old:+:$_cw_old}"
-    for _cw_pair in "${_cw_kept[@]}"; do
-        [[ $_cw_pair == @(PATH|LD_LIBRARY_PATH)=* ]] || _cw_force "${_cw_pair%%=*}" "${_cw_pair#*=}"
-    done
-    # An image's own would lead programs of the environment to another Python; the user's may.
-    if [[ -n $_cw_layer ]]; then
-        for _cw_name_of in PYTHONPATH PYTHONHOME VIRTUAL_ENV; do _cw_users_own "$_cw_name_of"; done
-    fi
+    _cw_rarely _cw_set_in_image
 else
     _cw_hand_on LD_LIBRARY_PATH ""
     _cw_bins=$_cw_prefix/bin
@@ -573,40 +347,7 @@ for _cw_index in "${!_cw_scripts[@]}"; do
     done
     unset -v "_cw_scripts[_cw_index]"
 done
-# As an environment file of an earlier version has them:
-for _cw_pair in "${_cw_prepends[@]}"; do
-    _cw_name_of=${_cw_pair%%=*}
-    _cw_changes+=(". +$_cw_name_of < $_cw_pair:" ". -$_cw_name_of = $_cw_pair")
-done
-for _cw_pair in "${_cw_defaults[@]}"; do # GUARD[ GUARD…]|NAME=VALUE
-    _cw_value=
-    for _cw_guard in ${_cw_pair%%|*}; do
-        _cw_value+=${!_cw_guard-}
-    done
-    [[ -n $_cw_value ]] || _cw_changes+=(". . = ${_cw_pair#*|}")
-done
-for _cw_name_of in "${_cw_unsets[@]}"; do _cw_changes+=(". . - $_cw_name_of="); done
-_cw_put() { # NAME BEFORE AFTER: around what it has, which is in _cw_old
-    local name=$1 before=$2 after=$3
-    if [[ $name$_cw_image == PATH?* ]]; then # the image's own, which the runtime alone sees
-        name=APPEND_PATH
-        [[ -z $before ]] || name=PREPEND_PATH
-        _cw_asked "$name" ""
-        _cw_old=$_cw_value
-        [[ -n $_cw_old ]] || before=${before%:} after=${after#:}
-    fi
-    case $name in
-        PATH | LD_* | APPEND_PATH | PREPEND_PATH)
-            _cw_escape "$before"
-            [[ $before != *: || :$_cw_old: != *":$_cw_value"* ]] || _cw_value= # a job of a job
-            _cw_old=$_cw_value$_cw_old
-            _cw_escape "$after"
-            _cw_old+=$_cw_value
-            _cw_give "$name" "$_cw_old"
-            ;;
-        *) _cw_set "$name" "$before$_cw_old$after" ;;
-    esac
-}
+[[ -z ${_cw_prepends-}${_cw_defaults-}${_cw_unsets-} ]] || _cw_rarely _cw_read_earlier
 for _cw_change in "${_cw_changes[@]}"; do # SCRIPT CONDITION KIND NAME=VALUE
     [[ $_cw_sourced != *" ${_cw_change%% *} "* ]] || continue
     _cw_change=${_cw_change#* }
@@ -621,8 +362,8 @@ for _cw_change in "${_cw_changes[@]}"; do # SCRIPT CONDITION KIND NAME=VALUE
     _cw_present "$_cw_name_of"
     case $_cw_change in
         =*) _cw_set "$_cw_name_of" "${_cw_pair#*=}" ;;
-        '<'*) _cw_put "$_cw_name_of" "${_cw_pair#*=}" "" ;;
-        '>'*) _cw_put "$_cw_name_of" "" "${_cw_pair#*=}" ;;
+        '<'*) _cw_rarely _cw_put "$_cw_name_of" "${_cw_pair#*=}" "" ;;
+        '>'*) _cw_rarely _cw_put "$_cw_name_of" "" "${_cw_pair#*=}" ;;
         '&'*)
             _cw_pair=${_cw_pair#*=}
             [[ " ${_cw_spoilt[*]} " != *" $_cw_pair "* ]] || _cw_spoilt+=("$_cw_name_of")
@@ -651,40 +392,7 @@ for _cw_pair in "${_cw_mpi_defaults[@]}"; do # also where CW_NO_CONDA_ACTIVATE i
     [[ -v $_cw_name_of || $_cw_given == *"ENV_$_cw_name_of "* ]] ||
         _cw_set "$_cw_name_of" "${_cw_pair#*=}"
 done
-# -- Where GPUs are (see wrapper/gpu.toml): what nobody has set. Caches are on the node's own disk, in a
-# directory of the user's and the job's. A job's first program on a node makes it: first the directory
-# alone, as another user may have come before, whose links would lead elsewhere. Ranks do not race:
-# whoever comes second finds what is there.
-if [[ -n ${_cw_gpu_device-} && -e $_cw_gpu_device ]]; then
-    _cw_word=$UID${SLURM_JOB_ID:+.$SLURM_JOB_ID}${SLURMD_NODENAME:+.$SLURMD_NODENAME}
-    _cw_cache=$_cw_gpu_cache/containerize.${_cw_word//[!A-Za-z0-9._-]/}
-    _cw_folders=("${_cw_gpu_folders[@]/#/"$_cw_cache/"}")
-    _cw_lacks_folder() {
-        for _cw_dir in "${_cw_folders[@]}"; do [[ -d $_cw_dir ]] || return 0; done
-        return 1
-    }
-    [[ -e $_cw_cache || -L $_cw_cache ]] || command -p mkdir -m 700 -- "$_cw_cache" 2>/dev/null
-    if [[ -d $_cw_cache && -O $_cw_cache && ! -L $_cw_cache ]]; then
-        ! _cw_lacks_folder || command -p mkdir -p -m 700 -- "${_cw_folders[@]}" 2>/dev/null
-    else
-        _cw_folders=("") # not one of them
-    fi
-    if _cw_lacks_folder; then
-        printf '%s\n' "[ WARNING ] $_cw_cache is no directory of yours, or cannot be filled" \
-            "  where:  $_cw_self: caches of GPU programs are where they are by default" \
-            "  to do:  see what is there, and whether the disk is full: ls -ld $_cw_cache" >&2
-        _cw_cache=
-    fi
-    for _cw_pair in "${_cw_gpu[@]}"; do # FILE NAME=VALUE: on nodes with this file
-        _cw_part=${_cw_pair%% *}
-        _cw_pair=${_cw_pair#* }
-        _cw_name_of=${_cw_pair%%=*}
-        [[ ! -v $_cw_name_of && $_cw_given != *"ENV_$_cw_name_of "* && -e $_cw_part ]] || continue
-        [[ $_cw_pair != *"{cache}"* || -n $_cw_cache ]] || continue
-        _cw_pair=${_cw_pair#*=}
-        _cw_set "$_cw_name_of" "${_cw_pair/"{cache}"/"$_cw_cache"}"
-    done
-fi
+[[ -z ${_cw_gpu_device-} || ! -e $_cw_gpu_device ]] || _cw_rarely _cw_set_for_gpus
 # The runtime hands on a prompt of its own, and a PROMPT_COMMAND that sets it once more after the
 # user's ~/.bashrc: PS1="VALUE". This value lets an interactive bash keep the prompt it has.
 # shellcheck disable=SC2016 # expanded by the shell inside
@@ -698,27 +406,7 @@ _cw_users_own PS1 "$_cw_prompt"
 # -- What a bash inside has to put right, where there is something: it gets ASCII alone. The ordinary
 # call needs none.
 _cw_inside=() # NAME=VALUE
-for _cw_name_of in "${_cw_spoilt[@]}"; do
-    [[ -z $_cw_image || $_cw_name_of != @(PATH|LD_LIBRARY_PATH) ]] || continue
-    _cw_pair=$_cw_to_inside$_cw_name_of
-    if [[ $_cw_name_of == @(PREPEND|APPEND)_PATH && -v $_cw_name_of ]]; then
-        _cw_inside+=("$_cw_name_of=${!_cw_name_of}") # to the runtime this means PATH
-        continue
-    elif [[ -v $_cw_pair ]]; then # what is for the runtime, without what _cw_escape added
-        _cw_value=${!_cw_pair//\\\\/$'\1'}
-        _cw_value=${_cw_value//\\}
-        _cw_value=${_cw_value//$'\1'/\\}
-    elif [[ -v $_cw_name_of && $_cw_name_of != @(APPTAINER|SINGULARITY)ENV_* ]]; then
-        _cw_value=${!_cw_name_of}
-    else
-        continue
-    fi
-    if ! _cw_is_text "$_cw_value"; then
-        _cw_inside+=("$_cw_name_of=$_cw_value")
-    elif [[ ! -v $_cw_pair ]]; then
-        _cw_force "$_cw_name_of" "$_cw_value" # there nothing is expanded
-    fi
-done
+[[ ${#_cw_spoilt[@]} -eq 0 ]] || _cw_rarely _cw_mend_spoilt
 _cw_account() { # the home of the account, in _cw_home
     local HOME name='\u'
     unset -v HOME
@@ -736,10 +424,7 @@ fi
 _cw_cwd=
 [[ $PWD -ef . ]] || _cw_fail "the current directory has gone: $PWD" "cd elsewhere"
 if [[ -n $_cw_at || ! -r . ]] || ! _cw_is_text "$PWD"; then # where the runtime cannot go
-    _cw_cwd=${_cw_at:-$PWD}
-    [[ $_cw_runtime == /* ]] || _cw_runtime=$PWD/$_cw_runtime
-    [[ ! -v OLDPWD ]] || _cw_inside+=("OLDPWD=$OLDPWD")
-    cd /
+    _cw_rarely _cw_go_later
 else # by the name that the caller knows it by, where links lead there
     _cw_force PWD "$PWD"
     # The runtime goes to the directory itself, so that it is the same to who asks the kernel.
@@ -757,11 +442,7 @@ for ((_cw_signal = 1; _cw_bits != 0 && _cw_signal <= 64; _cw_signal++)); do
     ((_cw_bits >> _cw_signal - 1 & 1)) && _cw_ignored+=" $_cw_signal"
 done
 
-if [[ -n $_cw_no_bash ]]; then # of the image: nothing can be put right in it
-    [[ -z $_cw_cwd ]] ||
-        _cw_fail "the container cannot be started in the current directory: $_cw_cwd" "cd elsewhere"
-    _cw_ignored='' _cw_inside=() _cw_natively=() _cw_bound=()
-fi
+[[ -z $_cw_no_bash ]] || _cw_rarely _cw_do_without_bash
 
 # -- Go.
 case $_cw_name in
@@ -771,19 +452,9 @@ case $_cw_name in
 esac
 [[ -z ${_cw_entry_point-} || ${CONTAINERIZE_ENTRY_POINT-} == 0 ]] ||
     set -- "${_cw_entry_point[@]}" "$@" # as the image's "run" does
-_cw_quote() { # WORD…: as bash itself would read them, in _cw_value
-    local LC_ALL=C
-    _cw_value=
-    (($# == 0)) || printf -v _cw_value '%q ' "$@"
-}
 _cw_encoded=
 if [[ -z $_cw_no_bash ]] && ! _cw_is_text "$@"; then
-    _cw_encoded=1
-    _cw_words=()
-    for _cw_word; do
-        _cw_quote "$_cw_word" 2>/dev/null
-        _cw_words+=("$_cw_value")
-    done
+    _cw_rarely _cw_encode "$@"
     set -- "${_cw_words[@]}"
 fi
 _cw_looks_up= # what is not found outside is found, or missed, by the bash inside
@@ -792,55 +463,8 @@ if [[ $_cw_name == _debug_exec && -z $_cw_image && ! -e $_cw_bin/$1 ]]; then
 fi
 if [[ -n $_cw_ignored$_cw_cwd$_cw_encoded$_cw_looks_up || ${#_cw_scripts[@]} -gt 0 ||
     ${#_cw_bound[@]} -gt 0 || ${#_cw_inside[@]} -gt 0 || ${#_cw_natively[@]} -gt 0 ]]; then
-    _cw_code="_cw_ignored='$_cw_ignored' _cw_encoded=$_cw_encoded _cw_looks_up=$_cw_looks_up"
-    _cw_quote "$_cw_cwd" 2>/dev/null
-    _cw_code+=" _cw_cwd=$_cw_value"
-    _cw_quote "${_cw_scripts[@]}" 2>/dev/null
-    _cw_code+=" _cw_scripts=($_cw_value)"
-    _cw_quote "${_cw_kept[@]}" 2>/dev/null
-    _cw_code+=" _cw_kept=($_cw_value)"
-    _cw_quote "${_cw_inside[@]}" 2>/dev/null
-    _cw_code+=" _cw_inside=($_cw_value)"
-    _cw_quote "${_cw_bound[@]}" 2>/dev/null
-    _cw_code+=" _cw_bound=($_cw_value)"
-    _cw_quote "${_cw_natively[@]}" 2>/dev/null
-    _cw_code+=" _cw_natively=($_cw_value)"
-    # shellcheck disable=SC2016 # expanded by the shell inside
-    set -- /bin/bash -p -c '
-        eval "$1" # assignments of words that bash has quoted
-        _cw_command=("${@:2}")
-        if [[ -n $_cw_encoded ]]; then
-            _cw_command=()
-            for _cw_word in "${@:2}"; do eval "_cw_command+=($_cw_word)"; done
-        fi
-        set --
-        [[ -z $_cw_ignored ]] || trap "" $_cw_ignored
-        if [[ -n $_cw_cwd ]]; then
-            cd -- "$_cw_cwd" || cd
-            unset -v OLDPWD
-        fi 2>/dev/null
-        for _cw_word in "${_cw_bound[@]}"; do
-            _cw_count=0
-            for _cw_pair in "$_cw_word"/*; do
-                ((_cw_count++ < 1000)) || break
-                [[ ! -L $_cw_pair || -e $_cw_pair ]] || printf "%s\n" \
-                    "[ WARNING ] $_cw_pair is a link to what is not bound" \
-                    "  to do:  bind that too, by its own path, if programs need it" >&2
-            done
-        done
-        for _cw_pair in "${_cw_inside[@]}"; do export "$_cw_pair"; done
-        for _cw_script in "${_cw_scripts[@]}"; do . "$_cw_script"; done
-        [[ ${#_cw_scripts[@]} -eq 0 ]] || for _cw_pair in "${_cw_kept[@]}"; do export "$_cw_pair"; done
-        if [[ -n $_cw_looks_up ]] && ! type -P -- "${_cw_command[0]}" >/dev/null; then
-            printf "%s\n" "[ ERROR ] no such program inside: ${_cw_command[0]}" \
-                "  to do:  check the name, or look for it: _debug_exec ls DIRECTORY" >&2
-            exit 127
-        fi
-        if [[ ${#_cw_natively[@]} -gt 0 && -x /usr/bin/env && ${_cw_command[0]} != *=* ]]; then
-            _cw_command=(/usr/bin/env -- "${_cw_natively[@]}" "${_cw_command[@]}")
-        fi
-        set +p
-        exec -- "${_cw_command[@]}"' shim "$_cw_code" "$@"
+    _cw_rarely _cw_put_right "$@"
+    set -- "${_cw_words[@]}"
 fi
 set +p # an exported SHELLOPTS would hand it to every bash inside
 # shellcheck disable=SC2086 # one word each, written by the build
