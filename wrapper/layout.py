@@ -20,3 +20,7 @@ VENV = "pyvenv.cfg"
 MANIFEST, VARIABLES, INPUTS = "manifest.json", "variables.json", "inputs"
 LOG, PACKAGES, VERSION = "build.log", "packages.txt", "VERSION.yml"
 CONDA_LOCK, PIP_LOCK = "conda-lock.yml", "requirements.lock"
+
+# -- an extension, a directory of the user's -------------------------------------------------------
+EXTENSION, EXTENSION_IMAGE = "extension.json", "extension.sqfs"
+"""Its record, and what it is while it is frozen."""

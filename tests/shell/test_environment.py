@@ -287,6 +287,18 @@ def test_an_active_virtual_environment_comes_first_for_every_program(
     assert call.variable("VIRTUAL_ENV") == str(venv.parent)
 
 
+def test_the_image_of_a_frozen_extension_lies_over_it(prefix: Prefix, tmp_path: Path) -> None:
+    mine = on_top(prefix, tmp_path / "mine").parent
+    linked = mine.with_name("a link to it")
+    linked.symlink_to(mine)
+    bind = f"{mine}/extension.sqfs:{mine}:image-src=/"
+    for place in (mine, linked):
+        (mine / "extension.sqfs").unlink(missing_ok=True)
+        assert bind not in prefix.run(env={"VIRTUAL_ENV": str(place)}).binds
+        (mine / "extension.sqfs").touch()
+        assert prefix.run(env={"VIRTUAL_ENV": str(place)}).binds[-1] == bind
+
+
 def test_a_virtual_environment_of_another_python_does_not(prefix: Prefix, tmp_path: Path) -> None:
     """Else programs of the installation would find the other's Python by name."""
     venv = on_top(prefix, tmp_path / "venv")

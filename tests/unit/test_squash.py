@@ -105,8 +105,10 @@ def test_all_is_roots_unless_owners_are_kept(
         console=console,
         advance=lambda *_: None,
         owners=owners,
+        times=owners,
     )
     assert ("-all-root" in words(recorder)) is not owners
+    assert ("-all-time" in words(recorder)) is not owners
 
 
 @pytest.mark.parametrize(

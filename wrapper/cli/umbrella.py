@@ -13,6 +13,7 @@ from wrapper.cli.build import build
 from wrapper.cli.common import CONTEXT, Group, common_options, run_command, say
 from wrapper.cli.doctor import doctor
 from wrapper.cli.editors import kernel
+from wrapper.cli.extend import extend, freeze, thaw
 from wrapper.cli.jobs import jobscript
 from wrapper.cli.modules import modulefile
 from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply, configured
@@ -31,6 +32,8 @@ containerize.add_command(build)
 
 
 for _command in (activate, deactivate, shell_init, doctor, modulefile, jobscript, kernel):
+    containerize.add_command(_command)
+for _command in (extend, freeze, thaw):
     containerize.add_command(_command)
 
 

@@ -60,18 +60,23 @@ class Squasher:
         advance: Advance = unseen,
         environ: Mapping[str, str] = os.environ,
         owners: bool = False,
+        times: bool = False,
+        plain: Path | None = None,
     ) -> None:
         """Write the tree below ``root`` as ``image``, a new file; the same tree, the same bytes.
 
         mksquashfs compresses with zlib, which takes five times as long as need be. So for gzip of a
         low level it packs the tree beside ``root`` as it is, and the blocks are compressed by us.
 
-        :param owners: files keep theirs; else all of the image is root's.
+        :param owners: files keep theirs; else all of the image is root's. :param times: files keep
+            theirs, to the second; else all are equal. :param plain: another place to pack it.
         :raises SpaceError: no room for the image. :raises ToolError: any other failure, a
             compressor that this mksquashfs lacks among them.
         """
-        run = partial(self._mksquashfs, root, console=console, environ=environ, owners=owners)
-        plain = root.with_name(f"{root.name}.plain")
+        kept = [] if owners else ["-all-root"]
+        kept += [] if times else ["-all-time", IMAGE_TIME]
+        run = partial(self._mksquashfs, root, console=console, environ=environ, kept=kept)
+        plain = plain or root.with_name(f"{root.name}.plain")
         if compression.name == "gzip" and (compression.level or 0) <= compressors.FAST_GZIP:
             try:
                 run(plain, [*self._words(compression), *_PLAIN], advance=_part(advance, 0, 0.5))
@@ -112,7 +117,7 @@ class Squasher:
         console: Console,
         advance: Advance,
         environ: Mapping[str, str],
-        owners: bool,
+        kept: Sequence[str],
     ) -> None:
         argv = [
             str(self.path),
@@ -120,8 +125,8 @@ class Squasher:
             str(image),
             *words,
             *("-noappend", "-no-xattrs", "-quiet"),
-            *(() if owners else ("-all-root",)),
-            *("-mkfs-time", IMAGE_TIME, "-all-time", IMAGE_TIME),
+            *("-mkfs-time", IMAGE_TIME),
+            *kept,
             "-percentage" if self.version >= _PERCENTAGE_SINCE else "-no-progress",
         ]
 
@@ -190,9 +195,10 @@ def _part(advance: Advance, begin: float, end: float) -> Advance:
     return lambda done, total: advance(begin * total + (end - begin) * done, total)
 
 
-def find_squasher(environ: Mapping[str, str], site: Site) -> Squasher:
+def find_squasher(environ: Mapping[str, str], site: Site, more: Sequence[str] = ()) -> Squasher:
     """mksquashfs on PATH or in ``/usr/sbin``, where some distributions keep it.
 
+    :param more: options besides the site's, words and values in turn.
     :raises ToolError: there is none, or it is too old.
     """
     search = f"{environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -217,6 +223,6 @@ def find_squasher(environ: Mapping[str, str], site: Site) -> Squasher:
     return Squasher(
         path=path,
         version=version,
-        options=compressions.other_options(site.squashfs_options),
+        options=(*compressions.other_options(site.squashfs_options), *more),
         processors=min(process.processors(), site.processors),
     )

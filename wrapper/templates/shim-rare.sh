@@ -272,6 +272,10 @@ _cw_find_venv() {
         done
     done
     [[ ! $_cw_on_top -ef $_cw_prefix ]] || _cw_on_top=
+    if [[ -n $_cw_on_top && -e $_cw_on_top/extension.sqfs ]]; then # a frozen one
+        _cw_resolve "$_cw_on_top"
+        _cw_binds+=,$_cw_physical/extension.sqfs:$_cw_physical:image-src=/
+    fi
 }
 
 _cw_keep_variables() {

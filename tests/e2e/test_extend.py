@@ -1,0 +1,88 @@
+"""Packages on top of an installation: ``containerize extend``, ``freeze`` and ``thaw``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.channel.serve import serve
+from tests.e2e.conftest import UMBRELLA, Installation, seen
+from tests.index import write_index, write_wheel
+from wrapper.errors import ExitCode
+
+
+@pytest.fixture(scope="module")
+def pip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """pip's variables for an index with alpha (needs demo-noarch), and a newer demo-noarch."""
+    root = tmp_path_factory.mktemp("index")
+    alpha = write_wheel(root, "alpha", "1.0", requires=("demo-noarch",))
+    write_index(root, [alpha, write_wheel(root, "demo_noarch", "9.0")])
+    with serve(root) as url:
+        yield {
+            "PIP_INDEX_URL": f"{url.rstrip('/')}/simple",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_CACHE_DIR": "1",
+        }
+
+
+def times(root: Path) -> dict[str, int]:
+    """Seconds at which the files below, and the directory, were changed."""
+    every = {str(path.relative_to(root)): path for path in [root, *root.rglob("*")]}
+    return {name: int(path.lstat().st_mtime) for name, path in every.items()}
+
+
+def test_pip_installs_on_top_and_a_frozen_extension_is_one_file(
+    scientific: Installation, pip: dict[str, str]
+) -> None:
+    account = scientific.account
+    mine, other = account.work / "my extension", account.work / "theirs"
+    for place in (mine, other):
+        account.ok(UMBRELLA, "extend", scientific.prefix, "--to", place)
+    account.ok(mine / "bin/pip", "install", "alpha", env=pip)
+    refused = account.run(mine / "bin/python", "-m", "pip", "install", "demo-noarch>1", env=pip)
+    assert refused.returncode == 1 and "demo-noarch==1.0" in refused.stderr + refused.stdout
+
+    code = "import alpha, demo_noarch, numpy, sys; print(sys.prefix, demo_noarch.__file__)"
+    below = scientific.python("import demo_noarch; print(demo_noarch.__file__)")
+    assert account.ok(mine / "bin/python", "-c", code) == f"{mine} {below}"
+    assert account.run(other / "bin/python", "-c", "import alpha").returncode == 1
+    assert account.run(scientific.program("python3"), "-c", "import alpha").returncode == 1
+
+    before = seen(mine), times(mine)
+    account.ok(UMBRELLA, "freeze", mine)
+    assert not (mine / "lib").exists()
+    assert account.ok(mine / "bin/python", "-c", code) == f"{mine} {below}"
+    assert account.ok(mine / "bin/alpha-run") == "alpha 1.0\n"
+    active = f". '{mine}/bin/activate' && '{scientific.prefix}/bin/_debug_exec' alpha-run"
+    assert account.ok("bash", "-c", active) == "alpha 1.0\n"
+    for words in (["pip", "install", "alpha"], ["python", "-m", "pip", "uninstall", "-y", "alpha"]):
+        refused = account.run(mine / "bin" / words[0], *words[1:], env=pip)
+        assert refused.returncode == 1 and f"containerize thaw '{mine}'" in refused.stderr
+    assert "alpha" in account.ok(mine / "bin/pip", "list", env=pip)
+    assert not (account.home / ".local").exists()
+    again = account.run(UMBRELLA, "extend", scientific.prefix, "--to", mine)
+    assert again.returncode == ExitCode.PREFIX and "is frozen" in again.stderr
+
+    account.ok(UMBRELLA, "thaw", mine)
+    assert (seen(mine), times(mine)) == before
+    account.ok(mine / "bin/pip", "uninstall", "-y", "alpha", env=pip)
+
+
+def test_the_image_of_another_extension_is_refused(
+    scientific: Installation, small: Installation
+) -> None:
+    account = scientific.account
+    mine, other = account.work / "mine", account.work / "another's"
+    for place in (mine, other):
+        account.ok(UMBRELLA, "extend", scientific.prefix, "--to", place)
+    taken = account.run(UMBRELLA, "extend", small.prefix, "--to", mine)
+    assert taken.returncode == ExitCode.PREFIX
+    assert f"an extension of another installation: {scientific.prefix}" in taken.stderr
+    account.ok(UMBRELLA, "freeze", other)
+    (other / "extension.sqfs").rename(mine / "extension.sqfs")
+    before = seen(mine)
+    refused = account.run(UMBRELLA, "thaw", mine)
+    assert refused.returncode == ExitCode.PREFIX and f"it is of {other}" in refused.stderr
+    assert seen(mine) == before

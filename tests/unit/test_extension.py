@@ -1,0 +1,220 @@
+"""Extensions of installations: their records, the ways between files and image, pip in them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.manifests import manifest
+from tests.unit.conftest import names
+from wrapper.commands import freeze
+from wrapper.commands.extend import extend
+from wrapper.console import Console
+from wrapper.errors import ContainerizeError, InputError, PrefixError
+from wrapper.manifest import write_manifest
+from wrapper.models import Site
+from wrapper.prefix import extension
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Path:
+    """One whose Python makes what it is told to: two lines of text."""
+    root = tmp_path / "env"
+    (root / ".generations/1").mkdir(parents=True)
+    (root / "current").symlink_to(".generations/1")
+    write_manifest(root / "current/manifest.json", manifest(prefix=str(root)))
+    (root / "bin").mkdir()
+    python(root, "echo cannot; exit 1")
+    (root / "bin/_debug_exec").write_text("a shim that knows extension.sqfs")
+    return root
+
+
+def python(root: Path, script: str) -> None:
+    """The installation's Python is a script: ``$3`` is the extension, ``$4`` the programs."""
+    path = root / "bin/python3"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def place(tmp_path: Path, installation: Path) -> Path:
+    """An extension with a package and a program."""
+    root = tmp_path / "mine"
+    (root / "bin").mkdir(parents=True)
+    (root / "lib").mkdir()
+    (root / "lib/x.py").write_text("x = 1")
+    (root / "bin/python3").symlink_to(installation / "bin/python3")
+    (root / "bin/tool").write_text("#!/bin/sh")
+    (root / "bin/tool").chmod(0o755)
+    (root / "bin/activate").write_text("true")
+    (root / "pyvenv.cfg").write_text("")
+    record(root, installation)
+    return root
+
+
+def record(root: Path, installation: Path, **changes: object) -> None:
+    data = {"format": 1, "installation": str(installation), "directory": str(root)}
+    text = json.dumps({**data, "python": "3.11", "sites": [], **changes})
+    (root / "extension.json").write_text(text)
+
+
+# -- records -------------------------------------------------------------------------------------
+def test_an_installation_stands_for_the_extension_in_it(place: Path, installation: Path) -> None:
+    inside = installation / "extension"
+    place.rename(inside)
+    record(inside, installation)
+    assert extension.existing(installation) == extension.existing(inside)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        ("rm extension.json", "there is no extension"),
+        ("echo '{' >extension.json", "cannot be read"),
+        ('sed -i \'s/"format": 1/"format": 2/\' extension.json', "of a later version"),
+        ("mv ../mine ../moved; ln -s moved ../mine; mkdir ../x; cp extension.json ../x", None),
+        ("rm ../env/bin/_debug_exec", "the installation below has gone"),
+        ("rm ../env/bin/python3", "is for Python 3.11, which"),
+    ],
+)
+def test_what_is_wrong_with_one_is_told(place: Path, break_it: str, said: str | None) -> None:
+    assert os.system(f"cd '{place}' && {break_it}") == 0
+    if said is None:  # by another path it is the same; a copy is not
+        extension.existing(place)
+        place, said = place.parent / "x", "its files name that directory"
+    with pytest.raises(PrefixError) as raised:
+        extension.existing(place)
+    assert said in raised.value.what and raised.value.hint
+
+
+# -- extend --------------------------------------------------------------------------------------
+MAKES = """mkdir -p "$3/bin"; echo >"$3/pyvenv.cfg"
+printf '{"format": 1, "installation": "%s", "directory": "%s", "python": "3.11"}' \\
+    "${4%/bin}" "$3" >"$3/extension.json"; ln -sf "$4/python3" "$3/bin/python3\""""
+
+
+def test_what_fails_leaves_nothing_and_what_was_killed_is_made_anew(
+    installation: Path, tmp_path: Path, console: Console
+) -> None:
+    place = tmp_path / "a/mine"
+    with pytest.raises(ContainerizeError, match="could not make"):
+        extend(installation, place, console)
+    assert not (tmp_path / "a").exists()
+    (place / ".extending").mkdir(parents=True)
+    (place / "pyvenv.cfg").write_text("half")
+    python(installation, MAKES)
+    assert extend(installation, place, console).python == "3.11"
+    assert names(place) == {"bin", "pyvenv.cfg", "extension.json"}
+
+
+def test_one_that_cannot_be_made_anew_stays(
+    installation: Path, place: Path, console: Console
+) -> None:
+    before = names(place)
+    with pytest.raises(ContainerizeError, match="could not make"):
+        extend(installation, place, console)
+    assert names(place) == before and (place / "lib/x.py").exists()
+
+
+def test_other_directories_are_left_alone(
+    installation: Path, tmp_path: Path, console: Console
+) -> None:
+    place = tmp_path / "there"
+    place.mkdir()
+    (place / "pyvenv.cfg").write_text("")
+    with pytest.raises(PrefixError, match="virtual environment of another Python"):
+        extend(installation, place, console)
+    (place / "pyvenv.cfg").rename(place / "data")
+    with pytest.raises(PrefixError, match="not empty"):
+        extend(installation, place, console)
+    with pytest.raises(InputError, match="no programs of its own"):
+        extend(place / "data", tmp_path / "mine", console)
+    (installation / "bin/python3").unlink()
+    with pytest.raises(PrefixError, match="no Python to extend"):
+        extend(installation, tmp_path / "mine", console)
+
+
+# -- freeze and thaw -----------------------------------------------------------------------------
+def test_what_a_killed_freeze_left_is_cleared_by_the_next(
+    place: Path, installation: Path, console: Console
+) -> None:
+    (place / "extension.sqfs").write_text("image")
+    freeze.freeze(place, Site(), console)
+    assert names(place) == {"bin", "pyvenv.cfg", "extension.json", "extension.sqfs"}
+    assert names(place / "bin") == {"python3", "tool", "activate"}
+    assert (place / "bin/tool").readlink() == installation / "bin/_debug_exec"
+    assert (place / "bin/python3").readlink() == installation / "bin/python3"
+
+
+def test_shims_of_an_earlier_version_cannot_find_an_image(
+    place: Path, installation: Path, console: Console
+) -> None:
+    (installation / "bin/_debug_exec").write_text("exec")
+    before = names(place)
+    with pytest.raises(PrefixError, match="of an earlier version"):
+        freeze.freeze(place, Site(), console)
+    assert names(place) == before
+
+
+def test_only_a_frozen_one_can_be_thawed(place: Path, console: Console) -> None:
+    with pytest.raises(PrefixError, match="is not frozen"):
+        freeze.thaw(place, Site(), console)
+
+
+# -- pip -----------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def pip() -> ModuleType:
+    path = str(files("wrapper") / "templates" / "extension-pip.py")
+    spec = importlib.util.spec_from_file_location("extension_pip", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("python -m pip install a", ["install", "a"]),
+        ("python -W ignore -I -m pip list", ["list"]),
+        ("python /x/bin/pip3.11 install a", ["install", "a"]),
+        ("python pipeline.py pip install", []),
+        ("python -c pip", []),
+        ("python", []),
+    ],
+)
+def test_pip_is_told_from_other_programs(pip: ModuleType, line: str, words: list[str]) -> None:
+    assert pip.words_of_pip(line.split()) == words
+
+
+def package(root: Path, name: str, version: str) -> None:
+    (root / f"{name}-{version}.dist-info").mkdir(parents=True)
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (root / f"{name}-{version}.dist-info/METADATA").write_text(text)
+
+
+def test_packages_below_are_constraints(
+    pip: ModuleType, place: Path, installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = installation / "one", installation / "two"
+    for root, name, version in (
+        (first, "torch", "2.7.1+rocm6.3"),
+        (second, "torch", "2.0"),
+        (second, "numpy", "2.2.1"),
+        (second, "setuptools", "60"),
+    ):
+        package(root, name, version)
+    record(place, installation, sites=[str(first), str(second)])
+    monkeypatch.setenv("PIP_CONSTRAINT", "theirs.txt")
+    pip.heed(["python", "-m", "pip", "install", "x"], str(place))
+    assert os.environ["PIP_CONSTRAINT"] == f"{(place / 'constraints.txt').as_uri()} theirs.txt"
+    assert (place / "constraints.txt").read_text() == "numpy==2.2.1\ntorch==2.7.1+rocm6.3\n"
+    monkeypatch.setenv("PIP_CONSTRAINT", "")
+    pip.heed(["python", "-m", "pip", "list"], str(place))
+    assert os.environ["PIP_CONSTRAINT"] == ""

@@ -1,0 +1,128 @@
+"""``containerize extend``: a place for packages on top of an installation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from wrapper import layout, process
+from wrapper.console import Console
+from wrapper.errors import InputError, PrefixError, ScriptError
+from wrapper.manifest import read_manifest
+from wrapper.prefix import checks as prefix
+from wrapper.prefix import extension
+from wrapper.prefix.extension import Extension
+from wrapper.process import ToolFailed
+from wrapper.util.lock import locked
+from wrapper.util.removal import remove_tree
+
+_UNFINISHED = ".extending"  # in one that is not complete yet
+_SCRIPTS = {"extend.py": "extend.py", "extension-pip.py": "_containerize_extension.py"}
+_OTHER_PYTHONS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+
+
+def extend(target: Path, place: Path | None, console: Console) -> Extension:
+    """Make an extension of the installation ``target``, or make one anew what comes from that.
+
+    What pip has installed stays. A new one that fails leaves nothing.
+
+    :param place: the directory, else ``extension`` in the installation.
+    :raises InputError: ``target`` is an image. :raises PrefixError: one of the two cannot be used.
+    :raises ScriptError: the installation's Python cannot make it.
+    """
+    if target.is_file():
+        raise InputError(
+            "an image has no programs of its own to extend",
+            where=target,
+            hint=f"make shims of it, and extend these: wrap-container -w /opt/venv/bin"
+            f" --prefix DIR {target}",
+        )
+    target = prefix.absolute_prefix(target)
+    read_manifest(target)
+    prefix.check_owner(target)
+    python = target / layout.BIN / "python3"
+    if not python.exists():
+        raise PrefixError(
+            "the installation has no Python to extend",
+            where=python,
+            hint="only Python's packages can be added; of a container name its Python: -w",
+        )
+    place = prefix.absolute_prefix(place or target / "extension")
+    _check(place, target)
+    with prefix.parents(place), locked(place):
+        with console.step(f"Making {place}"), _made(place):
+            _make(place, target, environment(os.environ), console)
+        found = extension.read(place)
+    assert found
+    return found
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """For a program of an installation, without what leads its Python elsewhere."""
+    return {name: value for name, value in environ.items() if name not in _OTHER_PYTHONS}
+
+
+def _check(place: Path, target: Path) -> None:
+    """:raises PrefixError: what is there is neither empty nor an extension of ``target``."""
+    found = extension.read(place)
+    if found is None:
+        if (place / _UNFINISHED).exists():
+            return  # of one that was killed
+        if (place / layout.VENV).exists():
+            raise PrefixError(
+                "there is a virtual environment of another Python",
+                where=place,
+                hint="choose a new directory: --to DIRECTORY",
+            )
+        prefix.check_new(place)
+        return
+    if not Path(found.installation).exists() or not target.samefile(found.installation):
+        raise PrefixError(
+            f"there is an extension of another installation: {found.installation}",
+            where=place,
+            hint="choose a new directory: --to DIRECTORY",
+        )
+    extension.check(found, place)
+    if found.image.exists():
+        raise PrefixError("the extension is frozen", where=place, hint=f"containerize thaw {place}")
+
+
+@contextlib.contextmanager
+def _made(place: Path) -> Iterator[None]:
+    """What makes it, in a directory that is there until it is complete; a new one may go again."""
+    new, missing = not (place / layout.EXTENSION).exists(), not place.exists()
+    place.mkdir(exist_ok=True)
+    making = place / _UNFINISHED
+    try:
+        remove_tree(making)
+        making.mkdir()
+        for template, name in _SCRIPTS.items():
+            text = (files("wrapper") / "templates" / template).read_text()
+            (making / name).write_text(text)
+        yield
+    except BaseException:
+        for entry in place.iterdir() if new else [making]:
+            remove_tree(entry)
+        if missing:
+            place.rmdir()
+        raise
+    remove_tree(making)
+
+
+def _make(place: Path, target: Path, env: Mapping[str, str], console: Console) -> None:
+    programs = target / layout.BIN
+    script = place / _UNFINISHED / "extend.py"
+    try:
+        argv: list[str | Path] = [programs / "python3", "-s", script, place, programs]
+        process.run(argv, console=console, env=env, cwd=place)
+    except ToolFailed as error:
+        raise ScriptError(
+            "the installation's Python could not make the extension",
+            where=place,
+            hint="see below: it has to see this directory (SINGULARITY_BIND), and to have pip or"
+            " ensurepip",
+            detail=error.detail,
+        ) from None

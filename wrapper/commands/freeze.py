@@ -1,0 +1,169 @@
+"""``containerize freeze`` and ``thaw``: an extension as one file, and as files again.
+
+The image appears, and goes, by one rename; where there is one it counts, so what lies beside it can
+be changed before or after that. A killed command is finished by the next.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from wrapper import layout, process, workspace
+from wrapper.commands.extend import environment
+from wrapper.console import Console
+from wrapper.errors import PrefixError, ToolError, start_hint
+from wrapper.images.compression import travelling
+from wrapper.images.squasher import find_squasher
+from wrapper.models import Site
+from wrapper.prefix import checks as prefix
+from wrapper.prefix import extension
+from wrapper.prefix.extension import Extension
+from wrapper.process import ToolFailed
+from wrapper.util.lock import LOCK_NAME, locked
+from wrapper.util.removal import remove_tree
+from wrapper.util.sync import sync_directory
+
+_DRAFT, _THAWING = ".extension.sqfs.new", ".thawing"
+_OUTSIDE = {layout.BIN, layout.VENV, layout.EXTENSION, layout.EXTENSION_IMAGE, LOCK_NAME}
+_LOOK = "import os, sys; sys.exit(not os.statvfs(sys.prefix).f_flag & os.ST_RDONLY)"
+
+
+def freeze(target: Path, site: Site, console: Console) -> Extension:
+    """Put the files of an extension into an image; only what finds it stays outside.
+
+    :raises PrefixError: there is none. :raises ToolError: the image does not start here.
+    """
+    found = extension.existing(prefix.absolute_prefix(target))
+    if layout.EXTENSION_IMAGE not in found.shim.read_text(errors="replace"):
+        raise PrefixError(
+            "the shims of the installation are of an earlier version: they know no extensions",
+            where=found.installation,
+            hint="its owner: update it with this version of containerize",
+        )
+    with locked(found.place):
+        if found.image.exists():  # one that was killed; or there is nothing to do
+            _clear(found)
+            console.info(f"{found.place} is frozen already")
+            return found
+        remove_tree(found.place / _THAWING)
+        draft = found.place / _DRAFT
+        try:
+            _pack(found, draft, site, console)
+            with console.step("Starting it once"):
+                _start(found, draft, console)
+            process.pass_point_of_no_return(console)
+            draft.rename(found.image)
+        finally:
+            draft.unlink(missing_ok=True)
+        sync_directory(found.place)
+        _clear(found)
+    return found
+
+
+def _pack(found: Extension, draft: Path, site: Site, console: Console) -> None:
+    with workspace.workspace(console, site=site) as space:
+        left_out = space.root / "left-out"
+        left_out.write_text(f"{LOCK_NAME}\n{draft.name}\n")
+        squasher = find_squasher(os.environ, site, more=("-ef", str(left_out)))
+        with console.step("Writing the image") as advance:
+            draft.unlink(missing_ok=True)
+            squasher.squash(
+                found.place,
+                draft,
+                compression=travelling(None),
+                console=console,
+                advance=advance,
+                times=True,
+                plain=space.root / "plain",
+            )
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _start(found: Extension, draft: Path, console: Console) -> None:
+    """:raises ToolError: the image cannot be bound over the extension here."""
+    place = os.path.realpath(found.place)
+    env = environment(os.environ)
+    bind = f"{place}/{draft.name}:{place}:image-src=/"
+    for name in ("SINGULARITY_BIND", "APPTAINER_BIND"):
+        env[name] = ",".join(filter(None, [env.get(name), bind]))
+    try:
+        process.run([found.place / layout.BIN / "python3", "-c", _LOOK], console=console, env=env)
+    except ToolFailed as error:
+        raise ToolError(
+            "this container runtime lays no image over a directory of the host",
+            where=found.place,
+            hint=start_hint(error.detail, "it stays as it was; name another: CONTAINERIZE_RUNTIME"),
+            detail=error.detail,
+        ) from None
+
+
+def _clear(found: Extension) -> None:
+    """Remove what is in the image; programs become links to the installation's shims."""
+    for entry in found.place.iterdir():
+        if entry.name not in _OUTSIDE:
+            remove_tree(entry)
+    for program in (found.place / layout.BIN).iterdir():
+        if program.is_file() and not program.is_symlink() and os.access(program, os.X_OK):
+            link = program.with_name(f".{program.name}.new")
+            link.unlink(missing_ok=True)
+            link.symlink_to(found.shim)
+            link.replace(program)
+
+
+def thaw(target: Path, site: Site, console: Console) -> Extension:
+    """Make files of a frozen extension again.
+
+    :raises PrefixError: there is none, it is not frozen, or the image is of another one.
+    """
+    found = extension.existing(prefix.absolute_prefix(target))
+    with locked(found.place):
+        if not found.image.exists():
+            raise PrefixError(
+                "the extension is not frozen", where=found.place, hint="there is nothing to thaw"
+            )
+        unpacked = found.place / _THAWING
+        remove_tree(unpacked)
+        try:
+            with console.step("Unpacking the image"):
+                find_squasher(os.environ, site).unsquash(found.image, unpacked, console=console)
+            _check_same(found, unpacked)
+            process.pass_point_of_no_return(console)
+            _put_back(found.place, unpacked)
+        finally:
+            remove_tree(unpacked)
+    return found
+
+
+def _check_same(found: Extension, unpacked: Path) -> None:
+    inside = extension.read(unpacked)
+    if inside != found or (unpacked / layout.BIN).is_symlink():
+        whose = f"of {inside.directory}" if inside else "no extension"
+        raise PrefixError(
+            f"the image is not this extension's: it is {whose}",
+            where=found.image,
+            hint="put the right one in its place",
+        )
+
+
+def _put_back(place: Path, unpacked: Path) -> None:
+    """All of the tree ``unpacked`` into ``place``; then the image, which counted so far, goes."""
+    times = {name: (unpacked / name).stat() for name in ("", layout.BIN)}
+    for entry in sorted(unpacked.iterdir()):
+        if entry.name != layout.BIN:
+            _put(entry, place / entry.name)
+    for program in sorted((unpacked / layout.BIN).iterdir()):
+        _put(program, place / layout.BIN / program.name)
+    sync_directory(place / layout.BIN)
+    sync_directory(place)
+    (place / layout.EXTENSION_IMAGE).unlink()
+    remove_tree(unpacked)
+    for name, status in times.items():
+        os.utime(place / name, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _put(entry: Path, place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        remove_tree(place)
+    entry.replace(place)

@@ -1,0 +1,121 @@
+"""Makes a virtual environment on top of an installation's packages; its Python runs this.
+
+Arguments: the directory, the installation's ``bin``. What is there of it is made anew, the record
+last. Beside this file is the module that goes into it. A virtual environment of a virtual
+environment sees only the packages of the outermost Python: what it misses its ``.pth`` file names.
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+
+RUN = """%s
+import re
+import sys
+from %s import %s
+if __name__ == "__main__":
+    sys.argv[0] = re.sub(r"(-script\\.pyw|\\.exe)?$", "", sys.argv[0])
+    sys.exit(%s())
+"""
+PIP = 'import sys; any("pip" in w for w in getattr(sys, "orig_argv", ["pip"])) and __import__("%s")'
+MODULE = "_containerize_extension"
+
+
+def first_line(python):
+    """That of a script, as pip writes it where the kernel would not take the path."""
+    if " " in python or len(python) > 120:
+        return "#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''" % python
+    return "#!" + python
+
+
+def package_directories():
+    """Those of the installation's Python, in its order, an image's PYTHONPATH among them."""
+    paths = sysconfig.get_paths()
+    library = {os.path.realpath(paths[name]) for name in ("stdlib", "platstdlib")}
+    places = [path for path in sys.path if path and os.path.isdir(path)]
+    return [
+        path
+        for path in places
+        if os.path.realpath(path) not in library and os.path.basename(path) != "lib-dynload"
+    ]
+
+
+def link(target, name):
+    """A link in the place of what is there."""
+    if os.path.lexists(name):
+        os.unlink(name)
+    os.symlink(target, name)
+
+
+def write(name, text, mode=0o666):
+    """A file in the place of what is there, with what the umask leaves of ``mode``."""
+    if os.path.lexists(name):
+        os.unlink(name)
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+
+
+def link_programs(place, programs, version):
+    """The Python by the path of its shim, and all other programs for which nothing is there."""
+    own = place + "/bin/"
+    python = "%s/python%s" % (programs, version)
+    link(python if os.path.lexists(python) else programs + "/python3", own + "python3")
+    link("python3", own + "python")
+    link("python3", own + "python" + version)
+    for name in [*os.listdir(programs), "_debug_exec", "_debug_shell"]:
+        if name[0] != "." and not os.path.lexists(own + name) and name != "list-packages":
+            os.symlink("%s/%s" % (programs, name), own + name)
+
+
+def make_scripts(place, sites):
+    """Packages' programs for this Python: those of the installation see only its own packages."""
+    own = place + "/bin/"
+    for found in importlib.metadata.distributions(path=sites):
+        for entry in found.entry_points:
+            module, _, name = entry.value.partition("[")[0].strip().partition(":")
+            path = own + entry.name
+            if entry.group not in ("console_scripts", "gui_scripts") or not name:
+                continue
+            # What pip has installed on top stays.
+            if "/" not in entry.name and (os.path.islink(path) or not os.path.lexists(path)):
+                line, name = first_line(own + "python"), name.strip()
+                words = (line, module.strip(), name.partition(".")[0], name)
+                write(path, RUN % words, 0o777)
+
+
+def main(place, programs):
+    """See above."""
+    sys.path[:] = [path for path in sys.path if path not in ("", os.path.dirname(__file__))]
+    version = "%d.%d" % sys.version_info[:2]
+    sites = package_directories()
+    venv.EnvBuilder(system_site_packages=True, symlinks=True).create(place)
+    link_programs(place, programs, version)
+    python = place + "/bin/python"
+    packages = "%s/lib/python%s/site-packages/" % (place, version)
+    code = "import json, sys; print(json.dumps(sys.path))"
+    seen = json.loads(subprocess.check_output([python, "-c", code]).decode())
+    missing = [path for path in sites if path not in seen]
+    lines = [PIP % MODULE, *("import site; site.addsitedir(%r)" % path for path in missing)]
+    os.replace(os.path.join(os.path.dirname(__file__), MODULE + ".py"), packages + MODULE + ".py")
+    write(packages + "containerize-extension.pth", "\n".join(lines) + "\n")
+    make_scripts(place, sites)
+    if importlib.util.find_spec("pip") is None:
+        subprocess.check_call([python, "-m", "ensurepip", "--upgrade", "--default-pip"])
+    record = {
+        "format": 1,
+        "installation": os.path.dirname(programs),
+        "directory": place,
+        "python": version,
+        "sites": sites,
+    }
+    write(place + "/.extension.json.new", json.dumps(record, indent=1) + "\n")
+    os.replace(place + "/.extension.json.new", place + "/extension.json")
+
+
+main(*sys.argv[1:])
