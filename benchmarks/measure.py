@@ -69,7 +69,7 @@ def command(argv: Sequence[str | Path], env: Mapping[str, str], copies: int = 1)
 
 
 def hear_all_signals() -> None:
-    """Ignore none, as at a terminal: a background job ignores some, which costs a shim a bash inside."""
+    """Ignore none, as at a terminal: one that is ignored costs a shim a bash inside."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
