@@ -186,6 +186,7 @@ class MpiRecord:
         host's: :ivar abi: and :ivar version:, :ivar library: its file, :ivar libraries: that and
         what it needs, :ivar directory: of the generation, with links to those that programs find.
     :ivar variables: that programs get where the caller has none of that name.
+    :ivar beside: an Open MPI of the image, which programs that are linked with it keep.
     """
 
     kind: str
@@ -196,6 +197,7 @@ class MpiRecord:
     directory: str = ""
     libraries: tuple[HostLibrary, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    beside: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -410,6 +410,34 @@ def test_a_base_image_and_gpus(tmp_path: Path) -> None:
         assert "it is not known what the driver 99.1 serves" in found[0].detail
 
 
+def test_the_site_of_the_build(tmp_path: Path) -> None:
+    """By whose profile it has binds or variables, of which a manifest has the name."""
+    lumi, roihu = (Site(file=tmp_path / f"{name}.yml") for name in ("lumi", "roihu"))
+    assert needs.site(manifest(), lumi) == []
+    assert told(needs.site(manifest(site="lumi"), lumi)) == [("site", OK)]
+    found = needs.site(manifest(site="lumi"), roihu)
+    assert told(found) == [("site", WARNING)]
+    assert "binds or variables of lumi, and this machine is roihu" in text(found)
+    assert "of no site that is known" in text(needs.site(manifest(site="lumi"), Site()))
+
+
+def test_what_is_harmful_with_its_rocm() -> None:
+    """As data has it: NCCL_NET_GDR_LEVEL hangs with ROCm 7."""
+    name = "NCCL_NET_GDR_LEVEL"
+    new = manifest(base={"kind": "image", "rocm": "7.2.1"})
+    old = manifest(base={"kind": "image", "rocm": "6.1"})
+    found = needs.harmful(new, {name: "PHB"})
+    assert told(found) == [(name, WARNING)]
+    assert "yours is PHB, and it hangs with ROCm 7" in text(found) and f"unset {name}" in text(
+        found
+    )
+    assert needs.harmful(new, {}) == needs.harmful(new, {name: "0"}) == []
+    assert needs.harmful(old, {name: "PHB"}) == needs.harmful(manifest(), {name: "PHB"}) == []
+    assert "it was given to it" in text(needs.harmful(replace(new, variables={name: None}), {}))
+    sets = replace(new, base=replace(new.base, sets=(name,)))
+    assert "its base image sets it" in text(needs.harmful(sets, {}))
+
+
 # -- starts --------------------------------------------------------------------------------------
 def start(prefix: Path) -> list[Finding]:
     site = Site(runtime="/no/runtime")

@@ -11,14 +11,17 @@ import pytest
 
 from tests import elf
 from wrapper.build import mpi
+from wrapper.build.inputs import Inputs
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
+from wrapper.inputs.requirements import read_requirements
 from wrapper.models import Base, Site
 from wrapper.mpi.choice import BaseSystem, Choice, choose, write
 from wrapper.mpi.files import Outside
 from wrapper.mpi.inside import found_first
 from wrapper.packages import LockedPackage
 from wrapper.profile import MpiPlaces
+from wrapper.requests import NewRequest
 from wrapper.runtime.host_program import HOST_ROOT
 
 NOTHING: dict[str, str] = {}
@@ -124,12 +127,15 @@ class TestInABuild:
             mpi.yielding(choice, ["mpich 4.2 (conda)"], "host", site, self.console)
         assert "mpich=*=external_*" in caught.value.hint
 
-    def settled(self, places: MpiPlaces, tree: Path, asked: str | None) -> Choice:
-        """Of an environment with Open MPI alone, by the site's default or by option."""
+    def context(self, places: MpiPlaces, tree: Path, asked: str | None) -> Any:
         request = SimpleNamespace(mpi=asked, site=Site(mpi=places))
-        context: Any = SimpleNamespace(
+        return SimpleNamespace(
             request=request, old=None, tree=tree, console=self.console, base=Base(), tools=None
         )
+
+    def settled(self, places: MpiPlaces, tree: Path, asked: str | None) -> Choice:
+        """Of an environment with Open MPI alone, by the site's default or by option."""
+        context = self.context(places, tree, asked)
         package = LockedPackage(
             manager="conda", name="openmpi", version="5.0.8", build="h_0", url="file:///x"
         )
@@ -145,6 +151,43 @@ class TestInABuild:
             self.settled(places, tmp_path / "tree", "host")
         assert caught.value.hint.endswith("or use it: --mpi container")
         assert self.settled(places, tmp_path / "tree", "container").kind == "container"
+
+    def test_it_is_told_before_anything_is_fetched_and_once(
+        self, places: MpiPlaces, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What a file names without a version too: pip finds that only while it installs."""
+        lines = read_requirements(["mpich", "h5py", "impi-rt; python_version<'3'"], tmp_path, "r")
+        inputs = Inputs(requirements=lines)
+        conda = LockedPackage(manager="conda", name="openmpi", version="5.0.8", url="file:///x")
+        found = mpi.foreseen(inputs, [conda])
+        assert [package.name for package in found] == ["openmpi", "mpich", "h5py"]
+        context = self.context(places, tmp_path, None)
+        choice = mpi.settle(mpi.begin(context), context, found)
+        assert choice.kind == "container"
+        said = capsys.readouterr().err
+        assert "openmpi 5.0.8: Open MPI cannot" in said and "mpich (pip). So it is used" in said
+        own = [tmp_path / "lib/libmpi.so.12"]
+        there = [conda, replace(conda, name="mpich", manager="pip")]
+        again = mpi.settle(choice, context, there, own, told=found)
+        assert (again, capsys.readouterr().err) == (choice, "")
+        with pytest.raises(InputError, match=r"mpich \(pip\)$"):
+            mpi.settle(Choice(kind="host"), self.context(places, tmp_path, "host"), found[1:])
+
+    @pytest.mark.parametrize(("default", "tells"), [("host", True), ("none", False)])
+    def test_a_lock_with_open_mpi(
+        self,
+        places: MpiPlaces,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        default: str,
+        tells: bool,
+    ) -> None:
+        package = LockedPackage(manager="conda", name="openmpi", version="5", url="file:///x")
+        request = NewRequest(prefix=tmp_path, site=Site(mpi=replace(places, default=default)))
+        mpi.judge_plan([package], request, self.console)
+        assert ("openmpi 5: Open MPI cannot" in capsys.readouterr().err) is tells
+        with pytest.raises(InputError):
+            mpi.judge_plan([package], replace(request, mpi="host"), self.console)
 
     def test_libraries_of_an_environment(self, tmp_path: Path) -> None:
         for name in ("libmpi.so.12.1", "libmpi.so.40", "libmpifort.so.12", "libmpich.so.12"):

@@ -110,6 +110,13 @@ def test_one_that_comes_before_it(installed: Installed) -> None:
     assert "What comes before it" in found.hint
 
 
+def test_programs_for_open_mpi_keep_the_images(installed: Installed) -> None:
+    installed.put(f"{installed.site}/mpi4py/MPI.so", soname="", needed=["libmpi.so.40"])
+    installed.put("usr/lib/libmpi.so.40")
+    found = installed.told("MPI")
+    assert (found.state, "Open MPI, not this machine's" in found.detail) == (WARNING, True)
+
+
 def test_none(installed: Installed) -> None:
     for link in installed.directory.iterdir():
         link.unlink()

@@ -19,7 +19,7 @@ from wrapper.build.source import Source
 from wrapper.build.target import Finished, Target
 from wrapper.build.unchanged import Unchanged
 from wrapper.console import Console
-from wrapper.errors import PackageError, SolveError
+from wrapper.errors import InputError, PackageError, SolveError
 from wrapper.inputs.files import InputFile
 from wrapper.models import Base, Site
 from wrapper.packages import LockedPackage
@@ -74,9 +74,9 @@ class Build:
         found = Activation(scripts=(SCRIPT,))
         monkeypatch.setattr(recipe, "IncrementalTree", lambda **_: tree)
         monkeypatch.setattr(recipe, "asked_base", lambda *_, **__: self.fields["reuse"])
-        monkeypatch.setattr(
-            recipe, "mpi", SimpleNamespace(begin=lambda _: None, settle=lambda *_: None)
-        )
+        none = {"begin": None, "settle": None, "foreseen": [], "libraries_in": []}
+        does = {name: lambda *_, it=answer, **__: it for name, answer in none.items()}
+        monkeypatch.setattr(recipe, "mpi", SimpleNamespace(**does))
         monkeypatch.setattr(
             recipe, "run_user_script", lambda _, script, **__: self.steps.append(script.name)
         )
@@ -198,3 +198,15 @@ def test_scripts_are_told_of_unless_there_is_no_bash_for_them(
     made.run()
     (kept,) = made.finished.activation.scripts
     assert not kept.why and "no bash" in screen.getvalue()
+
+
+def test_what_is_wrong_with_mpi_is_told_before_packages_are_fetched(
+    made: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise InputError("its own comes first", where="--mpi host", hint="do without")
+
+    monkeypatch.setattr(recipe.mpi, "settle", refuses)
+    with pytest.raises(InputError):
+        made.run()
+    assert "prepare" in made.steps and "populate" not in made.steps

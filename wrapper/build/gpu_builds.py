@@ -20,7 +20,7 @@ _VERSION = re.compile(r"==\s*(\d[\w.!-]*)|-(\d[\w.]*)(?:\+|%2B)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
+class Named:
     """A package that a file names: ``told`` is a version or a line, ``where`` it stands."""
 
     name: str
@@ -59,7 +59,7 @@ def require_amd(inputs: Inputs, base: Base, site: Site) -> None:
     amd = target(base, site)
     if amd is None:
         return
-    wrong = [one for one in _asked(inputs) if rocm.for_nvidia(one.name, one.told, one.build)]
+    wrong = [one for one in named(inputs) if rocm.for_nvidia(one.name, one.told, one.build)]
     if not wrong:
         return
     names = list(dict.fromkeys(one.name for one in wrong))
@@ -109,23 +109,23 @@ def _instead(amd: Target, packages: dict[str, str]) -> tuple[str, list[str]]:
     return "leave out what is NVIDIA's and write these lines instead (a lock: make it anew)", lines
 
 
-def _asked(inputs: Inputs) -> Iterator[_Asked]:
+def named(inputs: Inputs) -> Iterator[Named]:
     """Packages that are named with a version; of an env.yml's own, the solver knows the base."""
     for one in inputs.requirements.packages:
         if one.name and _counts(one.marker):
-            yield _Asked(name=one.name, told=one.text.partition(";")[0], where=one.where)
+            yield Named(name=one.name, told=one.text.partition(";")[0], where=one.where)
     for lock in inputs.requirements.locks:
         for table in lock.packages:
             if _counts(str(table.get("marker", ""))):
                 told = str(table.get("version", ""))
-                yield _Asked(name=table["name"], told=told, where=str(lock.where))
+                yield Named(name=table["name"], told=told, where=str(lock.where))
     environment = inputs.environment
     of_environment = (environment.locked or ()) if environment else ()
     where = str(environment.source) if environment else ""
     for package in of_environment:
-        yield _Asked(name=package.canonical, told=package.version, build=package.build, where=where)
+        yield Named(name=package.canonical, told=package.version, build=package.build, where=where)
     for package in inputs.locked:
-        yield _Asked(name=package.canonical, told=package.version, where="requirements.lock")
+        yield Named(name=package.canonical, told=package.version, where="requirements.lock")
 
 
 def _of_nvidia(package: LockedPackage) -> bool:

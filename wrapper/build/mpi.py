@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wrapper.build.context import BuildContext
+from wrapper.build.gpu_builds import named
+from wrapper.build.inputs import Inputs
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.images.format import read_format
@@ -25,6 +28,7 @@ from wrapper.mpi.choice import BaseSystem, Choice, choose
 from wrapper.mpi.files import InImage
 from wrapper.packages import LockedPackage
 from wrapper.profile import MpiPlaces
+from wrapper.requests import Request
 
 _WHY_NOT_OPEN_MPI = (
     "Open MPI cannot be replaced by this machine's MPICH (its ABI is another), and brings ways of "
@@ -50,26 +54,63 @@ def begin(context: BuildContext) -> Choice:
     return _chosen(kind, context, asked=True) if kind else Choice()
 
 
-def settle(choice: Choice, context: BuildContext, packages: Sequence[LockedPackage]) -> Choice:
-    """The same when all is installed: what the site wants for an environment with MPI in it, and
-    what of that comes before the host's.
+def foreseen(inputs: Inputs, solved: Iterable[LockedPackage]) -> list[LockedPackage]:
+    """Packages that are solved, and those that files name: of these only names."""
+    known = {package.canonical: package for package in solved}
+    for one in named(inputs):
+        package = LockedPackage(manager="pip", name=one.name, version="", url="")
+        known.setdefault(package.canonical, package)
+    return [*known.values()]
 
+
+def settle(
+    choice: Choice,
+    context: BuildContext,
+    packages: Sequence[LockedPackage],
+    own: Sequence[Path] = (),
+    told: Iterable[LockedPackage] = (),
+) -> Choice:
+    """The same of an environment of these packages: what the site wants where MPI is in it, and
+    what of it comes before the host's. Before any is fetched, and when all is installed.
+
+    :param own: libraries of MPI in it. :param told: what was asked about before.
     :raises InputError: the host's was asked for, and the environment's own comes before it.
     """
     request, site = context.request, context.request.site
-    own = [path.relative_to(context.tree) for path in libraries_in(context.tree)]
-    if not (request.mpi or context.old) and (own or uses_mpi(packages)):
-        choice = _chosen(site.mpi.default, context, asked=False)
+    before = {package.canonical for package in told}
+    packages = [package for package in packages if package.canonical not in before]
+    if not (request.mpi or context.old or choice.by_site) and (own or uses_mpi(packages)):
+        choice = replace(_chosen(site.mpi.default, context, asked=False), by_site=True)
+    inside = [str(path.relative_to(context.tree)) for path in own]
+    given = judged(choice, packages, inside, request, context.console)
+    return replace(given, by_site=choice.by_site)
+
+
+def judged(
+    choice: Choice,
+    packages: Iterable[LockedPackage],
+    own: Sequence[str],
+    request: Request,
+    console: Console,
+) -> Choice:
+    """The choice where packages hold an MPI: see :func:`yielding`. :param own: where it is."""
+    asked, site = request.mpi, request.site
     if choice.kind == NONE:
         return choice
     held = packages_with_mpi(packages)
-    open_mpi = [f"{package.name} {package.version}" for package in held.get(OPEN_MPI, [])]
-    names = [f"{p.name} {p.version} ({p.manager})" for p in held.get("MPICH", [])]
-    inside = names or [*map(str, own)]
+    open_mpi = [f"{package.name} {package.version}".rstrip() for package in held.get(OPEN_MPI, [])]
+    names = [" ".join(f"{p.name} {p.version} ({p.manager})".split()) for p in held.get("MPICH", [])]
+    inside = names or own
     if choice.kind == HOST and open_mpi and not inside:
-        return yielding_to_open_mpi(open_mpi, request.mpi, site, context.console)
-    tell_open_mpi(open_mpi, context.console)
-    return yielding(choice, inside, request.mpi, site, context.console)
+        return yielding_to_open_mpi(open_mpi, asked, site, console)
+    tell_open_mpi(open_mpi, console)
+    return yielding(choice, inside, asked, site, console)
+
+
+def judge_plan(packages: Sequence[LockedPackage], request: Request, console: Console) -> None:
+    """Tell what a build would tell of packages that were solved; raises as that."""
+    kind = request.mpi or (request.site.mpi.default if uses_mpi(packages) else NONE)
+    judged(Choice(kind=kind), packages, [], request, console)
 
 
 def _chosen(kind: str, context: BuildContext, *, asked: bool) -> Choice:

@@ -77,6 +77,8 @@ class _Recipe:
         container = context.container(source.places())
         context.reuse = asked_base(context, container, conda=source.kind == "conda")
         self._get_ready()
+        foreseen = mpi.foreseen(context.inputs, source.solved())
+        context.mpi = mpi.settle(context.mpi, context, foreseen)
         before = self.tree.packages_before()
         links = self.target.mount_points()
         self._user_scripts(container, context.inputs.pre_install, "pre-install")
@@ -90,7 +92,8 @@ class _Recipe:
             self.target.make_home(whole)
             packages = self._packages(whole)
             visible = installed.without_replaced(packages, context.tree)
-            context.mpi = mpi.settle(context.mpi, context, visible)
+            own = mpi.libraries_in(context.tree)
+            context.mpi = mpi.settle(context.mpi, context, visible, own, told=foreseen)
             tell_builds(visible, context.base, context.site, context.console)
             if before is not None:
                 self.tree.tell_changes(before, visible, source.sizes())

@@ -79,6 +79,10 @@ class Source:
         """Lock entries of pip packages that are known beforehand."""
         return self.context.inputs.locked
 
+    def solved(self) -> Sequence[LockedPackage]:
+        """Packages that are known before any is fetched."""
+        return self.known_pip()
+
     def can_be_locked(self, package: LockedPackage) -> bool:
         """Whether the lock can hold it: conda-lock wants these hashes."""
         return bool(package.md5 if package.manager == "conda" else package.sha256)

@@ -58,6 +58,8 @@ def describe_mpi(result: Result) -> str:
     whose = "the container's own"
     if mpi.kind == "host":
         whose = f"this machine's, {mpi.abi} {mpi.version}".rstrip() + f" ({mpi.library})"
+        if mpi.beside:
+            whose += f" for programs that are built for it; those for {mpi.beside} keep the image's"
     words = [f"srun --mpi={mpi.srun}"] if mpi.srun else []
     if result.manifest.form and mpi.directory:
         whose += (

@@ -15,6 +15,7 @@ from wrapper import installed, workspace
 from wrapper.base.built import Tools
 from wrapper.base.resolve import find_base
 from wrapper.base_python.session import Reuse, start_reuse
+from wrapper.build import mpi
 from wrapper.build.context import BuildContext
 from wrapper.build.gpu_builds import require_amd
 from wrapper.build.incremental import IncrementalTree
@@ -145,6 +146,8 @@ def _plan_conda(prepared: Prepared[R], console: Console) -> Plan:
             if reuse:
                 console.info(describe_reused(list(reuse.taken.values())))
             packages = [*map(resolve.as_locked, resolution.records), *resolution.pip_locked]
+            if not request.elsewhere:
+                mpi.judge_plan(packages, request, console)
             sizes, channels = dict(resolve.sizes(resolution.records)), resolution.channels
     return _plan(
         prepared,

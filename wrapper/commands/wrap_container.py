@@ -178,6 +178,8 @@ def _write(
         (staging.root / layout.VENV).symlink_to(f"{venv}/pyvenv.cfg")
     active = {"VIRTUAL_ENV": venv} if venv else {}
     record = write(choice, staging.directory)
+    if record and record.kind == HOST and facts.mpi == OPEN_MPI:
+        record = replace(record, beside=f"{facts.mpi} {facts.mpi_version}".rstrip())
     if scripts:  # where the image does not say itself how it is activated
         active |= {n: value for n, value in runscripts.NO_OPS.items() if n not in facts.environment}
     base = Base(

@@ -162,8 +162,7 @@ def _libraries(world: _World) -> Iterator[Loaded]:
     for path in world.matching(_MODULE):
         module = world.started(path)
         for name in module.elf.needed if module else ():
-            abi = abi_of(name)
-            if module and abi and abi.name != OPEN_MPI:
+            if module and abi_of(name):
                 by = replace(module, by=world.python_of(path))
                 if found := world.loader.find(name, by=by):
                     yield found
@@ -177,8 +176,12 @@ def _libraries(world: _World) -> Iterator[Loaded]:
 
 def _of_library(item: Loaded, world: _World) -> Finding:
     mpi, path = world.data.mpi, item.path.removeprefix(HOST_ROOT)
+    abi = abi_of(item.name)
     if mpi is None or mpi.kind != HOST:
         return ok("MPI", f"{path}, the container's own")
+    if abi and abi.name == OPEN_MPI:
+        hint = "use packages that are built for MPICH: see 'Open MPI' in docs/mpi.md"
+        return warning("MPI", f"{path}, the container's own Open MPI, not this machine's", hint)
     if path == mpi.library:
         return ok("MPI", f"{path}, this machine's")
     hint = "do without the package that has it: see 'What comes before it' in docs/mpi.md"

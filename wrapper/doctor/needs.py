@@ -14,12 +14,15 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from wrapper import gpu as gpu_settings
 from wrapper import platforms, process, rocm
 from wrapper.console import human_size
 from wrapper.doctor import hardware
 from wrapper.doctor.finding import Finding, failed, not_started, ok, warning
+from wrapper.gpu import Use
 from wrapper.images.format import mark
 from wrapper.manifest import Manifest
+from wrapper.models import Site
 from wrapper.process import ToolFailed
 from wrapper.runtime.runtime import NAMES
 
@@ -157,6 +160,41 @@ def node(data: Manifest, root: Path = Path("/")) -> list[Finding]:
     built = offered.get("__archspec", "")
     detail = f"built on {built}, runs here" if built else "runs here, as far as is known"
     return found or [ok(what, detail)]
+
+
+def site(data: Manifest, here: Site) -> list[Finding]:
+    """Is this machine of the site whose binds and variables it has?"""
+    what = "site"
+    if not data.site:
+        return []
+    if data.site == here.name:
+        return [ok(what, f"{data.site}, as at the build")]
+    now = f"{here.name} ({here.found_by or 'named'})" if here.name else "of no site that is known"
+    detail = f"it has binds or variables of {data.site}, and this machine is {now}"
+    hint = "nothing where programs work; else build it anew here, or name the site it is in "
+    return [warning(what, detail, f"{hint}CONTAINERIZE_SITE")]
+
+
+def harmful(data: Manifest, environ: Mapping[str, str]) -> list[Finding]:
+    """Variables that recipes set and that do harm with its ROCm: yours, its own, its image's."""
+    base = data.base
+    use = Use.of(base.on(Path(base.path)), data.packages, data.site)
+    found = []
+    for setting in gpu_settings.left_out(use):
+        name = setting.name
+        if environ.get(name, "0") not in ("", "0"):
+            whose, hint = f"yours is {environ[name]}", f"unset {name}"
+        elif name in data.variables:
+            whose, hint = "it was given to it", "its owner: build it anew without it"
+        elif name in base.sets:
+            whose, hint = (
+                "its base image sets it",
+                "tell who made the image; a value of yours counts",
+            )
+        else:
+            continue
+        found.append(warning(name, f"{whose}, and it {setting.why} ({setting.source})", hint))
+    return found
 
 
 def _level_needed(data: Manifest) -> int:

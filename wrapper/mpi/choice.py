@@ -27,6 +27,7 @@ from wrapper.util.removal import remove_tree
 class Choice:
     """:ivar kind: ``host``, ``container`` or ``none``. :ivar srun: see :class:`MpiRecord`.
     :ivar links: name -> library of the host. :ivar own_system: the container's system is another.
+    :ivar by_site: whether the site's default was asked for.
     """
 
     kind: str = NONE
@@ -34,6 +35,7 @@ class Choice:
     host: HostMpi | None = None
     links: Mapping[str, Path] = field(default_factory=dict)
     own_system: bool = False
+    by_site: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

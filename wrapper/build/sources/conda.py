@@ -182,6 +182,10 @@ class CondaSource(Source):
         of_environment = self.resolution.pip_locked if self.resolution else ()
         return (*of_environment, *super().known_pip())
 
+    def solved(self) -> Sequence[LockedPackage]:
+        records = self.resolution.records if self.resolution else ()
+        return (*map(as_locked, records), *self.known_pip())
+
     def channels(self) -> Sequence[str]:
         if self.resolution:
             return self.resolution.channels
