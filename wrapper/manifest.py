@@ -43,10 +43,11 @@ class BaseRecord:
     :ivar kind: ``host`` or ``image``; all else is about an image. :ivar name: as the user said it.
     :ivar source: an absolute path whose links are not resolved, or a URI. :ivar path: outside;
         below the generation where it ``owned`` the image. :ivar mark: see
-        :func:`wrapper.images.format.mark`. :ivar rocm: its version. :ivar sets: names of variables
-        that its files set. :ivar entry_point: with which its programs start. :ivar runscripts:
-        names in its own ``/runscripts``. :ivar offers: virtual packages in which it differs from
-        the host. :ivar virtual_packages: all of the solve.
+        :func:`wrapper.images.format.mark`. :ivar rocm: its version. :ivar level: of x86-64
+        processors, see :mod:`wrapper.microarch`. :ivar sets: names of variables that its files
+        set. :ivar entry_point: with which its programs start. :ivar runscripts: names in its own
+        ``/runscripts``. :ivar offers: virtual packages in which it differs from the host.
+    :ivar virtual_packages: all of the solve.
     """
 
     kind: str = "host"
@@ -59,6 +60,7 @@ class BaseRecord:
     owned: bool = False
     has_bash: bool = True
     rocm: str = ""
+    level: int = 1
     sets: tuple[str, ...] = ()
     entry_point: tuple[str, ...] = ()
     runscripts: tuple[str, ...] = ()
@@ -79,6 +81,7 @@ class BaseRecord:
             owned=base.owned,
             has_bash=base.has_bash,
             rocm=base.rocm,
+            level=base.level,
             sets=base.sets,
             entry_point=base.entry_point,
             runscripts=base.runscripts,
@@ -98,6 +101,7 @@ class BaseRecord:
             virtual_packages=self.offers,
             owned=self.owned,
             rocm=self.rocm,
+            level=self.level,
             sets=self.sets,
             entry_point=self.entry_point,
             runscripts=self.runscripts,

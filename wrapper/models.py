@@ -93,7 +93,8 @@ class Base:
     version, empty where it has none. ``mark`` are bytes at its beginning that another image has
     not, in hexadecimal. ``owned``: it is a file of the generation, next to its image.
     ``environments`` are the roots of its conda environments, where it was looked into just now.
-    ``rocm`` is the version of its ROCm, if it has one; ``sets`` are names of variables that its own
+    ``rocm`` is the version of its ROCm, if it has one; ``level`` is what it asks of a processor
+    (:mod:`wrapper.microarch`); ``sets`` are names of variables that its own
     files set; ``entry_point`` are words to start a program with, as ``run`` does; ``runscripts``
     are names in a ``/runscripts`` of its own.
     """
@@ -108,6 +109,7 @@ class Base:
     owned: bool = False
     environments: tuple[str, ...] = ()
     rocm: str = ""
+    level: int = 1
     sets: tuple[str, ...] = ()
     entry_point: tuple[str, ...] = ()
     runscripts: tuple[str, ...] = ()

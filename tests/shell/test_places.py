@@ -322,6 +322,23 @@ def test_a_node_of_another_architecture(prefix: Prefix) -> None:
     prefix.run(env={"_cw_machine": other})
 
 
+def test_an_older_processor_is_told(prefix: Prefix) -> None:
+    """By one rank, where packages say what they need; programs start."""
+    machine = platforms.bash_machine()
+    if machine != "x86_64":
+        pytest.skip("levels are of x86-64")
+    write_environment(prefix.root, level=2)
+    assert "x86_64 v2 cx16" in (prefix.root / "current/env").read_text()
+    prefix.run()
+    env = (prefix.root / "current/env").read_text().replace("v2 cx16", "v9 fpu future")
+    (prefix.root / "current/env").write_text(env)
+    call = prefix.call(prefix.program())
+    assert call.started and call.status == 0
+    said = f"{prefix.root} is for processors of x86-64-v9, and this node's has no future"
+    assert said in call.stderr
+    assert prefix.call(prefix.program(), env={"SLURM_PROCID": "1"}).stderr == ""
+
+
 def test_another_installation_of_another_architecture(install: Install, tmp_path: Path) -> None:
     prefix, other = install(), install(tmp_path / "other")
     built_on("ppc64le", other.root)

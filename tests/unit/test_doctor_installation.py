@@ -364,6 +364,8 @@ def test_nodes(tmp_path: Path) -> None:
     found = needs.node(data, tmp_path)
     assert told(found) == [("node", FAILED)]
     assert "for x86-64-v3, this processor is x86-64-v1" in text(found)
+    found = needs.node(replace(data, packages=(), base=replace(data.base, level=2)), tmp_path)
+    assert "the base image is for x86-64-v2" in text(found) and told(found) == [("node", FAILED)]
 
 
 @pytest.mark.parametrize(("built", "state"), [("aarch64", FAILED), ("x86_64", OK), ("", OK)])

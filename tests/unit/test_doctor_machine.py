@@ -7,14 +7,17 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.conftest import Program, names
+from wrapper import microarch
 from wrapper.doctor import hardware, machine, places, variables
 from wrapper.doctor.finding import FAILED, OK, WARNING, Finding
 from wrapper.doctor.places import FileSystem, build_directory, cache_directory, file_system
 from wrapper.models import Site
+from wrapper.packages import LockedPackage
 from wrapper.prefix import shims
 from wrapper.util.removal import remove_tree
 
@@ -312,4 +315,27 @@ V3 = f"{V2} avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"
 def test_levels_of_processors(flags: str, level: int, tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n\n")
-    assert hardware.level(tmp_path) == level
+    assert microarch.here(tmp_path) == level
+
+
+@pytest.mark.parametrize(
+    ("package", "level"),
+    [
+        ({"name": "numpy", "version": "2.3", "build": "py312_0", "url": "file:///numpy-2.3"}, 1),
+        ({"name": "_x86_64-microarch-level", "version": "4", "url": ""}, 4),
+        ({"name": "a", "version": "1", "url": "", "build": "h1_x86_64_v3"}, 3),
+        ({"name": "a", "version": "1", "url": "https://p/a-1-cp312-linux_x86_64-x86_64_v2.whl"}, 2),
+        ({"name": "a", "version": "1", "url": "", "depends": ("__archspec 1.* x86_64_v3",)}, 3),
+        ({"name": "a", "version": "1", "url": "", "depends": ("_x86_64-microarch-level >=2",)}, 2),
+        ({"name": "a", "version": "1", "url": "file:///x86_64_v3/a-1.conda"}, 1),
+    ],
+)
+def test_what_packages_ask_of_a_processor(package: dict[str, Any], level: int) -> None:
+    assert microarch.needed([LockedPackage(manager="conda", **package)]) == level
+
+
+def test_what_a_c_library_asks_of_a_processor() -> None:
+    note = b"\x7fELF\0\0GNU\0\x02\x80\0\xc0\x04\0\0\0%b\0\0\0"
+    levels = [microarch.of_library(note % bytes([bits])) for bits in (1, 3, 2, 7, 0)]
+    assert levels == [1, 2, 2, 3, 1]
+    assert microarch.of_library(b"\x7fELF") == 1

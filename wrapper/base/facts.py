@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from wrapper import runscripts
+from wrapper import microarch, runscripts
 from wrapper.base.find import BaseImage
 from wrapper.console import Console
 from wrapper.images.entry_point import RUNSCRIPT, find_entry_point
@@ -25,7 +25,7 @@ from wrapper.images.tree import ImageTree, read_tree
 from wrapper.util import foreign
 from wrapper.util.memo import Memo
 
-_FACTS_VERSION = 3  # raised where the same image would be described differently
+_FACTS_VERSION = 4  # raised where the same image would be described differently
 _LIBRARIES = r"(?:/usr)?/lib(?:64|/[a-z0-9_]+-linux-gnu)?"
 _MANAGERS = ("zypper", "apt-get", "dnf", "microdnf", "apk")
 # `export NAME="value"`, and how images from OCI registries have it: NAME="${NAME:-"value"}".
@@ -37,8 +37,9 @@ class ImageFacts:
     """What an image holds; texts are empty and tuples too where there is none of it.
 
     :ivar os_id: ``ID`` of os-release (``debian``, ``opensuse-leap``). :ivar os_name: its
-        ``PRETTY_NAME``. :ivar libc: ``glibc`` or ``musl``. :ivar gpu: AMD architectures that it
-        names (``gfx90a``). :ivar pythons: path inside -> version, the one on PATH first.
+        ``PRETTY_NAME``. :ivar libc: ``glibc`` or ``musl``. :ivar level: of x86-64 processors,
+        without which that does not start. :ivar gpu: AMD architectures that it names (``gfx90a``).
+    :ivar pythons: path inside -> version, the one on PATH first.
     :ivar condas: roots of conda installations (with a ``conda`` program). :ivar environments: roots
         of conda environments, those included. :ivar venvs: roots of virtual environments.
     :ivar mpi: ``MPICH`` or ``Open MPI``. :ivar package_manager: ``zypper``, ``apt-get``, ``dnf``…
@@ -53,6 +54,7 @@ class ImageFacts:
     libc: str = ""
     libc_version: str = ""
     architecture: str = ""
+    level: int = 1
     rocm: str = ""
     cuda: str = ""
     gpu: tuple[str, ...] = ()
@@ -129,7 +131,7 @@ def read_facts(tree: ImageTree) -> ImageFacts:
     release = _assignments(tree.text("/etc/os-release") or tree.text("/usr/lib/os-release"))
     environment = _environment(tree)
     packages = _packages(tree)
-    libc, libc_version, architecture = _libc(tree, packages)
+    libc, libc_version, architecture, level = _libc(tree, packages)
     mpi, mpi_version = find_mpi(tree, packages)
     libfabric, providers = find_libfabric(tree, packages)
     environments = _directories_with(tree, "conda-meta/history")
@@ -142,6 +144,7 @@ def read_facts(tree: ImageTree) -> ImageFacts:
         libc=libc,
         libc_version=libc_version,
         architecture=architecture or tree.format.architecture,
+        level=level,
         rocm=rocm,
         cuda="" if rocm else environment.get("CUDA_VERSION", ""),
         gpu=_gpu(tree, environment) if rocm else (),
@@ -214,8 +217,8 @@ def _packages(tree: ImageTree) -> dict[str, str]:
     return found
 
 
-def _libc(tree: ImageTree, packages: Mapping[str, str]) -> tuple[str, str, str]:
-    """Kind and version of the C library, and the architecture it is for.
+def _libc(tree: ImageTree, packages: Mapping[str, str]) -> tuple[str, str, str, int]:
+    """Kind and version of the C library, the architecture it is for, and the level of that.
 
     glibc says its version in a text that ``libc.so.6`` prints where it is run as a program.
     """
@@ -224,13 +227,14 @@ def _libc(tree: ImageTree, packages: Mapping[str, str]) -> tuple[str, str, str]:
     if glibc:
         content = next(iter(tree.read(glibc[:1]).values()), b"")
         match = re.search(rb"GNU C Library [^\n]* version (\d+\.\d+)", content)
-        return "glibc", match[1].decode() if match else "", _machine(content)
+        version = match[1].decode() if match else ""
+        return "glibc", version, _machine(content), microarch.of_library(content)
     if musl:
         content = next(iter(tree.read(musl[:1]).values()), b"")
         match = re.search(rb"\0(1\.\d+\.\d+)\0", content)
         version = packages.get("musl", "") or (match[1].decode() if match else "")
-        return "musl", version, _machine(content)
-    return "", "", ""
+        return "musl", version, _machine(content), 1
+    return "", "", "", 1
 
 
 def _machine(content: bytes) -> str:

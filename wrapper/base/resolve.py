@@ -102,6 +102,7 @@ def named_base(
         owned=image.owned or image.path.parent == staging,
         environments=facts.environments,
         rocm=facts.rocm,
+        level=facts.level,
         sets=tuple(sorted(facts.environment)),
         entry_point=facts.entry_point,
         runscripts=facts.runscripts,

@@ -191,6 +191,7 @@ def _write(
         has_bash=found.has_bash,
         owned=image.owned,
         rocm=facts.rocm,
+        level=facts.level,
         sets=tuple(sorted(facts.environment)),
         entry_point=facts.entry_point,
         runscripts=facts.runscripts,
@@ -212,6 +213,7 @@ def _write(
         gpu=settings_for(Use.of(base, site=site.name), base.sets),
         scripts=scripts and not facts.runscripts,
         entry_point=base.entry_point,
+        level=base.level,
     )
     shims.write_environment(staging.directory, env)
     manifest = Manifest(

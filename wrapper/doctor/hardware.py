@@ -12,12 +12,6 @@ from wrapper import process, rocm
 from wrapper.doctor.finding import Finding, ok, warning
 from wrapper.process import ToolFailed
 
-# x86-64 psABI, "Micro-Architecture Levels"; names as /proc/cpuinfo has them.
-_LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"}),
-    frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}),
-    frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}),
-)
 _SECONDS = 15.0
 
 
@@ -71,16 +65,3 @@ def network(environ: Mapping[str, str], root: Path = Path("/")) -> list[Finding]
         return [ok(what, f"Slingshot, libfabric has the provider cxi ({program})")]
     detail = f"Slingshot, but libfabric has no provider cxi ({program}): MPI would use TCP"
     return [warning(what, detail, "load the system's libfabric module")]
-
-
-def level(root: Path = Path("/")) -> int:
-    """The level of this x86-64 processor, 1 to 4."""
-    text = (root / "proc/cpuinfo").read_text()
-    match = re.search(r"^flags\s*:(.*)$", text, re.M)
-    flags = set(match[1].split()) if match else set[str]()
-    found = 1
-    for needed in _LEVELS:
-        if not needed <= flags:
-            break
-        found += 1
-    return found

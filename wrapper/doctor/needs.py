@@ -15,9 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wrapper import gpu as gpu_settings
-from wrapper import platforms, process, rocm
+from wrapper import microarch, platforms, process, rocm
 from wrapper.console import human_size
-from wrapper.doctor import hardware
 from wrapper.doctor.finding import Finding, failed, not_started, ok, warning
 from wrapper.gpu import Use
 from wrapper.images.format import mark
@@ -147,11 +146,13 @@ def node(data: Manifest, root: Path = Path("/")) -> list[Finding]:
         detail = f"built for {data.machine}, this node is {platforms.machine()}"
         hint = "use a node of that kind, or build it on this one too, into another directory"
         return [failed(what, detail, hint)]
-    needed = _level_needed(data)
-    if platforms.machine() == "x86_64" and needed > (here := hardware.level(root)):
-        detail = f"packages are for x86-64-v{needed}, this processor is x86-64-v{here}"
-        hint = f"use other nodes, or build anew with CONDA_OVERRIDE_ARCHSPEC=x86_64_v{here}"
-        found.append(failed(what, detail, hint))
+    needed = microarch.needed(data.packages)
+    for whose, level in (("packages are", needed), ("the base image is", base.level)):
+        if platforms.machine() == "x86_64" and level > (here := microarch.here(root)):
+            detail = f"{whose} for x86-64-v{level}, this processor is x86-64-v{here}"
+            hint = f"use other nodes, or build anew with CONDA_OVERRIDE_ARCHSPEC=x86_64_v{here}"
+            hint = hint if level == needed else "use other nodes, or build anew on an older image"
+            found.append(failed(what, detail, hint))
     libc = platform.libc_ver()[1]
     if base.kind == "host" and _numbers(libc) < _numbers(offered.get("__glibc", "")):
         detail = f"built where glibc is {offered['__glibc']}, here it is {libc}"
@@ -195,14 +196,6 @@ def harmful(data: Manifest, environ: Mapping[str, str]) -> list[Finding]:
             continue
         found.append(warning(name, f"{whose}, and it {setting.why} ({setting.source})", hint))
     return found
-
-
-def _level_needed(data: Manifest) -> int:
-    """What conda's ``_x86_64-microarch-level`` says, whose version is the level."""
-    for package in data.packages:
-        if package.name == "_x86_64-microarch-level":
-            return _numbers(package.version)[0]
-    return 1
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from wrapper import layout, platforms
+from wrapper import layout, microarch
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.gpu import NONE, Setting, Settings
 from wrapper.manifest import MpiRecord
@@ -112,6 +112,7 @@ def environment_file(
     gpu: Settings = NONE,
     scripts: bool = False,
     entry_point: Sequence[str] = (),
+    level: int = 1,
 ) -> str:
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
@@ -139,9 +140,10 @@ def environment_file(
     :param gpu: what is set where GPUs are.
     :param scripts: whether the generation has ``/runscripts``.
     :param entry_point: of the image: words inside to start programs with.
+    :param level: of x86-64 processors, see :mod:`wrapper.microarch`.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
-    scalars["machine"] = platforms.bash_machine()
+    scalars["machine"] = microarch.machine(level)
     scalars |= {"required_program": required_program, "required_library": required_library}
     scalars |= {"mask": mask, "image": image}
     scalars |= {"image_root": image_root, "layer": "1" if layer else ""}

@@ -24,9 +24,19 @@ _cw_go_there() { # DIRECTORY: its physical path
     if [[ -n $_cw_old ]]; then OLDPWD=$_cw_old; else unset -v OLDPWD; fi
 }
 
-_cw_wrong_machine() { # PREFIX
-    _cw_fail "$1 was built for $_cw_machine, and this node is ${BASH_VERSINFO[5]%%-*}" \
+_cw_wrong_machine() { # PREFIX: "x86_64 v2 popcnt…": of these nodes those whose processors have all that
+    local words line='' flag
+    IFS=' ' read -r -a words <<<"$_cw_machine"
+    [[ ${BASH_VERSINFO[5]} == "${words[0]}"-* ]] || _cw_fail \
+        "$1 was built for ${words[0]}, and this node is ${BASH_VERSINFO[5]%%-*}" \
         "use a node of that kind, or build it on this one too, into another directory"
+    while [[ $line != flags* ]] && read -r line; do :; done </proc/cpuinfo
+    for flag in "${words[@]:2}"; do
+        [[ "$line " != *" $flag "* && ${SLURM_PROCID:-0} == 0 ]] || continue
+        printf '%s\n' "[ WARNING ] $1 is for processors of x86-64-${words[1]}, and this node's has no $flag" \
+            "  to do:  use newer nodes where programs end by an illegal instruction; or see: containerize doctor" >&2
+        return
+    done
 }
 
 _cw_usage() { # COUNT: of words that were given

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wrapper import layout, runscripts, tree
+from wrapper import layout, microarch, runscripts, tree
 from wrapper.activation.model import Activation
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree
@@ -200,6 +200,7 @@ class PrefixTarget:
             gpu=settings_for(Use.of(base, finished.packages, context.site.name), base.sets),
             scripts=scripts and not base.runscripts,
             entry_point=base.entry_point,
+            level=max(base.level, microarch.needed(finished.packages)),
         )
         shims.write_environment(self.place.directory, env)
 
