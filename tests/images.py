@@ -16,7 +16,7 @@ AMD64, ARM64 = b"02\0", b"04\0"
 
 def squashfs_bytes(size: int = 4096, compression: int = 1) -> bytes:
     """A SquashFS superblock and nothing behind it but zeros."""
-    head = b"hsqs".ljust(20, b"\0") + struct.pack("<H", compression)
+    head = b"hsqs".ljust(20, b"\0") + struct.pack("<6H", compression, 12, 0, 0, 4, 0)
     return (head.ljust(40, b"\0") + struct.pack("<Q", size)).ljust(size, b"\0")
 
 

@@ -251,7 +251,7 @@ def test_what_an_update_looks_at_is_taken(
     links = {"bin/run": "-> ../lib/run", "tools/one": "-> ../opt/one", "other": "-> tools"}
     write_files(tmp_path / "root/env", links)
     image = pack(squasher, tmp_path / "root", tmp_path / "img.sqfs")
-    packed = take(image, "env", (), tmp_path / "tree", wrapped)
+    packed = take(read_image(image), "env", (), tmp_path / "tree", wrapped)
     if taken is None:
         assert packed is None and not (tmp_path / "tree").exists()
         return

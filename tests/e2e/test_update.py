@@ -95,21 +95,21 @@ def different(base: Installation, place: Path, *numbers: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("specs", "step"),
+    ("specs", "steps"),
     [
-        (("python", "numpy=1", "demo-noarch", "demo-tool", "demo-activate"), JOINED),
-        (("python", "numpy=2", "demo-noarch"), JOINED),
-        (("python", "demo-noarch", "requests"), JOINED),
-        (("python", "numpy=1", "demo-noarch", "demo-postlink"), REST),
+        (("python", "numpy=1", "demo-noarch", "demo-tool", "demo-activate"), [JOINED]),
+        (("python", "numpy=2", "demo-noarch"), [JOINED]),
+        (("python", "demo-noarch", "requests"), [JOINED]),
+        (("python", "numpy=1", "demo-noarch", "demo-postlink"), [JOINED, REST]),
     ],
     ids=["added", "replaced", "removed", "scripts"],
 )
 def test_joined_images_hold_what_images_of_a_whole_tree_do(
-    specs: tuple[str, ...], step: str, numeric: Installation, channel: Path, tmp_path: Path
+    specs: tuple[str, ...], steps: list[str], numeric: Installation, channel: Path, tmp_path: Path
 ) -> None:
     base, me = numeric, numeric.account
     said = change(base, env(base, channel, *specs))
-    assert [word for word in (JOINED, REST, WHOLE) if word in said] == [step]
+    assert [word for word in (JOINED, REST, WHOLE) if word in said] == steps
     joined = {name: base.manifest[name] for name in ("tree", "programs", "packages")}
     me.ok(UMBRELLA, "rollback", base.prefix, "1")
     said = change(base, "--compression", "fast", env(base, channel, *specs))
@@ -194,7 +194,7 @@ def with_pip(
         ("lone==2.0", [JOINED]),
         ("odd==2.0", [JOINED]),
         ("space-one==2.0", [JOINED]),
-        ("space-three", [WHOLE]),
+        ("space-three", [JOINED, WHOLE]),
     ],
     ids=["added", "replaced", "module", "odd", "namespace", "further part"],
 )
@@ -221,6 +221,45 @@ def test_joined_images_with_pip_packages(
     assert different(base, tmp_path, *numbers) == set()
     for key in ("tree", "programs", "packages"):
         assert manifests[0][key] == manifests[1][key]
+
+
+SCRIPTS = {
+    "pip": ("set -e\npip install {index} beta\n", [JOINED]),
+    "replaced": ("pip install {index} -U 'alpha>=2'\n", [JOINED, WHOLE]),
+    "more": (
+        'cd "$env_root"/lib/python3*/site-packages\n'
+        "pip install {index} beta\n"
+        "echo 'VERSION = \"3.0\"' >alpha/__init__.py\n"
+        "mv space/two.py space/moved.py\n"
+        "ln lone.py again.py; ln -s alpha beside; rm solo.py; rm -f */__pycache__/one.*\n"
+        "cp -r odd.py kept; chmod +x kept; mkdir -p empty/deep\n"
+        'find "$env_root" -type f -name "*.txt" -exec touch {{}} +\n',
+        [JOINED, WHOLE],
+    ),
+}
+
+
+@pytest.mark.every_runtime
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_joined_images_after_scripts(
+    with_pip: Installation, name: str, wheels: Path, tmp_path: Path
+) -> None:
+    base, me = with_pip, with_pip.account
+    text, steps = SCRIPTS[name]
+    index = f"--no-index --find-links {wheels}"
+    script = me.file(f"script-{name}.sh", text.format(index=index))
+    kind = CONDA if base.manifest["kind"] == "conda" else PIP
+    numbers = []
+    for options in ((), ("--compression", "fast")):
+        done = me.run(kind, "update", base.prefix, "--post-install", script, *options)
+        assert done.returncode == 0, done.stderr
+        found = [word for word in (JOINED, REST, WHOLE) if word in done.stderr]
+        assert found == ([WHOLE] if options else steps), done.stderr
+        told = f"{script.name} does more than install with pip (line 3): "
+        assert (told in done.stderr) is (name == "more" and not options)
+        numbers.append(str(base.manifest["generation"]))
+        me.ok(UMBRELLA, "rollback", base.prefix, "1")
+    assert different(base, tmp_path, *numbers) == set()
 
 
 def test_an_update_that_changes_nothing_makes_nothing(with_pip: Installation, wheels: Path) -> None:

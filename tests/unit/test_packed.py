@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +12,10 @@ from typing import Any, cast
 
 import pytest
 
-from wrapper.build.packed import LENT, Packed, PackedError
+from wrapper.build.packed import LENT, Packed, PackedError, State, states, untouched
 from wrapper.errors import ScriptError
 from wrapper.images.squashfs.layout import Directory, File, Link, Node
+from wrapper.images.squashfs.reader import Image
 from wrapper.util import removal
 
 
@@ -161,3 +165,113 @@ def test_what_is_beside_a_tree_is_told_without_a_look_at_each(tmp_path: Path) ->
     kept |= {"lib/a/x": file, "lib/a/y": leaf(), "lib/b": file, "lib/c": file}
     size = Packed(image=cast(Any, None), root="env", kept=kept).size_beside(tmp_path)
     assert (size.files, size.size) == (4, 20)
+
+
+def unpacked(tree: Path) -> tuple[dict[str, Node], Image, dict[str, State]]:
+    """An image, unpacked: a directory of files, one with two names, and a link."""
+    names = ("pkg/a", "pkg/b", "pkg/twin", "pkg/sub/c", "other")
+    (tree / "pkg/sub").mkdir(parents=True)
+    for name in names:
+        (tree / name).write_text(name)
+    (tree / "pkg/twin").unlink()
+    (tree / "pkg/twin").hardlink_to(tree / "pkg/b")
+    (tree / "pkg/link").symlink_to("a")
+    where = {"image": tree, "start": 0, "blocks": (), "fragment": 0, "offset": 0}
+    file = File(mode=0o644, time=0, size=10, sparse=0, **cast(Any, where))
+    sub, pkg = directory(), directory()
+    sub.entries["c"] = file
+    pkg.entries |= {"a": file, "b": file, "twin": file, "link": leaf(), "sub": sub}
+    root = Directory(mode=0o755, time=0, entries={"pkg": pkg, "other": file})
+    image: Any = SimpleNamespace(root=Directory(mode=0o755, time=0, entries={"env": root}))
+    return dict(root.walk()), image, states(tree)
+
+
+def rewrite(tree: Path) -> None:
+    """The same bytes, and the time of before."""
+    times = (tree / "pkg/a").stat()
+    (tree / "pkg/a").write_text("pkg/a")
+    os.utime(tree / "pkg/a", ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def swap(tree: Path) -> None:
+    (tree / "pkg/a").rename(tree / "x")
+    (tree / "other").rename(tree / "pkg/a")
+    (tree / "x").rename(tree / "other")
+
+
+def move_away(tree: Path) -> None:
+    (tree / "pkg").rename(tree / "moved")
+    (tree / "pkg").symlink_to("moved")
+
+
+@pytest.mark.parametrize(
+    ("touch", "touched"),
+    [
+        (lambda _: None, ()),
+        (lambda tree: (tree / "new").touch(), ()),
+        (lambda tree: (tree / "pkg/a").unlink(), ("pkg/a",)),
+        (rewrite, ("pkg/a",)),
+        (lambda tree: (tree / "pkg/b").chmod(0o755), ("pkg/b", "pkg/twin")),
+        (lambda tree: (tree / "pkg/twin").unlink(), ("pkg/b", "pkg/twin")),
+        (lambda tree: (tree / "pkg/hard").hardlink_to(tree / "pkg/a"), ("pkg/a",)),
+        (swap, ("pkg/a", "other")),
+        (lambda tree: removal.remove_tree(tree / "pkg/sub"), ("pkg/sub", "pkg/sub/c")),
+        (move_away, ("pkg", "pkg/a", "pkg/b", "pkg/twin", "pkg/sub", "pkg/sub/c")),
+    ],
+    ids=[
+        "none",
+        "new",
+        "removed",
+        "rewritten",
+        "mode",
+        "name",
+        "hard link",
+        "swap",
+        "tree",
+        "moved",
+    ],
+)
+def test_what_nobody_touched_is_found(
+    touch: Callable[[Path], object], touched: tuple[str, ...], tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    nodes, image, before = unpacked(tree)
+    time.sleep(0.02)  # times of change have the clock's resolution
+    touch(tree)
+    all_names = names(tree)
+    found = untouched(image, "env", tree, before)
+    assert found
+    assert found.kept.keys() == nodes.keys() - {*touched, "pkg/link"}
+    files = {name for name in found.kept if name not in ("pkg", "pkg/sub")}
+    assert names(tree) == all_names - files, "only what was touched is still to be packed"
+
+
+def test_of_an_image_that_was_touched_all_over_nothing_stays(tmp_path: Path) -> None:
+    _, image, _ = unpacked(tmp_path / "tree")
+    assert untouched(image, "env", tmp_path / "tree", {}) is None
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda site: (site / "built.so").write_bytes(b"\0" * 5000 + LENT.encode()),
+        lambda site: (site / "moved.py").symlink_to(f"{LENT}/lib/python3.11/site-packages/one.py"),
+        lambda site: (site.parents[2] / "pyvenv.cfg").touch(),
+    ],
+    ids=["content", "link", "venv"],
+)
+def test_scripts_that_saw_the_links_are_found(
+    leave: Callable[[Path], object], tmp_path: Path
+) -> None:
+    site = tmp_path / "lib/python3.11/site-packages"
+    site.mkdir(parents=True)
+    inside = "lib/python3.11/site-packages"
+    kept: dict[str, Node] = {f"{inside}/{name}": leaf() for name in ("one.py", "pip")}
+    packed = Packed(image=cast(Any, SimpleNamespace(path=Path("/i"))), root="env", kept=kept)
+    with packed.lent(cast(Any, Container(tree=tmp_path))):
+        (site / "new.py").write_text("x = 1")
+        (site / "empty.py").touch()
+        packed.require_unseen(tmp_path)
+        leave(site)
+        with pytest.raises(PackedError):
+            packed.require_unseen(tmp_path)

@@ -69,6 +69,7 @@ class Build:
             may_leave_packed=lambda: self.packed,
             packages_before=lambda: self.before,
             whole=nullcontext,
+            require_unseen=self.hook("unseen"),
             old_pip=list,
         )
         found = Activation(scripts=(SCRIPT,))
@@ -140,10 +141,10 @@ def test_the_steps_of_a_build(made: Build) -> None:
     made.fields["inputs"] = Inputs(pre_install=(script("pre"),), post_install=(script("post"),))
     made.run()
     assert set(made.steps[1:3]) == {"unpack", "prepare"}, "both at once"
-    assert made.steps[3:7] == ["mount points", "pre", "populate", "post"]
-    assert set(made.steps[8:10]) == {"write_lock", "compile"}, "both at once"
-    assert [made.steps[0], made.steps[7]] == ["open", "home"]
-    assert made.steps[10:] == ["activation", "deliver", "close"]
+    assert made.steps[3:8] == ["mount points", "pre", "populate", "post", "unseen"]
+    assert set(made.steps[9:11]) == {"write_lock", "compile"}, "both at once"
+    assert [made.steps[0], made.steps[8]] == ["open", "home"]
+    assert made.steps[11:] == ["activation", "deliver", "close"]
 
 
 def test_of_an_update_it_is_told_what_changes(made: Build) -> None:
@@ -158,9 +159,11 @@ def test_what_stays_packed_is_solved_first(made: Build) -> None:
     assert made.steps[1:4] == ["prepare", "gone", "take"] and "unpack" not in made.steps
 
 
-def test_what_would_change_what_is_packed_starts_over(made: Build) -> None:
+@pytest.mark.parametrize("step", ["populate", "unseen"])
+def test_what_would_change_what_is_packed_starts_over(made: Build, step: str) -> None:
+    made.fields["inputs"] = Inputs(post_install=(script("post"),))
     made.packed = True
-    made.fails["populate"] = PackedError("it is packed")
+    made.fails[step] = PackedError("it is packed")
     made.run()
     assert made.steps.count("populate") == 2
     assert made.steps.index("start over") < made.steps.index("home")

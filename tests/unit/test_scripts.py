@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wrapper.build.scripts import PostLink
+import pytest
+
+from wrapper.build.scripts import PostLink, more_than_pip
+from wrapper.inputs.files import InputFile
 
 
 def test_a_post_link_script_runs_in_its_directory(tmp_path: Path) -> None:
@@ -16,3 +19,50 @@ def test_a_post_link_script_runs_in_its_directory(tmp_path: Path) -> None:
     )
     job.run_here()
     assert (tmp_path / "bin/here").read_text() == "value\n"
+
+
+def first_line_with_more(text: str) -> int:
+    return more_than_pip(InputFile(path=Path("x.sh"), content=text.encode(), name="x.sh"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "#!/bin/bash -x\nset -euo pipefail\n\n# all of it\npip install x\n",
+        "export PIP_INDEX_URL=https://pypi.example/simple; pip3 install -U 'x>=1,<2' y[z]",
+        "X=1\npython -m pip install \\\n  --no-deps \\\n  $X ./here && echo done",
+        "A=1 B=2 uv pip install -r requirements.txt",
+    ],
+)
+def test_scripts_that_only_let_pip_install(text: str) -> None:
+    assert first_line_with_more(text) == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make install",
+        "python setup.py install",
+        "python -m pipx install x",
+        "pip uninstall -y x",
+        "pip install x | tee log",
+        "pip install x>=1",
+        "pip install x || true",
+        "(pip install x)",
+        "pip install x; find . -type f -delete",
+        "pip install $(cat names)",
+        'pip install "`cat names`"',
+        "pip install --no-build-isolation x",
+        "PIP_NO_BUILD_ISOLATION=0 pip install x",
+        "if true; then pip install x; fi",
+        "pip() { make; }",
+        "pip install 'x",
+        "pip install x &",
+        "pip install \\\n x; ls",
+        "A=$(make) pip install x",
+        "sed -i s/a/b/ x.py",
+    ],
+)
+def test_scripts_that_do_more(line: str) -> None:
+    assert first_line_with_more(f"pip install \\\n  y\n{line}\npip install z\n") == 3

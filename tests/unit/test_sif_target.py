@@ -124,7 +124,8 @@ def test_the_manifest_says_what_is_set_where_gpus_are(
     quiet.squash = quiet.discard = quiet.runscripts = lambda *_, **__: False
     quiet.site = SimpleNamespace(name="", fix_permissions=True)
     quiet.keeps_modes, quiet.tree = False, tmp_path / "image"
-    finished: Any = SimpleNamespace(packages=[], activation=Activation())
+    written = SimpleNamespace(write_image=lambda *_, **__: None)
+    finished: Any = SimpleNamespace(packages=[], activation=Activation(), tree=written)
     quiet.base = replace(quiet.base, rocm=rocm)
     expected = settings_for(Use(gpu="amd", rocm=rocm, image="rocm.sif")) if rocm else None
     assert target(tmp_path, quiet).deliver(finished).gpu == expected

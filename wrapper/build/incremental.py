@@ -5,19 +5,23 @@ Of that as much is unpacked as the steps need, see :mod:`wrapper.build.packed`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from wrapper import installed
 from wrapper.build import packed
 from wrapper.build.context import BuildContext
-from wrapper.build.packed import Packed
+from wrapper.build.packed import Packed, State
+from wrapper.build.scripts import more_than_pip
 from wrapper.build.unchanged import Unchanged, only_packages
-from wrapper.images.format import read_format
-from wrapper.images.squashfs.layout import File, Node
+from wrapper.console import human_size
+from wrapper.images.squashfs.compressors import NAMES
+from wrapper.images.squashfs.layout import File, Node, Unsupported
+from wrapper.images.squashfs.reader import read_image, read_superblock
 from wrapper.packages import Change, LockedPackage, changes_between, describe_changes
 from wrapper.pip import externally_managed as managed
 from wrapper.prefix import home
@@ -30,8 +34,8 @@ from wrapper.workspace import TOLD_SECONDS
 class OldImage(Protocol):
     """How the image before is unpacked, and what is beside the environment in the new one."""
 
-    stays_packed: bool
-    """Whether a part of it may stay packed."""
+    def place_of_previous(self) -> tuple[Path, int]:
+        """The file that has it, and where in that it begins, in bytes."""
 
     def unpack_previous(self, target: Path, path: str) -> None:
         """Unpack what the container before had at ``path``, to the same path below ``target``."""
@@ -54,24 +58,40 @@ class IncrementalTree:
     packed: Packed | None = field(default=None, init=False)
     again: bool = field(default=False, init=False)
     changed: bool = field(default=False, init=False)
+    _unpacked: Mapping[str, State] = field(default_factory=dict, init=False)
     _told: str = field(default="", init=False)
 
     def may_leave_packed(self) -> bool:
         """Whether the steps may do with a part of the old environment in the tree.
 
-        Scripts may do anything with any of it.
+        Scripts may do anything with any of it, but for those that only let pip install.
         """
         context, old = self.context, self.context.old
-        return bool(
-            self.image.stays_packed
-            and context.previous
-            and old
-            # Else it is to be packed anew.
-            and context.compression.asked == old.options.compression
-            and (context.compression.name,) == read_format(context.previous.image).compressors
-            and not (context.request.pre_install or context.request.post_install)
-            and not (context.reuse or old.image_root)
+        may = bool(
+            old
+            and self._may_join()
+            and self.image.place_of_previous()[1] == 0  # else nothing can be lent of it
+            and not (context.inputs.pre_install or context.reuse)
         )
+        for script in context.inputs.post_install if may else ():
+            if line := more_than_pip(script):
+                context.console.info(
+                    f"{script.name} does more than install with pip (line {line}): all of the "
+                    "image is unpacked for it"
+                )
+                return False
+        return may
+
+    def _may_join(self) -> bool:
+        """Whether what is compressed in the old image can stay so."""
+        context, old = self.context, self.context.old
+        if not old or old.image_root or context.compression.asked != old.options.compression:
+            return False
+        try:
+            number = read_superblock(*self.image.place_of_previous()).compression
+        except Unsupported:
+            return False
+        return NAMES.get(number) == context.compression.name
 
     def take(self, gone: Iterable[str]) -> Packed | None:
         """Unpack what the steps look at and leave out the files ``gone``; the rest stays packed.
@@ -79,12 +99,11 @@ class IncrementalTree:
         :returns: what stays, ``None`` where all is needed after all.
         """
         context = self.context
-        assert context.previous
         inside = context.install_path
         wrapped = [path.removeprefix(inside).strip("/") for path in context.wrapper_paths]
-        self.packed = packed.take(
-            context.previous.image, inside.lstrip("/"), gone, context.tree, wrapped
-        )
+        with contextlib.suppress(Unsupported):
+            image = read_image(*self.image.place_of_previous())
+            self.packed = packed.take(image, inside.lstrip("/"), gone, context.tree, wrapped)
         if self.packed:
             managed.take_notice_away(context.tree)
         return self.packed
@@ -101,6 +120,8 @@ class IncrementalTree:
             # Without its mount points: this host's may be others.
             own = context.old.image_root or f"/{Path(context.install_path).parts[1]}"
             self.image.unpack_previous(context.space.image, own)
+            if self._may_join():
+                self._unpacked = packed.states(context.tree)
         managed.take_notice_away(context.tree)
         home.take_away(context.tree)
 
@@ -129,12 +150,57 @@ class IncrementalTree:
         if self.packed:
             self._require_room(self.packed.size_beside(self.context.tree).size)
             with self.context.console.step("Unpacking the rest of the image"):
-                self.packed.unpack_rest(self.context.tree)
+                self._unpacked = self.packed.unpack_rest(self.context.tree)
             self.packed = None
+
+    def write_image(self, image: Path, title: str, *, owners: bool) -> None:
+        """Pack the tree, as the step ``title``; what nobody touched is copied as it is compressed.
+
+        :param owners: files keep theirs.
+        """
+        context = self.context
+        kept = self.packed or self._untouched()
+        if kept:
+            fresh = context.space.root / "fresh.sqfs"
+            fitting = replace(context.compression, block=kept.image.superblock.block_size)
+            context.squash(
+                context.space.image,
+                fresh,
+                "Packing what is new",
+                compression=fitting,
+                owners=owners,
+            )
+            with context.console.step(title) as advance:
+                left_out = kept.join(fresh, image, advance)
+            if left_out:
+                context.console.info(
+                    f"{human_size(left_out)} of the image would be of files that have gone: "
+                    "the files that share blocks with them are packed anew"
+                )
+            if left_out is not None:
+                return
+            kept.unpack_rest(context.tree)
+        context.squash(context.space.image, image, title, owners=owners)
+
+    def _untouched(self) -> Packed | None:
+        """Of an environment that was unpacked what can be copied; it is not in the tree then."""
+        if not self._unpacked:
+            return None
+        context = self.context
+        with context.console.step("Finding what changed"), contextlib.suppress(Unsupported):
+            image = read_image(*self.image.place_of_previous())
+            inside = context.install_path.lstrip("/")
+            return packed.untouched(image, inside, context.tree, self._unpacked)
+        return None
 
     def whole(self, container: BuildContainer) -> AbstractContextManager[BuildContainer]:
         """A container in which the environment looks whole; see :meth:`Packed.lent`."""
         return self.packed.lent(container) if self.packed else nullcontext(container)
+
+    def require_unseen(self) -> None:
+        """:raises PackedError: scripts noticed that a part of the environment is links."""
+        if self.packed:
+            self.packed.require_unseen(self.context.tree)
 
     def start_over(self) -> None:
         """With the old environment as a whole in the tree."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import posixpath
 import re
@@ -41,6 +42,10 @@ _LOOKED_AT = re.compile(
     re.S,
 )
 _COMPILED = re.compile(r"(.*/|)__pycache__/([^/.]*)\.[^/]*", re.S)
+
+
+State = tuple[int, ...]
+"""What of a file differs once it was touched: its time of change nobody sets."""
 
 
 class PackedError(ScriptError):
@@ -92,10 +97,14 @@ class Packed:
                 (tree / path).parent.mkdir(parents=True, exist_ok=True)
                 self.image.unpack(node, tree / path)
 
-    def unpack_rest(self, tree: Path) -> None:
-        """Unpack the rest after all, around what ``tree`` has."""
+    def unpack_rest(self, tree: Path) -> dict[str, State]:
+        """Unpack the rest after all, around what ``tree`` has; returns the states of the files."""
+        found = {}
         for path, node in [*self._beside(tree)]:
             self.image.unpack(node, tree / path)
+            if isinstance(node, File):
+                found[path] = _state(f"{tree}/{path}")
+        return found
 
     @contextlib.contextmanager
     def lent(self, container: BuildContainer) -> Iterator[BuildContainer]:
@@ -161,6 +170,20 @@ class Packed:
         for path in modules:
             os.utime(tree / path)  # else it counts as compiled
 
+    def require_unseen(self, tree: Path) -> None:
+        """While it is lent. :raises PackedError: what ran took links for what they are.
+
+        What it left names the old image, or is a pip of a virtual environment's own: that removes
+        nothing by way of links.
+        """
+        libraries = tree.glob("lib/python3*") if (tree / "pyvenv.cfg").exists() else ()
+        if any(os.path.lexists(library / "site-packages/pip") for library in libraries):
+            raise PackedError("a virtual environment's own pip")
+        for folder, _, names in os.walk(tree):
+            for path in (Path(folder, name) for name in names):
+                if not self._is_lent(tree, str(path.relative_to(tree))) and _names(path, LENT):
+                    raise PackedError(f"{path} names the old image")
+
     def _is_lent(self, tree: Path, path: str) -> bool:
         try:
             return (tree / path).readlink() == Path(LENT, path)
@@ -208,23 +231,59 @@ class Packed:
                 parent.entries.setdefault(name, node)
 
 
+def states(tree: Path) -> dict[str, State]:
+    """States of all files below ``tree``, by their paths there."""
+    files = (f"{folder}/{name}" for folder, _, names in os.walk(tree) for name in names)
+    return {path[len(str(tree)) + 1 :]: _state(path) for path in files}
+
+
+def _state(path: str) -> State:
+    it = os.lstat(path)
+    return it.st_ino, it.st_mode, it.st_nlink, it.st_size, it.st_mtime_ns, it.st_ctime_ns
+
+
+def _state_now(path: str) -> State:
+    with contextlib.suppress(FileNotFoundError):
+        return _state(path)
+    return ()
+
+
+def untouched(image: Image, root: str, tree: Path, before: Mapping[str, State]) -> Packed | None:
+    """What of an unpacked image nobody has touched: removed from ``tree``, it counts as packed.
+
+    :param root: where the image has the environment, without a first slash.
+    :param before: states of files when they were unpacked. :returns: ``None`` where nothing is.
+    """
+    kept: dict[str, Node] = {}
+    for path, node in _at(image.root, root).walk():
+        folder, place = path.rpartition("/")[0], f"{tree}/{path}"
+        if folder and folder not in kept:  # there is no such directory now, or a link to another
+            continue
+        if isinstance(node, Directory):
+            if os.path.isdir(place) and not os.path.islink(place):  # noqa: PTH112, PTH114
+                kept[path] = node
+        elif isinstance(node, File) and path in before and _state_now(place) == before[path]:
+            kept[path] = node
+    files = [path for path, node in kept.items() if isinstance(node, File)]
+    for path in files:  # not before: it touches a file's other names
+        os.unlink(f"{tree}/{path}")  # noqa: PTH108
+    return Packed(image=image, root=root, kept=kept) if files else None
+
+
 def take(
-    path: Path, root: str, gone: Iterable[str], tree: Path, wrapped: Sequence[str] = ()
+    image: Image, root: str, gone: Iterable[str], tree: Path, wrapped: Sequence[str] = ()
 ) -> Packed | None:
     """Unpack of an environment what the steps of an update look at; the rest stays packed.
 
-    :param path: the image, :param root: where it has the environment, without a first slash.
+    :param root: where the image has the environment, without a first slash.
     :param gone: paths of files, below ``root``, of packages that are replaced or removed: nobody
         needs them any more.
     :param tree: a directory that is not there yet.
     :param wrapped: paths below ``root`` of programs, and of directories of programs.
-    :returns: what stays; ``None`` where the image is not of a kind that can be handled.
+    :returns: what stays; ``None`` where a program is no file there.
+    :raises Unsupported: the image has no such directory.
     """
-    try:
-        image = read_image(path)
-        nodes = dict(_at(image.root, root).walk())
-    except Unsupported:
-        return None
+    nodes = dict(_at(image.root, root).walk())
     if not all(isinstance(nodes.get(name), File | Directory) for name in wrapped):
         return None  # by way of a link, or not there yet
     below = tuple(f"{name}/" for name in wrapped)
@@ -243,6 +302,18 @@ def take(
             image.unpack(node, tree / name)
     kept = {name: node for name, node in nodes.items() if name not in dropped}
     return Packed(image=image, root=root, kept=kept)
+
+
+def _names(path: Path, text: str) -> bool:
+    """Whether a link leads to a path with this text in it, or a file has it (or nobody may say)."""
+    if path.is_symlink():
+        return text in str(path.readlink())
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    if not os.access(path, os.R_OK):
+        return True
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(text.encode()) >= 0
 
 
 def _at(root: Directory, path: str) -> Directory:

@@ -83,7 +83,6 @@ class _Recipe:
         links = self.target.mount_points()
         self._user_scripts(container, context.inputs.pre_install, "pre-install")
         self._populate(container)
-        self._user_scripts(container, context.inputs.post_install, "post-install")
         if context.reuse:
             context.reuse.clean(context.tree)
             context.console.info(describe_reused(list(context.reuse.taken.values())))
@@ -131,10 +130,18 @@ class _Recipe:
 
     def _populate(self, container: BuildContainer) -> None:
         try:
-            self.source.populate(container, self.tree)
+            self._fill(container)
         except PackedError:
             self.tree.start_over()
-            self.source.populate(container, self.tree)
+            self._fill(container)
+
+    def _fill(self, container: BuildContainer) -> None:
+        """:raises PackedError: what is packed would be changed."""
+        self.source.populate(container, self.tree)
+        if scripts := self.context.inputs.post_install:
+            with self.tree.whole(container) as whole:
+                self._user_scripts(whole, scripts, "post-install")
+                self.tree.require_unseen()
 
     def _user_scripts(
         self, container: BuildContainer, scripts: Sequence[InputFile], kind: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,9 @@ from wrapper.runtime.host_program import HOST_ROOT, host_program
 # wrapper.build.conda_in_scripts.
 CHANNELS_VARIABLE = "CONTAINERIZE_BUILD_CHANNELS"
 CACHE_VARIABLE = "CONTAINERIZE_BUILD_CACHE"
+_PIP = re.compile(
+    r"(\w+=\S*( |$))*((pip3?|uv pip|python3? -m pip) install |$)|(set|export|cd|echo)( |$)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,39 @@ def run_post_link(container: BuildContainer, records: Sequence[RepoDataRecord]) 
     text = messages.read_text(encoding="utf-8", errors="backslashreplace")
     messages.unlink()
     return text.strip()
+
+
+def more_than_pip(script: InputFile) -> int:
+    """The number of the first line that does more than install packages with pip, 0 if none does.
+
+    What may look at the environment's files, or at anything whatever, counts as more: another
+    command, a pipe, packages that are built in the environment itself.
+    """
+    text = script.content.decode("utf-8", "surrogateescape").replace("\\\n", "\v")
+    number = 1
+    for line in text.split("\n"):
+        if not _is_pips(line.replace("\v", " ")):
+            return number
+        number += 1 + line.count("\v")
+    return 0
+
+
+def _is_pips(line: str) -> bool:
+    if re.search(r"`|\$\(|build.isolation", line, re.I):
+        return False
+    try:
+        words = [*shlex.shlex(line, posix=True, punctuation_chars=True)]
+    except ValueError:  # a quotation goes on in the next line
+        return False
+    commands: list[list[str]] = [[]]
+    for word in words:
+        if word in ("&&", ";"):
+            commands.append([])
+        elif word and word[0] in "();<>|&":
+            return False
+        else:
+            commands[-1].append(word)
+    return all(_PIP.match(" ".join(command)) for command in commands)
 
 
 def run_user_script(

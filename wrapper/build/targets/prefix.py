@@ -16,9 +16,7 @@ from wrapper.build.incremental import IncrementalTree
 from wrapper.build.record import described
 from wrapper.build.source import Source
 from wrapper.build.target import Finished, shim_programs
-from wrapper.console import human_size
 from wrapper.gpu import Use, settings_for
-from wrapper.images.compression import Compression
 from wrapper.images.format import rarest_compression
 from wrapper.manifest import Manifest, MpiRecord
 from wrapper.models import Environment
@@ -40,7 +38,6 @@ class PrefixTarget:
     source: Source
     place: Staging | NextGeneration
     outside = True  # its shims are: see record_activation
-    stays_packed = True
 
     @property
     def keeps_modes(self) -> bool:
@@ -48,6 +45,10 @@ class PrefixTarget:
 
     def opened(self) -> AbstractContextManager[object]:
         return nullcontext()
+
+    def place_of_previous(self) -> tuple[Path, int]:
+        assert self.context.previous
+        return self.context.previous.image, 0
 
     def unpack_previous(self, target: Path, path: str) -> None:
         previous = self.context.previous
@@ -93,7 +94,7 @@ class PrefixTarget:
         size = tree.settle(context.space.image, fix=not self.keeps_modes)
         if finished.tree.packed:
             size += finished.tree.packed.size_beside(context.tree)
-        self._write_image(finished.tree)
+        finished.tree.write_image(self.place.image, "Writing the image", owners=self.keeps_modes)
         context.discard(context.space.image)
         mpi = choice.write(context.mpi, directory)
         self._write_shims(
@@ -136,29 +137,6 @@ class PrefixTarget:
             python=str(python.parent) if pythons else "",
             pythons=pythons,
         )
-
-    def _write_image(self, old: IncrementalTree) -> None:
-        context = self.context
-        if old.packed:
-            fresh = context.space.root / "fresh.sqfs"
-            fitting = replace(context.compression, block=old.packed.image.superblock.block_size)
-            self._squash(fresh, "Packing what is new", fitting)
-            with context.console.step("Writing the image") as advance:
-                left_out = old.packed.join(fresh, self.place.image, advance)
-            if left_out:
-                context.console.info(
-                    f"{human_size(left_out)} of the image would be of files that have gone: "
-                    "the files that share blocks with them are packed anew"
-                )
-            if left_out is not None:
-                return
-            old.unpack_rest()
-        self._squash(self.place.image, "Writing the image", context.compression)
-
-    def _squash(self, image: Path, title: str, compression: Compression) -> None:
-        context = self.context
-        tree, owners = context.space.image, self.keeps_modes
-        context.squash(tree, image, title, compression=compression, owners=owners)
 
     def _write_shims(
         self,

@@ -107,7 +107,6 @@ class SifTarget:
     bottom: Bottom
     flatten: bool = False
     outside = False
-    stays_packed = False  # the old layer is inside another file
     _writer: SifWriter = field(init=False)
     _copying: Future[None] = field(init=False)
 
@@ -142,6 +141,9 @@ class SifTarget:
     def make_home(self, container: BuildContainer) -> None:
         """Its place is the one in the image."""
 
+    def place_of_previous(self) -> tuple[Path, int]:
+        return self.bottom.image.path, environment_layer(self.bottom.image).offset
+
     def unpack_previous(self, target: Path, path: str) -> None:
         self.context.tools.squasher.unsquash(
             self.bottom.image.path,
@@ -175,9 +177,11 @@ class SifTarget:
         if mpi and mpi.directory:  # a mount point
             (layer / HOST_ROOT.lstrip("/")).mkdir(mode=0o755, exist_ok=True)
         texts = self._write_content(layer, finished.activation, gpu, mpi, scripts)
-        context.squash(
-            layer, self.place.image, "Writing the environment's layer", owners=self.keeps_modes
-        )
+        title = "Writing the environment's layer"
+        if self.flatten:
+            context.squash(layer, self.place.image, title)
+        else:
+            finished.tree.write_image(self.place.image, title, owners=self.keeps_modes)
         context.discard(layer)
         manifest = described(
             context,

@@ -27,6 +27,7 @@ class Image:
     :ivar root: its root directory. :ivar fragments: position and size of the shared blocks.
     :ivar options: the bytes that tell how the compressor was set.
     :ivar filled: up to where files have each of the shared blocks, uncompressed.
+    :ivar offset: where in its file it begins, in bytes: positions count from there.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Image:
     fragments: list[tuple[int, int]]
     options: bytes
     filled: dict[int, int] = field(default_factory=dict)
+    offset: int = 0
 
     def unpack(self, node: Node, target: Path) -> None:
         """Write one file, link or empty directory as ``target``, which is not there yet."""
@@ -72,7 +74,7 @@ class Image:
         """
         stored = size & ~layout.RAW
         with self.path.open("rb", buffering=0) as file:
-            data = os.pread(file.fileno(), stored, position)
+            data = os.pread(file.fileno(), stored, self.offset + position)
         if len(data) != stored:
             raise Unsupported("a block that is cut off")
         if size & layout.RAW:
@@ -84,20 +86,28 @@ class Image:
         return self.block(*self.fragments[number])
 
 
-def read_image(path: Path) -> Image:
+def read_superblock(path: Path, offset: int = 0) -> Superblock:
+    """:raises Unsupported: it is no image. :raises OSError: it cannot be read."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        return Superblock.parse(file.read(layout.SUPERBLOCK.size))
+
+
+def read_image(path: Path, offset: int = 0) -> Image:
     """Read an image's tables.
 
+    :param offset: where in the file it begins, in bytes.
     :raises Unsupported: it has something that this package does not know, or is damaged.
     :raises OSError: it cannot be read.
     """
     try:
+        superblock = read_superblock(path, offset)
         with path.open("rb", buffering=0) as file:
-            superblock = Superblock.parse(file.read(layout.SUPERBLOCK.size))
             if superblock.compression not in KNOWN or not superblock.flags & layout.NO_XATTRS:
                 raise Unsupported("another compressor, or extended attributes")
             if not _MOST_BLOCK >= superblock.block_size >= _LEAST_BLOCK:
                 raise Unsupported("blocks of a size that no image has")
-            tables = _Tables(file, superblock)
+            tables = _Tables(file, superblock, offset)
             fragments = tables.fragments()
             tree = _Tree(path, superblock, tables, len(fragments))
             return Image(
@@ -107,6 +117,7 @@ def read_image(path: Path) -> Image:
                 fragments=fragments,
                 options=tables.options(),
                 filled=tree.filled,
+                offset=offset,
             )
     except (struct.error, IndexError, KeyError, ValueError, RecursionError) as error:
         raise Unsupported(f"damaged: {error}") from None
@@ -118,6 +129,7 @@ class _Tables:
 
     file: FileIO
     superblock: Superblock
+    offset: int
     inodes: bytes = field(init=False)
     inode_at: dict[int, int] = field(init=False)
     directories: bytes = field(init=False)
@@ -150,6 +162,7 @@ class _Tables:
         return head + self._read(layout.SUPERBLOCK.size + 2, size)
 
     def _read(self, position: int, size: int) -> bytes:
+        position += self.offset
         end = os.fstat(self.file.fileno()).st_size
         data = os.pread(self.file.fileno(), size, position) if position + size <= end else b""
         if len(data) < size:

@@ -249,7 +249,7 @@ class _Data:
             self._recompress(image, _blocks(image, own, numbers))
             return
         with image.path.open("rb", buffering=0) as source:
-            for old, new in _copy(source, self._out, pieces, self._count):
+            for old, new in _copy(source, image.offset, self._out, pieces, self._count):
                 self._starts[image.path, old] = new
 
     def _pieces(
@@ -315,17 +315,21 @@ def _blocks(image: Image, own: Sequence[File], numbers: Iterable[int]) -> list[t
 
 
 def _copy(
-    source: FileIO, out: FileIO, pieces: Mapping[int, int], copied: Callable[[int], None]
+    source: FileIO,
+    offset: int,
+    out: FileIO,
+    pieces: Mapping[int, int],
+    copied: Callable[[int], None],
 ) -> Iterator[tuple[int, int]]:
-    """Copy pieces of an image, neighbours at once; yields old and new positions."""
+    """Copy pieces of the image at ``offset``, neighbours at once; yields old and new positions."""
     run: list[int] = []
     end = -1
     for position in [*sorted(pieces), None]:
         if run and position != end:
             if end - run[0] >= _SHARED:  # where it is in the source, but for whole pages
-                out.seek((run[0] - out.tell()) % _ALIGNED, os.SEEK_CUR)
+                out.seek((offset + run[0] - out.tell()) % _ALIGNED, os.SEEK_CUR)
             start = out.tell()
-            source.seek(run[0])
+            source.seek(offset + run[0])
             copy_bytes(source, out, end - run[0], copied)
             yield from ((old, start + old - run[0]) for old in run)
             run = []
