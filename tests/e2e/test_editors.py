@@ -1,4 +1,4 @@
-"""Where people look for Python: kernels of Jupyter, started by a client outside."""
+"""Where people look for Python: kernels of Jupyter, language servers."""
 
 from __future__ import annotations
 
@@ -26,12 +26,23 @@ client.stop_channels()
 manager.shutdown_kernel()
 print("".join(said).strip())
 """
+# What a language server does: it asks the interpreter, and reads what it is told.
+DEFINITION = """
+import sys, jedi
+environment = jedi.create_environment(sys.argv[1], safe=False)
+script = jedi.Script("import mine; mine.answer", environment=environment)
+(found,) = script.goto(1, 20, follow_imports=True)
+print(found.module_path, found.line)
+"""
 
 
 @pytest.fixture(scope="session")
 def notebook(account: Account, runtime: Path) -> Installation:
     """An environment of pip's that has ipykernel and jedi: those of the tests."""
-    line = f'echo {OURS} >"$(echo "$env_root"/lib/python3*/site-packages)/ours.pth"\n'
+    line = (
+        """cd "$env_root"/lib/python3*/site-packages; echo 'def answer(): return 42' >mine.py\n"""
+    )
+    line += f"echo {OURS} >ours.pth\n"
     prefix = account.work / "note book"
     empty, script = account.file("empty.txt", "\n"), account.file("ours.sh", line)
     account.ok(PIP, "new", "--prefix", prefix, "--post-install", script, empty)
@@ -53,3 +64,26 @@ def test_without_ipykernel_there_is_no_kernel(small: Installation) -> None:
     assert done.returncode == ExitCode.INPUT and done.stdout == ""
     assert f"conda-containerize update {small.prefix} -r more.txt" in done.stderr
     assert not (small.account.home / ".local/share/jupyter/kernels/small").exists()
+
+
+def test_editors_open_what_a_program_imports(notebook: Installation) -> None:
+    account, python = notebook.account, notebook.program("python")
+    seen = notebook.python("import mine; print(mine.__file__)").strip()
+    assert not Path(seen).exists()
+    told = json.loads(account.ok(UMBRELLA, "export-sources", notebook.prefix))
+    assert told["python.defaultInterpreterPath"] == str(python)
+    assert seen.startswith(told["python.analysis.extraPaths"][0])
+    assert account.ok(sys.executable, "-c", DEFINITION, python) == f"{seen} 1\n"
+    assert Path(seen).read_text() == "def answer(): return 42\n"
+    assert notebook.python("import mine; print(mine.__file__, mine.answer())") == f"{seen} 42\n"
+
+    change = (
+        "echo 'def answer(): return 43' >$(echo \"$env_root\"/lib/python3*/site-packages/mine.py)"
+    )
+    script = account.file("change.sh", change)
+    account.ok(PIP, "update", notebook.prefix, "--post-install", script)
+    assert notebook.python("import mine; print(mine.answer())") == "43\n"
+    assert Path(seen).read_text() == "def answer(): return 43\n"
+    account.ok(UMBRELLA, "rollback", notebook.prefix)
+    assert notebook.python("import mine; print(mine.answer())") == "42\n"
+    assert Path(seen).read_text() == "def answer(): return 42\n"

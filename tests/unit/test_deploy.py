@@ -94,6 +94,7 @@ def test_real_programs_are_links_into_the_environment(prefix: Path) -> None:
     real = {path.name: str(path.readlink()) for path in (prefix / "_bin").iterdir()}
     assert real == {
         ".share": f"{INSIDE}/share",
+        ".lib": f"{INSIDE}/lib",
         ".python": f"{INSIDE}/bin",
         "python3": ".python/python3.11",
         "tool": f"{INSIDE}/libexec/tool",

@@ -144,7 +144,7 @@ def test_what_cannot_be_a_kernel(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no container image"):
         install(tmp_path / "text", tmp_path)
     broken = installation(tmp_path / "broken", "echo of the runtime >&2; exit 255")
-    with pytest.raises(ToolError, match="does not start here") as caught:
+    with pytest.raises(ToolError, match="fails here") as caught:
         install(broken, tmp_path)
     assert caught.value.detail == "of the runtime"
     (broken / "bin/python").unlink()

@@ -1,13 +1,14 @@
-"""``containerize kernel``: environments where people look for them."""
+"""``containerize kernel`` and ``export-sources``: environments where people look for them."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import click
 
-from wrapper.cli.common import CONTEXT, Group, common_options, run_command, say
+from wrapper.cli.common import CONTEXT, Command, Group, common_options, run_command, say
 from wrapper.cli.options import FILE, configured
 from wrapper.console import Console
 
@@ -68,5 +69,28 @@ def kernel_install(
             site=configured(console, verbosity, building=False),
         )
         say(kernels.kernel_install(request, os.environ, console))
+
+    run_command(work, verbosity=verbosity, debug=debug)
+
+
+@click.command("export-sources", cls=Command, short_help="Let editors read an installation.")
+@click.argument("prefix", type=FILE, metavar="DIR")
+@common_options
+def export_sources(prefix: Path, verbosity: int, debug: bool) -> None:
+    """Copy the sources of the packages in DIR out of its image, for editors.
+
+    Language servers (Pylance, pyright, pylsp, Jedi) that have DIR/bin/python as their interpreter
+    then know the packages, and 'go to definition' opens files below DIR/lib. Only what they read is
+    copied: Python's sources, stubs, and names of compiled modules. Each generation has a copy of
+    its own, which an update makes anew.
+
+    Prints settings for VS Code, also for a language server that cannot start the interpreter.
+    """
+
+    def work(console: Console) -> None:
+        from wrapper.commands import sources
+
+        configured(console, verbosity, building=False)
+        say(json.dumps(sources.export_sources(prefix, os.environ, console).settings, indent=2))
 
     run_command(work, verbosity=verbosity, debug=debug)

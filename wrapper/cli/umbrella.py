@@ -12,7 +12,7 @@ from wrapper.cli.base import base
 from wrapper.cli.build import build
 from wrapper.cli.common import CONTEXT, Group, common_options, run_command, say
 from wrapper.cli.doctor import doctor
-from wrapper.cli.editors import kernel
+from wrapper.cli.editors import export_sources, kernel
 from wrapper.cli.extend import extend, freeze, thaw
 from wrapper.cli.jobs import jobscript
 from wrapper.cli.modules import modulefile
@@ -31,7 +31,9 @@ containerize.add_command(base)
 containerize.add_command(build)
 
 
-for _command in (activate, deactivate, shell_init, doctor, modulefile, jobscript, kernel):
+for _command in (activate, deactivate, shell_init, doctor, modulefile, jobscript):
+    containerize.add_command(_command)
+for _command in (kernel, export_sources):
     containerize.add_command(_command)
 for _command in (extend, freeze, thaw):
     containerize.add_command(_command)

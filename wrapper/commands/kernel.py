@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wrapper import __version__, layout, process
+from wrapper import __version__, layout
 from wrapper.commands.modulefile import image_manifest, site_binds
+from wrapper.commands.own_python import ask, python_of
 from wrapper.console import Console
-from wrapper.errors import InputError, ToolError, start_hint
+from wrapper.errors import InputError
 from wrapper.manifest import Manifest, read_manifest
 from wrapper.models import Site
 from wrapper.prefix import checks as prefix
@@ -28,7 +29,6 @@ from wrapper.util.owned_file import write_owned
 MARK = "made by 'containerize kernel install'"
 """At the beginning of a file that may be written anew."""
 _NAME = re.compile(r"[a-z0-9_][a-z0-9._-]*")
-_SECONDS = 120.0  # a first start, its image on a busy file system
 _ASK = """
 from importlib.util import find_spec
 print(*(int(find_spec(name) is not None) for name in ("ipykernel_launcher", "debugpy")))
@@ -65,7 +65,7 @@ def kernel_install(request: KernelRequest, environ: Mapping[str, str], console: 
     else:
         target = prefix.absolute_prefix(request.target)
         manifest = read_manifest(target)
-        words = [str(_python(target))]
+        words = [str(python_of(target))]
     name = _name(request, target)
     place = _kernels(request.prefix, environ) / name / "kernel.json"
     debugger = _look(words, target, manifest, environ)
@@ -110,18 +110,6 @@ def _kernels(chosen: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 # -- what it starts --------------------------------------------------------------------------------
-def _python(target: Path) -> Path:
-    found = [target / layout.BIN / name for name in ("python", "python3")]
-    for program in found:
-        if program.exists():
-            return program
-    raise InputError(
-        f"{target.name} has no Python",
-        where=found[0],
-        hint="a kernel is of a Python: make one of an installation that has it",
-    )
-
-
 def _in_image(
     image: Path, manifest: Manifest | None, site: Site, environ: Mapping[str, str]
 ) -> list[str]:
@@ -139,16 +127,7 @@ def _look(
     words: Sequence[str], target: Path, manifest: Manifest | None, environ: Mapping[str, str]
 ) -> bool:
     """Whether the debugger works. :raises ContainerizeError: there is no ipykernel."""
-    env = process.base_environment(environ)
-    try:
-        answer = process.capture([*words, "-I", "-c", _ASK], env=env, timeout=_SECONDS).split()
-    except ToolError as error:
-        raise ToolError(
-            f"the Python of {target.name} does not start here",
-            where=target,
-            hint=start_hint(error.detail, "its words are below"),
-            detail=error.detail or error.what,
-        ) from None
+    answer = ask([*words, "-I", "-c", _ASK], target, environ).split()
     if answer[-2:-1] != ["1"]:
         raise InputError(
             f"{target.name} has no ipykernel, which a kernel of Jupyter needs",

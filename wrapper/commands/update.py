@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from wrapper.base.built import Tools
@@ -9,6 +10,7 @@ from wrapper.base.resolve import find_base
 from wrapper.build import inputs
 from wrapper.build.context import BuildContext
 from wrapper.build.source import Source
+from wrapper.commands import sources
 from wrapper.commands.history import remove_old
 from wrapper.commands.prepare import (
     Prepared,
@@ -80,6 +82,7 @@ def _update(
         manifest = build_update(context, source, result)
         if manifest:
             finish(staging, manifest, runtime=tools.runtime, space=space, console=console)
+            sources.follow(target, previous, os.environ, console)
         if request.keep is not None:
             remove_old(target, request.keep, console)
     changed = manifest is not None

@@ -39,8 +39,9 @@ _TYKKY_LINKS = {
 }
 # One path for two things, by a name in ``bin`` outside and in ``_bin``, which is bound over it
 # inside: ``share`` is what Tykky has there outside, and the environment's inside; ``.python`` has
-# shims of Python outside, and is the directory of the real one inside.
-_SHARE, _PYTHON = ".share", ".python"
+# shims of Python outside, and is the directory of the real one inside; ``lib`` is what editors read
+# outside, where somebody asked for that.
+_SHARE, _PYTHON, _LIB = ".share", ".python", ".lib"
 
 
 class Staging:
@@ -134,7 +135,7 @@ class Staging:
             (self.directory / USED_MARK).touch()  # it appears in use
             group = self.prefix.stat().st_gid if self.prefix.is_dir() else None
             with removal.opened_marked(self.root) as handle:
-                _settle(handle, self._mode, group)
+                settle(handle, self._mode, group)
             _sync(self.root)
             if self._fills:
                 self._move_into()
@@ -219,7 +220,7 @@ class NextGeneration:
         """Set permissions, sync, and switch to this generation by one rename."""
         try:
             with removal.opened(self.root) as handle:
-                _settle(handle, self._mode, self.prefix.stat().st_gid)
+                settle(handle, self._mode, self.prefix.stat().st_gid)
             _sync(self.root)
             self.root.rename(self.prefix / layout.GENERATIONS / str(self.generation))
             sync_directory(self.prefix / layout.GENERATIONS)
@@ -242,6 +243,7 @@ def _write_real(
     """
     directory.mkdir()
     (directory / _SHARE).symlink_to(f"{environment.root}/share")
+    (directory / _LIB).symlink_to(f"{environment.root}/lib")
     if environment.python:
         (directory / _PYTHON).symlink_to(environment.python)
     for name, path in programs.items():
@@ -271,11 +273,38 @@ def _link_environment(prefix: Path, environment: Environment) -> None:
     _link(folder / _SHARE, "../current")
     share = prefix / "share"
     if share.is_symlink() and share.readlink() == Path(layout.CURRENT):  # of an earlier version
-        replacement = prefix / ".share.new"
-        replacement.unlink(missing_ok=True)
-        replacement.symlink_to(_TYKKY_LINKS["share"])
-        replacement.rename(share)
+        _replace_link(share, _TYKKY_LINKS["share"])
     sync_directory(folder)
+
+
+def link_sources(prefix: Path) -> bool:
+    """Let ``lib`` lead to the copy for editors outside, where the generation in use has one; false
+    where that is the user's.
+
+    The caller holds the prefix's lock.
+    """
+    library, hidden = prefix / "lib", f"{layout.BIN}/{_LIB}"
+    if not library.is_symlink():
+        return False
+    inside = str(library.readlink())
+    if inside == hidden:
+        return True
+    if not inside.startswith("/") or library.exists():
+        return False
+    for generation in (prefix / layout.GENERATIONS).iterdir():  # also those of earlier versions
+        if (generation / layout.PROGRAMS).is_dir():
+            _link(generation / layout.PROGRAMS / _LIB, inside)
+    _link(prefix / hidden, f"../{layout.CURRENT}/{layout.SOURCES}/lib")
+    _replace_link(library, hidden)
+    return True
+
+
+def _replace_link(path: Path, target: str) -> None:
+    replacement = path.with_name(f".{path.name}.new")
+    replacement.unlink(missing_ok=True)
+    replacement.symlink_to(target)
+    replacement.rename(path)
+    sync_directory(path.parent)
 
 
 def _link(path: Path, target: str) -> None:
@@ -283,7 +312,7 @@ def _link(path: Path, target: str) -> None:
         path.symlink_to(target)
 
 
-def _settle(root: int, mode: int, group: int | None) -> None:
+def settle(root: int, mode: int, group: int | None) -> None:
     """Permissions below (and of) a directory: directories ``mode``, files as it allows.
 
     :param root: its descriptor: what somebody puts in its place meanwhile keeps its permissions.
@@ -384,7 +413,7 @@ class Adoption(Staging):
         try:
             (self.directory / USED_MARK).touch()
             with removal.opened_marked(self.root) as handle:
-                _settle(handle, self._mode, self.prefix.stat().st_gid)
+                settle(handle, self._mode, self.prefix.stat().st_gid)
             for name, file in linked.items():
                 (self.directory / name).hardlink_to(file)
             (self.root / _TYKKY).mkdir(mode=self._mode)
