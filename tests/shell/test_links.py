@@ -51,6 +51,18 @@ def test_a_home_directory_behind_a_link(based: Prefix, tmp_path: Path, in_var: P
     assert str(in_var) in based.run(env={"HOME": f"{tmp_path}/home"}).binds
 
 
+def test_what_a_window_needs_is_bound(based: Prefix, in_var: Path) -> None:
+    """Its file is in the home, in /tmp, or in /run, which an image has of its own."""
+    cookie = in_var / "xauth"
+    assert str(cookie) not in based.run(env={"XAUTHORITY": str(cookie)}).binds
+    cookie.touch()
+    assert str(cookie) in based.run(env={"XAUTHORITY": str(cookie)}).binds
+    elsewhere = based.out / "xauth"
+    elsewhere.touch()
+    for known in (str(elsewhere), "var/tmp", ""):
+        assert known not in based.run(env={"XAUTHORITY": known}, cwd=Path("/")).binds
+
+
 def test_what_is_bound_already_is_bound_once(based: Prefix, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(based.out)
     binds = based.run(env={"HOME": f"{tmp_path}/link"}).binds

@@ -180,9 +180,11 @@ _cw_keep_system() {
     # An image with a system of its own keeps these; it gets the other directories and the home.
     _cw_system=,__OWN_SYSTEM__,
     _cw_left_out+=$_cw_system
-    for _cw_dir in "${HOME-}" "$_cw_prefix"; do
+    # (The file with which a program may show windows is often in /run.)
+    for _cw_dir in "${HOME-}" "$_cw_prefix" "${XAUTHORITY-}"; do
         _cw_part=${_cw_dir#/}
-        [[ -d $_cw_dir && $_cw_dir != *["$_cw_unbindable"]* && $_cw_system == *",/${_cw_part%%/*},"* ]] &&
+        [[ $_cw_dir == /* && -e $_cw_dir && $_cw_dir != *["$_cw_unbindable"]* &&
+            $_cw_system == *",/${_cw_part%%/*},"* ]] &&
             _cw_binds+=$_cw_dir,
     done
 }
