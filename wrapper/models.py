@@ -127,6 +127,19 @@ class Base:
         return self.image.name if self.owned else str(self.image)
 
 
+@dataclass(frozen=True, kw_only=True)
+class HostPrograms:
+    """Programs of the host that those of an image can call.
+
+    :ivar names: of scripts in the generation. :ivar binds: what they need. :ivar users: an
+        ``/etc/passwd``, without the caller; empty where the image's own will do.
+    """
+
+    names: tuple[str, ...] = ()
+    binds: tuple[str, ...] = ()
+    users: str = ""
+
+
 def names_of(name: str, source: str, image: Path) -> tuple[str, ...]:
     """The names by which an image is known: what the user said, the file that it was found as,
     which may be a link, and the file that it is.
@@ -186,6 +199,7 @@ class Site:
     binds: tuple[str, ...] = ()
     image_binds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exclude_binds: tuple[str, ...] = ()
+    host_programs: tuple[str, ...] = ()
     installations: tuple[Path, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     fix_permissions: bool = True

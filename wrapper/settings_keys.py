@@ -223,6 +223,10 @@ KEYS: Mapping[str, Key] = {
         help="top-level directories of the host to leave out",
         field=_field(_bind_list, lambda site, value: replace(site, exclude_binds=value)),
     ),
+    "host_programs": Key(
+        help="programs of the host that those in an image can call: srun, sbatch…",
+        field=_field(_texts, lambda site, value: replace(site, host_programs=value)),
+    ),
     "installations": Key(
         help="other installations whose programs those of new ones can call",
         field=_field(_paths, lambda site, value: replace(site, installations=value)),

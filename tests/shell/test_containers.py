@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shlex
 import tempfile
@@ -18,7 +19,7 @@ from tests.shell.conftest import (
     write_program,
     write_runtime,
 )
-from wrapper.models import Site
+from wrapper.models import HostPrograms, Site
 from wrapper.runtime.binds import NEVER_BOUND, UNBINDABLE, unbindable
 
 TOP = [
@@ -427,6 +428,33 @@ def test_an_other_that_stored_its_path_is_seen_there(prefix: Prefix, tmp_path: P
     call = prefix.call(prefix.program(), env=env)
     assert (call.started, call.status) == (False, 1)
     assert f"{mask} has gone" in call.stderr
+
+
+# -- programs of the host --------------------------------------------------------------------------
+def test_programs_of_the_host_in_an_image(prefix: Prefix, tmp_path: Path) -> None:
+    """Each by the host's name for it; who runs Slurm and who calls are users inside."""
+    image, generation = tmp_path / "base.sif", prefix.root / ".generations/1"
+    image.touch()
+    users = "root:x:0:0::/root:/bin/sh\nslurm:x:64030:64030::/:/bin/false\n"
+    host = HostPrograms(names=("srun", "ssh"), binds=("/:/.host", "/no/such"), users=users)
+    write_environment(prefix.root, image=str(image), host=host)
+    me, uid = pwd.getpwuid(os.getuid()), os.getuid()
+    binds = prefix.run().binds
+    programs = [f"{generation}/host/{name}:/usr/bin/{name}" for name in host.names]
+    assert {"/:/.host", *programs} < set(binds) and "/no/such" not in binds
+    (passwd,) = (bind.partition(":")[0] for bind in binds if bind.endswith(":/etc/passwd"))
+    try:
+        lines = Path(passwd).read_text().removeprefix(users)
+        mine = f"{me.pw_name}:x:{uid}:{me.pw_gid}::{me.pw_dir}:/bin/bash\n"
+        assert lines == ("" if uid == 0 else mine)
+        Path(passwd).unlink()
+        Path(passwd).symlink_to(tmp_path / "others")  # as somebody else could
+        assert not any(bind.endswith("/etc/passwd") for bind in prefix.run().binds)
+        assert not (tmp_path / "others").exists()
+    finally:
+        Path(passwd).unlink()
+    few = prefix.run(cwd=prefix.root, env={"CONTAINERIZE_MINIMAL_BINDS": "1"}).binds
+    assert not {"/:/.host", *programs} & set(few)
 
 
 # -- images that Tykky made ------------------------------------------------------------------------

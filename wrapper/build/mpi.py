@@ -148,8 +148,8 @@ def chosen(
 
 
 def image_files(image: Path, unsquashfs: Path, scratch: Path, console: Console) -> InImage:
-    """An image, to be looked into for libraries."""
-    with console.step(f"Looking for libraries in {image.name}"):
+    """An image, to be looked into for libraries and other files."""
+    with console.step(f"Listing what is in {image.name}"):
         tree = read_tree(
             image, read_format(image), unsquashfs=unsquashfs, scratch=scratch, console=console
         )

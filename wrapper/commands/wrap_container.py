@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from wrapper import __version__, layout, platforms, runscripts
@@ -22,13 +23,13 @@ from wrapper.gpu import Use, settings_for
 from wrapper.images.format import mark, rarest_compression
 from wrapper.images.squasher import find_squasher
 from wrapper.manifest import BaseRecord, Manifest
-from wrapper.models import Base, Environment, Site, names_of
+from wrapper.models import Base, Environment, HostPrograms, Site, names_of
 from wrapper.mpi.abis import HOST, NONE, OPEN_MPI, is_launcher
 from wrapper.mpi.choice import BaseSystem, Choice, write
 from wrapper.mpi.files import InImage
 from wrapper.mpi.inside import found_first, is_mpich
 from wrapper.prefix import checks as prefix
-from wrapper.prefix import shims
+from wrapper.prefix import host_programs, shims
 from wrapper.prefix.checks import install_path
 from wrapper.prefix.image_programs import Contents, Looker, check_paths
 from wrapper.prefix.record import identity, now, write_inputs, write_record
@@ -69,12 +70,17 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
         if choice.kind == HOST:
             kept = {n: path for n, path in found.programs.items() if not is_launcher(n)}
             found = replace(found, programs=kept)
+        host = HostPrograms()
+        if files and found.has_bash and request.site.host_programs:
+            wanted, passwd = request.site.host_programs, partial(files.tree.text, "/etc/passwd")
+            host = host_programs.put(staging.directory, wanted, passwd, console)
         manifest = _write(
             image,
             found,
             choice,
             facts,
             variables,
+            host=host,
             staging=staging,
             runtime=runtime,
             site=request.site,
@@ -123,7 +129,7 @@ def _look_into(
     image: BaseImage, asked: str | None, space: Workspace, site: Site, console: Console
 ) -> tuple[ImageFacts, InImage | None]:
     """What the image sets, and what it does before a program, nothing where no tool can tell; and
-    its files, where the choice of an MPI depends on them.
+    its files, where the choice of an MPI or the host's programs depend on them.
 
     :param asked: whose MPI. :raises ToolError: no tool can tell, and it is to be the host's.
     """
@@ -135,7 +141,7 @@ def _look_into(
         console.warning(f"whether the image has an entry point is not known: {error}")
         return ImageFacts(), None
     files = None
-    if asked == HOST or not (asked or site.mpi.default == NONE):
+    if asked == HOST or not (asked or site.mpi.default == NONE) or site.host_programs:
         files = mpi.image_files(image.path, unsquashfs, space.scratch, console)
     facts = inspect_image(
         image,
@@ -155,6 +161,7 @@ def _write(
     facts: ImageFacts,
     variables: Mapping[str, str],
     *,
+    host: HostPrograms,
     staging: Staging,
     runtime: Runtime,
     site: Site,
@@ -214,6 +221,7 @@ def _write(
         scripts=scripts and not facts.runscripts,
         entry_point=base.entry_point,
         level=base.level,
+        host=host,
     )
     shims.write_environment(staging.directory, env)
     manifest = Manifest(

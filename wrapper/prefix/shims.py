@@ -16,7 +16,7 @@ from wrapper import layout, microarch
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.gpu import NONE, Setting, Settings
 from wrapper.manifest import MpiRecord
-from wrapper.models import Site
+from wrapper.models import HostPrograms, Site
 from wrapper.process import RUNTIME_SETTINGS
 from wrapper.runtime.binds import (
     NEVER_BOUND,
@@ -113,6 +113,7 @@ def environment_file(
     scripts: bool = False,
     entry_point: Sequence[str] = (),
     level: int = 1,
+    host: HostPrograms = HostPrograms(),  # noqa: B008 - frozen
 ) -> str:
     """The file ``env`` of a generation, which the shim sources: assignments of data, no commands.
 
@@ -141,6 +142,7 @@ def environment_file(
     :param scripts: whether the generation has ``/runscripts``.
     :param entry_point: of the image: words inside to start programs with.
     :param level: of x86-64 processors, see :mod:`wrapper.microarch`.
+    :param host: what of the host's programs an image gets.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
     scalars["machine"] = microarch.machine(level)
@@ -165,6 +167,9 @@ def environment_file(
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
     if not image and (beyond := beyond_links(links)):  # left out where little is bound
         arrays["beyond"] = beyond
+    if host.names:
+        lines.append(f"_cw_users={shlex.quote(host.users)}")
+        arrays |= {"host_programs": host.names, "beyond": host.binds}
     if entry_point:
         arrays["entry_point"] = entry_point
     if scripts:

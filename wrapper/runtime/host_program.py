@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import struct
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from wrapper import process
@@ -21,10 +22,12 @@ _ELF_HEADER = struct.Struct("<16s16xQ14xHH")
 _LOADER = 3
 
 
-def host_program(name: str) -> list[str]:
+def host_program(name: str, folders: Collection[str] = ()) -> list[str]:
     """The words that run a program of the host (a name on PATH, or a path) inside.
 
     Its loader and libraries are the host's too, whatever libc the image has.
+
+    :param folders: more of libraries: of what it loads by name.
 
     :raises ToolError: the host lacks the program, its loader, or ldd.
     """
@@ -35,7 +38,7 @@ def host_program(name: str) -> list[str]:
             where=program or "PATH",
             hint=f"it takes {name}, ldd and the loader in /lib64: install glibc's programs",
         )
-    folders = {str(Path(library).parent) for library in _libraries(program)}
+    folders = {*folders, *library_folders([program])}
     libraries = ":".join(f"{HOST_ROOT}{folder}" for folder in sorted(folders))
     loader = f"{HOST_ROOT}{loaders[0].resolve()}"
     return [loader, "--library-path", libraries, f"{HOST_ROOT}{Path(program).resolve()}"]
@@ -61,6 +64,7 @@ def is_static(program: Path) -> bool:
     return _LOADER not in kinds
 
 
-def _libraries(program: str) -> list[str]:
-    answer = process.capture(["ldd", program], env=process.base_environment(os.environ))
-    return [str(Path(path).resolve()) for path in re.findall(r"=> (/\S+)", answer)]
+def library_folders(files: Sequence[str]) -> set[str]:
+    """Where libraries are that these files of the host need. :raises ToolError: one needs none."""
+    answer = process.capture(["ldd", *files], env=process.base_environment(os.environ))
+    return {str(Path(path).resolve().parent) for path in re.findall(r"=> (/\S+)", answer)}

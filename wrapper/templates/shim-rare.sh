@@ -209,6 +209,27 @@ _cw_bind_linked() {
     _cw_physical=$_cw_place
 }
 
+# Programs of the host, which look into /etc/passwd for the user who runs Slurm. What is bound over it
+# has not the caller, whom the runtime adds to the image's own: so it is written here, once on a node.
+_cw_add_host_programs() {
+    local program file HOME name='\u'
+    unset -v HOME # the account's
+    for program in "${_cw_host_programs[@]}"; do
+        _cw_binds+=,$_cw_generation_dir/host/$program:/usr/bin/$program
+    done
+    [[ -n $_cw_users ]] || return 0
+    file=/dev/shm/containerize.$UID.${_cw_install_path##*-}.${#_cw_users}
+    if [[ ! -e $file && ! -L $file ]]; then
+        HOME=~
+        [[ $'\n'$_cw_users == *$'\n'*([^:]):*([^:]):"$UID":* ]] ||
+            _cw_users+="${name@P}:x:$UID:${GROUPS[0]}::$HOME:/bin/bash"$'\n'
+        set -C # nothing that another user put there
+        { printf %s "$_cw_users" >"$file"; } 2>/dev/null
+        set +C
+    fi
+    [[ ! -f $file || ! -O $file || -L $file ]] || _cw_binds+=,$file:/etc/passwd
+}
+
 _cw_start_image() {
     _cw_start=$_cw_image
     [[ $_cw_start == /* ]] || _cw_start=$_cw_generation_dir/$_cw_image
@@ -221,6 +242,7 @@ _cw_start_image() {
             "  to do:  if programs fail, build anew (current/inputs has what you gave)" >&2
     fi
     [[ -z $_cw_mpi ]] || _cw_binds+=,/:__HOST_ROOT__
+    [[ ! -v _cw_host_programs || -n ${CONTAINERIZE_MINIMAL_BINDS-} ]] || _cw_add_host_programs
     # By its install path a shim sees that it is inside its own container.
     [[ -n $_cw_image_root$_cw_layer ]] || _cw_binds+=,$_cw_generation_dir:$_cw_install_path
 }

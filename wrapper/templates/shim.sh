@@ -107,7 +107,7 @@ _cw_resolve "$_cw_prefix"
 # -- Which generation? One read decides; a switch while we start changes nothing. (One of an earlier
 # version sets other variables.)
 unset -v _cw_when _cw_changes _cw_prepends _cw_defaults _cw_unsets _cw_machine _cw_mpi _cw_mpi_defaults
-unset -v _cw_gpu_device _cw_runscripts _cw_entry_point _cw_beyond
+unset -v _cw_gpu_device _cw_runscripts _cw_entry_point _cw_beyond _cw_host_programs
 # ("command": where POSIXLY_CORRECT is set, a failing "." would end the shell without a word.)
 # shellcheck source=/dev/null
 command . "$_cw_prefix/current/env" 2>/dev/null ||

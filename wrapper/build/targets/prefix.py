@@ -13,17 +13,18 @@ from wrapper import layout, microarch, runscripts, tree
 from wrapper.activation.model import Activation
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree
+from wrapper.build.mpi import image_files
 from wrapper.build.record import described
 from wrapper.build.source import Source
 from wrapper.build.target import Finished, shim_programs
 from wrapper.gpu import Use, settings_for
 from wrapper.images.format import rarest_compression
 from wrapper.manifest import Manifest, MpiRecord
-from wrapper.models import Environment
+from wrapper.models import Environment, HostPrograms
 from wrapper.mpi import choice
 from wrapper.pip import externally_managed as managed
 from wrapper.pip.interpreter import look_into_library
-from wrapper.prefix import home, shims
+from wrapper.prefix import home, host_programs, shims
 from wrapper.prefix.record import identity, write_inputs, write_record
 from wrapper.prefix.staging import NextGeneration, Staging
 from wrapper.runtime.container import BuildContainer
@@ -179,8 +180,22 @@ class PrefixTarget:
             scripts=scripts and not base.runscripts,
             entry_point=base.entry_point,
             level=max(base.level, microarch.needed(finished.packages)),
+            host=self._host_programs(),
         )
         shims.write_environment(self.place.directory, env)
+
+    def _host_programs(self) -> HostPrograms:
+        """What of the host's programs those in the base image can call."""
+        context, image, tools = self.context, self.context.base.image, self.context.tools
+        wanted = context.site.host_programs
+        if not (image and wanted and context.base.has_bash):
+            return HostPrograms()
+
+        def passwd() -> str:
+            look, scratch = tools.squasher.unsquashfs, tools.space.scratch
+            return image_files(image, look, scratch, tools.console).tree.text("/etc/passwd")
+
+        return host_programs.put(self.place.directory, wanted, passwd, tools.console)
 
 
 def _with_no_ops(activation: Activation) -> Activation:

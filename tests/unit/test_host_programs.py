@@ -1,0 +1,107 @@
+"""Programs of the host for an image: their scripts, what they need, who runs Slurm."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from wrapper.console import Console
+from wrapper.models import HostPrograms
+from wrapper.prefix.host_programs import put
+from wrapper.prefix.shims import shim
+from wrapper.runtime.host_program import HOST_ROOT
+
+PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
+LINE = "slurm:x:{uid}:{uid}::/nonexistent:/usr/sbin/nologin\n"
+UID = 640300  # nobody's here
+
+
+class Host:
+    """A PATH with programs of a host, whose Slurm is ``config``."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bin = root / "bin"
+        self.bin.mkdir()
+        self.generation = root / "generation"
+        self.generation.mkdir()
+        self.plugins = root / "plugins"
+        self.plugins.mkdir()
+        monkeypatch.setenv("PATH", f"{self.bin}:/usr/bin:/bin")
+        self.slurm(f"SlurmUser  = slurm({UID})", f"PluginDir = {self.plugins}")
+
+    def slurm(self, *config: str, status: int = 0) -> None:
+        lines = "".join(f"echo '{line}'\n" for line in config)
+        self.script("scontrol", f"{lines}exit {status}")
+
+    def script(self, name: str, text: str) -> None:
+        (self.bin / name).write_text(f"#!/bin/sh\n{text}\n")
+        (self.bin / name).chmod(0o755)
+
+    def put(self, *wanted: str, passwd: str = PASSWD) -> HostPrograms:
+        return put(self.generation, wanted, lambda: passwd, Console(-1))
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    host = Host(tmp_path, monkeypatch)
+    (host.bin / "srun").symlink_to("/usr/bin/env")
+    return host
+
+
+def test_a_script_starts_the_hosts_own_by_the_hosts_loader(host: Host, tmp_path: Path) -> None:
+    """Seen here with the host's root at another place than inside."""
+    assert host.put("srun").names == ("srun",)
+    script = host.generation / "host/srun"
+    assert script.stat().st_mode & 0o777 == 0o755
+    moved = tmp_path / "moved"
+    moved.write_text(script.read_text().replace(HOST_ROOT, ""))
+    out = subprocess.check_output(["sh", moved, "-i", "A=a b", "/bin/sh", "-c", 'echo "$A"'])
+    assert out == b"a b\n"
+
+
+def test_who_runs_slurm_is_added_to_those_of_the_image(host: Host) -> None:
+    assert host.put("srun").users == PASSWD + LINE.format(uid=UID)
+
+
+@pytest.mark.parametrize(
+    ("user", "passwd"),
+    [(f"slurm({UID})", PASSWD + LINE.format(uid=UID)), ("root(0)", PASSWD), ("(null)", PASSWD)],
+)
+def test_where_the_image_has_them_it_stays_as_it_is(host: Host, user: str, passwd: str) -> None:
+    host.slurm(f"SlurmUser = {user}")
+    assert host.put("srun", passwd=passwd).users == ""
+
+
+def test_what_slurm_reads_is_bound_where_an_image_has_others(host: Host) -> None:
+    host.slurm(
+        *("SLURM_CONF = /etc/default/slurm.conf", "PluginDir = /usr/lib:/nowhere:/tmp"),
+        "AuthInfo = ttl=9,socket=/var/lib/socket.2",
+    )
+    binds = host.put("srun").binds
+    assert binds[:4] == (f"/:{HOST_ROOT}", "/etc/default", "/usr/lib", "/var/lib")
+    assert set(binds[4:]) <= {"/run/munge", "/run/slurm"}
+
+
+def test_where_slurm_does_not_answer_its_programs_are_left_out(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.slurm("slurm_load_ctl_conf error", status=1)
+    (host.bin / "ssh").unlink(missing_ok=True)
+    (host.bin / "ssh").symlink_to("/usr/bin/env")
+    assert host.put("srun", "ssh") == HostPrograms(names=("ssh",), binds=(f"/:{HOST_ROOT}",))
+    told = capsys.readouterr().err
+    assert "Slurm does not answer" in told and "these of this machine: srun" in told
+
+
+def test_shims_and_scripts_are_no_programs_of_the_host(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shim would start a container in one; a script wants the host's shell."""
+    host.script("squeue", "exec ssh login squeue")
+    (host.bin / "ssh").write_text(shim(Path("/p"), Path("/usr/bin/apptainer")))
+    (host.bin / "ssh").chmod(0o755)
+    assert host.put("squeue", "ssh", "no-such-thing") == HostPrograms()
+    assert "squeue, ssh, no-such-thing" in capsys.readouterr().err
+    assert not (host.generation / "host").exists()
