@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.account import Account
 from tests.channel.serve import serve
 from tests.e2e.conftest import UMBRELLA, Installation, seen
+from tests.e2e.test_wrap import CONTAINER, venv_of_a_container
 from tests.index import write_index, write_wheel
 from wrapper.errors import ExitCode
 
@@ -50,6 +52,7 @@ def test_pip_installs_on_top_and_a_frozen_extension_is_one_file(
     assert account.run(other / "bin/python", "-c", "import alpha").returncode == 1
     assert account.run(scientific.program("python3"), "-c", "import alpha").returncode == 1
 
+    account.ok(UMBRELLA, "extend", scientific.prefix, "--to", mine)  # after an update of that
     before = seen(mine), times(mine)
     account.ok(UMBRELLA, "freeze", mine)
     assert not (mine / "lib").exists()
@@ -86,3 +89,25 @@ def test_the_image_of_another_extension_is_refused(
     refused = account.run(UMBRELLA, "thaw", mine)
     assert refused.returncode == ExitCode.PREFIX and f"it is of {other}" in refused.stderr
     assert seen(mine) == before
+
+
+def test_the_virtual_environment_of_a_container_is_extended(
+    me: Account, runtime: Path, tmp_path: Path
+) -> None:
+    """It sees what that sees, in its order, and nothing else; also when it is made anew."""
+    root = venv_of_a_container(me, tmp_path / "root")
+    (site,) = (root / "opt/venv/lib").glob("python3*/site-packages")
+    (site / "pip.py").write_text("")  # to be there, not to be run
+    (root / "opt/more").mkdir()
+    (root / "opt/more/more.py").write_text("")
+    prefix, mine = tmp_path / "wrapped", me.work / "on a container"
+    env = {"SINGULARITY_BIND": "/usr", "APPTAINER_BIND": "/usr"}
+    env |= {f"{family}ENV_PYTHONPATH": "/opt/more" for family in ("SINGULARITY", "APPTAINER")}
+    me.ok(CONTAINER, "-w", "/opt/venv/bin", "--prefix", prefix, root, env=env)
+    code = "import inside, more, sys; print(*sys.path, sep='\\n')"
+    below = me.ok(prefix / "bin/python3", "-c", code, env=env).splitlines()
+    own = f"{mine}/lib/{site.parent.name}/site-packages"
+    for _ in range(2):
+        me.ok(UMBRELLA, "extend", prefix, "--to", mine, env=env)
+        paths = me.ok(mine / "bin/python", "-s", "-c", code, env=env).splitlines()
+        assert paths == [*below[:-1], own, below[-1]]

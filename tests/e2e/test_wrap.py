@@ -233,11 +233,8 @@ def test_programs_of_a_container_are_wrapped(account: Account, image: Path) -> N
     assert account.ok(UMBRELLA, "list", prefix).endswith("  2 programs\n")
 
 
-def test_a_virtual_environment_of_a_container_is_active(
-    me: Account, runtime: Path, tmp_path: Path
-) -> None:
+def venv_of_a_container(me: Account, root: Path) -> Path:
     """The image is all of this host's Python: its own, and a virtual environment of it."""
-    root = tmp_path / "root"
     python = Path("/usr/bin/python3")
     require(python.exists(), "a system Python")
     for directory in ("proc", "sys", "dev", "tmp", "etc", "usr", "opt"):
@@ -247,6 +244,13 @@ def test_a_virtual_environment_of_a_container_is_active(
     me.ok(python, "-m", "venv", "--without-pip", root / "opt/venv")
     site = next((root / "opt/venv/lib").glob("python3*/site-packages"))
     (site / "inside.py").write_text("")
+    return root
+
+
+def test_a_virtual_environment_of_a_container_is_active(
+    me: Account, runtime: Path, tmp_path: Path
+) -> None:
+    root = venv_of_a_container(me, tmp_path / "root")
     prefix = tmp_path / "wrapped"
     bind = {"SINGULARITY_BIND": "/usr", "APPTAINER_BIND": "/usr"}
     done = me.run(CONTAINER, "-w", "/opt/venv/bin", "--prefix", prefix, root, env=bind)

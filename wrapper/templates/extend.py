@@ -33,15 +33,15 @@ def first_line(python):
     return "#!" + python
 
 
-def package_directories():
-    """Those of the installation's Python, in its order, an image's PYTHONPATH among them."""
+def package_directories(places):
+    """Those of a path of modules that are not the standard library's."""
     paths = sysconfig.get_paths()
     library = {os.path.realpath(paths[name]) for name in ("stdlib", "platstdlib")}
-    places = [path for path in sys.path if path and os.path.isdir(path)]
     return [
         path
         for path in places
-        if os.path.realpath(path) not in library and os.path.basename(path) != "lib-dynload"
+        if path and os.path.isdir(path) and os.path.realpath(path) not in library
+        if os.path.basename(path) != "lib-dynload"
     ]
 
 
@@ -93,20 +93,28 @@ def main(place, programs):
     """See above."""
     sys.path[:] = [path for path in sys.path if path not in ("", os.path.dirname(__file__))]
     version = "%d.%d" % sys.version_info[:2]
-    sites = package_directories()
-    venv.EnvBuilder(system_site_packages=True, symlinks=True).create(place)
-    link_programs(place, programs, version)
+    sites = package_directories(sys.path)  # an image's PYTHONPATH among them
     python = place + "/bin/python"
-    packages = "%s/lib/python%s/site-packages/" % (place, version)
+    packages = "%s/lib/python%s/site-packages" % (place, version)
     code = "import json, sys; print(json.dumps(sys.path))"
-    seen = json.loads(subprocess.check_output([python, "-c", code]).decode())
+    hook = packages + "/containerize-extension.pth"
+    # A virtual environment's Python may not see what is the system's; then this one does not.
+    for system in (True, False):
+        venv.EnvBuilder(system_site_packages=system, symlinks=True).create(place)
+        link_programs(place, programs, version)
+        write(hook, "")
+        seen = json.loads(subprocess.check_output([python, "-c", code]).decode())
+        if set(package_directories(seen)) <= {*sites, packages}:
+            break
     missing = [path for path in sites if path not in seen]
     lines = [PIP % MODULE, *("import site; site.addsitedir(%r)" % path for path in missing)]
-    os.replace(os.path.join(os.path.dirname(__file__), MODULE + ".py"), packages + MODULE + ".py")
-    write(packages + "containerize-extension.pth", "\n".join(lines) + "\n")
+    module = MODULE + ".py"
+    os.replace(os.path.join(os.path.dirname(__file__), module), os.path.join(packages, module))
+    write(hook, "\n".join(lines) + "\n")
     make_scripts(place, sites)
     if importlib.util.find_spec("pip") is None:
         subprocess.check_call([python, "-m", "ensurepip", "--upgrade", "--default-pip"])
+    link("pip", place + "/bin/pip" + version)
     record = {
         "format": 1,
         "installation": os.path.dirname(programs),
