@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -169,3 +175,57 @@ def test_bad_base_images(me: Account, channel: Path, runtime: Path) -> None:
         assert not (me.work / "bad").exists()
     told = me.run(CONDA, "new", "--prefix", me.work / "bad", "--copy-base", file)
     assert told.returncode == ExitCode.INPUT and "no base image to copy" in told.stderr
+
+
+# -- windows -------------------------------------------------------------------------------------
+# What Xlib does first: it finds the server by DISPLAY, and shows it the cookie in XAUTHORITY.
+OPEN_DISPLAY = """
+import os, socket, struct
+host, number = os.environ["DISPLAY"].split(":")
+data, at, parts = open(os.environ["XAUTHORITY"], "rb").read(), 2, []
+for _ in range(4):
+    size, = struct.unpack_from(">H", data, at)
+    parts.append(data[at + 2 : at + 2 + size])
+    at += 2 + size
+server = socket.create_connection((host, 6000 + int(number)))
+server.sendall(parts[3])
+print(server.recv(1).decode())
+"""
+
+
+@contextlib.contextmanager
+def x_server(cookie: bytes) -> Iterator[str]:
+    """A stand-in for a server of windows, as ssh offers one; its display."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                with client:
+                    client.sendall(b"1" if client.recv(100) == cookie else b"0")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1] - 6000}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_programs_may_show_windows(based: Installation, small: Installation) -> None:
+    """The cookie may be in the home, in /tmp, and where an image has a directory of its own."""
+    account, cookie = based.account, os.urandom(16)
+    fields = (b"node", b"10", b"MIT-MAGIC-COOKIE-1", cookie)
+    content = struct.pack(">H", 256) + b"".join(struct.pack(">H", len(f)) + f for f in fields)
+    with contextlib.ExitStack() as stack:
+        display = stack.enter_context(x_server(cookie))
+        for place in (account.home, "/tmp", "/var/tmp"):
+            file = stack.enter_context(tempfile.NamedTemporaryFile(dir=place))
+            file.write(content)
+            file.flush()
+            account.owns(Path(file.name))
+            env = {"DISPLAY": display, "XAUTHORITY": file.name}
+            for installation in (based, small):
+                assert installation.python(OPEN_DISPLAY, env=env) == "1\n", place

@@ -1,9 +1,13 @@
-"""Where people look for Python: kernels of Jupyter, language servers."""
+"""Where people look for Python: kernels of Jupyter, language servers, forms, windows."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import ipykernel
@@ -87,3 +91,55 @@ def test_editors_open_what_a_program_imports(notebook: Installation) -> None:
     account.ok(UMBRELLA, "rollback", notebook.prefix)
     assert notebook.python("import mine; print(mine.answer())") == "42\n"
     assert Path(seen).read_text() == "def answer(): return 42\n"
+
+
+def test_what_a_form_does_with_the_path_of_a_python_works(notebook: Installation) -> None:
+    """Open OnDemand's: without a login shell's variables, and from another directory."""
+    python = notebook.program("python")
+    bare = (
+        shutil.which("env") or "env",
+        "-i",
+        "PATH=/usr/bin:/bin",
+        f"HOME={notebook.account.home}",
+    )
+    ask = "import sys; sys.exit(sys.version_info < (3, 8))"
+    notebook.account.ok("test", "-x", python)
+    notebook.account.ok(*bare, python, "-c", ask, cwd=Path("/"))
+    paths = json.loads(notebook.account.ok(*bare, python, "-m", "jupyter", "--paths", "--json"))
+    assert f"{notebook.prefix}/share/jupyter" in paths["data"]
+
+
+WINDOW = """
+import tkinter
+window = tkinter.Tk()
+window.update()
+print(window.winfo_screenwidth(), window.winfo_ismapped())
+"""
+DEBIANS = Path("/usr/bin/python3")
+
+
+@pytest.fixture
+def display(tmp_path: Path) -> Iterator[str]:
+    """A real server of windows, without a screen."""
+    if not (program := shutil.which("Xvfb")):
+        pytest.skip("there is no Xvfb")
+    read, write = os.pipe()
+    options = ["-displayfd", str(write), "-screen", "0", "640x480x24", "-ac"]
+    server = subprocess.Popen([program, *options], pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as told:
+        yield f":{told.readline().strip()}"
+    server.terminate()
+    server.wait()
+
+
+def test_a_window_opens(account: Account, runtime: Path, display: str) -> None:
+    if subprocess.run(
+        [DEBIANS, "-c", "import tkinter"], capture_output=True, check=False
+    ).returncode:
+        pytest.skip(f"{DEBIANS} has no tkinter")
+    prefix, empty = account.work / "windows", account.file("nothing.txt", "\n")
+    env = {"PATH": f"{DEBIANS.parent}:{account.path}"}
+    account.ok(PIP, "new", "--prefix", prefix, empty, env=env)
+    python = prefix / "bin/python3"
+    assert account.ok(python, "-c", WINDOW, env={"DISPLAY": display}) == "640 1\n"
