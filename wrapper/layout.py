@@ -22,6 +22,8 @@ VENV = "pyvenv.cfg"
 SOURCES = "sources"
 """What editors read of the packages, where somebody asked for it."""
 MANIFEST, VARIABLES, INPUTS = "manifest.json", "variables.json", "inputs"
+READING = "reading-order.txt"
+"""In which order the image has its files, where that was recorded."""
 LOG, PACKAGES, VERSION = "build.log", "packages.txt", "VERSION.yml"
 CONDA_LOCK, PIP_LOCK = "conda-lock.yml", "requirements.lock"
 

@@ -214,6 +214,8 @@ class Manifest:
     :ivar machine: architecture of the machine that built it, as ``uname -m`` says it (early
         manifests: empty). :ivar image: for a ``container`` the one that is wrapped.
     :ivar tree: before squashing.
+    :ivar read_first: number of files that the image has in the order in which a recorded program
+        opened them (``reading-order.txt``).
     :ivar programs: number of shims. :ivar mksquashfs: version.
     :ivar packages: lock entries. :ivar variables: set at run time; :ivar environ: those of them
         that came from ``--environ`` files. :ivar channels: URLs.
@@ -268,6 +270,7 @@ class Manifest:
     programs: int = 0
     inputs: tuple[str, ...] = ()
     image: ImageRecord
+    read_first: int = 0
     tree: TreeSize = field(default_factory=TreeSize)
 
 

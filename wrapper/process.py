@@ -175,6 +175,62 @@ class _Output(threading.Thread):
             _end(self._child)
 
 
+@contextlib.contextmanager
+def conversation(argv: Sequence[str | Path], *, env: Mapping[str, str]) -> Iterator[Conversation]:
+    """Run a program and talk to it for the ``with`` block, in lines; what it says in its other
+    stream is for the user. It does not outlive the block.
+
+    :raises ToolError: it is missing.
+    """
+    words = [os.fspath(word) for word in argv]
+    try:
+        child = subprocess.Popen(
+            words,
+            env=dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ToolFailed(f"cannot start {words[0]}: {error.strerror}", status=127) from error
+    _running.add(child.pid)
+    try:
+        yield Conversation(child)
+    finally:
+        if child.poll() is None:
+            _end(child)
+        _running.discard(child.pid)
+        for stream in (child.stdin, child.stdout):
+            with contextlib.suppress(OSError):  # it never read what was said last
+                stream.close()  # type: ignore[union-attr]
+
+
+class Conversation:
+    """A running program at the other end of two pipes."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+
+    def hear(self) -> str:
+        """The next line, empty where it ended without one."""
+        assert self._child.stdout
+        return self._child.stdout.readline().decode("utf-8", "backslashreplace")
+
+    def say(self, line: str) -> None:
+        assert self._child.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.write(f"{line}\n".encode())
+            self._child.stdin.flush()
+
+    def ended(self) -> bool:
+        return self._child.poll() is not None
+
+    @property
+    def status(self) -> int:
+        """Of a program that has ended; negative: the signal that ended it."""
+        return self._child.returncode
+
+
 def capture(
     argv: Sequence[str | Path], *, env: Mapping[str, str], timeout: float = _ANSWER_SECONDS
 ) -> str:

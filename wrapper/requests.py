@@ -162,6 +162,15 @@ class RepackRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProfileRequest:
+    """A ``containerize profile`` of an installation; ``words``: the program and its arguments."""
+
+    target: Path
+    words: tuple[str, ...]
+    site: Site = field(default_factory=Site)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a build would install, for ``--dry-run``. Sizes are bytes, estimated where noted.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -178,10 +178,12 @@ class BuildContext:
         *,
         compression: Compression | None = None,
         owners: bool = False,
+        order: Sequence[str] = (),
     ) -> None:
         """A tree into an image, told as the step ``title``.
 
         :param compression: another than that of the result. :param owners: they stay.
+        :param order: paths of files that come first in the image.
         """
         with self.console.step(title) as advance:
             self.tools.squasher.squash(
@@ -191,4 +193,5 @@ class BuildContext:
                 console=self.console,
                 advance=advance,
                 owners=owners,
+                order=order,
             )

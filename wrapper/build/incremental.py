@@ -153,10 +153,12 @@ class IncrementalTree:
                 self._unpacked = self.packed.unpack_rest(self.context.tree)
             self.packed = None
 
-    def write_image(self, image: Path, title: str, *, owners: bool) -> None:
+    def write_image(
+        self, image: Path, title: str, *, owners: bool, order: Sequence[str] = ()
+    ) -> None:
         """Pack the tree, as the step ``title``; what nobody touched is copied as it is compressed.
 
-        :param owners: files keep theirs.
+        :param owners: files keep theirs. :param order: paths of files that come first.
         """
         context = self.context
         kept = self.packed or self._untouched()
@@ -171,7 +173,7 @@ class IncrementalTree:
                 owners=owners,
             )
             with context.console.step(title) as advance:
-                left_out = kept.join(fresh, image, advance)
+                left_out = kept.join(fresh, image, advance, order)
             if left_out:
                 context.console.info(
                     f"{human_size(left_out)} of the image would be of files that have gone: "
@@ -180,7 +182,7 @@ class IncrementalTree:
             if left_out is not None:
                 return
             kept.unpack_rest(context.tree)
-        context.squash(context.space.image, image, title, owners=owners)
+        context.squash(context.space.image, image, title, owners=owners, order=order)
 
     def _untouched(self) -> Packed | None:
         """Of an environment that was unpacked what can be copied; it is not in the tree then."""

@@ -191,11 +191,15 @@ class Packed:
             return False
 
     def join(
-        self, fresh: Path, target: Path, advance: Callable[[float, float], None]
+        self,
+        fresh: Path,
+        target: Path,
+        advance: Callable[[float, float], None],
+        order: Sequence[str] = (),
     ) -> int | None:
         """Write an image of what is packed and of the image ``fresh``, whose files come first.
 
-        :param fresh: of the tree.
+        :param fresh: of the tree. :param order: paths of files that come before these.
         :returns: bytes of files that have gone, where these were so many that what shares blocks
             with them was packed anew, else 0; ``None`` where joining is not possible: nothing is
             written.
@@ -204,7 +208,8 @@ class Packed:
         try:
             changed = read_image(fresh)
             self._graft(changed.root)
-            return write_image(target, changed.root, [changed, self.image], advance=advance)
+            sources = [changed, self.image]
+            return write_image(target, changed.root, sources, order=order, advance=advance)
         except Unsupported:
             target.unlink(missing_ok=True)
             return None

@@ -102,6 +102,13 @@ def describe_repack(result: Repacked) -> str:
     return f"{result.prefix}: an image of {size}, compressed with {image.compression}, in {seconds}"
 
 
+def describe_profile(result: Repacked) -> str:
+    """An installation whose image was put in order, in one line for a person."""
+    assert result.manifest
+    files, seconds = counted(result.manifest.read_first, "file"), f"{result.seconds:.1f} s"
+    return f"{result.prefix}: {files} in the order in which they are opened, in {seconds}"
+
+
 def plan_json(plan: Plan) -> str:
     """The plan for ``--dry-run --json``."""
     packages = [

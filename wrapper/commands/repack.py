@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from wrapper.manifest import Manifest, manifest_text
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import generations, shims
 from wrapper.prefix.generations import Generation
+from wrapper.prefix.reading import read_order
 from wrapper.prefix.record import identity, now
 from wrapper.prefix.staging import NextGeneration
 from wrapper.requests import Repacked, RepackRequest
@@ -54,7 +56,7 @@ def repack(request: RepackRequest, console: Console) -> Repacked:
 
 # -- an installation -----------------------------------------------------------------------------
 def _repack_installation(request: RepackRequest, target: Path, console: Console) -> Repacked:
-    _require_image(generations.current_generation(target), target)
+    require_image(generations.current_generation(target), target)
     prefix.check_update(target)
     programs = find_programs(request.site)
     with next_generation(target, request.site, console) as (space, staging, previous):
@@ -62,13 +64,15 @@ def _repack_installation(request: RepackRequest, target: Path, console: Console)
         word = request.compression or request.site.compression
         options = () if request.compression else request.site.squashfs_options
         compression = tools.trials.choose(wanted(word, options))
+        order = read_order(previous.directory)
         with console.step(f"Packing with {compression.name}") as advance:
             for name in _IMAGES:
                 if (previous.directory / name).is_file():
                     old, new = previous.directory / name, staging.directory / name
-                    _recompress(old, new, compression, tools, advance)
+                    _recompress(old, new, compression, tools, advance, order=order)
         _repack_own_base(previous, staging, compression, tools)
-        manifest = _carry_over(previous, staging, compression, tools.runtime)
+        asked = compression.asked
+        manifest = carry_over(previous, staging, tools.runtime, compression=asked)
         finish(staging, manifest, runtime=tools.runtime, space=space, console=console)
     return Repacked(
         prefix=target,
@@ -78,7 +82,8 @@ def _repack_installation(request: RepackRequest, target: Path, console: Console)
     )
 
 
-def _require_image(generation: Generation, target: Path) -> None:
+def require_image(generation: Generation, target: Path) -> None:
+    """:raises PrefixError: a generation has none of its own."""
     if not generation.image.is_file():
         raise PrefixError(
             f"{target.name} has no image of its own: it wraps a container image",
@@ -103,13 +108,14 @@ def _repack_own_base(
         new.chmod(stat.S_IMODE(old.stat().st_mode))
 
 
-def _carry_over(
-    previous: Generation, staging: NextGeneration, compression: Compression, runtime: Runtime
+def carry_over(
+    previous: Generation, staging: NextGeneration, runtime: Runtime, *, compression: str
 ) -> Manifest:
-    """All else of a generation, as it is; returns the manifest, which says what has changed."""
+    """All of a generation that is not there yet, as it is; returns the manifest, which says what
+    has changed. :param compression: as it was asked for.
+    """
     for entry in previous.directory.iterdir():
         if entry.name in (
-            *_IMAGES,
             layout.PROGRAMS,
             layout.ENV,
             layout.MANIFEST,
@@ -141,7 +147,8 @@ def _carry_over(
         tool=__version__,
         created=now(),
         generation=staging.generation,
-        options=replace(previous.manifest.options, compression=compression.asked),
+        options=replace(previous.manifest.options, compression=compression),
+        read_first=len(read_order(staging.directory)),
         image=identity(staging.image),
         base=base,
     )
@@ -245,11 +252,17 @@ def _stays(item: SifObject) -> bool:
 
 # -- both ----------------------------------------------------------------------------------------
 def _recompress(
-    image: Path, target: Path, compression: Compression, tools: Tools, advance: Advance
+    image: Path,
+    target: Path,
+    compression: Compression,
+    tools: Tools,
+    advance: Advance,
+    *,
+    order: Sequence[str] = (),
 ) -> None:
     """Write the files of ``image`` as ``target``; by way of a tree where that takes one."""
     try:
-        tools.squasher.recompress(image, target, compression, advance)
+        tools.squasher.recompress(image, target, compression, advance, order=order)
         return
     except Unsupported as why:
         target.unlink(missing_ok=True)
@@ -257,6 +270,11 @@ def _recompress(
     tree = tools.space.root / "unpacked"
     tools.squasher.unsquash(image, tree, console=tools.console, over=True)
     tools.squasher.squash(
-        tree, target, compression=compression, console=tools.console, advance=advance
+        tree,
+        target,
+        compression=compression,
+        console=tools.console,
+        advance=advance,
+        order=order,
     )
     removal.remove_tree(tree)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,8 @@ from wrapper.images import compression as compressions
 from wrapper.images.compression import Compression
 from wrapper.images.squashfs import compressors
 from wrapper.images.squashfs.layout import Unsupported
-from wrapper.images.squashfs.reader import read_image
-from wrapper.images.squashfs.writer import transcode
+from wrapper.images.squashfs.reader import Image, read_image
+from wrapper.images.squashfs.writer import transcode, write_image
 from wrapper.models import Site
 from wrapper.process import ToolFailed
 
@@ -62,6 +63,7 @@ class Squasher:
         owners: bool = False,
         times: bool = False,
         plain: Path | None = None,
+        order: Sequence[str] = (),
     ) -> None:
         """Write the tree below ``root`` as ``image``, a new file; the same tree, the same bytes.
 
@@ -70,6 +72,7 @@ class Squasher:
 
         :param owners: files keep theirs; else all of the image is root's. :param times: files keep
             theirs, to the second; else all are equal. :param plain: another place to pack it.
+        :param order: paths of files that come first in it, where we know how to put them there.
         :raises SpaceError: no room for the image. :raises ToolError: any other failure, a
             compressor that this mksquashfs lacks among them.
         """
@@ -80,19 +83,56 @@ class Squasher:
         if compression.name == "gzip" and (compression.level or 0) <= compressors.FAST_GZIP:
             try:
                 run(plain, [*self._words(compression), *_PLAIN], advance=_part(advance, 0, 0.5))
-                self.recompress(plain, image, compression, _part(advance, 0.5, 1))
+                self.recompress(plain, image, compression, _part(advance, 0.5, 1), order=order)
                 return
             except Unsupported:
                 console.log(f"{root} has what only mksquashfs can pack")
             finally:
                 plain.unlink(missing_ok=True)
         run(image, self._words(compression), advance=advance)
+        if order:
+            self._rearrange(image, order, console)
+
+    def _rearrange(self, image: Path, order: Sequence[str], console: Console) -> None:
+        unordered = image.with_name(f"{image.name}.unordered")
+        image.rename(unordered)
+        try:
+            self.arrange(read_image(unordered), image, order)
+            unordered.unlink()
+        except Unsupported as why:
+            console.log(f"{image} stays as mksquashfs wrote it: {why}")
+            unordered.rename(image)
+
+    def arrange(
+        self, image: Image, target: Path, order: Sequence[str], advance: Advance = unseen
+    ) -> None:
+        """Write the files of ``image`` as the new file ``target``, those of an order first.
+
+        :raises SpaceError: no room for it.
+        """
+        with _room_for(target):
+            write_image(
+                target,
+                image.root,
+                [image],
+                order=order,
+                most_unused=0,
+                processors=self.processors,
+                advance=advance,
+            )
 
     def recompress(
-        self, image: Path, target: Path, compression: Compression, advance: Advance
+        self,
+        image: Path,
+        target: Path,
+        compression: Compression,
+        advance: Advance,
+        *,
+        order: Sequence[str] = (),
     ) -> None:
         """Write the files of ``image`` as the new file ``target``, compressed otherwise.
 
+        :param order: paths of files that come first.
         :raises Unsupported: the image, or the compressor, is none that we know.
         :raises SpaceError: no room for it.
         """
@@ -100,13 +140,10 @@ class Squasher:
         if chosen is None:
             raise Unsupported(f"the compressor {compression.name}")
         source = read_image(image)
-        try:
-            transcode(source, target, chosen, processors=self.processors, advance=advance)
-        except OSError as error:
-            target.unlink(missing_ok=True)
-            if means_no_space(error):
-                raise no_room_for_image(target) from None
-            raise
+        with _room_for(target):
+            transcode(
+                source, target, chosen, order=order, processors=self.processors, advance=advance
+            )
 
     def _mksquashfs(
         self,
@@ -188,6 +225,18 @@ class Squasher:
 
 def _explained(error: ToolFailed, place: Path) -> SpaceError | ToolFailed:
     return no_room_for_image(place, error.detail) if means_no_space(error.detail) else error
+
+
+@contextlib.contextmanager
+def _room_for(image: Path) -> Iterator[None]:
+    """What is written fits, or is gone. :raises SpaceError: no room."""
+    try:
+        yield
+    except OSError as error:
+        image.unlink(missing_ok=True)
+        if means_no_space(error):
+            raise no_room_for_image(image) from None
+        raise
 
 
 def _part(advance: Advance, begin: float, end: float) -> Advance:

@@ -25,6 +25,7 @@ from wrapper.mpi import choice
 from wrapper.pip import externally_managed as managed
 from wrapper.pip.interpreter import look_into_library
 from wrapper.prefix import home, host_programs, shims
+from wrapper.prefix.reading import read_order, write_order
 from wrapper.prefix.record import identity, write_inputs, write_record
 from wrapper.prefix.staging import NextGeneration, Staging
 from wrapper.runtime.container import BuildContainer
@@ -95,7 +96,10 @@ class PrefixTarget:
         size = tree.settle(context.space.image, fix=not self.keeps_modes)
         if finished.tree.packed:
             size += finished.tree.packed.size_beside(context.tree)
-        finished.tree.write_image(self.place.image, "Writing the image", owners=self.keeps_modes)
+        order = read_order(context.previous.directory if context.previous else None)
+        write_order(directory, order)
+        title = "Writing the image"
+        finished.tree.write_image(self.place.image, title, owners=self.keeps_modes, order=order)
         context.discard(context.space.image)
         mpi = choice.write(context.mpi, directory)
         self._write_shims(
@@ -116,6 +120,7 @@ class PrefixTarget:
             size=size,
             mpi=mpi,
         )
+        manifest = replace(manifest, read_first=len(order))
         write_record(directory, manifest, context.space.log)
         return manifest
 

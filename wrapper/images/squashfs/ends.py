@@ -16,7 +16,7 @@ from wrapper.images.squashfs.layout import File
 from wrapper.images.squashfs.reader import Image
 
 MOST_UNUSED = 0.1
-"""Of an image's blocks: with more, those that are not wholly in use are put together anew."""
+"""Share of an update's image: with more, what is not wholly in use is put together anew."""
 
 End = tuple[Path, int, int, int]
 """Where an end is: its image, the number of the fragment, the place in it, and its length there."""
@@ -58,9 +58,9 @@ def unused(images: Mapping[Path, Image], ends: Iterable[End]) -> dict[tuple[Path
 
 
 def hollow(
-    images: Mapping[Path, Image], files: Sequence[File], ends: Sequence[End]
+    images: Mapping[Path, Image], files: Sequence[File], ends: Sequence[End], most: float
 ) -> dict[tuple[Path, int], int]:
-    """The same, where it is more of what ``files`` need than :data:`MOST_UNUSED`; else nothing.
+    """The same, where it is more of what ``files`` need than the share ``most``; else nothing.
 
     :param ends: those that stay where they are.
     """
@@ -69,4 +69,4 @@ def hollow(
     shared = {end[:2] for end in ends}
     total = sum(own.values())
     total += sum(images[path].fragments[number][1] & ~layout.RAW for path, number in shared)
-    return found if sum(found.values()) > MOST_UNUSED * total else {}
+    return found if sum(found.values()) > most * total else {}

@@ -32,6 +32,7 @@ def write_image(
     sources: Sequence[Image],
     *,
     order: Iterable[str] = (),
+    most_unused: float = ends.MOST_UNUSED,
     compressor: Compressor | None = None,
     processors: int = 1,
     advance: Callable[[int, int], None] = unseen,
@@ -42,11 +43,13 @@ def write_image(
 
     :param order: paths of files that are to come first, one after the other. Others keep the order
         of the sources, and of their blocks.
+    :param most_unused: share of the image that may be of files that have gone, or come before, and
+        share blocks with others.
     :param compressor: of the new image, ``None``: that of the first source. Blocks of sources with
         another one, or with none, are compressed anew. :param processors: to do that with.
     :param advance: is told the bytes that are copied, and how many there will be.
-    :returns: bytes of files that have gone which would have come along, where that was too much
-        (:data:`ends.MOST_UNUSED`) and what shares blocks with them was put together anew; else 0.
+    :returns: bytes of such files which would have come along, where that was more, and what shares
+        blocks with them was put together anew; else 0.
     :raises Unsupported: the sources do not fit each other. :raises OSError: no room, and the like.
     """
     first = sources[0].superblock
@@ -62,7 +65,7 @@ def write_image(
         with ThreadPoolExecutor(processors) as pool:
             data = _Data(out, _Packer(chosen, pool), sources, recompressed, advance)
             early = [files[path] for path in order if path in files]
-            left_out = data.add([*files.values()], early)
+            left_out = data.add([*files.values()], early, most_unused)
         tables = _Tables(data, _Metadata(chosen), _Metadata(chosen))
         tables.add_all(root)
         starts = [tables.inodes.write(out), tables.directories.write(out)]
@@ -171,14 +174,14 @@ class _Data:
         self._sizes: dict[tuple[Path, int], int] = {}
         self._ends: dict[End, tuple[int, int]] = {}  # -> number of a fragment, place in it
 
-    def add(self, files: Sequence[File], early: Sequence[File]) -> int:
+    def add(self, files: Sequence[File], early: Sequence[File], most_unused: float) -> int:
         """Write what ``files`` need, first what those of them that are ``early`` need, in order.
 
-        :returns: the bytes that are left out, see :func:`write_image`.
+        Returns the bytes that are left out; see :func:`write_image`.
         """
         first = self._ends_of(early)
         staying = [end for end in self._ends_of(files) if end not in first]
-        left_out = ends.hollow(self._images, files, staying)
+        left_out = ends.hollow(self._images, files, staying, most_unused)
         again = sorted(end for end in staying if end[:2] in left_out)
         staying = [end for end in staying if end[:2] not in left_out]
         pieces = {

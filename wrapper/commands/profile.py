@@ -1,0 +1,127 @@
+"""``containerize profile``: the files of an image in the order in which a program opens them.
+
+A cold start then reads forward, and unpacks no block for one small file in it. Nothing but the
+place of files in the image changes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from wrapper import layout, process
+from wrapper.base.built import Tools
+from wrapper.commands.prepare import find_programs, finish, next_generation
+from wrapper.commands.repack import carry_over, require_image
+from wrapper.console import Console
+from wrapper.errors import PrefixError, ToolError
+from wrapper.images.squashfs.layout import Directory, File, Unsupported
+from wrapper.images.squashfs.reader import Image, read_image
+from wrapper.prefix import checks as prefix
+from wrapper.prefix import generations, shims
+from wrapper.prefix.generations import Generation
+from wrapper.prefix.reading import write_order
+from wrapper.process import ToolFailed
+from wrapper.requests import ProfileRequest, Repacked
+from wrapper.runtime.opened import OpenedFiles
+
+# What a shell in the container does: it tells its number, and begins when all is watched.
+_WAITING = 'echo $$ && read -r go && exec "$@" >&2 </dev/null'
+_NOT_LOOKED_INTO = "the container's files cannot be watched from outside"
+
+
+def profile(request: ProfileRequest, console: Console) -> Repacked:
+    """Start a program of an installation, and write a further generation in its order.
+
+    :raises PrefixError: it has no image of its own, or none that can be put in order.
+    :raises ToolError: the program does not start, fails, or opens nothing of the installation.
+    """
+    target = prefix.absolute_prefix(request.target)
+    generation = generations.current_generation(target)
+    require_image(generation, target)
+    prefix.check_update(target)
+    programs = find_programs(request.site)
+    with console.step("Recording what is opened"):
+        order = _recorded(target, generation, _read(generation, target), request.words, console)
+    with next_generation(target, request.site, console) as (space, staging, previous):
+        tools = Tools(request.site, *programs, space, console)
+        image = _read(previous, target)
+        with console.step("Writing the image") as advance:
+            tools.squasher.arrange(image, staging.image, order, advance)
+        write_order(staging.directory, order)
+        asked = previous.manifest.options.compression
+        manifest = carry_over(previous, staging, tools.runtime, compression=asked)
+        finish(staging, manifest, runtime=tools.runtime, space=space, console=console)
+    return Repacked(prefix=target, image=manifest.image, manifest=manifest, seconds=console.seconds)
+
+
+def _read(generation: Generation, target: Path) -> Image:
+    try:
+        return read_image(generation.image)
+    except Unsupported as why:
+        raise PrefixError(
+            f"the image is not of a kind that can be put in order: {why}",
+            where=target,
+            hint="'containerize repack DIR' writes one that is, then try again",
+        ) from None
+
+
+def _recorded(
+    target: Path, generation: Generation, image: Image, words: tuple[str, ...], console: Console
+) -> list[str]:
+    """Files of an image in the order in which a program opens them, as paths in the image."""
+    own = str(generation.within_image(generation.manifest.install_path))
+    above = "" if own == "." else f"{own}/"
+    nodes = {path: node for path, node in image.root.walk() if f"{path}/".startswith(above)}
+    directories = [path for path, node in nodes.items() if isinstance(node, Directory)]
+    shim = target / layout.BIN / shims.DEBUG_NAMES[0]
+    argv = [str(shim), "/bin/sh", "-c", _WAITING, "sh", *words]
+    with OpenedFiles() as opened, process.conversation(argv, env=os.environ) as program:
+        answer = program.hear()
+        if not answer.strip().isdecimal():
+            raise ToolError(
+                "the container does not start",
+                where=target,
+                hint="see what is wrong: containerize doctor",
+                detail=answer,
+            )
+        root = Path(f"/proc/{int(answer)}/root{generation.manifest.image_root}")
+        _watch(opened, root, directories)
+        program.say("go")
+        opened.follow(program.ended)
+        if program.status:
+            raise ToolFailed(
+                f"{words[0]} ended with status {program.status}: nothing has changed",
+                status=program.status,
+                hint="name a program of the installation that ends by itself and succeeds",
+            )
+    if opened.lost:
+        console.warning("more was opened at once than could be noted: the order has gaps")
+    found = [path for path in opened.paths if isinstance(nodes.get(path), File)]
+    if not found:
+        raise ToolError(
+            f"{words[0]} opened no file of the installation: nothing has changed",
+            where=target,
+            hint="name one of its programs: containerize profile DIR -- python3 -c 'import numpy'",
+        )
+    return found
+
+
+def _watch(opened: OpenedFiles, root: Path, directories: list[str]) -> None:
+    try:
+        opened.watch(root, directories)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            limit = Path("/proc/sys/fs/inotify/max_user_watches").read_text().strip()
+            raise ToolError(
+                f"{_NOT_LOOKED_INTO}: a user may watch {limit} directories, and it has "
+                f"{len(directories)}",
+                where="/proc/sys/fs/inotify/max_user_watches",
+                hint="record where more may be watched; compute nodes often have another limit",
+            ) from None
+        raise ToolError(
+            f"{_NOT_LOOKED_INTO}: {error.strerror}",
+            where=error.filename,
+            hint="this runtime hides its processes: record on another machine",
+        ) from None
