@@ -92,6 +92,25 @@ def test_variables_where_a_library_is_in_use(places: MpiPlaces, tmp_path: Path) 
         assert given(choice) == {"UCX_POSIX_USE_PROC_LINK": "n"}
 
 
+def test_plug_ins_that_a_library_opens_itself(places: MpiPlaces, tmp_path: Path) -> None:
+    """In an image: by a variable, where the library is the machine's; with what they need."""
+    host = tmp_path / "host"
+    elf.put(host / "libucs.so.0")
+    elf.put(host / "libibverbs.so.1")
+    elf.put(host / "ucx/libuct_ib.so.0", needed=["libibverbs.so.1"], rpath=str(host))
+    elf.put(host / "ucx/libuct_gone.so.0", needed=["libnowhere.so.1"])
+    elf.put(host / "libmpi.so.12", needed=["libucs.so.0"], rpath=str(host))
+    record = write(choose("host", places, NOTHING, image(tmp_path)), tmp_path)
+    assert record and record.variables == {"UCX_MODULE_DIR": f"{HOST_ROOT}{host}/ucx"}
+    found = {item.name for item in record.libraries}
+    assert found >= {"libuct_ib.so.0", "libibverbs.so.1"} and "libuct_gone.so.0" not in found
+    record = write(choose("host", places, NOTHING, None), tmp_path)
+    assert record and record.variables == {}, "there it finds them as ever"
+    elf.put(tmp_path / "image/usr/lib64/libucs.so.0")
+    record = write(choose("host", places, NOTHING, image(tmp_path)), tmp_path)
+    assert record and record.variables == {}, "the image's own library has other ones"
+
+
 def test_none_keeps_nothing(tmp_path: Path) -> None:
     assert write(Choice(), tmp_path) is None
     assert [*tmp_path.iterdir()] == []

@@ -36,6 +36,15 @@ class Abi:
         return (self.library, *self.others)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plugins:
+    """What a library opens by itself. :ivar directory: where they are; :ivar variable: names it."""
+
+    variable: str
+    directory: Path
+    files: tuple[Path, ...]
+
+
 @functools.cache
 def _data() -> toml.Table:
     return toml.loads(_DATA.read_text())
@@ -81,11 +90,28 @@ def variables(libraries: Mapping[str, Path] | None, *, plugins: bool = True) -> 
     found: dict[str, str] = {}
     for table in _data()["variables"]:
         library = None if libraries is None else libraries.get(table["library"])
-        places = {"machine": platform.machine(), "folder": library.parent if library else ""}
-        files = [Path(text.format(**places)) for text in table.get("plugin", ())]
+        files = _places(table.get("plugin", ()), library)
         wanted = libraries is None or library is not None
         if wanted and (not files or (plugins and any(path.exists() for path in files))):
             found |= table["set"]
+    return found
+
+
+def _places(texts: Iterable[str], library: Path | None) -> list[Path]:
+    """Paths that depend on the machine, and on where a library is."""
+    places = {"machine": platform.machine(), "folder": library.parent if library else ""}
+    return [Path(text.format(**places)) for text in texts]
+
+
+def plugins(libraries: Mapping[str, Path]) -> dict[str, Plugins]:
+    """Those of the libraries in use, by the library's name."""
+    found = {}
+    for table in _data()["plugins"]:
+        name = table["library"]
+        places = _places(table["directories"], libraries[name]) if name in libraries else []
+        there = ((place, tuple(sorted(place.glob(table["names"])))) for place in places)
+        if first := next((pair for pair in there if pair[1]), None):
+            found[name] = Plugins(variable=table["variable"], directory=first[0], files=first[1])
     return found
 
 
@@ -95,6 +121,9 @@ def reason(name: str, value: str) -> tuple[str, str]:
     """
     for table in _data()["variables"]:
         if table["set"].get(name) == value:
+            return table["why"], table["source"]
+    for table in _data()["plugins"]:
+        if table["variable"] == name:
             return table["why"], table["source"]
     return "of an earlier version", ""
 

@@ -94,8 +94,11 @@ def write(choice: Choice, generation: Path) -> MpiRecord | None:
     name = f"mpi-{hashlib.sha256(repr(links).encode()).hexdigest()[:8]}"
     _write_links(links, generation / name)
     files = {item.name: Path(item.path) for item in host.closure.loaded.values()}
+    directories = {}
     if choice.own_system:
         files = dict(choice.links)
+        opened = [host.plugins[name] for name in host.plugins if name in choice.links]
+        directories = {it.variable: f"{HOST_ROOT}{it.directory}" for it in opened}
     unique = {path: name for name, path in sorted(files.items(), reverse=True)}
     return MpiRecord(
         kind=HOST,
@@ -104,7 +107,10 @@ def write(choice: Choice, generation: Path) -> MpiRecord | None:
         version=host.version,
         library=str(host.library),
         directory=name,
-        variables=variables(files, plugins=not choice.own_system),
+        variables={
+            **variables(files, plugins=not choice.own_system or bool(directories)),
+            **directories,
+        },
         libraries=tuple(
             HostLibrary(name=name, path=str(path), sha256=digest_of(path))
             for path, name in sorted(unique.items(), key=lambda item: item[1])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper.errors import ToolError
-from wrapper.mpi.abis import OPEN_MPI, Abi, abis, of_gpu, of_network
+from wrapper.mpi.abis import OPEN_MPI, Abi, Plugins, abis, of_gpu, of_network, plugins
 from wrapper.mpi.files import Files, Outside, parent
 from wrapper.mpi.loader import BY_VARIABLE, Closure, Loaded, Loader
 from wrapper.profile import MpiPlaces
@@ -34,13 +34,15 @@ _NEXT = "--mpi container uses the environment's own"
 class HostMpi:
     """:ivar library: its file, links followed; :ivar version: empty where it does not tell.
     :ivar own: names that programs look for -> paths on the host: of MPI's libraries, and of what is
-    loaded by name. :ivar closure: all that is loaded with these.
+    loaded by name. :ivar plugins: of libraries among them, by their names. :ivar closure: all that
+    is loaded with these.
     """
 
     abi: Abi
     library: Path
     version: str
     own: Mapping[str, Path]
+    plugins: Mapping[str, Plugins]
     closure: Closure
 
     def beside(self, image: Files | None) -> dict[str, Path]:
@@ -98,12 +100,18 @@ def find_host_mpi(
     links = dict.fromkeys(_own_names(abi), first)
     links |= _complete(_companions(first, abi, loader), first, loader)
     also = _complete(_also(places, first, loader), first, loader)
-    closure = loader.closure([item.found for item in (*links.values(), *also.values())])
+    used = [item.found for item in (*links.values(), *also.values())]
+    beside = plugins({n: Path(it.path) for n, it in loader.closure(used).loaded.items()})
+    opens = [str(file) for each in beside.values() for file in each.files]
+    started = {file: item for file in opens if (item := _started(loader, file))}
+    opened = _complete(started, first, loader)
+    closure = loader.closure([*used, *opened])
     return HostMpi(
         abi=abi,
         library=Path(first.path),
         version=version_of(Path(first.path)),
         own={name: Path(item.path) for name, item in {**also, **links}.items()},
+        plugins=beside,
         closure=closure,
     )
 
