@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime runtime-setuid fuse channel mpich images env demo demo-slurm test test-setuid fuzz lint types bench ci clean
+.PHONY: help setup runtime runtime-setuid fuse channel mpich slurm images env demo demo-slurm test test-setuid fuzz lint types bench ci clean
 
 PYTHON ?= python3
 
@@ -55,6 +55,9 @@ channel: setup ## a small conda channel of real packages, for tests and first st
 mpich: setup ## Debian's MPICH, without installing it, for tests
 	@$(run) python -m tests.mpich .cache/mpich
 
+slurm: setup ## Debian's Slurm, without installing it, for tests
+	@$(run) python -m tests.slurm .cache/slurm
+
 images: setup runtime ## the base images of base_images/, in .cache/images
 	@for name in $(basename $(notdir $(wildcard base_images/*.def))); do \
 		[[ -e .cache/images/$$name.sif ]] || \
@@ -67,11 +70,10 @@ env: ## eval "$(make env)" puts all of this on PATH
 demo: setup runtime channel ## see it work
 	@$(run) tools/demo
 
-demo-slurm: setup runtime channel mpich ## see ranks of MPI start under a Slurm of two nodes
-	@$(run) python -m tests.slurm .cache/slurm
+demo-slurm: setup runtime channel mpich slurm ## see ranks of MPI start under a Slurm of two nodes
 	@$(run) tools/demo-slurm
 
-test: setup runtime channel mpich ## all tests (ARGS='tests/unit -k lock' for some)
+test: setup runtime channel mpich slurm ## all tests (ARGS='tests/unit -k lock' for some)
 	@$(run) python -m pytest $(or $(ARGS),$(all))
 
 fuzz: setup ## 100,000 broken inputs for every reader (ARGS='manifest --count 1000')

@@ -17,6 +17,7 @@ from tests.e2e.conftest import CONDA, UMBRELLA, Installation, environment_text, 
 from tests.images import system_files
 
 MPICH = REPOSITORY / ".cache/mpich"
+SLURM = REPOSITORY / ".cache/slurm/bin"
 RANKS, LIBRARY = 4, "lib/libmpich.so.12.2.2"
 # MPICH's ABI has numbers for its handles. What a rank prints: its number, their number, a digest of
 # what it got around a ring and of a sum over all, and the library that it has.
@@ -124,6 +125,31 @@ def test_ranks_on_the_hosts_system(
     names = {library["name"] for library in mpi["libraries"]}
     assert names > {"libhwloc.so.15", "libucp.so.0"}
     assert not {"libc.so.6", "libm.so.6"} & names
+
+
+@pytest.fixture
+def cluster() -> Iterator[dict[str, str]]:
+    """A real Slurm of two nodes: the variables of who uses it."""
+    if not (SLURM / "slurmctld").is_file():  # on no other system than Debian
+        pytest.skip("there is no Slurm (make slurm)")
+    with open_directory() as root:
+        line = [REPOSITORY / "tools/slurm-cluster", root / "slurm"]
+        with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as daemons:
+            assert daemons.stdout and daemons.stdout.readline() == "ready\n"
+            yield {"SLURM_CONF": f"{root}/slurm/slurm.conf"}
+            daemons.terminate()
+
+
+def test_ranks_of_srun(
+    on_host: Installation, world: World, native: list[list[str]], cluster: dict[str, str]
+) -> None:
+    """Of two nodes in one world; their exit status is srun's."""
+    account, python = world.account, on_host.program("python3")
+    srun = (SLURM / "srun", "-N2", f"-n{RANKS}", "--mpi=pmi2")
+    told = account.ok(*srun, python, world.program, env=cluster, timeout=60)
+    assert_same(rows_of(told), native)
+    fails = "import os, sys; sys.exit(int(os.environ['SLURM_PROCID']) and 7)"
+    assert account.run(*srun, python, "-c", fails, env=cluster, timeout=60).returncode == 7
 
 
 def test_ranks_in_an_image(
