@@ -90,7 +90,7 @@ lint: setup ## ruff and shellcheck
 types: setup ## mypy
 	@$(run) mypy
 
-bench: setup runtime channel ## measure starts, builds and images
+bench: setup runtime channel mpich ## measure starts, builds and images
 	@$(run) python -m benchmarks $(ARGS)
 
 ci: lint types test ## what has to pass

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import compression, floor, sif
+from benchmarks import compression, floor, lumi, sif
 from benchmarks.measure import Row, command, hear_all_signals, peak_memory, side_by_side
 from wrapper import settings as site
 from wrapper.images.compression import wanted
@@ -68,6 +68,7 @@ def _rows(work: Path, rounds: int) -> Iterator[Row]:
     new: list[str | Path] = [BIN / "conda-containerize", "new", "-q", "--prefix"]
     memory = peak_memory([*new, prefix, file], os.environ)  # also fills the cache
     yield from _starts(prefix, rounds)
+    yield from lumi.rows(work, new, file, rounds)
     yield from _builds(work, file, max(3, rounds // 8))
     yield from compression.rows(work, new, file, rounds)
     yield Row(
