@@ -88,8 +88,14 @@ def test_variables_where_a_library_is_in_use(places: MpiPlaces, tmp_path: Path) 
     elf.put(ucx.parent / "ucx/libuct_cma.so.0")
     both = {"UCX_POSIX_USE_PROC_LINK": "n", "UCX_TLS": "^cma"}
     assert given(choose("host", places, NOTHING, None)) == both
-    for choice in (choose("host", places, NOTHING, image(tmp_path)), Choice(kind="container")):
+    for kind in ("host", "container"):
+        choice = choose(kind, places, NOTHING, image(tmp_path))
         assert given(choice) == {"UCX_POSIX_USE_PROC_LINK": "n"}
+    # The image's own counts with the host's MPI, where it is kept.
+    elf.put(tmp_path / "host/libmpi.so.12", needed=[ucx.name], rpath=str(ucx.parent))
+    elf.put(tmp_path / "image/usr/lib64/libucp.so.0")
+    elf.put(tmp_path / "image/usr/lib64/ucx/libuct_cma.so.0")
+    assert given(choose("host", replace(places, also=()), NOTHING, image(tmp_path))) == both
 
 
 def test_plug_ins_that_a_library_opens_itself(places: MpiPlaces, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from wrapper.images.format import read_format
 from wrapper.images.tree import read_tree
 from wrapper.models import Site
 from wrapper.mpi.abis import (
-    CONTAINER,
     HOST,
     NONE,
     OPEN_MPI,
@@ -24,7 +23,7 @@ from wrapper.mpi.abis import (
     packages_with_mpi,
     uses_mpi,
 )
-from wrapper.mpi.choice import BaseSystem, Choice, choose
+from wrapper.mpi.choice import BaseSystem, Choice, choose, of_container
 from wrapper.mpi.files import InImage
 from wrapper.packages import LockedPackage
 from wrapper.profile import MpiPlaces
@@ -169,7 +168,7 @@ def yielding(
     if asked:
         raise InputError(what, where="--mpi host", hint=f"do without it ({_WITHOUT_OWN})")
     console.warning(f"{what}. So it is used. Better do without it ({_WITHOUT_OWN})")
-    return Choice(kind=CONTAINER, srun=site.mpi.srun.get(CONTAINER, ""))
+    return of_container(site.mpi)
 
 
 def yielding_to_open_mpi(
@@ -186,7 +185,7 @@ def yielding_to_open_mpi(
             hint=f"{_INSTEAD_OF_OPEN_MPI}; or use it: --mpi container",
         )
     tell_open_mpi(found, console)
-    return Choice(kind=CONTAINER, srun=site.mpi.srun.get(CONTAINER, ""))
+    return of_container(site.mpi)
 
 
 def tell_open_mpi(found: Iterable[str], console: Console) -> None:

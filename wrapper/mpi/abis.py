@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,18 +81,20 @@ def of_gpu(name: str) -> bool:
     return bool(re.fullmatch(_data()["gpu"]["names"], name))
 
 
-def variables(libraries: Mapping[str, Path] | None, *, plugins: bool = True) -> dict[str, str]:
+def variables(
+    libraries: Mapping[str, Path] | None, there: Callable[[Path], bool] = Path.exists
+) -> dict[str, str]:
     """Defaults of variables for ranks in containers.
 
-    :param libraries: in use, ``None`` where that is not known. :param plugins: whether those of
-        the host are seen.
+    :param libraries: in use, ``None`` where that is not known. :param there: whether they see a
+        file, which may be a plug-in of one.
     """
     found: dict[str, str] = {}
     for table in _data()["variables"]:
         library = None if libraries is None else libraries.get(table["library"])
         files = _places(table.get("plugin", ()), library)
         wanted = libraries is None or library is not None
-        if wanted and (not files or (plugins and any(path.exists() for path in files))):
+        if wanted and (not files or any(map(there, files))):
             found |= table["set"]
     return found
 

@@ -27,7 +27,7 @@ from wrapper.util.removal import remove_tree
 class Choice:
     """:ivar kind: ``host``, ``container`` or ``none``. :ivar srun: see :class:`MpiRecord`.
     :ivar links: name -> library of the host. :ivar own_system: the container's system is another.
-    :ivar by_site: whether the site's default was asked for.
+    :ivar by_site: whether the site's default was asked for. :ivar variables: defaults for programs.
     """
 
     kind: str = NONE
@@ -36,6 +36,7 @@ class Choice:
     links: Mapping[str, Path] = field(default_factory=dict)
     own_system: bool = False
     by_site: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +56,38 @@ def choose(
     :raises ToolError: the host's is asked for, and there is none, or none that runs on the base.
     """
     srun = places.srun.get(kind, "")
-    if kind != HOST:
-        return Choice(kind=kind, srun=srun)
+    if kind == CONTAINER:
+        return of_container(places)
+    if kind == NONE:
+        return Choice()
     host = find_host_mpi(places, environ)
     links = host.beside(base.files if base else None)
     if base:
         _require_glibc(host.needed_glibc([*links]), base)
-    return Choice(kind=kind, srun=srun, host=host, links=links, own_system=base is not None)
+    return Choice(
+        kind=kind,
+        srun=srun,
+        host=host,
+        links=links,
+        own_system=base is not None,
+        variables=_beside_image(host, links, base.files) if base else variables(host.files),
+    )
+
+
+def of_container(places: MpiPlaces) -> Choice:
+    """The container's own."""
+    found = variables(None, lambda _: False)
+    return Choice(kind=CONTAINER, srun=places.srun.get(CONTAINER, ""), variables=found)
+
+
+def _beside_image(host: HostMpi, links: Mapping[str, Path], image: Files) -> dict[str, str]:
+    """Of the host's libraries in an image, and of those that it has itself and keeps."""
+    opened = [host.plugins[name] for name in host.plugins if name in links]
+    return {
+        **variables(host.kept_by(image, links), lambda path: bool(image.real(str(path)))),
+        **variables(links, lambda path: bool(opened) and path.exists()),
+        **{it.variable: f"{HOST_ROOT}{it.directory}" for it in opened},
+    }
 
 
 def _require_glibc(needed: str, base: BaseSystem) -> None:
@@ -88,17 +114,12 @@ def write(choice: Choice, generation: Path) -> MpiRecord | None:
         return None
     host = choice.host
     if host is None:
-        return MpiRecord(kind=CONTAINER, srun=choice.srun, variables=variables(None, plugins=False))
+        return MpiRecord(kind=CONTAINER, srun=choice.srun, variables=choice.variables)
     root = HOST_ROOT if choice.own_system else ""
     links = {name: f"{root}{path}" for name, path in sorted(choice.links.items())}
     name = f"mpi-{hashlib.sha256(repr(links).encode()).hexdigest()[:8]}"
     _write_links(links, generation / name)
-    files = {item.name: Path(item.path) for item in host.closure.loaded.values()}
-    directories = {}
-    if choice.own_system:
-        files = dict(choice.links)
-        opened = [host.plugins[name] for name in host.plugins if name in choice.links]
-        directories = {it.variable: f"{HOST_ROOT}{it.directory}" for it in opened}
+    files = choice.links if choice.own_system else host.files
     unique = {path: name for name, path in sorted(files.items(), reverse=True)}
     return MpiRecord(
         kind=HOST,
@@ -107,10 +128,7 @@ def write(choice: Choice, generation: Path) -> MpiRecord | None:
         version=host.version,
         library=str(host.library),
         directory=name,
-        variables={
-            **variables(files, plugins=not choice.own_system or bool(directories)),
-            **directories,
-        },
+        variables=choice.variables,
         libraries=tuple(
             HostLibrary(name=name, path=str(path), sha256=digest_of(path))
             for path, name in sorted(unique.items(), key=lambda item: item[1])

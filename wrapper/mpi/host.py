@@ -11,7 +11,7 @@ import hashlib
 import mmap
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,18 @@ class HostMpi:
     own: Mapping[str, Path]
     plugins: Mapping[str, Plugins]
     closure: Closure
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """All that is loaded, by name."""
+        return {name: Path(item.path) for name, item in self.closure.loaded.items()}
+
+    def kept_by(self, image: Files, links: Container[str]) -> dict[str, Path]:
+        """What an image has itself of what is loaded: paths in it. :param links: it gets these."""
+        inside = Loader(image)
+        others = {n: it for n, it in self.closure.loaded.items() if n not in links}
+        found = {name: inside.find(name, by=_nobody(item)) for name, item in others.items()}
+        return {name: Path(item.path) for name, item in found.items() if item}
 
     def beside(self, image: Files | None) -> dict[str, Path]:
         """What a container gets. :param image: of a base with a system of its own, else ``None``.
