@@ -38,6 +38,19 @@ def test_a_build_as_a_job_ends_with_its_status_and_its_log(small: Installation) 
     assert "the job ended with status 3" in done.stderr and "a guess" in done.stderr
 
 
+def test_builds_work_with_a_sites_binds_that_are_not_there(account: Account) -> None:
+    """The module of bindings names Slurm's directory, which is on compute nodes."""
+    source = account.directory("tool/bin").parent
+    account.file("tool/bin/hello", "#!/bin/sh\necho hello\n").chmod(0o755)
+    env = {"SINGULARITY_BIND": f"/var/spool/no-slurmd,{account.work}:/mnt"}
+    prefix = account.work / "bound"
+    words = ("--prefix", prefix, "-w", "bin", source)
+    done = account.run(BIN / "wrap-install", *words, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "/var/spool/no-slurmd is to be bound, and is not there" in done.stderr
+    assert account.ok(prefix / "bin/hello") == "hello\n"
+
+
 def test_a_module_offers_the_installations_programs(small: Installation) -> None:
     account = small.account
     file = account.work / "modules/small"

@@ -238,6 +238,14 @@ def test_a_foreign_group(prefix: Path) -> None:
     assert "not of the prefix's group" in text(installation.permissions(prefix))
 
 
+# -- other installations ---------------------------------------------------------------------------
+def test_what_it_was_built_with(prefix: Path, tmp_path: Path) -> None:
+    """The installation itself stands for one that is there."""
+    data = data_of(prefix, others=(str(prefix), str(tmp_path / "gone")))
+    found = installation.others(prefix, data)
+    assert told(found) == [("others", WARNING)] and f"{tmp_path}/gone is no" in text(found)
+
+
 # -- shims and places ----------------------------------------------------------------------------
 def test_shims(prefix: Path) -> None:
     (prefix / "bin/mine").write_text("a program of the user's own")

@@ -16,7 +16,14 @@ from wrapper.images import squasher as squash
 from wrapper.images.squasher import Squasher
 from wrapper.models import Site
 from wrapper.runtime import runtime
-from wrapper.runtime.binds import UNBINDABLE, host_binds, image_binds, split_binds, with_more
+from wrapper.runtime.binds import (
+    UNBINDABLE,
+    host_binds,
+    image_binds,
+    leave_out_missing,
+    split_binds,
+    with_more,
+)
 from wrapper.runtime.runtime import Runtime, home_of
 
 
@@ -241,6 +248,21 @@ def test_binds_of_the_user_come_instead_of_the_hosts(tmp_path: Path) -> None:
     sites = [f"{tmp_path}:/site", "/no/such:/site"]
     found = with_more(own, Site(binds=tuple(sites)), environ, needed)
     assert found == ["/scratch", "/tmp", *users, f"{tmp_path}:/site"]
+
+
+def test_binds_that_are_not_there_are_left_out_of_a_build(tmp_path: Path) -> None:
+    environ = {
+        "SINGULARITY_BIND": f"/var/spool/no-slurmd,{tmp_path}:/mnt:ro,/no/such:/x",
+        "APPTAINER_BIND": "/var/spool/no-slurmd",
+        "CW_EXTRA_BIND_MOUNTS": f"{tmp_path}",
+    }
+    assert leave_out_missing(environ) == ["/var/spool/no-slurmd", "/no/such:/x"]
+    assert environ == {
+        "SINGULARITY_BIND": f"{tmp_path}:/mnt:ro",
+        "APPTAINER_BIND": "",
+        "CW_EXTRA_BIND_MOUNTS": f"{tmp_path}",
+    }
+    assert leave_out_missing(environ) == []
 
 
 def test_what_a_site_leaves_out_is_not_there_in_a_build_either() -> None:

@@ -253,6 +253,7 @@ def configured(
     :raises ContainerizeError: a site's file or a variable is not what it should be.
     """
     from wrapper import settings as site
+    from wrapper.runtime.binds import leave_out_missing
 
     level = {1: 3, -1: 1}.get(verbosity)
     options = {"tmpdir": tmpdir, "compression": compression, "log_level": level}
@@ -262,6 +263,8 @@ def configured(
         console.warning(warning)
     if building and settings.message:
         console.info(settings.message)
+    for bind in leave_out_missing(os.environ) if building else ():
+        console.warning(f"{bind} is to be bound, and is not there for you: the build does without")
     return settings
 
 

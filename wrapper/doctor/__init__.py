@@ -217,6 +217,7 @@ class _Ward:
             check("MPI of the machine", mpi.recorded),
             Check(what="shims", look=lambda: installation.shims_agree(target)),
             check("place", installation.place),
+            check("others", installation.others),
             Check(what="generations", look=lambda: installation.generations(target)),
             Check(what="lock", look=lambda: installation.lock(target)),
             Check(what="left-overs", look=lambda: installation.leftovers(target)),

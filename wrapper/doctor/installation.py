@@ -25,6 +25,7 @@ from wrapper.util.lock import holder as lock_holder
 
 _ANEW = "build it anew from the lock and inputs in current, or: containerize rollback {}"
 _LITTER = (f".{layout.CURRENT}.new", prefix.STAGING_NAME, ADOPTING)
+_OTHERS = "programs go on without; put it back, or update with others: --with DIR, --with none"
 _OUR_NAMES = {*shims.DEBUG_NAMES, shims.LIST_PACKAGES}
 _TYKKY_LINKS = (layout.IMAGE, layout.BASE, layout.COMMON, layout.PROGRAMS, layout.SHARE)
 
@@ -247,6 +248,15 @@ def place(target: Path, data: Manifest) -> list[Finding]:
         hint = f"remove it, or make again what it led to ({gone[0].readlink()})"
         found.append(warning("links", f"{gone[0]} leads nowhere", hint))
     return found or [ok("place", "where it was built")]
+
+
+def others(_target: Path, data: Manifest) -> list[Finding]:
+    """Are the installations there that it was built with?"""
+    return [
+        warning("others", f"{prefix} is no installation now: it was built --with it", _OTHERS)
+        for prefix in data.others
+        if not os.access(Path(prefix, layout.CURRENT, layout.ENV), os.R_OK)
+    ]
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -17,7 +17,7 @@ from wrapper.errors import ToolError, start_hint
 from wrapper.prefix import shims
 from wrapper.prefix.generations import program_names
 from wrapper.process import ToolFailed
-from wrapper.runtime.binds import BIND_VARIABLES
+from wrapper.runtime.binds import BIND_VARIABLES, USERS_BINDS
 from wrapper.runtime.host_program import HOST_ROOT, host_program
 from wrapper.runtime.runtime import Runtime, home_of
 from wrapper.util.removal import remove_tree
@@ -91,9 +91,8 @@ def _prefix_of(place: Path, generation: Path, number: int, text: str) -> Path:
 
 def _environment(runtime: Runtime, scratch: Path) -> dict[str, str]:
     """Without the user's binds and switches: they are not of the installation."""
-    names = (*BIND_VARIABLES, "CW_EXTRA_BIND_MOUNTS")
     env = runtime.environment(scratch)
-    return {name: value for name, value in env.items() if name not in names}
+    return {name: value for name, value in env.items() if name not in USERS_BINDS}
 
 
 def _start(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from wrapper.models import Site
@@ -27,6 +27,7 @@ BIND_VARIABLES = (
     "APPTAINER_BINDPATH",
 )
 """The user's binds, for the runtime itself."""
+USERS_BINDS = (*BIND_VARIABLES, "CW_EXTRA_BIND_MOUNTS")
 NEVER_BOUND = ("/dev", "/proc", "/sys", "/lost+found")
 """Top-level directories that the runtime provides itself, or that nobody needs."""
 OWN_SYSTEM = (
@@ -110,6 +111,21 @@ def split_binds(text: str) -> list[str]:
     return [bind for bind in found if bind]
 
 
+def leave_out_missing(environ: MutableMapping[str, str]) -> list[str]:
+    """Take the user's binds whose source is not there for us out of ``environ``; returns them.
+
+    No container starts with one. (Sites' modules bind Slurm's directory, which is not everywhere.)
+    """
+    gone = []
+    for name in USERS_BINDS:
+        binds = split_binds(environ.get(name, ""))
+        there = [bind for bind in binds if os.path.exists(bind.partition(":")[0])]  # noqa: PTH110
+        if len(there) < len(binds):
+            gone += [bind for bind in binds if bind not in there]
+            environ[name] = ",".join(there)
+    return list(dict.fromkeys(gone))
+
+
 def with_more(
     binds: Sequence[str], site: Site, environ: Mapping[str, str], needed: Sequence[Path]
 ) -> list[str]:
@@ -121,8 +137,7 @@ def with_more(
 
     :param needed: paths outside.
     """
-    names = (*BIND_VARIABLES, "CW_EXTRA_BIND_MOUNTS")
-    users = [bind for name in names for bind in split_binds(environ.get(name, ""))]
+    users = [bind for name in USERS_BINDS for bind in split_binds(environ.get(name, ""))]
     sites = [bind for bind in site.binds if os.path.exists(bind.partition(":")[0])]  # noqa: PTH110
     added = list(dict.fromkeys([*users, *sites]))
     taken = {(bind.split(":")[1:2] or [bind])[0].rstrip("/") for bind in added}

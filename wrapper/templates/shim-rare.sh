@@ -120,7 +120,8 @@ _cw_in_another() {
             "call it outside, in a step of its own"
     _cw_typed "$_cw_prefix"
     _cw_fail "this program lives in a container of its own and cannot be started from inside another" \
-        "outside, before starting the other one: export CONTAINERIZE_WITH=$_cw_word"
+        "outside, before starting the other one: export CONTAINERIZE_WITH=$_cw_word
+          or, for good, update that one: --with $_cw_word"
 }
 
 # -- What is missing.
