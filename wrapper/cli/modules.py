@@ -20,6 +20,12 @@ from wrapper.console import Console
     help="For Lmod, or for Environment Modules (Lmod reads that too). Default: as FILE is named "
     "(NAME.lua), else for Lmod.",
 )
+@click.option(
+    "--easyconfig",
+    is_flag=True,
+    help="For EasyBuild, which then copies SIF and makes its module. Default where FILE is named "
+    "NAME.eb.",
+)
 @click.option("--output", type=FILE, metavar="FILE", help="Write the file instead of printing it.")
 @click.option(
     "--name",
@@ -45,6 +51,7 @@ def modulefile(
     *,
     target: Path,
     lua: bool | None,
+    easyconfig: bool,
     output: Path | None,
     name: str,
     fallback: Path | None,
@@ -66,13 +73,19 @@ def modulefile(
       module load myenv
     """
 
+    if easyconfig and lua is not None:
+        raise click.UsageError("--easyconfig excludes --lua and --tcl")
+
     def work(console: Console) -> None:
         from wrapper.commands import modulefile as module
 
         as_lua = lua if lua is not None else output is None or output.suffix == ".lua"
+        language = module.LUA if as_lua else module.TCL
+        if easyconfig or (lua is None and output and output.suffix == ".eb"):
+            language = module.EASYCONFIG
         request = module.ModuleRequest(
             target=target,
-            language=module.LUA if as_lua else module.TCL,
+            language=language,
             output=output,
             name=name,
             fallback=fallback,

@@ -9,9 +9,10 @@ path may have quotes, brackets and dollars in it.
 from __future__ import annotations
 
 import re
+import shlex
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from wrapper.runtime.binds import OWN_SYSTEM
 from wrapper.runtime.host_program import HOST_BIND
 from wrapper.util.owned_file import write_owned
 
-LUA, TCL = "lua", "tcl"
+LUA, TCL, EASYCONFIG = "lua", "tcl", "easyconfig"
 MARK = "made by 'containerize modulefile'"
 """In the first lines of a file that may be written anew."""
 _NAME = re.compile(r"[A-Za-z0-9_][\w.+@-]*(/[\w.+@-]+)?", re.ASCII)
@@ -41,7 +42,8 @@ _PREFIX_SIGN = "/current/env"
 class ModuleRequest:
     """A ``containerize modulefile``.
 
-    :ivar target: an installation or a SIF file. :ivar language: :data:`LUA` or :data:`TCL`.
+    :ivar target: an installation or a SIF file. :ivar language: :data:`LUA`, :data:`TCL`, or
+        :data:`EASYCONFIG`, by which EasyBuild copies a SIF and makes its module.
     :ivar output: the file, ``None`` to return its text only. :ivar name: as ``module load`` is to
         know it, ``NAME`` or ``NAME/VERSION``, empty for that of the target.
     :ivar fallback: another installation or SIF, for when the target has gone.
@@ -98,15 +100,17 @@ def modulefile(request: ModuleRequest, console: Console) -> str:
     fallback = request.fallback
     if fallback and not _is_there(module.places[-1], is_sif=module.is_sif):
         console.warning(f"{fallback} is not there now: the module will say so if it is needed")
-    text = as_lua(module) if request.language == LUA else as_tcl(module)
+    text = {LUA: as_lua, TCL: as_tcl, EASYCONFIG: as_easyconfig}[request.language](module)
     if request.output:
         write_owned(request.output, text, MARK)
-        console.info(f"{request.output}: {_how_to_load(request.output, module)}")
+        console.info(f"{request.output}: {_how_to_use(request, request.output, module)}")
     return text
 
 
-def _how_to_load(output: Path, module: Module) -> str:
+def _how_to_use(request: ModuleRequest, output: Path, module: Module) -> str:
     """For a file ``…/NAME/VERSION.lua`` the directory of modules is two above."""
+    if request.language == EASYCONFIG:
+        return shlex.join(["eb", str(output), "--sourcepath", str(Path(module.places[0]).parent)])
     depth = 2 if module.version and output.absolute().parent.name == module.name else 1
     top = [*output.absolute().parents][depth - 1]
     name = str(output.absolute().relative_to(top)).removesuffix(".lua")
@@ -245,15 +249,20 @@ def quote_lua(text: str) -> str:
 
 def as_lua(module: Module) -> str:
     """The text of a module file for Lmod."""
-
-    def several(values: Sequence[str]) -> str:
-        return "{ " + ", ".join(map(quote_lua, values)) + " }"
-
     lines = [f"-- {MARK} {__version__}: make it anew with that", ""]
     lines += [f"help({quote_lua(module.help)})"]
     lines += [f"whatis({quote_lua(line)})" for line in _whatis(module)]
     lines += [f"conflict({quote_lua(name)})" for name in module.conflicts]
-    lines += ["", f"local places = {several(module.places)}"]
+    return "\n".join([*lines, "", _lua_code(module)])
+
+
+def _lua_code(module: Module) -> str:
+    """All but what the module says of itself."""
+
+    def several(values: Sequence[str]) -> str:
+        return "{ " + ", ".join(map(quote_lua, values)) + " }"
+
+    lines = [f"local places = {several(module.places)}"]
     lines += [f"local {name} = {quote_lua(value)}" for name, value in _values(module).items()]
     if module.is_sif:
         lines += [f"local binds = {several(module.binds)}"]
@@ -300,6 +309,58 @@ def as_tcl(module: Module) -> str:
     if module.is_sif:
         lines += [f"set binds {several(module.binds)}"]
     return _text(lines, module, ".tcl")
+
+
+# -- EasyBuild -----------------------------------------------------------------------------------
+_HERE = "@root@"  # in whose place comes what EasyBuild's modules call their directory
+_EASY_FILE = re.compile(r"[\w.+@-]+", re.ASCII)
+
+
+def as_easyconfig(module: Module) -> str:
+    """The text of an EasyConfig, by which EasyBuild copies the SIF and makes a module for Lmod.
+
+    :raises InputError: it is no SIF, or has no version, which EasyBuild needs.
+    """
+    if not (module.is_sif and module.version):
+        raise InputError(
+            "EasyBuild installs files that have a version",
+            where=module.places[0],
+            hint="name a SIF, and what it is to be called: --name NAME/VERSION",
+        )
+    image = Path(module.places[0]).name
+    if not _EASY_FILE.fullmatch(image):
+        raise InputError(
+            "EasyBuild takes no file of such a name",
+            where=module.places[0],
+            hint=f"rename it, or link to it: {_NAMES}",
+        )
+    here = replace(module, places=(f"{_HERE}/{image}", *module.places[1:]))
+    others = [f"conflict({quote_lua(name)})\n" for name in module.conflicts[1:]]
+    footer = "".join([*others, _lua_code(here)])
+    footer = footer.replace("%", "%%").replace(_HERE, '" .. root .. "')
+    footer = footer.replace("\\", "\\\\").replace("'", "\\'")
+    usage = module.help.partition("\n")[2]
+    lines = [
+        f"# {MARK} {__version__}: make it anew with that",
+        "easyblock = 'MakeCp'",
+        "",
+        f"name = {module.name!r}",
+        f"version = {module.version!r}",
+        "homepage = 'https://docs.easybuild.io'",
+        f"description = {module.about!r}",
+        f"usage = {usage!r}",
+        "toolchain = SYSTEM",
+        "",
+        f"sources = [{{'filename': {image!r}, 'extract_cmd': 'cp -L %s .'}}]",
+        "skipsteps = ['build']",
+        f"files_to_copy = [([{image!r}], '.')]",
+        f"sanity_check_paths = {{'files': [{image!r}], 'dirs': []}}",
+        "",
+        f"modluafooter = '''\n{footer}'''",
+        "moduleclass = 'devel'",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 # -- both ----------------------------------------------------------------------------------------
