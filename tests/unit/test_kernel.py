@@ -143,10 +143,12 @@ def test_what_cannot_be_a_kernel(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no image")
     with pytest.raises(InputError, match="no container image"):
         install(tmp_path / "text", tmp_path)
-    broken = installation(tmp_path / "broken", "echo of the runtime >&2; exit 255")
+    broken = installation(
+        tmp_path / "broken", "echo FATAL: of the runtime >&2; echo more >&2; exit 255"
+    )
     with pytest.raises(ToolError, match="fails here") as caught:
         install(broken, tmp_path)
-    assert caught.value.detail == "of the runtime"
+    assert caught.value.detail == "FATAL: of the runtime"
     (broken / "bin/python").unlink()
     with pytest.raises(InputError, match="has no Python"):
         install(broken, tmp_path)
@@ -178,3 +180,15 @@ def test_a_sif_without_ipykernel_gets_the_command_that_adds_it(tmp_path: Path) -
     with pytest.raises(InputError, match="no ipykernel") as caught:
         install(target, tmp_path, site=Site(runtime=str(runtime)))
     assert f"--reuse-base --base-image {target} more.txt" in caught.value.hint
+
+
+@pytest.mark.root("only root can give files away")
+def test_root_starts_nobodys_programs(tmp_path: Path) -> None:
+    runtime = script(tmp_path / "bin/apptainer", ANSWER.format("1 1"))
+    target = installation(tmp_path / "p", "echo 1 1")
+    os.chown(target, 65534, 65534)
+    with pytest.raises(PrefixError, match="whose programs root would run"):
+        install(target, tmp_path)
+    os.chown(image(tmp_path / "x.sif"), 65534, 65534)
+    with pytest.raises(PrefixError, match="whose programs root would run"):
+        install(tmp_path / "x.sif", tmp_path, site=Site(runtime=str(runtime)))

@@ -66,6 +66,7 @@ def kernel_install(request: KernelRequest, environ: Mapping[str, str], console: 
         target = prefix.absolute_prefix(request.target)
         manifest = read_manifest(target)
         words = [str(python_of(target))]
+    prefix.check_owner(target)
     name = _name(request, target)
     place = _kernels(request.prefix, environ) / name / "kernel.json"
     debugger = _look(words, target, manifest, environ)

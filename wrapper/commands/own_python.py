@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wrapper import layout, process
-from wrapper.errors import InputError, ToolError, start_hint
+from wrapper.errors import InputError, ToolError, reason, start_hint
 
 _SECONDS = 120.0  # a first start, its image on a busy file system
 
@@ -41,6 +41,6 @@ def ask(
         raise ToolError(
             f"the Python of {target.name} fails here",
             where=target,
-            hint=start_hint(error.detail, "its words are below"),
-            detail=error.detail or error.what,
+            hint=start_hint(error.detail, "what it says is below"),
+            detail=reason(error),
         ) from None
