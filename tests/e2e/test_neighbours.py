@@ -292,7 +292,7 @@ def test_what_it_says_steers_no_terminal(alice: Account, bobs: Path) -> None:
         assert "x1b[2J" in done.stdout or command == ("inspect",)
 
 
-@pytest.mark.parametrize("command", [("rollback",), ("prune", "--keep", "1")])
+@pytest.mark.parametrize("command", [("rollback",), ("prune", "--keep", "1"), ("extend",)])
 def test_root_does_not_change_it(me: Account, bobs: Path, command: tuple[str, ...]) -> None:
     done = me.run(UMBRELLA, command[0], bobs, *command[1:])
     told(done, ExitCode.PREFIX, f"belongs to {NEIGHBOUR_NAME}", f"sudo -u {NEIGHBOUR_NAME}")

@@ -217,7 +217,7 @@ def test_nothing_is_installed_into_a_virtual_environment(prefix: Prefix, line: s
     assert (call.started, call.status) == (False, 1)
     assert "the image is read-only" in call.stderr
     assert f"pip-containerize update {prefix.root} -r" in call.stderr
-    assert f"{prefix.root}/bin/python3 -m venv --system-site-packages VENV" in call.stderr
+    assert f"containerize extend {prefix.root} --to MYDIR" in call.stderr
 
 
 def test_a_command_to_type_has_quotes(prefix: Prefix) -> None:

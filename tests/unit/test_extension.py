@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import shutil
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.e2e.conftest import seen
 from tests.manifests import manifest
 from tests.unit.conftest import names
 from wrapper.commands import freeze
@@ -20,6 +24,7 @@ from wrapper.errors import ContainerizeError, InputError, PrefixError
 from wrapper.manifest import write_manifest
 from wrapper.models import Site
 from wrapper.prefix import extension
+from wrapper.util.removal import remove_tree
 
 
 @pytest.fixture
@@ -160,6 +165,54 @@ def test_shims_of_an_earlier_version_cannot_find_an_image(
     with pytest.raises(PrefixError, match="of an earlier version"):
         freeze.freeze(place, Site(), console)
     assert names(place) == before
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, number: int, *steps: tuple[object, str]) -> None:
+    """The ``number``th of these steps is not taken, nor any after it."""
+    left = iter(range(number))
+
+    def dying(step: Callable[..., object]) -> Callable[..., object]:
+        def step_or_death(*args: object, **more: object) -> object:
+            if next(left, None) is None:
+                raise Killed
+            return step(*args, **more)
+
+        return step_or_death
+
+    for owner, name in steps:
+        monkeypatch.setattr(owner, name, dying(getattr(owner, name)))
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_killed_command_is_finished_by_the_next(
+    place: Path, console: Console, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The image counts until the last moment; then all is as it was."""
+    before = seen(place)
+    image = place.parent / "what is in the image"
+    shutil.copytree(place, image, symlinks=True)
+    (place / "extension.sqfs").write_text("image")
+    steps = (Path, "replace"), (Path, "unlink"), (freeze, "remove_tree")
+    with monkeypatch.context() as patched, contextlib.suppress(Killed):
+        killed_at(patched, number, *steps)
+        freeze.freeze(place, Site(), console)
+    for last in (False, True):
+        unpacked = place / ".thawing"
+        remove_tree(unpacked)
+        shutil.copytree(image, unpacked, symlinks=True)
+        assert (place / "extension.sqfs").exists() and (place / "bin/tool").exists()
+        with monkeypatch.context() as patched, contextlib.suppress(Killed):
+            if not last:
+                killed_at(patched, number, *steps)
+            freeze._put_back(place, unpacked)
+        if not (place / "extension.sqfs").exists():
+            break
+    remove_tree(place / ".thawing")
+    assert seen(place) == before
 
 
 def test_only_a_frozen_one_can_be_thawed(place: Path, console: Console) -> None:

@@ -21,6 +21,7 @@ from wrapper.util.removal import remove_tree
 
 _UNFINISHED = ".extending"  # in one that is not complete yet
 _SCRIPTS = {"extend.py": "extend.py", "extension-pip.py": "_containerize_extension.py"}
+_NEW = "name a new or an empty directory, below one that you may write to: --to DIRECTORY"
 _OTHER_PYTHONS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
@@ -75,15 +76,19 @@ def _check(place: Path, target: Path) -> None:
             raise PrefixError(
                 "there is a virtual environment of another Python",
                 where=place,
-                hint="choose a new directory: --to DIRECTORY",
+                hint=_NEW,
             )
-        prefix.check_new(place)
+        try:
+            prefix.check_new(place)
+        except PrefixError as error:
+            what = error.what.replace("the prefix", "the directory")
+            raise PrefixError(what, where=error.where, hint=_NEW) from None
         return
     if not Path(found.installation).exists() or not target.samefile(found.installation):
         raise PrefixError(
             f"there is an extension of another installation: {found.installation}",
             where=place,
-            hint="choose a new directory: --to DIRECTORY",
+            hint=_NEW,
         )
     extension.check(found, place)
     if found.image.exists():

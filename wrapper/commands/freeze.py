@@ -24,7 +24,7 @@ from wrapper.util.lock import LOCK_NAME, locked
 from wrapper.util.removal import remove_tree
 from wrapper.util.sync import sync_directory
 
-_DRAFT, _THAWING = ".extension.sqfs.new", ".thawing"
+_DRAFT, _THAWING, _LINK = ".extension.sqfs.new", ".thawing", ".new"
 _OUTSIDE = {layout.BIN, layout.VENV, layout.EXTENSION, layout.EXTENSION_IMAGE, LOCK_NAME}
 _LOOK = "import os, sys; sys.exit(not os.statvfs(sys.prefix).f_flag & os.ST_RDONLY)"
 
@@ -104,9 +104,9 @@ def _clear(found: Extension) -> None:
     for entry in found.place.iterdir():
         if entry.name not in _OUTSIDE:
             remove_tree(entry)
-    for program in (found.place / layout.BIN).iterdir():
+    link = found.place / layout.BIN / _LINK
+    for program in sorted((found.place / layout.BIN).iterdir()):
         if program.is_file() and not program.is_symlink() and os.access(program, os.X_OK):
-            link = program.with_name(f".{program.name}.new")
             link.unlink(missing_ok=True)
             link.symlink_to(found.shim)
             link.replace(program)
@@ -155,6 +155,7 @@ def _put_back(place: Path, unpacked: Path) -> None:
             _put(entry, place / entry.name)
     for program in sorted((unpacked / layout.BIN).iterdir()):
         _put(program, place / layout.BIN / program.name)
+    (place / layout.BIN / _LINK).unlink(missing_ok=True)  # of a freeze that was killed
     sync_directory(place / layout.BIN)
     sync_directory(place)
     (place / layout.EXTENSION_IMAGE).unlink()

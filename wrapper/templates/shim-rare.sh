@@ -129,8 +129,8 @@ _cw_refuse_pip() {
     _cw_typed "$_cw_prefix"
     _cw_fail "the image is read-only: $_cw_name can install nothing into it, and remove nothing" \
         "pip-containerize update $_cw_word -r requirements.txt
-          or install on top of it, into a virtual environment that sees its packages:
-          $_cw_word/bin/python3 -m venv --system-site-packages VENV"
+          or install on top of it, into a directory of yours, as often as you like:
+          containerize extend $_cw_word --to MYDIR; MYDIR/bin/pip install NAME"
 }
 
 _cw_no_python() {

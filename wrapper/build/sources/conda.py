@@ -212,7 +212,7 @@ class CondaSource(Source):
     def advice(self) -> str:
         return (
             f"{super().advice()}\n\n"
-            "To add packages for yourself, make a virtual environment on top of it:\n"
-            f"{self.context.place.prefix}/bin/python3 -m venv --system-site-packages VENV\n"
-            "VENV/bin/pip install NAME"
+            "To add packages for yourself, put them into a directory of yours on top of it:\n"
+            f"containerize extend {self.context.place.prefix} --to MYDIR\n"
+            "MYDIR/bin/pip install NAME"
         )

@@ -112,8 +112,8 @@ class CopySource(Source):
         prefix = self.context.place.prefix
         return (
             f"The image of {prefix} is read-only.\n\n"
-            f"Install into {self.source} and wrap it again, or make a virtual environment on top:\n"
-            f"{prefix}/bin/python3 -m venv --system-site-packages VENV"
+            f"Install into {self.source} and wrap it again, or into a directory of yours on top:\n"
+            f"containerize extend {prefix} --to MYDIR\nMYDIR/bin/pip install NAME"
         )
 
 
