@@ -135,7 +135,9 @@ def account(request: pytest.FixtureRequest) -> Iterator[Account]:
     Tests marked ``every_runtime`` also run as an ordinary user who has another runtime: the strict
     ``singularity``, and the set-uid Apptainer.
     """
-    root = Path(tempfile.mkdtemp(prefix="containerize-test-"))
+    # No name of a build directory, which whoever clears up after killed builds removes: binds of
+    # directories that are gone ended in "destination /pfs doesn't exist".
+    root = Path(tempfile.mkdtemp(prefix="test-containerize-"))
     yield _made(request.param, root)
     remove_tree(root)
 
@@ -152,7 +154,7 @@ def _made(name: str, root: Path) -> Account:
 @pytest.fixture(scope="session")
 def neighbours() -> Iterator[Neighbours]:
     """Two ordinary users of one group; tests that have them are marked ``root``."""
-    root = Path(tempfile.mkdtemp(prefix="containerize-test-"))
+    root = Path(tempfile.mkdtemp(prefix="test-containerize-"))
     yield two_users(root)
     remove_tree(root)
 

@@ -104,7 +104,7 @@ def small(account: Account, build: Builder) -> Installation:
 @contextlib.contextmanager
 def open_directory() -> Iterator[Path]:
     """A new directory that every account may enter, unlike those of pytest."""
-    root = Path(tempfile.mkdtemp(prefix="containerize-test-"))
+    root = Path(tempfile.mkdtemp(prefix="test-containerize-"))
     root.chmod(0o755)
     yield root
     remove_tree(root)

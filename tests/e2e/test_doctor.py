@@ -93,7 +93,7 @@ def test_what_administrators_allow(
     told: str,
 ) -> None:
     """Each is found by a trial, and named with what it costs."""
-    root = Path(tempfile.mkdtemp(prefix="containerize-test-"))
+    root = Path(tempfile.mkdtemp(prefix="test-containerize-"))
     found = doctor(setuid_user(root, settings, helpers=helpers))
     assert found["mode"][1].startswith("set-uid (")
     assert {what: found[what][0] for what in states} == states, found

@@ -29,7 +29,7 @@ def images(runtime: Path) -> Iterator[Images]:
 
     With ``overlay`` it is a SIF, in which a layer of that compression has the directory /new.
     """
-    root = Path(tempfile.mkdtemp(prefix="containerize-test-"))
+    root = Path(tempfile.mkdtemp(prefix="test-containerize-"))
     root.chmod(0o755)
     (root / "bottom").mkdir()
     write_skeleton(root / "bottom")
@@ -168,7 +168,7 @@ def test_an_account_has_one_runtime(
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    root = Path(tempfile.mkdtemp(prefix="containerize-test-"))
+    root = Path(tempfile.mkdtemp(prefix="test-containerize-"))
     yield root
     remove_tree(root)
 

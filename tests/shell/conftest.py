@@ -283,7 +283,7 @@ def install(tmp_path: Path) -> Install:
 @pytest.fixture
 def open_place() -> Iterator[Path]:
     """A directory that every user can reach, which pytest's own are not."""
-    place = Path(tempfile.mkdtemp(prefix="containerize-test-"))
+    place = Path(tempfile.mkdtemp(prefix="test-containerize-"))
     place.chmod(0o755)
     yield place
     remove_tree(place)

@@ -89,7 +89,7 @@ def without_powers() -> Iterator[None]:
 @pytest.fixture
 def open_place() -> Iterator[Path]:
     """A directory that every user can reach and write to, which pytest's own are not."""
-    place = Path(tempfile.mkdtemp(prefix="containerize-test-"))
+    place = Path(tempfile.mkdtemp(prefix="test-containerize-"))
     place.chmod(0o1777)
     yield place
     remove_tree(place)
