@@ -20,7 +20,7 @@ from wrapper.manifest import MpiRecord, read_manifest, write_manifest
 from wrapper.models import Site
 from wrapper.profile import MpiPlaces
 
-OLD = MpiRecord(kind="host", srun="pmi2", directory="mpi-0", variables={"OLD": "1"})
+OLD = MpiRecord(kind="host", srun="pmi2", directory="mpi-0", variables={"OLD": "1"}, beside="X")
 UCX = {"UCX_POSIX_USE_PROC_LINK": "n", "UCX_TLS": "^cma"}
 
 
@@ -61,7 +61,7 @@ def told(prefix: Path) -> dict[str, list[str]]:
 def test_shims_get_what_the_manifest_says(prefix: Path, site: Site, console: Console) -> None:
     others = (prefix / "current/env").read_text().splitlines()[3:]
     record = mend(prefix, site, console)
-    assert (record.srun, record.variables) == ("pmi2", UCX)
+    assert (record.srun, record.variables, record.beside) == ("pmi2", UCX, "X")
     assert read_manifest(prefix).mpi == record
     defaults = [f"{name}={value}" for name, value in UCX.items()]
     assert told(prefix) == {"_cw_mpi": [record.directory], "_cw_mpi_defaults": defaults}

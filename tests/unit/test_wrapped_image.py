@@ -11,8 +11,10 @@ import pytest
 
 from tests import elf
 from tests.images import squashfs_bytes
+from tests.manifests import manifest
 from tests.unit.conftest import Program
 from wrapper.base.find import describe_file
+from wrapper.cli.report import describe_mpi
 from wrapper.commands import wrap_container
 from wrapper.console import Console
 from wrapper.errors import ToolError
@@ -21,6 +23,7 @@ from wrapper.models import Site
 from wrapper.mpi.choice import Choice
 from wrapper.prefix.image_programs import Looker
 from wrapper.profile import MpiPlaces
+from wrapper.requests import Result
 from wrapper.runtime.runtime import Runtime
 
 
@@ -119,7 +122,11 @@ class TestItsMpi:
         choice = self.chosen(image, console, self.host(image))
         assert (choice.kind, choice.srun) == ("container", "pmi2")
         assert "image has Open MPI 5.0.8: Open MPI cannot be replaced" in screen.getvalue()
-        assert self.chosen(image, console, self.host(image), "host").kind == "host"
+        choice = self.chosen(image, console, self.host(image), "host")
+        assert (choice.kind, choice.beside) == ("host", "Open MPI 5.0.8")
+        made = manifest(mpi={"kind": "host", "abi": "MPICH", "beside": choice.beside})
+        told = describe_mpi(Result(prefix=image, manifest=made, seconds=1.0))
+        assert "those for Open MPI 5.0.8 keep the image's" in told
 
     def test_without_a_tool_that_can_tell(
         self, image: Path, console: Console, monkeypatch: pytest.MonkeyPatch

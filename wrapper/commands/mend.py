@@ -48,7 +48,8 @@ def mend(target: Path, site: Site, console: Console) -> MpiRecord:
         choice = choose(HOST, site.mpi, os.environ, base)
         found = write(choice, generation.directory)
         assert found
-        record = replace(found, srun=found.srun or manifest.mpi.srun)
+        old = manifest.mpi
+        record = replace(found, srun=found.srun or old.srun, beside=old.beside)
         _switch(generation.directory, manifest, record)
     return record
 

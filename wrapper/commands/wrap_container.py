@@ -122,7 +122,9 @@ def _mpi(
 
     choice = mpi.chosen(kind, site.mpi, base, console, asked=bool(asked))
     own = found_first(paths, files) if files and choice.kind == HOST else ()
-    return mpi.yielding(choice, own, asked, site, console)
+    given = mpi.yielding(choice, own, asked, site, console)
+    beside = f"{facts.mpi} {facts.mpi_version}".rstrip() if open_mpi else ""
+    return replace(given, beside=beside)
 
 
 def _look_into(
@@ -185,8 +187,6 @@ def _write(
         (staging.root / layout.VENV).symlink_to(f"{venv}/pyvenv.cfg")
     active = {"VIRTUAL_ENV": venv} if venv else {}
     record = write(choice, staging.directory)
-    if record and record.kind == HOST and facts.mpi == OPEN_MPI:
-        record = replace(record, beside=f"{facts.mpi} {facts.mpi_version}".rstrip())
     if scripts:  # where the image does not say itself how it is activated
         active |= {n: value for n, value in runscripts.NO_OPS.items() if n not in facts.environment}
     base = Base(

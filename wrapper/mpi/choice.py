@@ -28,6 +28,7 @@ class Choice:
     """:ivar kind: ``host``, ``container`` or ``none``. :ivar srun: see :class:`MpiRecord`.
     :ivar links: name -> library of the host. :ivar own_system: the container's system is another.
     :ivar by_site: whether the site's default was asked for. :ivar variables: defaults for programs.
+    :ivar beside: see :class:`MpiRecord`.
     """
 
     kind: str = NONE
@@ -37,6 +38,7 @@ class Choice:
     own_system: bool = False
     by_site: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
+    beside: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,7 @@ def write(choice: Choice, generation: Path) -> MpiRecord | None:
         library=str(host.library),
         directory=name,
         variables=choice.variables,
+        beside=choice.beside,
         libraries=tuple(
             HostLibrary(name=name, path=str(path), sha256=digest_of(path))
             for path, name in sorted(unique.items(), key=lambda item: item[1])
