@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from wrapper.console import Console
 from wrapper.models import HostPrograms
-from wrapper.prefix.host_programs import put
+from wrapper.prefix.host_programs import gone, put
 from wrapper.prefix.shims import shim
 from wrapper.runtime.host_program import HOST_ROOT
 
@@ -59,6 +60,16 @@ def test_a_script_starts_the_hosts_own_by_the_hosts_loader(host: Host, tmp_path:
     moved.write_text(script.read_text().replace(HOST_ROOT, ""))
     out = subprocess.check_output(["sh", moved, "-i", "A=a b", "/bin/sh", "-c", 'echo "$A"'])
     assert out == b"a b\n"
+
+
+def test_a_program_that_has_moved_since_is_told(host: Host) -> None:
+    """An update makes another generation then, and doctor says so."""
+    assert gone(host.generation) == []
+    shutil.copy("/usr/bin/env", host.bin / "squeue")
+    host.put("srun", "squeue")
+    assert gone(host.generation) == []
+    (host.bin / "squeue").unlink()
+    assert gone(host.generation) == ["squeue"]
 
 
 def test_who_runs_slurm_is_added_to_those_of_the_image(host: Host) -> None:

@@ -20,6 +20,7 @@ from wrapper.manifest import Manifest
 from wrapper.models import Base, Site
 from wrapper.packages import LockedPackage
 from wrapper.requests import Request, SifRequest, UpdateRequest
+from wrapper.runtime.host_program import HOST_ROOT
 
 CHANNEL = "https://h/c"
 
@@ -45,6 +46,7 @@ def context(old: Manifest | None, request: Request, **changes: Any) -> BuildCont
         "environ": lambda: {"B": "2"},
         "site": Site(),
         "others": (),
+        "previous": None,
         "console": SimpleNamespace(info=lambda _: None),
     }
     return cast(BuildContext, SimpleNamespace(**{**fields, **changes}))
@@ -57,6 +59,16 @@ def update(**keys: Any) -> UpdateRequest:
 def test_the_same_again_is_nothing_else() -> None:
     assert only_packages(context(recorded(), update()))
     assert only_packages(context(recorded(), update(channels=(), mpi="none", keep=1)))
+
+
+def test_a_program_of_the_host_that_has_gone(tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    script = tmp_path / "host/srun"
+    script.write_text(f'#!/bin/sh\nexec /ld.so {HOST_ROOT}/usr/bin/env "$@"\n')
+    previous = SimpleNamespace(directory=tmp_path)
+    assert only_packages(context(recorded(), update(), previous=previous))
+    script.write_text(f'#!/bin/sh\nexec /ld.so {HOST_ROOT}/no/such "$@"\n')
+    assert not only_packages(context(recorded(), update(), previous=previous))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from wrapper import __version__
 from wrapper.build.context import BuildContext
 from wrapper.credentials import public_url
 from wrapper.mpi.abis import NONE
+from wrapper.prefix import host_programs
 from wrapper.requests import SifRequest
 
 
@@ -36,6 +37,7 @@ def only_packages(context: BuildContext) -> bool:
         and context.wrapper_paths in ((), old.options.wrapper_paths)
         and dict(context.variables) == dict(old.variables)
         and dict(context.environ()) == dict(old.environ)
+        and not (context.previous and host_programs.gone(context.previous.directory))
         and old.tool == __version__
         and old.site == context.site.shaping
         and old.others == tuple(str(other.prefix) for other in context.others)

@@ -218,6 +218,7 @@ class _Ward:
             Check(what="shims", look=lambda: installation.shims_agree(target)),
             check("place", installation.place),
             check("others", installation.others),
+            check("host's programs", installation.of_host),
             Check(what="generations", look=lambda: installation.generations(target)),
             Check(what="lock", look=lambda: installation.lock(target)),
             Check(what="left-overs", look=lambda: installation.leftovers(target)),

@@ -18,7 +18,7 @@ from wrapper.errors import ContainerizeError
 from wrapper.images.format import read_format
 from wrapper.manifest import Manifest, load_manifest, no_installation, read_manifest
 from wrapper.prefix import checks as prefix
-from wrapper.prefix import shims
+from wrapper.prefix import host_programs, shims
 from wrapper.prefix.generations import UNFINISHED, program_names
 from wrapper.prefix.staging import ADOPTING
 from wrapper.util.lock import holder as lock_holder
@@ -257,6 +257,14 @@ def others(_target: Path, data: Manifest) -> list[Finding]:
         for prefix in data.others
         if not os.access(Path(prefix, layout.CURRENT, layout.ENV), os.R_OK)
     ]
+
+
+def of_host(target: Path, _data: Manifest) -> list[Finding]:
+    """Are the host's programs there that those in its image can call?"""
+    found = host_programs.gone(target / layout.CURRENT)
+    hint = f"update it, with what it is made of: {target / layout.CURRENT / layout.INPUTS}"
+    detail = f"{', '.join(found)}: not where it was at the build"
+    return [warning("host's programs", detail, hint)] if found else []
 
 
 def _same(one: Path, other: Path) -> bool:

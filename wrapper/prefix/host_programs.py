@@ -61,6 +61,16 @@ def put(
     return HostPrograms(names=tuple(scripts), binds=tuple(binds), users=_users(config, passwd))
 
 
+def gone(generation: Path) -> list[str]:
+    """Names of scripts in a generation whose program is not on the host any more: another version
+    of Slurm may lie elsewhere.
+    """
+    place = generation / layout.HOST
+    scripts = sorted(place.iterdir()) if place.is_dir() else []
+    programs = {path.name: shlex.split(path.read_text())[-2] for path in scripts}
+    return [name for name, path in programs.items() if not Path(path[len(HOST_ROOT) :]).exists()]
+
+
 def _of_host(name: str) -> str:
     """A program on PATH that is no installation's; empty where there is none."""
     found = shutil.which(name)
