@@ -17,7 +17,7 @@ from tests.images import write_files
 from tests.manifests import manifest
 from wrapper.commands.sources import Sources, export_sources, follow
 from wrapper.console import Console
-from wrapper.errors import PrefixError, ToolError
+from wrapper.errors import PrefixError, SpaceError, ToolError
 from wrapper.manifest import manifest_text
 from wrapper.prefix.generations import current_generation
 
@@ -169,6 +169,13 @@ def test_a_failure_leaves_nothing(prefix: Path) -> None:
         ".used",
     }
     assert str((prefix / "lib").readlink()) == "/containerize-0/lib"
+
+
+def test_a_full_disk_is_told_as_one(prefix: Path) -> None:
+    said = "OSError: [Errno 28] No space left on device: 'x'"
+    (prefix / "bin/python").write_text(f'#!/bin/sh\necho "{said}" >&2; exit 1\n')
+    with pytest.raises(SpaceError, match="no room left"):
+        export(prefix)
 
 
 def test_an_update_has_sources_where_the_generation_before_had(prefix: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wrapper import layout, process
-from wrapper.errors import InputError, ToolError, reason, start_hint
+from wrapper.errors import InputError, SpaceError, ToolError, means_no_space, reason, start_hint
 
 _SECONDS = 120.0  # a first start, its image on a busy file system
 
@@ -33,11 +33,16 @@ def ask(
 ) -> str:
     """What a Python of ``target`` prints.
 
-    :param words: the whole line. :raises ToolError: it does not start, fails, or does not end.
+    :param words: the whole line. :raises SpaceError: where it writes is no room left. :raises
+        ToolError: it does not start, fails otherwise, or does not end.
     """
     try:
         return process.capture(words, env=process.base_environment(environ), timeout=seconds)
     except ToolError as error:
+        if means_no_space(error.detail):
+            raise SpaceError(
+                "no room left", where=target, hint="free some space or quota there"
+            ) from None
         raise ToolError(
             f"the Python of {target.name} fails here",
             where=target,
