@@ -20,6 +20,7 @@ import pytest
 
 from tests.account import Account
 from tests.e2e.conftest import UMBRELLA, entries, environment_text, open_directory, untouched
+from tests.e2e.conftest import seen as contents
 from tests.images import system_files
 from tests.index import write_index, write_wheel
 from wrapper.errors import ExitCode
@@ -178,7 +179,7 @@ def test_an_update_replaces_the_layer(
     file = account.file("more.txt", f"--no-index\n--find-links {index}\nalpha\n")
     told = account.run(UMBRELLA, "build", "--update", image, "--requirements", file)
     assert told.returncode == 0, told.stderr
-    assert "+ alpha" in told.stderr
+    assert "+ alpha" in told.stderr and "Unpacking the image" not in told.stderr
     made = image.stat()
     told = account.run(UMBRELLA, "build", "--update", image, "--requirements", file)
     assert told.returncode == 0 and f"nothing changes: {image}" in told.stderr, told.stderr
@@ -192,6 +193,42 @@ def test_an_update_replaces_the_layer(
     assert gone.returncode == 1 and "No module named" in gone.stderr
     seen = account.ok(account.runtime, "exec", image, "bash", "-c", 'echo "${MY_VARIABLE-unset}"')
     assert seen == "unset\n", "a new environment file says its variables anew"
+
+
+@pytest.fixture(params=["--post-install", "--conda-env"])
+def wish(
+    request: pytest.FixtureRequest, account: Account, channel: Path, index: Path
+) -> tuple[str, Path]:
+    """What an update is asked for: an option and its file."""
+    if request.param == "--conda-env":
+        text = environment_text(channel, *PACKAGES, "demo-tool")
+        return request.param, account.file("packed.yml", text)
+    text = f"pip install --no-index --find-links {index} alpha\n"
+    return request.param, account.file("packed.sh", text)
+
+
+@pytest.mark.every_runtime
+def test_an_update_leaves_packed_what_stays(
+    account: Account, portable: Path, wish: tuple[str, Path], tmp_path: Path
+) -> None:
+    layers = []
+    for options in ((), ("--compression", "gzip:1")):
+        folder = account.directory(f"packed{wish[0]}{len(layers)}")
+        image = account.owns(Path(shutil.copy(portable, folder)))
+        image.chmod(0o755)
+        told = account.run(UMBRELLA, "build", "--update", image, *wish, *options)
+        assert told.returncode == 0, told.stderr
+        assert ("Unpacking the image" in told.stderr) is bool(options), told.stderr
+        assert ("Packing what is new" in told.stderr) is (not options), told.stderr
+        code = "import demo_noarch, importlib.util as u; print(u.find_spec('alpha') is None)"
+        said = account.ok(account.runtime, "exec", image, "python", "-c", code)
+        assert said == f"{wish[0] == '--conda-env'}\n"
+        layer = sif_record.environment_layer(sif.read_sif(image))
+        tree = tmp_path / str(len(layers))
+        words = ["unsquashfs", "-no-progress", "-quiet", "-offset", str(layer.offset), "-d", tree]
+        subprocess.run([*words, image, "containerize"], check=True)
+        layers.append(contents(tree))
+    assert layers[0] == layers[1]
 
 
 def test_a_flattened_image_needs_no_overlay(

@@ -43,8 +43,9 @@ def lent(tree: Path, kept: dict[str, Node]) -> dict[str, str]:
     """Links of the tree while what is ``kept`` is lent."""
     image: Any = SimpleNamespace(path=Path("/img.sqfs"))
     container: Any = Container(tree=tree)
-    with Packed(image=image, root="env", kept=kept).lent(container) as whole:
-        assert list(whole.binds) == [f"/img.sqfs:{LENT}:image-src=/env"]
+    packed = Packed(image=image, root="env", bind="the old image", kept=kept)
+    with packed.lent(container) as whole:
+        assert list(whole.binds) == ["the old image"]
         links = [path for path in tree.rglob("*") if path.is_symlink()]
         return {str(path.relative_to(tree)): str(path.readlink()) for path in links}
 

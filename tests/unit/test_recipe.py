@@ -66,7 +66,7 @@ class Build:
             take=self.hook("take", True),
             start_over=self.hook("start over"),
             tell_changes=self.hook("tell changes"),
-            may_leave_packed=lambda: self.packed,
+            may_leave_packed=lambda _: self.packed,
             packages_before=lambda: self.before,
             whole=nullcontext,
             require_unseen=self.hook("unseen"),

@@ -6,6 +6,7 @@ Of that as much is unpacked as the steps need, see :mod:`wrapper.build.packed`.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,10 @@ from wrapper.build.packed import Packed, State
 from wrapper.build.scripts import more_than_pip
 from wrapper.build.unchanged import Unchanged, only_packages
 from wrapper.console import human_size
+from wrapper.errors import ScriptError
 from wrapper.images.squashfs.compressors import NAMES
 from wrapper.images.squashfs.layout import File, Node, Unsupported
-from wrapper.images.squashfs.reader import read_image, read_superblock
+from wrapper.images.squashfs.reader import Image, read_image, read_superblock
 from wrapper.packages import Change, LockedPackage, changes_between, describe_changes
 from wrapper.pip import externally_managed as managed
 from wrapper.prefix import home
@@ -31,11 +33,31 @@ from wrapper.util.removal import remove_tree
 from wrapper.workspace import TOLD_SECONDS
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """:ivar file: it is a SquashFS image, or a SIF that has one. :ivar offset: where, in bytes.
+    :ivar number: of that partition.
+    """
+
+    file: Path
+    offset: int = 0
+    number: int = 0
+
+    def bind(self, path: str) -> str:
+        """By which a container has the directory ``path`` of it at :data:`packed.LENT`."""
+        which = f",id={self.number}" if self.number else ""
+        return f"{self.file}:{packed.LENT}:image-src={path}{which}"
+
+    def read(self) -> Image:
+        """:raises Unsupported: it has what only unsquashfs knows."""
+        return read_image(self.file, self.offset)
+
+
 class OldImage(Protocol):
     """How the image before is unpacked, and what is beside the environment in the new one."""
 
-    def place_of_previous(self) -> tuple[Path, int]:
-        """The file that has it, and where in that it begins, in bytes."""
+    def place_of_previous(self) -> Place | None:
+        """Where it is, ``None`` where the new one cannot have parts of it as they are packed."""
 
     def unpack_previous(self, target: Path, path: str) -> None:
         """Unpack what the container before had at ``path``, to the same path below ``target``."""
@@ -61,18 +83,13 @@ class IncrementalTree:
     _unpacked: Mapping[str, State] = field(default_factory=dict, init=False)
     _told: str = field(default="", init=False)
 
-    def may_leave_packed(self) -> bool:
+    def may_leave_packed(self, container: BuildContainer) -> bool:
         """Whether the steps may do with a part of the old environment in the tree.
 
         Scripts may do anything with any of it, but for those that only let pip install.
         """
         context, old = self.context, self.context.old
-        may = bool(
-            old
-            and self._may_join()
-            and self.image.place_of_previous()[1] == 0  # else nothing can be lent of it
-            and not (context.inputs.pre_install or context.reuse)
-        )
+        may = bool(old and self._may_join() and not (context.inputs.pre_install or context.reuse))
         for script in context.inputs.post_install if may else ():
             if line := more_than_pip(script):
                 context.console.info(
@@ -80,15 +97,34 @@ class IncrementalTree:
                     "image is unpacked for it"
                 )
                 return False
+        if may and not self._lends(container):
+            context.console.info("the runtime binds no image here: all of the old one is unpacked")
+            return False
         return may
+
+    def _lends(self, container: BuildContainer) -> bool:
+        """Whether programs can see what is packed: a set-uid runtime may refuse that to users."""
+        place = self.image.place_of_previous()
+        if os.geteuid() == 0 or not place:
+            return True
+        bind = place.bind(self.context.install_path)
+        lending = replace(container, binds=[*container.binds, bind])
+        try:
+            lending.run([*container.bash, "-c", ":"], what="a start with the old image", bare=True)
+        except ScriptError:
+            return False
+        return True
 
     def _may_join(self) -> bool:
         """Whether what is compressed in the old image can stay so."""
         context, old = self.context, self.context.old
         if not old or old.image_root or context.compression.asked != old.options.compression:
             return False
+        place = self.image.place_of_previous()
+        if not place:
+            return False
         try:
-            number = read_superblock(*self.image.place_of_previous()).compression
+            number = read_superblock(place.file, place.offset).compression
         except Unsupported:
             return False
         return NAMES.get(number) == context.compression.name
@@ -101,10 +137,13 @@ class IncrementalTree:
         context = self.context
         inside = context.install_path
         wrapped = [path.removeprefix(inside).strip("/") for path in context.wrapper_paths]
+        place = self.image.place_of_previous()
+        assert place
         with contextlib.suppress(Unsupported):
-            image = read_image(*self.image.place_of_previous())
-            self.packed = packed.take(image, inside.lstrip("/"), gone, context.tree, wrapped)
+            image, root = place.read(), inside.lstrip("/")
+            self.packed = packed.take(image, root, gone, context.tree, wrapped)
         if self.packed:
+            self.packed = replace(self.packed, bind=place.bind(inside))
             managed.take_notice_away(context.tree)
         return self.packed
 
@@ -186,13 +225,12 @@ class IncrementalTree:
 
     def _untouched(self) -> Packed | None:
         """Of an environment that was unpacked what can be copied; it is not in the tree then."""
-        if not self._unpacked:
+        context, place = self.context, self.image.place_of_previous()
+        if not self._unpacked or not place:
             return None
-        context = self.context
         with context.console.step("Finding what changed"), contextlib.suppress(Unsupported):
-            image = read_image(*self.image.place_of_previous())
-            inside = context.install_path.lstrip("/")
-            return packed.untouched(image, inside, context.tree, self._unpacked)
+            root = context.install_path.lstrip("/")
+            return packed.untouched(place.read(), root, context.tree, self._unpacked)
         return None
 
     def whole(self, container: BuildContainer) -> AbstractContextManager[BuildContainer]:

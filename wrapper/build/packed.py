@@ -57,12 +57,14 @@ class Packed:
     """The part of an environment that stays in its image.
 
     :ivar root: the environment in the image, without a first slash.
+    :ivar bind: by which a container has that at :data:`LENT`.
     :ivar kept: what stays, by its path below that, parents first; less where a step changes it. Of
         a directory in which other things are taken only the name counts.
     """
 
     image: Image
     root: str
+    bind: str = ""
     kept: dict[str, Node]
 
     def size_beside(self, tree: Path) -> TreeSize:
@@ -115,8 +117,7 @@ class Packed:
         made: list[str] = []
         try:
             self._lend(container.tree, made)
-            bind = f"{self.image.path}:{LENT}:image-src=/{self.root}"
-            yield replace(container, binds=[*container.binds, bind])
+            yield replace(container, binds=[*container.binds, self.bind])
         except ScriptError as error:
             if os.strerror(errno.EROFS) not in error.detail:
                 raise

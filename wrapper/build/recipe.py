@@ -76,7 +76,7 @@ class _Recipe:
         context.mpi = mpi.begin(context)
         container = context.container(source.places())
         context.reuse = asked_base(context, container, conda=source.kind == "conda")
-        self._get_ready()
+        self._get_ready(container)
         foreseen = mpi.foreseen(context.inputs, source.solved())
         context.mpi = mpi.settle(context.mpi, context, foreseen)
         before = self.tree.packages_before()
@@ -108,9 +108,9 @@ class _Recipe:
         )
 
     # -- the tree --------------------------------------------------------------------------------
-    def _get_ready(self) -> None:
+    def _get_ready(self, container: BuildContainer) -> None:
         """Solve, and have of the old environment in the tree what the steps need."""
-        if self.source.leaves_packed() and self.tree.may_leave_packed():
+        if self.source.leaves_packed() and self.tree.may_leave_packed(container):
             self.source.prepare(self.tree)
             with self.context.console.step("Unpacking what changes"):
                 gone = self.source.gone(self.tree)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from wrapper import layout, microarch, runscripts, tree
 from wrapper.activation.model import Activation
 from wrapper.build.context import BuildContext
-from wrapper.build.incremental import IncrementalTree
+from wrapper.build.incremental import IncrementalTree, Place
 from wrapper.build.mpi import image_files
 from wrapper.build.record import described
 from wrapper.build.source import Source
@@ -48,9 +49,8 @@ class PrefixTarget:
     def opened(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def place_of_previous(self) -> tuple[Path, int]:
-        assert self.context.previous
-        return self.context.previous.image, 0
+    def place_of_previous(self) -> Place | None:
+        return Place(file=self.context.previous.image) if self.context.previous else None
 
     def unpack_previous(self, target: Path, path: str) -> None:
         previous = self.context.previous
@@ -100,7 +100,9 @@ class PrefixTarget:
         write_order(directory, order)
         title = "Writing the image"
         finished.tree.write_image(self.place.image, title, owners=self.keeps_modes, order=order)
-        context.discard(context.space.image)
+        with ThreadPoolExecutor(1) as pool:
+            identified = pool.submit(identity, self.place.image)
+            context.discard(context.space.image)
         mpi = choice.write(context.mpi, directory)
         self._write_shims(
             names,
@@ -115,7 +117,7 @@ class PrefixTarget:
             source,
             finished,
             programs=len(names),
-            image=identity(self.place.image),
+            image=identified.result(),
             inputs=write_inputs(directory, finished.packages, context.inputs.files),
             size=size,
             mpi=mpi,

@@ -27,6 +27,7 @@ from pathlib import Path
 from wrapper import __version__, runscripts, tree, workspace
 from wrapper.activation.model import Activation
 from wrapper.build.context import BuildContext
+from wrapper.build.incremental import Place
 from wrapper.build.record import described
 from wrapper.build.source import Source
 from wrapper.build.target import Finished, shim_programs
@@ -141,8 +142,11 @@ class SifTarget:
     def make_home(self, container: BuildContainer) -> None:
         """Its place is the one in the image."""
 
-    def place_of_previous(self) -> tuple[Path, int]:
-        return self.bottom.image.path, environment_layer(self.bottom.image).offset
+    def place_of_previous(self) -> Place | None:
+        if self.flatten:  # the base is in the same file system
+            return None
+        layer = environment_layer(self.bottom.image)
+        return Place(file=self.bottom.image.path, offset=layer.offset, number=layer.number)
 
     def unpack_previous(self, target: Path, path: str) -> None:
         self.context.tools.squasher.unsquash(
@@ -158,6 +162,8 @@ class SifTarget:
         programs = len(shim_programs(context, self.source))
         managed.put_notice(context.tree, self._advice())
         size = tree.settle(context.space.image, fix=not self.keeps_modes)
+        if finished.tree.packed:
+            size += finished.tree.packed.size_beside(context.tree)
         # In an image it is readable for everybody who can read the image.
         opened = [file for file in context.inputs.files if file.mode & stat.S_IROTH]
         if closed := [file.name for file in context.inputs.files if file not in opened]:
@@ -182,13 +188,15 @@ class SifTarget:
             context.squash(layer, self.place.image, title)
         else:
             finished.tree.write_image(self.place.image, title, owners=self.keeps_modes)
-        context.discard(layer)
+        with ThreadPoolExecutor(1) as pool:
+            identified = pool.submit(identity, self.place.image)
+            context.discard(layer)
         manifest = described(
             context,
             self.source,
             finished,
             programs=programs,
-            image=identity(self.place.image),
+            image=identified.result(),
             inputs=inputs,
             size=size,
             mpi=mpi,

@@ -96,10 +96,17 @@ class Directory:
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Node]]:
         """All below, parents first, with paths that have no first slash."""
-        for name, node in sorted(self.entries.items()):
-            yield f"{path}{name}", node
-            if isinstance(node, Directory):
-                yield from node.walk(f"{path}{name}/")
+        # Not recursive: each of 100,000 values would pass as many generators as it is deep.
+        open_ones = [(path, iter(sorted(self.entries.items())))]
+        while open_ones:
+            path, entries = open_ones[-1]
+            for name, node in entries:
+                yield f"{path}{name}", node
+                if isinstance(node, Directory):
+                    open_ones.append((f"{path}{name}/", iter(sorted(node.entries.items()))))
+                    break
+            else:
+                open_ones.pop()
 
 
 @dataclass(kw_only=True, eq=False, slots=True)
