@@ -263,6 +263,7 @@ def test_packages_below_are_constraints(
         (second, "setuptools", "60"),
     ):
         package(root, name, version)
+    (second / "half-1.0.dist-info").mkdir()
     record(place, installation, sites=[str(first), str(second)])
     monkeypatch.setenv("PIP_CONSTRAINT", "theirs.txt")
     pip.heed(["python", "-m", "pip", "install", "x"], str(place))

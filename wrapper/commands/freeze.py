@@ -37,9 +37,9 @@ def freeze(target: Path, site: Site, console: Console) -> Extension:
     found = extension.existing(prefix.absolute_prefix(target))
     if layout.EXTENSION_IMAGE not in found.shim.read_text(errors="replace"):
         raise PrefixError(
-            "the shims of the installation are of an earlier version: they know no extensions",
+            "the installation's shims are of an earlier version and know no frozen extension",
             where=found.installation,
-            hint="its owner: update it with this version of containerize",
+            hint=f"its owner: containerize repack {found.installation}",
         )
     with locked(found.place):
         if found.image.exists():  # one that was killed; or there is nothing to do

@@ -40,7 +40,8 @@ def constraints(sites):
     """A line for each package below."""
     found = {}
     for package in importlib.metadata.distributions(path=sites):
-        name, version = package.metadata["Name"], package.version
+        about = package.metadata or {}  # of half a package there is nothing
+        name, version = about.get("Name"), about.get("Version")
         if name and version and name.lower() not in FREE:
             found.setdefault(name, version)  # the first is the one that is imported
     return "".join("%s==%s\n" % pair for pair in sorted(found.items()))
