@@ -85,19 +85,3 @@ def system_files(root: Path, environment: str = "") -> Path:
     if environment:
         write_files(root, {".singularity.d/env/91-environment.sh": environment})
     return root
-
-
-def unequal_files(images: Sequence[Path], scratch: Path) -> str:
-    """What differs in SIF files that should be equal: files, modes, or the bytes around them."""
-    trees = []
-    for number, path in enumerate(images):
-        offset = path.read_bytes().find(b"hsqs")
-        tree = scratch / f"unequal-{number}"
-        argv = ["unsquashfs", "-no-progress", "-quiet", "-offset", str(offset), "-d", tree, path]
-        subprocess.run(argv, check=False, capture_output=True)
-        trees.append(tree)
-    said = [f"{path}: {path.stat().st_size} bytes" for path in images]
-    for other in trees[1:]:
-        argv = ["diff", "--recursive", "--no-dereference", "--brief", trees[0], other]
-        said.append(subprocess.run(argv, check=False, capture_output=True, text=True).stdout)
-    return "\n".join(said)

@@ -15,7 +15,7 @@ def told(word: str, *options: str) -> list[str]:
     ("word", "candidates"),
     [
         ("fast", ["zstd:1", "lz4", "gzip:1"]),
-        ("default", ["zstd:3", "lz4", "gzip:2"]),
+        ("default", ["zstd:3", "lz4", "gzip:1"]),
         ("small", ["zstd:15", "gzip:9"]),
         ("zstd", ["zstd:3"]),
         ("zstd:19", ["zstd:19"]),
@@ -44,7 +44,7 @@ def test_a_sites_options_count_instead() -> None:
 
 
 def test_a_level_alone_is_for_compressors_that_have_it() -> None:
-    assert told("default", "-Xcompression-level", "12") == ["zstd:12", "lz4", "gzip:2"]
+    assert told("default", "-Xcompression-level", "12") == ["zstd:12", "lz4", "gzip:1"]
 
 
 def test_other_options_stay() -> None:
@@ -55,9 +55,9 @@ def test_other_options_stay() -> None:
 @pytest.mark.parametrize(
     ("asked", "usual", "taken"),
     [
-        (None, "default", "gzip:2"),
+        (None, "default", "gzip:1"),
         (None, "small", "gzip:9"),
-        (None, "zstd", "gzip:2"),
+        (None, "zstd", "gzip:1"),
         (None, "gzip:2", "gzip:2"),
         ("fast", "zstd", "gzip:1"),
         ("zstd:5", "default", "zstd:5"),

@@ -59,7 +59,7 @@ _WORDS: Mapping[str, tuple[Compression, ...]] = {
     "default": (
         Compression(name="zstd", level=3),
         Compression(name="lz4"),
-        Compression(name="gzip", level=2),
+        Compression(name="gzip", level=1),
     ),
     "small": (Compression(name="zstd", level=15), Compression(name="gzip", level=9)),
 }

@@ -67,8 +67,8 @@ class Squasher:
     ) -> None:
         """Write the tree below ``root`` as ``image``, a new file; the same tree, the same bytes.
 
-        mksquashfs compresses with zlib, which takes five times as long as need be. So for gzip of a
-        low level it packs the tree beside ``root`` as it is, and the blocks are compressed by us.
+        mksquashfs compresses with zlib, which takes twice as long as need be. So for gzip it packs
+        the tree beside ``root`` as it is, and the blocks are compressed by us.
 
         :param owners: files keep theirs; else all of the image is root's. :param times: files keep
             theirs, to the second; else all are equal. :param plain: another place to pack it.
@@ -80,7 +80,7 @@ class Squasher:
         kept += [] if times else ["-all-time", IMAGE_TIME]
         run = partial(self._mksquashfs, root, console=console, environ=environ, kept=kept)
         plain = plain or root.with_name(f"{root.name}.plain")
-        if compression.name == "gzip" and (compression.level or 0) <= compressors.FAST_GZIP:
+        if compression.name == "gzip":
             try:
                 run(plain, [*self._words(compression), *_PLAIN], advance=_part(advance, 0, 0.5))
                 self.recompress(plain, image, compression, _part(advance, 0.5, 1), order=order)

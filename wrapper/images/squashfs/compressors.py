@@ -15,10 +15,6 @@ from dataclasses import dataclass
 from wrapper.images.compression import NAMES as EVERY_NAME
 
 GZIP, XZ, LZ4, ZSTD = 1, 4, 5, 6  # numbers in a superblock
-FAST_GZIP = 2
-"""The highest level of gzip that is Intel's ISA-L's: a tenth of zlib's time for a tenth more bytes
-(docs/performance.md). Higher ones are zlib's. ISA-L has a third level, whose bytes depend on the
-processor (measured with 1.9.1: three results on SSE, AVX2 and AVX-512; one below it)."""
 
 
 class Damaged(ValueError):
@@ -64,15 +60,13 @@ def decompress(number: int, data: bytes, most: int) -> bytes:
 
 
 def _gzip(level: int | None) -> Compressor:
-    chosen = level or FAST_GZIP
-    if chosen > FAST_GZIP:
-        return Compressor(
-            number=GZIP, options=b"", compress=lambda data: zlib.compress(data, chosen)
-        )
-    from isal import isal_zlib
+    # libdeflate's: half of zlib's time, and one input gives one output. Intel's ISA-L takes half of
+    # that again, but of 100,000 blocks some came out otherwise in another process (1.9.1).
+    import deflate
 
+    chosen = level or 1
     return Compressor(
-        number=GZIP, options=b"", compress=lambda data: bytes(isal_zlib.compress(data, chosen))
+        number=GZIP, options=b"", compress=lambda data: bytes(deflate.zlib_compress(data, chosen))
     )
 
 
