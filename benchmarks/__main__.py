@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import compression, floor, lumi, sif
+from benchmarks import compression, floor, lumi, reading, sif
 from benchmarks.measure import Row, command, hear_all_signals, peak_memory, side_by_side
 from wrapper import settings as site
 from wrapper.images.compression import wanted
@@ -71,6 +71,7 @@ def _rows(work: Path, rounds: int) -> Iterator[Row]:
     yield from lumi.rows(work, new, file, rounds)
     yield from _builds(work, file, max(3, rounds // 8))
     yield from compression.rows(work, new, file, rounds)
+    yield from reading.rows(work, new, file, rounds // 4)
     yield Row(
         what="peak memory of a build",
         value=f"{memory / 1e6:.0f} MB",
