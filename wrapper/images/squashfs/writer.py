@@ -184,16 +184,22 @@ class _Data:
         left_out = ends.hollow(self._images, files, staying, most_unused)
         again = sorted(end for end in staying if end[:2] in left_out)
         staying = [end for end in staying if end[:2] not in left_out]
+        own: dict[Path, list[File]] = {path: [] for path in self._images}
+        for file in files:
+            own[file.image].append(file)
+        kept: dict[Path, list[End]] = {path: [] for path in self._images}
+        for end in staying:
+            kept[end[0]].append(end)
         pieces = {
-            image.path: self._pieces(image, files, staying) for image in self._images.values()
+            path: self._pieces(image, own[path], kept[path]) for path, image in self._images.items()
         }
         self._total = sum(size for found in pieces.values() for size in found.values())
         self._total += sum(end[3] for end in (*first, *again))
         self._add_first(early, first)
         for group in ends.together(again, self._block_size):
             self._pack(group)
-        for image in self._images.values():
-            self._add_rest(image, files, pieces[image.path], staying)
+        for path, image in self._images.items():
+            self._add_rest(image, own[path], pieces[path], kept[path])
         return sum(left_out.values())
 
     def _ends_of(self, files: Iterable[File]) -> Iterable[End]:
@@ -214,12 +220,8 @@ class _Data:
     def _add_rest(
         self, image: Image, files: Sequence[File], pieces: Mapping[int, int], staying: Sequence[End]
     ) -> None:
-        own = [
-            file
-            for file in files
-            if file.image == image.path and (file.image, file.start) not in self._starts
-        ]
-        numbers = sorted({end[1] for end in staying if end[0] == image.path})
+        own = [file for file in files if (file.image, file.start) not in self._starts]
+        numbers = sorted({end[1] for end in staying})
         left = {at: size for at, size in pieces.items() if (image.path, at) not in self._starts}
         self._copy(image, own, left, numbers)
         new = {}
@@ -229,8 +231,7 @@ class _Data:
             new_size = self._sizes.get((image.path, position), size)
             self.fragments.append((self._starts[image.path, position], new_size))
         for end in staying:
-            if end[0] == image.path:
-                self._ends[end] = new[end[1]], end[2]
+            self._ends[end] = new[end[1]], end[2]
 
     def _pack(self, group: Sequence[End]) -> None:
         """Put ends of files together in a new shared block."""
@@ -259,9 +260,8 @@ class _Data:
         self, image: Image, files: Sequence[File], staying: Iterable[End]
     ) -> dict[int, int]:
         """What of an image's blocks is used: position -> bytes. Equal files share theirs."""
-        own = (file for file in files if file.image == image.path and file.stored)
-        found = {file.start: file.stored for file in own}
-        for number in {end[1] for end in staying if end[0] == image.path}:
+        found = {file.start: file.stored for file in files if file.stored}
+        for number in {end[1] for end in staying}:
             position, size = image.fragments[number]
             found[position] = size & ~layout.RAW
         return found
