@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import shlex
+import stat
 import tempfile
 from pathlib import Path
 
@@ -447,6 +448,10 @@ def test_programs_of_the_host_in_an_image(prefix: Prefix, tmp_path: Path) -> Non
         lines = Path(passwd).read_text().removeprefix(users)
         mine = f"{me.pw_name}:x:{uid}:{me.pw_gid}::{me.pw_dir}:/bin/bash\n"
         assert lines == ("" if uid == 0 else mine)
+        assert stat.S_IMODE(Path(passwd).stat().st_mode) == 0o600
+        Path(passwd).write_text("root:x:0")  # by one that was killed
+        assert f"{passwd}:/etc/passwd" in prefix.run().binds
+        assert Path(passwd).read_text() == users + lines
         Path(passwd).unlink()
         Path(passwd).symlink_to(tmp_path / "others")  # as somebody else could
         assert not any(bind.endswith("/etc/passwd") for bind in prefix.run().binds)

@@ -219,16 +219,16 @@ _cw_add_host_programs() {
         _cw_binds+=,$_cw_generation_dir/host/$program:/usr/bin/$program
     done
     [[ -n $_cw_users ]] || return 0
-    file=/dev/shm/containerize.$UID.${_cw_install_path##*-}.${#_cw_users}
-    if [[ ! -e $file && ! -L $file ]]; then
-        HOME=~
-        [[ $'\n'$_cw_users == *$'\n'*([^:]):*([^:]):"$UID":* ]] ||
-            _cw_users+="${name@P}:x:$UID:${GROUPS[0]}::$HOME:/bin/bash"$'\n'
-        set -C # nothing that another user put there
-        { printf %s "$_cw_users" >"$file"; } 2>/dev/null
-        set +C
-    fi
-    [[ ! -f $file || ! -O $file || -L $file ]] || _cw_binds+=,$file:/etc/passwd
+    HOME=~
+    [[ $'\n'$_cw_users == *$'\n'*([^:]):*([^:]):"$UID":* ]] ||
+        _cw_users+="${name@P}:x:$UID:${GROUPS[0]}::$HOME:/bin/bash"$'\n'
+    file=/dev/shm/containerize.$UID.${_cw_install_path##*-}
+    _cw_own_file() { [[ -f $file && -O $file && ! -L $file ]]; } # not what another user put there
+    _cw_value=
+    ! _cw_own_file || IFS= read -r -d '' _cw_value <"$file"
+    [[ $_cw_value == "$_cw_users" ]] ||
+        (umask 077 && { _cw_own_file || set -C; } && printf %s "$_cw_users" >"$file") 2>/dev/null
+    ! _cw_own_file || _cw_binds+=,$file:/etc/passwd
 }
 
 _cw_start_image() {
