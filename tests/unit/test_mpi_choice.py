@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests import elf
+from tests.manifests import manifest
 from wrapper.build import mpi
 from wrapper.build.inputs import Inputs
 from wrapper.console import Console
@@ -209,10 +210,12 @@ class TestInABuild:
     ) -> None:
         package = LockedPackage(manager="conda", name="openmpi", version="5", url="file:///x")
         request = NewRequest(prefix=tmp_path, site=Site(mpi=replace(places, default=default)))
-        mpi.judge_plan([package], request, self.console)
+        mpi.judge_plan([package], request, None, self.console)
         assert ("openmpi 5: Open MPI cannot" in capsys.readouterr().err) is tells
         with pytest.raises(InputError):
-            mpi.judge_plan([package], replace(request, mpi="host"), self.console)
+            mpi.judge_plan([package], replace(request, mpi="host"), None, self.console)
+        mpi.judge_plan([package], request, manifest(), self.console)
+        assert capsys.readouterr().err == "", "an update keeps what it has: none"
 
     def test_libraries_of_an_environment(self, tmp_path: Path) -> None:
         for name in ("libmpi.so.12.1", "libmpi.so.40", "libmpifort.so.12", "libmpich.so.12"):

@@ -14,6 +14,7 @@ from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.images.format import read_format
 from wrapper.images.tree import read_tree
+from wrapper.manifest import Manifest
 from wrapper.models import Site
 from wrapper.mpi.abis import (
     HOST,
@@ -47,10 +48,13 @@ def begin(context: BuildContext) -> Choice:
 
     :raises ToolError: it cannot be had.
     """
-    kind = context.request.mpi
-    if context.old and not kind:
-        kind = context.old.mpi.kind if context.old.mpi else NONE
+    kind = context.request.mpi or _before(context.old)
     return _chosen(kind, context, asked=True) if kind else Choice()
+
+
+def _before(old: Manifest | None) -> str:
+    """Whose an update keeps; empty of what is new."""
+    return (old.mpi.kind if old.mpi else NONE) if old else ""
 
 
 def foreseen(inputs: Inputs, solved: Iterable[LockedPackage]) -> list[LockedPackage]:
@@ -106,9 +110,12 @@ def judged(
     return yielding(choice, inside, asked, site, console)
 
 
-def judge_plan(packages: Sequence[LockedPackage], request: Request, console: Console) -> None:
+def judge_plan(
+    packages: Sequence[LockedPackage], request: Request, old: Manifest | None, console: Console
+) -> None:
     """Tell what a build would tell of packages that were solved; raises as that."""
-    kind = request.mpi or (request.site.mpi.default if uses_mpi(packages) else NONE)
+    default = request.site.mpi.default if uses_mpi(packages) else NONE
+    kind = request.mpi or _before(old) or default
     judged(Choice(kind=kind), packages, [], request, console)
 
 

@@ -147,7 +147,8 @@ def _plan_conda(prepared: Prepared[R], console: Console) -> Plan:
                 console.info(describe_reused(list(reuse.taken.values())))
             packages = [*map(resolve.as_locked, resolution.records), *resolution.pip_locked]
             if not request.elsewhere:
-                mpi.judge_plan(packages, request, console)
+                made = previous.manifest if previous else None
+                mpi.judge_plan(packages, request, made, console)
             sizes, channels = dict(resolve.sizes(resolution.records)), resolution.channels
     return _plan(
         prepared,
