@@ -228,7 +228,8 @@ class Manifest:
     :ivar source: of an ``install``: what was copied, and ``mask``: it is covered by the image.
     :ivar adopted: ``tykky``, and ``image_root``: where the image's root directory is inside, in a
         generation that was adopted (else the image is the container's root).
-    :ivar site: by whose profile it has binds or variables; empty where it has none of a site's.
+    :ivar site: by whose profile it has binds, variables or the host's MPI; empty where it has none
+        of a site's.
     :ivar others: prefixes of further installations that are there too.
     :ivar form: ``sif``, and for its updates ``flatten``, ``os_packages``, ``foreign`` and
         ``labels`` of its base (see :mod:`wrapper.images.sif.build`).

@@ -225,10 +225,13 @@ class Site:
         """What the site is called: as its file is."""
         return self.file.stem if self.file else ""
 
-    @property
-    def shaping(self) -> str:
-        """Its name, where an installation takes something of it along; else empty."""
-        return self.name if self.binds or self.exclude_binds or self.variables else ""
+    def shaping(self, *, mpi: bool = False) -> str:
+        """Its name, where an installation takes something of it along; else empty.
+
+        :param mpi: whether that has the MPI of the site's machines.
+        """
+        taken = self.binds or self.exclude_binds or self.variables or mpi
+        return self.name if taken else ""
 
     def on_image(self, names: Iterable[str]) -> Site:
         """The same with the binds that an installation on an image needs.

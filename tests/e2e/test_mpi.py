@@ -122,6 +122,7 @@ def test_ranks_on_the_hosts_system(
     assert_same(world.ranks(on_host.program("python3")), native)
     mpi = on_host.manifest["mpi"]
     assert (mpi["kind"], mpi["srun"], mpi["version"]) == ("host", "pmi2", "4.0.2")
+    assert on_host.manifest["site"] == "mpi-site"
     names = {library["name"] for library in mpi["libraries"]}
     assert names > {"libhwloc.so.15", "libucp.so.0"}
     assert not {"libc.so.6", "libm.so.6"} & names

@@ -427,7 +427,7 @@ def test_the_site_of_the_build(tmp_path: Path) -> None:
     assert told(needs.site(manifest(site="lumi"), lumi)) == [("site", OK)]
     found = needs.site(manifest(site="lumi"), roihu)
     assert told(found) == [("site", WARNING)]
-    assert "binds or variables of lumi, and this machine is roihu" in text(found)
+    assert "binds, variables or the MPI of lumi, and this machine is roihu" in text(found)
     assert "of no site that is known" in text(needs.site(manifest(site="lumi"), Site()))
 
 

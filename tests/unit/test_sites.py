@@ -170,8 +170,8 @@ def test_binds_go_by_the_image() -> None:
 def test_on_the_host_no_image_has_needs() -> None:
     site = load({"CONTAINERIZE_SITE": "lumi"})
     assert site.on_image(Base().names) == site
-    assert site.shaping == ""
-    assert site.on_image(["x.sif"]).shaping == "lumi"
+    assert site.shaping() == ""
+    assert site.shaping(mpi=True) == site.on_image(["x.sif"]).shaping() == "lumi"
 
 
 def test_mount_points_are_those_of_all_sites() -> None:

@@ -18,6 +18,7 @@ from wrapper.console import Console
 from wrapper.images import compression
 from wrapper.manifest import Manifest
 from wrapper.models import Base, Site
+from wrapper.mpi.choice import Choice
 from wrapper.packages import LockedPackage
 from wrapper.requests import Request, SifRequest, UpdateRequest
 from wrapper.runtime.host_program import HOST_ROOT
@@ -45,6 +46,7 @@ def context(old: Manifest | None, request: Request, **changes: Any) -> BuildCont
         "variables": {"A": "1", "B": "2"},
         "environ": lambda: {"B": "2"},
         "site": Site(),
+        "mpi": Choice(),
         "others": (),
         "previous": None,
         "console": SimpleNamespace(info=lambda _: None),

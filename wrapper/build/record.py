@@ -13,6 +13,7 @@ from wrapper.conda.resolve import describe_virtual_packages
 from wrapper.credentials import public_url
 from wrapper.manifest import BaseRecord, ImageRecord, Manifest, MpiRecord, Options
 from wrapper.models import TreeSize
+from wrapper.mpi.abis import HOST
 from wrapper.prefix.record import now
 
 
@@ -41,7 +42,7 @@ def described(
         base=BaseRecord.of(context.base, describe_virtual_packages(context.base)),
         runtime=context.tools.runtime.as_record(),
         mksquashfs=".".join(map(str, context.tools.squasher.version)),
-        site=context.site.shaping,
+        site=context.site.shaping(mpi=context.mpi.kind == HOST),
         others=tuple(str(other.prefix) for other in context.others),
         options=Options(
             compression=context.compression.asked,

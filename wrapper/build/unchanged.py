@@ -5,7 +5,7 @@ from __future__ import annotations
 from wrapper import __version__
 from wrapper.build.context import BuildContext
 from wrapper.credentials import public_url
-from wrapper.mpi.abis import NONE
+from wrapper.mpi.abis import HOST, NONE
 from wrapper.prefix import host_programs
 from wrapper.requests import SifRequest
 
@@ -39,6 +39,6 @@ def only_packages(context: BuildContext) -> bool:
         and dict(context.environ()) == dict(old.environ)
         and not (context.previous and host_programs.gone(context.previous.directory))
         and old.tool == __version__
-        and old.site == context.site.shaping
+        and old.site == context.site.shaping(mpi=context.mpi.kind == HOST)
         and old.others == tuple(str(other.prefix) for other in context.others)
     )

@@ -235,7 +235,7 @@ def _write(
         install_path=inside,
         base=BaseRecord.of(base, {}, image.size),
         runtime=runtime.as_record(),
-        site=there.shaping,
+        site=there.shaping(mpi=choice.kind == HOST),
         variables=dict(variables),
         activation=(),
         programs=len(programs),

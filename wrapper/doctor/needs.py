@@ -164,14 +164,14 @@ def node(data: Manifest, root: Path = Path("/")) -> list[Finding]:
 
 
 def site(data: Manifest, here: Site) -> list[Finding]:
-    """Is this machine of the site whose binds and variables it has?"""
+    """Is this machine of the site whose binds, variables or MPI it has?"""
     what = "site"
     if not data.site:
         return []
     if data.site == here.name:
         return [ok(what, f"{data.site}, as at the build")]
     now = f"{here.name} ({here.found_by or 'named'})" if here.name else "of no site that is known"
-    detail = f"it has binds or variables of {data.site}, and this machine is {now}"
+    detail = f"it has binds, variables or the MPI of {data.site}, and this machine is {now}"
     hint = "nothing where programs work; else build it anew here, or name the site it is in "
     return [warning(what, detail, f"{hint}CONTAINERIZE_SITE")]
 
