@@ -50,13 +50,10 @@ def of_library(content: bytes) -> int:
     return match[1][0].bit_length() if match else 1
 
 
-def machine(level: int) -> str:
-    """What shims compare: :func:`platforms.bash_machine`, and, where a level is asked for, that and
-    the names of what the processor has to have, in order of level.
+def processor(level: int) -> list[str]:
+    """What shims look for: the level and the names of what the processor has to have, in order of
+    level; nothing where any processor will do.
     """
-    name = platforms.bash_machine()
-    if level < 2 or name != "x86_64":
-        return name
-    return " ".join(
-        [name, f"v{level}", *(flag for flags in _LEVELS[: level - 1] for flag in flags)]
-    )
+    if level < 2 or platforms.bash_machine() != "x86_64":
+        return []
+    return [f"v{level}", *(flag for flags in _LEVELS[: level - 1] for flag in flags)]

@@ -114,20 +114,29 @@ def more_than_pip(script: InputFile) -> int:
     What may look at the environment's files, or at anything whatever, counts as more: another
     command, a pipe, packages that are built in the environment itself.
     """
-    text = script.content.decode("utf-8", "surrogateescape").replace("\\\n", "\v")
-    number = 1
-    for line in text.split("\n"):
-        if not _is_pips(line.replace("\v", " ")):
-            return number
-        number += 1 + line.count("\v")
-    return 0
+    line, first = "", 1
+    for number, read in enumerate(script.content.decode("utf-8", "surrogateescape").split("\n"), 1):
+        line += read
+        goes_on = re.search(r"(?<!\\)(?:\\\\)*\\$", read)
+        if goes_on and not line.lstrip().startswith("#"):
+            line = line[:-1]
+            continue
+        if not _is_pips(line):
+            return first
+        line, first = "", number + 1
+    return first if line and not _is_pips(line) else 0
 
 
 def _is_pips(line: str) -> bool:
+    if line.lstrip().startswith("#"):
+        return True
+    line = re.sub(r"\s#[^'\"]*$", "", line)  # a comment; of a "#" within a word shlex makes one
     if re.search(r"`|\$\(|build.isolation", line, re.I):
         return False
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.commenters, lexer.whitespace_split = "", True
     try:
-        words = [*shlex.shlex(line, posix=True, punctuation_chars=True)]
+        words = [*lexer]
     except ValueError:  # a quotation goes on in the next line
         return False
     commands: list[list[str]] = [[]]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from wrapper import layout, microarch
+from wrapper import layout, microarch, platforms
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.gpu import NONE, Setting, Settings
 from wrapper.manifest import MpiRecord
@@ -145,7 +145,7 @@ def environment_file(
     :param host: what of the host's programs an image gets.
     """
     scalars = {"generation": str(generation), "install_path": install_path}
-    scalars["machine"] = microarch.machine(level)
+    scalars["machine"] = platforms.bash_machine()
     scalars |= {"required_program": required_program, "required_library": required_library}
     scalars |= {"mask": mask, "image": image}
     scalars |= {"image_root": image_root, "layer": "1" if layer else ""}
@@ -170,6 +170,8 @@ def environment_file(
     if host.names:
         lines.append(f"_cw_users={shlex.quote(host.users)}")
         arrays |= {"host_programs": host.names, "beyond": host.binds}
+    if processor := microarch.processor(level):
+        arrays["processor"] = processor
     if entry_point:
         arrays["entry_point"] = entry_point
     if scripts:

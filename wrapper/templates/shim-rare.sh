@@ -24,16 +24,17 @@ _cw_go_there() { # DIRECTORY: its physical path
     if [[ -n $_cw_old ]]; then OLDPWD=$_cw_old; else unset -v OLDPWD; fi
 }
 
-_cw_wrong_machine() { # PREFIX: "x86_64 v2 popcnt…": of these nodes those whose processors have all that
-    local words line='' flag
-    IFS=' ' read -r -a words <<<"$_cw_machine"
-    [[ ${BASH_VERSINFO[5]} == "${words[0]}"-* ]] || _cw_fail \
-        "$1 was built for ${words[0]}, and this node is ${BASH_VERSINFO[5]%%-*}" \
+_cw_wrong_machine() { # PREFIX
+    _cw_fail "$1 was built for $_cw_machine, and this node is ${BASH_VERSINFO[5]%%-*}" \
         "use a node of that kind, or build it on this one too, into another directory"
+}
+
+_cw_check_processor() { # PREFIX: whether this node's has what _cw_processor, "v2 popcnt…", names
+    local line='' flag
     while [[ $line != flags* ]] && read -r line; do :; done </proc/cpuinfo
-    for flag in "${words[@]:2}"; do
+    for flag in "${_cw_processor[@]:1}"; do
         [[ "$line " != *" $flag "* && ${SLURM_PROCID:-0} == 0 ]] || continue
-        printf '%s\n' "[ WARNING ] $1 is for processors of x86-64-${words[1]}, and this node's has no $flag" \
+        printf '%s\n' "[ WARNING ] $1 is for processors of x86-64-$_cw_processor, and this node's has no $flag" \
             "  to do:  use newer nodes where programs end by an illegal instruction; or see: containerize doctor" >&2
         return
     done
@@ -79,7 +80,7 @@ _cw_add_others() {
         _cw_rest=${_cw_rest#*:}
         [[ -z $_cw_other || $_cw_other -ef $_cw_prefix ]] && continue
         [[ $_cw_other == /* ]] || _cw_other=${PWD%/}/$_cw_other
-        unset -v _cw_machine
+        unset -v _cw_machine _cw_processor
         # shellcheck source=/dev/null
         command . "$_cw_other/current/env" 2>/dev/null ||
             _cw_fail "CONTAINERIZE_WITH names '$_cw_other', which is no installation" \
@@ -222,13 +223,21 @@ _cw_add_host_programs() {
     HOME=~
     [[ $'\n'$_cw_users == *$'\n'*([^:]):*([^:]):"$UID":* ]] ||
         _cw_users+="${name@P}:x:$UID:${GROUPS[0]}::$HOME:/bin/bash"$'\n'
-    file=/dev/shm/containerize.$UID.${_cw_install_path##*-}
-    _cw_own_file() { [[ -f $file && -O $file && ! -L $file ]]; } # not what another user put there
-    _cw_value=
-    ! _cw_own_file || IFS= read -r -d '' _cw_value <"$file"
-    [[ $_cw_value == "$_cw_users" ]] ||
-        (umask 077 && { _cw_own_file || set -C; } && printf %s "$_cw_users" >"$file") 2>/dev/null
-    ! _cw_own_file || _cw_binds+=,$file:/etc/passwd
+    file=/dev/shm/containerize.$UID.${_cw_install_path##*-}.$_cw_generation
+    _cw_is_written() { # by the caller, and all of it
+        _cw_value=
+        [[ ! -f $file || ! -O $file || -L $file ]] || IFS= read -r -d '' _cw_value <"$file"
+        [[ $_cw_value == "$_cw_users" ]]
+    }
+    _cw_is_written || [[ -L $file || (-e $file && ! -O $file) ]] ||
+        (umask 077 && set -C && printf %s "$_cw_users" >"$file.$$" &&
+            command -p mv -fT -- "$file.$$" "$file") 2>/dev/null # other ranks may have it bound
+    if _cw_is_written; then
+        _cw_binds+=,$file:/etc/passwd
+    else
+        printf '%s\n' "[ WARNING ] $file is another user's, or cannot be written" \
+            "  to do:  where Slurm's programs fail, see what is there: ls -ld $file; df /dev/shm" >&2
+    fi
 }
 
 _cw_start_image() {

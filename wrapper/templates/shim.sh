@@ -70,6 +70,7 @@ _cw_check_machine() { # PREFIX: whether what was just read of it is for this nod
     # (HOSTTYPE and MACHTYPE may be inherited, from a login node of another kind.)
     [[ -z ${_cw_machine-} || ${BASH_VERSINFO[5]} == "$_cw_machine"-* ]] ||
         _cw_rarely _cw_wrong_machine "$1"
+    [[ ! -v _cw_processor ]] || _cw_rarely _cw_check_processor "$1"
 }
 
 [[ ${0##*/} != _debug_exec || ${1-} != @(|-h|--help) ]] || _cw_rarely _cw_usage $#
@@ -107,7 +108,7 @@ _cw_resolve "$_cw_prefix"
 # -- Which generation? One read decides; a switch while we start changes nothing. (One of an earlier
 # version sets other variables.)
 unset -v _cw_when _cw_changes _cw_prepends _cw_defaults _cw_unsets _cw_machine _cw_mpi _cw_mpi_defaults
-unset -v _cw_gpu_device _cw_runscripts _cw_entry_point _cw_beyond _cw_host_programs
+unset -v _cw_gpu_device _cw_runscripts _cw_entry_point _cw_beyond _cw_host_programs _cw_processor
 # ("command": where POSIXLY_CORRECT is set, a failing "." would end the shell without a word.)
 # shellcheck source=/dev/null
 command . "$_cw_prefix/current/env" 2>/dev/null ||
@@ -215,7 +216,7 @@ _cw_bashs+="|DIRSTACK|FUNCNAME|GROUPS|MAPFILE|HISTCMD|COMP_[A-Z]+|e|key|IMAGE_AR
 _cw_beyond_ascii=$'[\x80-\xff]'
 _cw_is_text() { # WORD…: whether all are UTF-8
     # (Errors go nowhere: of a locale that is missing bash would tell at every return.)
-    [[ -n $_cw_text ]] || _cw_rarely _cw_decode "$@" 2>/dev/null
+    [[ -n $_cw_text ]] || { _cw_rarely : && _cw_decode "$@" 2>/dev/null; }
 }
 _cw_text=       # set: there is nothing else
 _cw_spoilt=()   # names of variables whose values would change
