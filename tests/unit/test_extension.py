@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import json
 import os
@@ -10,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,7 @@ from wrapper.commands import freeze
 from wrapper.commands.extend import extend
 from wrapper.console import Console
 from wrapper.errors import ContainerizeError, InputError, PrefixError
+from wrapper.images.squashfs.layout import Directory, File, Link, Node
 from wrapper.manifest import write_manifest
 from wrapper.models import Site
 from wrapper.prefix import extension
@@ -146,10 +148,31 @@ def test_other_directories_are_left_alone(
 
 
 # -- freeze and thaw -----------------------------------------------------------------------------
-def test_what_a_killed_freeze_left_is_cleared_by_the_next(
-    place: Path, installation: Path, console: Console
-) -> None:
+def node(path: Path) -> Node:
+    """What an image of ``path`` says."""
+    status = path.lstat()
+    about = {"mode": status.st_mode & 0o7777, "time": int(status.st_mtime)}
+    if path.is_symlink():
+        return Link(**about, target=str(path.readlink()))
+    if path.is_dir():
+        return Directory(**about, entries={entry.name: node(entry) for entry in path.iterdir()})
+    at = {"start": 0, "sparse": 0, "fragment": 0, "offset": 0}
+    return File(image=path, size=status.st_size, blocks=(), **about, **at)
+
+
+@pytest.fixture
+def image(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with what the extension's image has, which lies beside its files."""
+    inside = place.parent / "what is in the image"
+    shutil.copytree(place, inside, symlinks=True)
     (place / "extension.sqfs").write_text("image")
+    monkeypatch.setattr(freeze, "read_image", lambda _: SimpleNamespace(root=node(inside)))
+    return inside
+
+
+def test_what_a_killed_freeze_left_is_cleared_by_the_next(
+    place: Path, image: Path, installation: Path, console: Console
+) -> None:
     freeze.freeze(place, Site(), console)
     assert names(place) == {"bin", "pyvenv.cfg", "extension.json", "extension.sqfs"}
     assert names(place / "bin") == {"python3", "tool", "activate"}
@@ -187,16 +210,63 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, number: int, *steps: tuple[object
         monkeypatch.setattr(owner, name, dying(getattr(owner, name)))
 
 
-@pytest.mark.parametrize("number", range(8))
+def test_what_is_not_in_the_image_stays(
+    place: Path, image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Data that came later, or was changed, whatever is frozen again or thawed."""
+    (place / "lib/results").write_text("of a week")
+    (place / "lib/x.py").write_text("x = 12")
+    (place / "bin/mine").write_text("#!/bin/sh")
+    (place / "bin/mine").chmod(0o755)
+    (place / "bin/tool").write_text("#!/bin/bash -e")
+    (place / "data").mkdir()
+    before = seen(place)
+    for _ in range(2):
+        freeze.freeze(place, Site(), Console())
+        said = capsys.readouterr().err
+        assert "bin/mine" in said and "lib/results" in said and "lib/x.py" in said
+        after = seen(place)
+        assert after == before
+    freeze._put_back(place, shutil.copytree(image, place / ".thawing", symlinks=True), Console())
+    assert "lib/x.py.outside" in capsys.readouterr().err
+    assert (place / "lib/results").read_text() == "of a week"
+    assert (place / "lib/x.py").read_text() == "x = 1"
+    assert (place / "lib/x.py.outside").read_text() == "x = 12"
+    assert names(place / "bin") == {"activate", "mine", "python3", "tool", "tool.outside"}
+
+
+def test_links_of_programs_to_files_in_the_image_lead_to_the_shim(
+    place: Path, installation: Path, console: Console, request: pytest.FixtureRequest
+) -> None:
+    (place / "bin/npm").symlink_to("../lib/x.py")
+    image = request.getfixturevalue("image")
+    freeze.freeze(place, Site(), console)
+    assert (place / "bin/npm").readlink() == installation / "bin/_debug_exec"
+    freeze._put_back(place, shutil.copytree(image, place / ".thawing", symlinks=True), console)
+    assert (place / "bin/npm").read_text() == "x = 1"
+
+
+def test_a_directory_that_programs_hold_is_told(
+    place: Path, image: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(_: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    with monkeypatch.context() as patched, pytest.raises(PrefixError) as raised:
+        patched.setattr(Path, "rmdir", busy)
+        freeze.freeze(place, Site(), console)
+    assert raised.value.hint.startswith("end programs that run from there")
+    freeze.freeze(place, Site(), console)
+    assert not (place / "lib").exists()
+
+
+@pytest.mark.parametrize("number", range(10))
 def test_a_killed_command_is_finished_by_the_next(
-    place: Path, console: Console, monkeypatch: pytest.MonkeyPatch, number: int
+    place: Path, image: Path, console: Console, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """The image counts until the last moment; then all is as it was."""
-    before = seen(place)
-    image = place.parent / "what is in the image"
-    shutil.copytree(place, image, symlinks=True)
-    (place / "extension.sqfs").write_text("image")
-    steps = (Path, "replace"), (Path, "unlink"), (freeze, "remove_tree")
+    before = seen(image)
+    steps = (Path, "replace"), (Path, "unlink"), (Path, "rmdir"), (freeze, "remove_tree")
     with monkeypatch.context() as patched, contextlib.suppress(Killed):
         killed_at(patched, number, *steps)
         freeze.freeze(place, Site(), console)
@@ -208,7 +278,7 @@ def test_a_killed_command_is_finished_by_the_next(
         with monkeypatch.context() as patched, contextlib.suppress(Killed):
             if not last:
                 killed_at(patched, number, *steps)
-            freeze._put_back(place, unpacked)
+            freeze._put_back(place, unpacked, console)
         if not (place / "extension.sqfs").exists():
             break
     remove_tree(place / ".thawing")
