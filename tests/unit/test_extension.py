@@ -8,7 +8,8 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -145,6 +146,36 @@ def test_other_directories_are_left_alone(
     (installation / "bin/python3").unlink()
     with pytest.raises(PrefixError, match="no Python to extend"):
         extend(installation, tmp_path / "mine", console)
+
+
+def test_what_others_put_there_stays(
+    installation: Path, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "mine"
+
+    @contextlib.contextmanager
+    def late(_: Path) -> Iterator[None]:
+        place.mkdir()
+        (place / "data").write_text("theirs")
+        yield
+
+    with monkeypatch.context() as patched, pytest.raises(PrefixError, match="not empty"):
+        patched.setattr(sys.modules[extend.__module__], "locked", late)
+        extend(installation, place, console)
+    assert names(place) == {"data"}
+    (place / ".extending").mkdir()  # of one that was killed
+    python(installation, 'echo >"$3/pyvenv.cfg"; exit 1')
+    with pytest.raises(ContainerizeError, match="could not make"):
+        extend(installation, place, console)
+    assert names(place) == {"data", ".extending"}
+
+
+@pytest.mark.parametrize("name", ["a $HOME", "a `id`"])
+def test_a_directory_whose_name_a_shell_would_parse_is_refused(
+    installation: Path, tmp_path: Path, console: Console, name: str
+) -> None:
+    with pytest.raises(PrefixError, match="which a shell would parse"):
+        extend(installation, tmp_path / name, console)
 
 
 # -- freeze and thaw -----------------------------------------------------------------------------
