@@ -316,6 +316,36 @@ def test_a_killed_command_is_finished_by_the_next(
     assert seen(place) == before
 
 
+def test_one_whose_installation_has_gone_can_be_thawed(
+    place: Path, image: Path, installation: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsquash(_image: Path, target: Path, *, console: Console) -> None:
+        shutil.copytree(image, target, symlinks=True)
+
+    squasher = SimpleNamespace(unsquash=unsquash)
+    monkeypatch.setattr(freeze, "find_squasher", lambda *_: squasher)
+    remove_tree(installation)
+    freeze.thaw(place, Site(), console)
+    assert seen(place) == seen(image)
+
+
+@pytest.mark.parametrize(("directory", "mode"), [(0o700, 0o600), (0o2750, 0o640), (0o777, 0o664)])
+def test_the_image_is_open_to_no_more_people_than_the_directory(
+    place: Path, console: Console, monkeypatch: pytest.MonkeyPatch, directory: int, mode: int
+) -> None:
+    def squash(_place: Path, draft: Path, **_more: object) -> None:
+        draft.write_text("image")
+        draft.chmod(0o666)
+
+    squasher = SimpleNamespace(squash=squash)
+    monkeypatch.setattr(freeze, "find_squasher", lambda *_, **__: squasher)
+    monkeypatch.setattr(freeze, "_start", lambda *_: None)
+    monkeypatch.setattr(freeze, "_clear", lambda *_: None)
+    place.chmod(directory)
+    found = freeze.freeze(place, Site(), console)
+    assert found.image.stat().st_mode & 0o7777 == mode
+
+
 def test_only_a_frozen_one_can_be_thawed(place: Path, console: Console) -> None:
     with pytest.raises(PrefixError, match="is not frozen"):
         freeze.thaw(place, Site(), console)

@@ -81,6 +81,8 @@ def _pack(found: Extension, draft: Path, site: Site, console: Console) -> None:
                 times=True,
                 plain=space.root / "plain",
             )
+        # Who may not look into the directory shall not read its files in the image.
+        draft.chmod(draft.stat().st_mode & found.place.stat().st_mode & 0o664)
         with draft.open("rb") as file:
             os.fsync(file.fileno())
 
@@ -175,11 +177,11 @@ def _is_same(path: Path, node: Node | None) -> bool:
 
 
 def thaw(target: Path, site: Site, console: Console) -> Extension:
-    """Make files of a frozen extension again.
+    """Make files of a frozen extension again, for which nothing of the installation is needed.
 
     :raises PrefixError: there is none, it is not frozen, or the image is of another one.
     """
-    found = extension.existing(prefix.absolute_prefix(target))
+    found = extension.existing(prefix.absolute_prefix(target), starts=False)
     with locked(found.place):
         if not found.image.exists():
             raise PrefixError(
