@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from packaging.version import InvalidVersion, Version
 
 from tests.e2e.conftest import seen
 from tests.manifests import manifest
@@ -392,6 +393,10 @@ def test_packages_below_are_constraints(
         (second, "torch", "2.0"),
         (second, "numpy", "2.2.1"),
         (second, "setuptools", "60"),
+        (first, "Zope.Interface", "5.0rc1.post2.dev3+local.1"),
+        (second, "zope_interface", "4.0"),
+        (first, "odd", "2004d-old"),
+        (second, "odd", "1.0"),
     ):
         package(root, name, version)
     (second / "half-1.0.dist-info").mkdir()
@@ -399,7 +404,60 @@ def test_packages_below_are_constraints(
     monkeypatch.setenv("PIP_CONSTRAINT", "theirs.txt")
     pip.heed(["python", "-m", "pip", "install", "x"], str(place))
     assert os.environ["PIP_CONSTRAINT"] == f"{(place / 'constraints.txt').as_uri()} theirs.txt"
-    assert (place / "constraints.txt").read_text() == "numpy==2.2.1\ntorch==2.7.1+rocm6.3\n"
+    assert (place / "constraints.txt").read_text().split() == [
+        "numpy==2.2.1",
+        "torch==2.7.1+rocm6.3",
+        "zope-interface==5.0rc1.post2.dev3+local.1",
+    ]
+    assert not [name for name in names(place) if name.startswith(".constraints")]
     monkeypatch.setenv("PIP_CONSTRAINT", "")
     pip.heed(["python", "-m", "pip", "list"], str(place))
     assert os.environ["PIP_CONSTRAINT"] == ""
+
+
+@pytest.mark.parametrize("options", ["--proxy X", "--log /x", "--timeout=5 --cert c", "-q", ""])
+def test_options_before_the_command_of_pip_hide_it_not(
+    pip: ModuleType, place: Path, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    monkeypatch.setenv("PIP_CONSTRAINT", "")
+    pip.heed(f"python -m pip {options} install x".split(), str(place))
+    assert os.environ["PIP_CONSTRAINT"].endswith("/constraints.txt")
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "1",
+        "1.0",
+        "v1",
+        "1!2.0",
+        "1.0a1",
+        "1.0-beta.2",
+        "1.0rc",
+        "1.0-1",
+        "1.0.post3",
+        "1.0r4",
+        "1.dev0",
+        "1+a.b-c",
+    ],
+)
+def test_versions_that_pip_can_parse_are_constraints(pip: ModuleType, version: str) -> None:
+    assert Version(version) and pip.VERSION.fullmatch(version)
+
+
+@pytest.mark.parametrize(
+    "version", ["2004d", "1.0-x", "unknown", "1..0", "1.0+", "1.0+a+b", "1.0."]
+)
+def test_others_are_none(pip: ModuleType, version: str) -> None:
+    with pytest.raises(InvalidVersion):
+        Version(version)
+    assert not pip.VERSION.fullmatch(version)
+
+
+def test_nobody_is_followed_where_constraints_are_written(pip: ModuleType, place: Path) -> None:
+    (place / "theirs").write_text("theirs")
+    (place / f".constraints.{os.getpid()}").symlink_to("theirs")
+    (place / "constraints.txt").symlink_to("theirs")
+    pip.heed(["python", "-m", "pip", "install", "x"], str(place))
+    assert (place / "theirs").read_text() == "theirs"
+    assert not (place / "constraints.txt").is_symlink()
