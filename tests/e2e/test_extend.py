@@ -68,8 +68,12 @@ def test_pip_installs_on_top_and_a_frozen_extension_is_one_file(
     again = account.run(UMBRELLA, "extend", scientific.prefix, "--to", mine)
     assert again.returncode == ExitCode.PREFIX and "is frozen" in again.stderr
 
+    account.ok("sh", "-c", f"echo late >'{mine}/results'")
+    kept = account.run(UMBRELLA, "freeze", mine)
+    assert kept.returncode == 0 and f"they stay in {mine}: results" in kept.stderr
     account.ok(UMBRELLA, "thaw", mine)
-    assert (seen(mine), times(mine)) == before
+    after = seen(mine), times(mine)
+    assert all(found.pop("results") for found in after) and after == before
     account.ok(mine / "bin/pip", "uninstall", "-y", "alpha", env=pip)
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+from packaging.version import InvalidVersion, Version
 
 from tests.e2e.conftest import seen
 from tests.manifests import manifest
@@ -21,6 +25,7 @@ from wrapper.commands import freeze
 from wrapper.commands.extend import extend
 from wrapper.console import Console
 from wrapper.errors import ContainerizeError, InputError, PrefixError
+from wrapper.images.squashfs.layout import Directory, File, Link, Node
 from wrapper.manifest import write_manifest
 from wrapper.models import Site
 from wrapper.prefix import extension
@@ -145,11 +150,79 @@ def test_other_directories_are_left_alone(
         extend(installation, tmp_path / "mine", console)
 
 
-# -- freeze and thaw -----------------------------------------------------------------------------
-def test_what_a_killed_freeze_left_is_cleared_by_the_next(
-    place: Path, installation: Path, console: Console
+def test_what_others_put_there_stays(
+    installation: Path, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    place = tmp_path / "mine"
+
+    @contextlib.contextmanager
+    def late(_: Path) -> Iterator[None]:
+        place.mkdir()
+        (place / "data").write_text("theirs")
+        yield
+
+    with monkeypatch.context() as patched, pytest.raises(PrefixError, match="not empty"):
+        patched.setattr(sys.modules[extend.__module__], "locked", late)
+        extend(installation, place, console)
+    assert names(place) == {"data"}
+    (place / ".extending").mkdir()  # of one that was killed
+    python(installation, 'echo >"$3/pyvenv.cfg"; exit 1')
+    with pytest.raises(ContainerizeError, match="could not make"):
+        extend(installation, place, console)
+    assert names(place) == {"data", ".extending"}
+
+
+@pytest.mark.parametrize("name", ["a $HOME", "a `id`"])
+def test_a_directory_whose_name_a_shell_would_parse_is_refused(
+    installation: Path, tmp_path: Path, console: Console, name: str
+) -> None:
+    with pytest.raises(PrefixError, match="which a shell would parse"):
+        extend(installation, tmp_path / name, console)
+
+
+def test_pip_is_held_until_one_is_made_anew(installation: Path, tmp_path: Path) -> None:
+    python(installation, "exit 1")
+    place = tmp_path / "mine"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    hook = place / f"lib/python{version}/site-packages/containerize-extension.pth"
+    hook.parent.mkdir(parents=True)
+    hook.write_text("as it was")
+    script = str(files("wrapper") / "templates" / "extend.py")
+    made = subprocess.run(
+        [sys.executable, "-s", script, place, installation / "bin"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert "'-S'" in made.stderr and hook.read_text() == "as it was"
+
+
+# -- freeze and thaw -----------------------------------------------------------------------------
+def node(path: Path) -> Node:
+    """What an image of ``path`` says."""
+    status = path.lstat()
+    about = {"mode": status.st_mode & 0o7777, "time": int(status.st_mtime)}
+    if path.is_symlink():
+        return Link(**about, target=str(path.readlink()))
+    if path.is_dir():
+        return Directory(**about, entries={entry.name: node(entry) for entry in path.iterdir()})
+    at = {"start": 0, "sparse": 0, "fragment": 0, "offset": 0}
+    return File(image=path, size=status.st_size, blocks=(), **about, **at)
+
+
+@pytest.fixture
+def image(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with what the extension's image has, which lies beside its files."""
+    inside = place.parent / "what is in the image"
+    shutil.copytree(place, inside, symlinks=True)
     (place / "extension.sqfs").write_text("image")
+    monkeypatch.setattr(freeze, "read_image", lambda _: SimpleNamespace(root=node(inside)))
+    return inside
+
+
+def test_what_a_killed_freeze_left_is_cleared_by_the_next(
+    place: Path, image: Path, installation: Path, console: Console
+) -> None:
     freeze.freeze(place, Site(), console)
     assert names(place) == {"bin", "pyvenv.cfg", "extension.json", "extension.sqfs"}
     assert names(place / "bin") == {"python3", "tool", "activate"}
@@ -187,16 +260,63 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, number: int, *steps: tuple[object
         monkeypatch.setattr(owner, name, dying(getattr(owner, name)))
 
 
-@pytest.mark.parametrize("number", range(8))
+def test_what_is_not_in_the_image_stays(
+    place: Path, image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Data that came later, or was changed, whatever is frozen again or thawed."""
+    (place / "lib/results").write_text("of a week")
+    (place / "lib/x.py").write_text("x = 12")
+    (place / "bin/mine").write_text("#!/bin/sh")
+    (place / "bin/mine").chmod(0o755)
+    (place / "bin/tool").write_text("#!/bin/bash -e")
+    (place / "data").mkdir()
+    before = seen(place)
+    for _ in range(2):
+        freeze.freeze(place, Site(), Console())
+        said = capsys.readouterr().err
+        assert "bin/mine" in said and "lib/results" in said and "lib/x.py" in said
+        after = seen(place)
+        assert after == before
+    freeze._put_back(place, shutil.copytree(image, place / ".thawing", symlinks=True), Console())
+    assert "lib/x.py.outside" in capsys.readouterr().err
+    assert (place / "lib/results").read_text() == "of a week"
+    assert (place / "lib/x.py").read_text() == "x = 1"
+    assert (place / "lib/x.py.outside").read_text() == "x = 12"
+    assert names(place / "bin") == {"activate", "mine", "python3", "tool", "tool.outside"}
+
+
+def test_links_of_programs_to_files_in_the_image_lead_to_the_shim(
+    place: Path, installation: Path, console: Console, request: pytest.FixtureRequest
+) -> None:
+    (place / "bin/npm").symlink_to("../lib/x.py")
+    image = request.getfixturevalue("image")
+    freeze.freeze(place, Site(), console)
+    assert (place / "bin/npm").readlink() == installation / "bin/_debug_exec"
+    freeze._put_back(place, shutil.copytree(image, place / ".thawing", symlinks=True), console)
+    assert (place / "bin/npm").read_text() == "x = 1"
+
+
+def test_a_directory_that_programs_hold_is_told(
+    place: Path, image: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(_: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    with monkeypatch.context() as patched, pytest.raises(PrefixError) as raised:
+        patched.setattr(Path, "rmdir", busy)
+        freeze.freeze(place, Site(), console)
+    assert raised.value.hint.startswith("end programs that run from there")
+    freeze.freeze(place, Site(), console)
+    assert not (place / "lib").exists()
+
+
+@pytest.mark.parametrize("number", range(10))
 def test_a_killed_command_is_finished_by_the_next(
-    place: Path, console: Console, monkeypatch: pytest.MonkeyPatch, number: int
+    place: Path, image: Path, console: Console, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """The image counts until the last moment; then all is as it was."""
-    before = seen(place)
-    image = place.parent / "what is in the image"
-    shutil.copytree(place, image, symlinks=True)
-    (place / "extension.sqfs").write_text("image")
-    steps = (Path, "replace"), (Path, "unlink"), (freeze, "remove_tree")
+    before = seen(image)
+    steps = (Path, "replace"), (Path, "unlink"), (Path, "rmdir"), (freeze, "remove_tree")
     with monkeypatch.context() as patched, contextlib.suppress(Killed):
         killed_at(patched, number, *steps)
         freeze.freeze(place, Site(), console)
@@ -208,11 +328,41 @@ def test_a_killed_command_is_finished_by_the_next(
         with monkeypatch.context() as patched, contextlib.suppress(Killed):
             if not last:
                 killed_at(patched, number, *steps)
-            freeze._put_back(place, unpacked)
+            freeze._put_back(place, unpacked, console)
         if not (place / "extension.sqfs").exists():
             break
     remove_tree(place / ".thawing")
     assert seen(place) == before
+
+
+def test_one_whose_installation_has_gone_can_be_thawed(
+    place: Path, image: Path, installation: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsquash(_image: Path, target: Path, *, console: Console) -> None:
+        shutil.copytree(image, target, symlinks=True)
+
+    squasher = SimpleNamespace(unsquash=unsquash)
+    monkeypatch.setattr(freeze, "find_squasher", lambda *_: squasher)
+    remove_tree(installation)
+    freeze.thaw(place, Site(), console)
+    assert seen(place) == seen(image)
+
+
+@pytest.mark.parametrize(("directory", "mode"), [(0o700, 0o600), (0o2750, 0o640), (0o777, 0o664)])
+def test_the_image_is_open_to_no_more_people_than_the_directory(
+    place: Path, console: Console, monkeypatch: pytest.MonkeyPatch, directory: int, mode: int
+) -> None:
+    def squash(_place: Path, draft: Path, **_more: object) -> None:
+        draft.write_text("image")
+        draft.chmod(0o666)
+
+    squasher = SimpleNamespace(squash=squash)
+    monkeypatch.setattr(freeze, "find_squasher", lambda *_, **__: squasher)
+    monkeypatch.setattr(freeze, "_start", lambda *_: None)
+    monkeypatch.setattr(freeze, "_clear", lambda *_: None)
+    place.chmod(directory)
+    found = freeze.freeze(place, Site(), console)
+    assert found.image.stat().st_mode & 0o7777 == mode
 
 
 def test_only_a_frozen_one_can_be_thawed(place: Path, console: Console) -> None:
@@ -261,6 +411,10 @@ def test_packages_below_are_constraints(
         (second, "torch", "2.0"),
         (second, "numpy", "2.2.1"),
         (second, "setuptools", "60"),
+        (first, "Zope.Interface", "5.0rc1.post2.dev3+local.1"),
+        (second, "zope_interface", "4.0"),
+        (first, "odd", "2004d-old"),
+        (second, "odd", "1.0"),
     ):
         package(root, name, version)
     (second / "half-1.0.dist-info").mkdir()
@@ -268,7 +422,41 @@ def test_packages_below_are_constraints(
     monkeypatch.setenv("PIP_CONSTRAINT", "theirs.txt")
     pip.heed(["python", "-m", "pip", "install", "x"], str(place))
     assert os.environ["PIP_CONSTRAINT"] == f"{(place / 'constraints.txt').as_uri()} theirs.txt"
-    assert (place / "constraints.txt").read_text() == "numpy==2.2.1\ntorch==2.7.1+rocm6.3\n"
+    assert (place / "constraints.txt").read_text().split() == [
+        "numpy==2.2.1",
+        "torch==2.7.1+rocm6.3",
+        "zope-interface==5.0rc1.post2.dev3+local.1",
+    ]
+    assert not [name for name in names(place) if name.startswith(".constraints")]
     monkeypatch.setenv("PIP_CONSTRAINT", "")
     pip.heed(["python", "-m", "pip", "list"], str(place))
     assert os.environ["PIP_CONSTRAINT"] == ""
+
+
+@pytest.mark.parametrize("options", ["--proxy X", "--log /x", "--timeout=5 --cert c", "-q", ""])
+def test_options_before_the_command_of_pip_hide_it_not(
+    pip: ModuleType, place: Path, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    monkeypatch.setenv("PIP_CONSTRAINT", "")
+    pip.heed(f"python -m pip {options} install x".split(), str(place))
+    assert os.environ["PIP_CONSTRAINT"].endswith("/constraints.txt")
+
+
+def test_versions_that_pip_can_parse_are_constraints(pip: ModuleType) -> None:
+    parsed = "1 1.0 v1 1!2.0 1.0a1 1.0-beta.2 1.0rc 1.0-1 1.0.post3 1.0r4 1.dev0 1+a.b-c"
+    others = "2004d 1.0-x unknown 1..0 1.0+ 1.0+a+b 1.0."
+    for version in [*parsed.split(), *others.split()]:
+        try:
+            known = bool(Version(version))
+        except InvalidVersion:
+            known = False
+        assert (known, bool(pip.VERSION.fullmatch(version))) == (version in parsed.split(),) * 2
+
+
+def test_nobody_is_followed_where_constraints_are_written(pip: ModuleType, place: Path) -> None:
+    (place / "theirs").write_text("theirs")
+    (place / f".constraints.{os.getpid()}").symlink_to("theirs")
+    (place / "constraints.txt").symlink_to("theirs")
+    pip.heed(["python", "-m", "pip", "install", "x"], str(place))
+    assert (place / "theirs").read_text() == "theirs"
+    assert not (place / "constraints.txt").is_symlink()

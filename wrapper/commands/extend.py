@@ -22,6 +22,7 @@ from wrapper.util.removal import remove_tree
 _UNFINISHED = ".extending"  # in one that is not complete yet
 _SCRIPTS = {"extend.py": "extend.py", "extension-pip.py": "_containerize_extension.py"}
 _NEW = "name a new or an empty directory, below one that you may write to: --to DIRECTORY"
+_PARSED = "$`"  # in double quotes, with what no path of ours has
 _OTHER_PYTHONS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
@@ -54,6 +55,7 @@ def extend(target: Path, place: Path | None, console: Console) -> Extension:
     place = prefix.absolute_prefix(place or target / "extension")
     _check(place, target)
     with prefix.parents(place), locked(place):
+        _check(place, target)  # others had the lock until now
         with console.step(f"Making {place}"), _made(place):
             _make(place, target, environment(os.environ), console)
         found = extension.read(place)
@@ -68,6 +70,12 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _check(place: Path, target: Path) -> None:
     """:raises PrefixError: what is there is neither empty nor an extension of ``target``."""
+    if bad := next((letter for letter in str(place) if letter in _PARSED), ""):
+        raise PrefixError(
+            f"the directory contains {bad!r}, which a shell would parse where programs name it",
+            where=place,
+            hint="choose one without dollar signs and backquotes in its path: --to DIRECTORY",
+        )
     found = extension.read(place)
     if found is None:
         if (place / _UNFINISHED).exists():
@@ -97,9 +105,13 @@ def _check(place: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _made(place: Path) -> Iterator[None]:
-    """What makes it, in a directory that is there until it is complete; a new one may go again."""
+    """What makes it, in a directory that is there until it is complete.
+
+    What appears while a new one fails goes again; one that was killed before stays one.
+    """
     new, missing = not (place / layout.EXTENSION).exists(), not place.exists()
     place.mkdir(exist_ok=True)
+    before = {entry.name for entry in place.iterdir()}
     making = place / _UNFINISHED
     try:
         remove_tree(making)
@@ -110,9 +122,11 @@ def _made(place: Path) -> Iterator[None]:
         yield
     except BaseException:
         for entry in place.iterdir() if new else [making]:
-            remove_tree(entry)
+            if not (new and entry.name in before):
+                remove_tree(entry)
         if missing:
-            place.rmdir()
+            with contextlib.suppress(OSError):  # others may have put something there
+                place.rmdir()
         raise
     remove_tree(making)
 

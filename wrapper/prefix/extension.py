@@ -70,20 +70,21 @@ def read(directory: Path) -> Extension | None:
     return found
 
 
-def existing(target: Path) -> Extension:
+def existing(target: Path, *, starts: bool = True) -> Extension:
     """The extension ``target``, or the one in the installation ``target``, fit to be changed.
 
+    :param starts: its programs have to, so its installation is checked too.
     :raises PrefixError: there is none, or its installation is not what it was.
     """
     for directory in (target, target / "extension"):
         if found := read(directory):
-            check(found, directory)
+            (check if starts else check_place)(found, directory)
             return found
     raise PrefixError("there is no extension", where=target, hint=_NEW)
 
 
-def check(extension: Extension, directory: Path) -> None:
-    """:raises PrefixError: it has moved, or the installation has gone or has another Python."""
+def check_place(extension: Extension, directory: Path) -> None:
+    """:raises PrefixError: it has moved, or we may not change it."""
     if not (
         directory.is_dir() and extension.place.is_dir() and directory.samefile(extension.place)
     ):
@@ -94,8 +95,13 @@ def check(extension: Extension, directory: Path) -> None:
         )
     if not os.access(directory, os.W_OK | os.X_OK):
         raise PrefixError("no permission to write", where=directory, hint=_NEW)
-    for read_from in (directory, Path(extension.installation)):
-        checks.check_owner(read_from)
+    checks.check_owner(directory)
+
+
+def check(extension: Extension, directory: Path) -> None:
+    """:raises PrefixError: the same, or the installation has gone or has another Python."""
+    check_place(extension, directory)
+    checks.check_owner(Path(extension.installation))
     if not extension.shim.exists():
         raise PrefixError(
             f"the installation below has gone: {extension.installation}",

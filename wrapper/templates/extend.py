@@ -24,6 +24,18 @@ if __name__ == "__main__":
 """
 PIP = 'import sys; any("pip" in w for w in getattr(sys, "orig_argv", ["pip"])) and __import__("%s")'
 MODULE = "_containerize_extension"
+HOOK = "containerize-extension.pth"
+# What Python sees without the hook of an earlier time, which stays until there is a new one.
+SEEN = (
+    """
+import json, site, sys
+add = site.addpackage
+site.addpackage = lambda root, name, *known: None if name == "%s" else add(root, name, *known)
+site.main()
+print(json.dumps(sys.path))
+"""
+    % HOOK
+)
 
 
 def first_line(python):
@@ -45,20 +57,28 @@ def package_directories(places):
     ]
 
 
+def draft_of(name):
+    """Beside it, to be renamed: who is killed leaves what was there. No program, no ``.pth``."""
+    draft = os.path.join(os.path.dirname(name), ".containerize.new")
+    if os.path.lexists(draft):
+        os.unlink(draft)
+    return draft
+
+
 def link(target, name):
     """A link in the place of what is there."""
-    if os.path.lexists(name):
-        os.unlink(name)
-    os.symlink(target, name)
+    draft = draft_of(name)
+    os.symlink(target, draft)
+    os.replace(draft, name)
 
 
 def write(name, text, mode=0o666):
     """A file in the place of what is there, with what the umask leaves of ``mode``."""
-    if os.path.lexists(name):
-        os.unlink(name)
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    draft = draft_of(name)
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
+    os.replace(draft, name)
 
 
 def link_programs(place, programs, version):
@@ -96,14 +116,12 @@ def main(place, programs):
     sites = package_directories(sys.path)  # an image's PYTHONPATH among them
     python = place + "/bin/python"
     packages = "%s/lib/python%s/site-packages" % (place, version)
-    code = "import json, sys; print(json.dumps(sys.path))"
-    hook = packages + "/containerize-extension.pth"
+    hook = packages + "/" + HOOK
     # A virtual environment's Python may not see what is the system's; then this one does not.
     for system in (True, False):
         venv.EnvBuilder(system_site_packages=system, symlinks=True).create(place)
         link_programs(place, programs, version)
-        write(hook, "")
-        seen = json.loads(subprocess.check_output([python, "-c", code]).decode())
+        seen = json.loads(subprocess.check_output([python, "-S", "-c", SEEN]).decode())
         if set(package_directories(seen)) <= {*sites, packages}:
             break
     missing = [path for path in sites if path not in seen]
@@ -122,8 +140,7 @@ def main(place, programs):
         "python": version,
         "sites": sites,
     }
-    write(place + "/.extension.json.new", json.dumps(record, indent=1) + "\n")
-    os.replace(place + "/.extension.json.new", place + "/extension.json")
+    write(place + "/extension.json", json.dumps(record, indent=1) + "\n")
 
 
 main(*sys.argv[1:])

@@ -12,9 +12,16 @@ import pathlib
 import re
 import shlex
 import sys
+import tempfile
 
-ELSEWHERE = r"-t|--target|--prefix|--root|--dry-run|--python|-h|--help"
+COMMANDS = ("install", "uninstall", "download", "wheel")
+ELSEWHERE = r"-t|--target|--prefix|--root|--dry-run|--python|-h|--help|help"
 FREE = ("pip", "setuptools", "wheel")  # what builds need of these is not what runs
+VERSION = re.compile(  # what a constraint can name; one that pip cannot parse ends all it does
+    r"v?(\d+!)?\d+(\.\d+)*([-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?\d*)?"
+    r"(-\d+|[-_.]?(post|rev|r)[-_.]?\d*)?([-_.]?dev[-_.]?\d*)?(\+[a-z0-9]+([-_.][a-z0-9]+)*)?",
+    re.IGNORECASE | re.ASCII,
+)
 TOLD = """[ ERROR ] the extension is frozen: pip can install nothing into it, and remove nothing
   where:  %s
   to do:  containerize thaw %s
@@ -42,28 +49,47 @@ def constraints(sites):
     for package in importlib.metadata.distributions(path=sites):
         about = package.metadata or {}  # of half a package there is nothing
         name, version = about.get("Name"), about.get("Version")
-        if name and version and name.lower() not in FREE:
-            found.setdefault(name, version)  # the first is the one that is imported
-    return "".join("%s==%s\n" % pair for pair in sorted(found.items()))
+        if name and version:
+            name = re.sub(r"[-_.]+", "-", str(name)).lower()
+            found.setdefault(name, str(version))  # the first is the one that is imported
+    named = [
+        (name, version)
+        for name, version in sorted(found.items())
+        if name not in FREE and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+        if VERSION.fullmatch(version)
+    ]
+    return "".join("%s==%s\n" % pair for pair in named)
+
+
+def write(file, text):
+    """A file by one rename; its draft has a name that nobody else can put a link under."""
+    handle, draft = tempfile.mkstemp(prefix=".constraints.", dir=str(file.parent))
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            os.fchmod(handle, 0o644)
+            out.write(text)
+        os.replace(draft, str(file))
+    finally:
+        if os.path.lexists(draft):
+            os.unlink(draft)
 
 
 def heed(words, place):
     """:param words: of the command line. :param place: the extension."""
-    command = [word for word in words_of_pip(words) if not word.startswith("-")][:1]
-    if command not in (["install"], ["uninstall"], ["download"], ["wheel"]):
+    # Not the first without a dash: that may be the value of an option (--log FILE install).
+    command = next((word for word in words_of_pip(words) if word in COMMANDS), None)
+    if command is None:
         return
     elsewhere = any(re.fullmatch(r"(%s)(=.*)?" % ELSEWHERE, word) for word in words)
-    if command[0].endswith("install") and not elsewhere and is_frozen(place):
+    if command.endswith("install") and not elsewhere and is_frozen(place):
         sys.stderr.write(TOLD % (place, shlex.quote(place), shlex.quote(place)))
         sys.stderr.flush()
         os._exit(1)
-    if command == ["uninstall"] or is_frozen(place):
+    if command == "uninstall" or is_frozen(place):
         return
     record = json.loads(pathlib.Path(place, "extension.json").read_text(encoding="utf-8"))
     file = pathlib.Path(place, "constraints.txt")
-    draft = file.with_name(".constraints.%d" % os.getpid())
-    draft.write_text(constraints(record["sites"]), encoding="utf-8")
-    draft.replace(file)
+    write(file, constraints(record["sites"]))
     given = os.environ.get("PIP_CONSTRAINT", "")
     os.environ["PIP_CONSTRAINT"] = ("%s %s" % (file.as_uri(), given)).strip()
 
