@@ -72,8 +72,15 @@ def test_a_program_that_has_moved_since_is_told(host: Host) -> None:
     assert gone(host.generation) == ["squeue"]
 
 
-def test_who_runs_slurm_is_added_to_those_of_the_image(host: Host) -> None:
-    assert host.put("srun").users == PASSWD + LINE.format(uid=UID)
+@pytest.mark.parametrize("end", ["\n", "", "\n\n"])
+def test_who_runs_slurm_is_added_to_those_of_the_image(host: Host, end: str) -> None:
+    passwd = PASSWD.rstrip("\n") + end
+    assert host.put("srun", passwd=passwd).users == PASSWD + LINE.format(uid=UID)
+
+
+def test_an_image_without_users_gets_none(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    assert host.put("srun", passwd="").users == ""
+    assert "no users in /etc/passwd: slurm" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

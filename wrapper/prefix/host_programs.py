@@ -57,8 +57,8 @@ def put(
     for name, text in scripts.items():
         (place / name).write_text(text)
         (place / name).chmod(0o755)
-    binds = [f"/:{HOST_ROOT}", *_own_places(config)]
-    return HostPrograms(names=tuple(scripts), binds=tuple(binds), users=_users(config, passwd))
+    binds, users = [f"/:{HOST_ROOT}", *_own_places(config)], _users(config, passwd, console)
+    return HostPrograms(names=tuple(scripts), binds=tuple(binds), users=users)
 
 
 def gone(generation: Path) -> list[str]:
@@ -105,16 +105,19 @@ def _own_places(config: Mapping[str, str]) -> Iterable[str]:
             yield str(path)
 
 
-def _users(config: Mapping[str, str], passwd: Callable[[], str]) -> str:
+def _users(config: Mapping[str, str], passwd: Callable[[], str], console: Console) -> str:
     """All of an image's ``/etc/passwd`` with the user who runs Slurm; empty where it has them."""
     match = re.fullmatch(r"([\w.-]+)\((\d+)\)", config.get("SlurmUser", ""))
     if match is None or match[2] == "0":
         return ""
-    text, name, number = passwd(), match[1], int(match[2])
+    text, name, number = passwd().rstrip("\n"), match[1], int(match[2])
+    if not text:  # one that is written with this line only would have no root
+        console.warning(f"the image has no users in /etc/passwd: {name}, who runs Slurm, is unknown")
+        return ""
     if re.search(rf"(?m)^{re.escape(name)}:[^:]*:{number}:", text):
         return ""
     try:
         group = pwd.getpwuid(number).pw_gid
     except KeyError:
         group = number
-    return f"{text}{name}:x:{number}:{group}::/nonexistent:/usr/sbin/nologin\n"
+    return f"{text}\n{name}:x:{number}:{group}::/nonexistent:/usr/sbin/nologin\n"
