@@ -10,7 +10,7 @@ import pytest
 
 from wrapper.console import Console
 from wrapper.models import HostPrograms
-from wrapper.prefix.host_programs import gone, put
+from wrapper.prefix.host_programs import changed, gone, put
 from wrapper.prefix.shims import shim
 from wrapper.runtime.host_program import HOST_ROOT
 
@@ -70,6 +70,27 @@ def test_a_program_that_has_moved_since_is_told(host: Host) -> None:
     assert gone(host.generation) == []
     (host.bin / "squeue").unlink()
     assert gone(host.generation) == ["squeue"]
+
+
+@pytest.mark.parametrize("text", ["", "#!/bin/sh\nexec '\n", "exec ls -l", "\udcff"])
+def test_a_damaged_script_counts_as_gone(host: Host, text: str) -> None:
+    host.put("srun")
+    (host.generation / "host/srun").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert gone(host.generation) == ["srun"]
+
+
+def test_other_names_are_a_change_as_far_as_the_host_has_them(host: Host) -> None:
+    (host.bin / "ssh").unlink(missing_ok=True)
+    (host.bin / "ssh").symlink_to("/usr/bin/env")
+    host.script("sbatch", "exec ssh login sbatch")
+    host.put("srun", "sbatch", "no-such-thing")
+    assert not changed(host.generation, ["srun", "sbatch", "no-such-thing"])
+    assert changed(host.generation, ["srun", "ssh"])
+    assert changed(host.generation, [])
+    (host.bin / "salloc").symlink_to("/usr/bin/env")
+    assert changed(host.generation, ["srun", "salloc"])
+    host.slurm(status=1)
+    assert not changed(host.generation, ["srun", "salloc"])
 
 
 @pytest.mark.parametrize("end", ["\n", "", "\n\n"])
