@@ -126,6 +126,14 @@ def _bind_list(value: object) -> tuple[str, ...]:
     return binds
 
 
+def _programs(value: object) -> tuple[str, ...]:
+    """Names become files and binds: what is more than a name would lie elsewhere, or be two."""
+    names = _texts(value)
+    if bad := [name for name in names if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", name)]:
+        raise ValueError(f"must be a list of programs' names, such as srun, found {bad[0]!r}")
+    return names
+
+
 def _squashfs(value: object) -> tuple[str, ...]:
     words = shlex.split(_text(value)) if isinstance(value, str) else list(_texts(value))
     kept: list[str] = []
@@ -225,7 +233,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "host_programs": Key(
         help="programs of the host that those in an image can call: srun, sbatch…",
-        field=_field(_texts, lambda site, value: replace(site, host_programs=value)),
+        field=_field(_programs, lambda site, value: replace(site, host_programs=value)),
     ),
     "installations": Key(
         help="other installations whose programs those of new ones can call",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wrapper.util import disk_usage
-from wrapper.util.disk_usage import overlap, union
+from wrapper.util.disk_usage import add, overlap
 
 
 def test_files_with_two_names_count_for_the_first(tmp_path: Path) -> None:
@@ -24,6 +24,24 @@ def test_files_with_two_names_count_for_the_first(tmp_path: Path) -> None:
     assert disk_usage.disk_usage([tmp_path / "none"]) == [0]
 
 
+def test_only_large_files_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe would wait for who writes."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "small").write_bytes(b"x")
+    (tmp_path / "image").write_bytes(os.urandom(1 << 20))
+    (tmp_path / "link").symlink_to("image")
+    asked: list[str] = []
+    monkeypatch.setattr(disk_usage, "_shared_runs", lambda path: asked.append(path.name) or [])
+    disk_usage.disk_usage([tmp_path])
+    assert asked == ["image"]
+
+
+def test_what_became_a_pipe_or_a_link_meanwhile_has_no_runs(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    assert [disk_usage._shared_runs(tmp_path / name) for name in ("pipe", "link")] == [[], []]
+
+
 def test_blocks_that_are_shared_count_for_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,6 +55,15 @@ def test_blocks_that_are_shared_count_for_the_first(
 
 
 def test_runs_are_joined_and_compared() -> None:
-    assert union([(5, 9), (1, 3), (3, 4), (6, 7)]) == [(1, 4), (5, 9)]
+    found: list[disk_usage.Run] = []
+    for runs, union in (
+        ([(5, 9), (1, 3)], [(1, 3), (5, 9)]),
+        ([(3, 4), (6, 7)], [(1, 4), (5, 9)]),
+        ([(20, 30), (10, 12)], [(1, 4), (5, 9), (10, 12), (20, 30)]),
+        ([(4, 5), (11, 21)], [(1, 9), (10, 30)]),
+        ([(0, 40)], [(0, 40)]),
+    ):
+        add(runs, found)
+        assert found == union
     assert overlap([(0, 2), (3, 6), (8, 20)], [(1, 4), (5, 9)]) == 1 + 1 + 1 + 1
     assert overlap([(2, 3)], []) == 0

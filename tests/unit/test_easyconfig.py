@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.test_modulefile import image, installation, text_of, told
-from wrapper.commands.modulefile import EASYCONFIG, LUA
+from wrapper.commands.modulefile import EASYCONFIG, LUA, ModuleRequest, as_easyconfig, describe
 from wrapper.errors import InputError
 
 
@@ -46,6 +47,14 @@ def test_its_module_is_about_the_copy(tmp_path: Path) -> None:
     assert ["setenv", "SIF", str(shared)] in told(
         tmp_path, LUA, f'local root = "{place}"\n{footer}'
     )
+
+
+def test_what_it_says_is_no_template(tmp_path: Path) -> None:
+    """EasyBuild resolves ``%(name)s`` and the like in every text."""
+    said = "100 % of %(name)s's"
+    module = describe(ModuleRequest(target=image(tmp_path / "x.sif"), name="X/1"))
+    found = read(as_easyconfig(replace(module, about=said, help=f"first\n{said}")))
+    assert found["description"] % {} == found["usage"] % {} == said
 
 
 def test_the_name_of_the_file_says_it_too(tmp_path: Path) -> None:

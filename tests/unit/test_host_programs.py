@@ -10,7 +10,7 @@ import pytest
 
 from wrapper.console import Console
 from wrapper.models import HostPrograms
-from wrapper.prefix.host_programs import gone, put
+from wrapper.prefix.host_programs import changed, gone, put
 from wrapper.prefix.shims import shim
 from wrapper.runtime.host_program import HOST_ROOT
 
@@ -72,8 +72,36 @@ def test_a_program_that_has_moved_since_is_told(host: Host) -> None:
     assert gone(host.generation) == ["squeue"]
 
 
-def test_who_runs_slurm_is_added_to_those_of_the_image(host: Host) -> None:
-    assert host.put("srun").users == PASSWD + LINE.format(uid=UID)
+@pytest.mark.parametrize("text", ["", "#!/bin/sh\nexec '\n", "exec ls -l", "\udcff"])
+def test_a_damaged_script_counts_as_gone(host: Host, text: str) -> None:
+    host.put("srun")
+    (host.generation / "host/srun").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert gone(host.generation) == ["srun"]
+
+
+def test_other_names_are_a_change_as_far_as_the_host_has_them(host: Host) -> None:
+    (host.bin / "ssh").unlink(missing_ok=True)
+    (host.bin / "ssh").symlink_to("/usr/bin/env")
+    host.script("sbatch", "exec ssh login sbatch")
+    host.put("srun", "sbatch", "no-such-thing")
+    assert not changed(host.generation, ["srun", "sbatch", "no-such-thing"])
+    assert changed(host.generation, ["srun", "ssh"])
+    assert changed(host.generation, [])
+    (host.bin / "salloc").symlink_to("/usr/bin/env")
+    assert changed(host.generation, ["srun", "salloc"])
+    host.slurm(status=1)
+    assert not changed(host.generation, ["srun", "salloc"])
+
+
+@pytest.mark.parametrize("end", ["\n", "", "\n\n"])
+def test_who_runs_slurm_is_added_to_those_of_the_image(host: Host, end: str) -> None:
+    passwd = PASSWD.rstrip("\n") + end
+    assert host.put("srun", passwd=passwd).users == PASSWD + LINE.format(uid=UID)
+
+
+def test_an_image_without_users_gets_none(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    assert host.put("srun", passwd="").users == ""
+    assert "no users in /etc/passwd: slurm" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from wrapper import process
+from wrapper.commands import profile
+from wrapper.errors import ToolError
 from wrapper.prefix.reading import read_order, write_order
+from wrapper.process import Conversation
 from wrapper.runtime.opened import OpenedFiles
 
 
@@ -30,6 +38,37 @@ def test_what_cannot_be_watched_is_named(tmp_path: Path) -> None:
     for name, error in (("gone", FileNotFoundError), ("file", NotADirectoryError)):
         with OpenedFiles() as opened, pytest.raises(error, match=name):
             opened.watch(tmp_path, [name])
+
+
+def test_that_nothing_more_can_be_watched_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Libc:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def inotify_init1(self, _flags: int) -> int:
+            ctypes.set_errno(errno.EMFILE)
+            return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", Libc)
+    with pytest.raises(ToolError, match="Too many open files") as caught:
+        profile._opened_files()
+    assert "max_user_instances" in str(caught.value.where) and caught.value.hint
+
+
+def conversation(script: str) -> AbstractContextManager[Conversation]:
+    return process.conversation(["/bin/sh", "-c", script], env=os.environ)
+
+
+def test_what_the_activation_prints_comes_before_the_shells_number() -> None:
+    with conversation(f"echo 12; printf hello; {profile._WAITING}") as program:
+        number = profile._number(program, Path("/p"))
+        assert Path(f"/proc/{number}/root").exists() and number != 12
+
+
+def test_a_container_that_does_not_start_shows_all_it_said() -> None:
+    told = pytest.raises(ToolError, match="does not start")
+    with conversation("echo 12; echo sorry") as program, told as caught:
+        profile._number(program, Path("/p"))
+    assert caught.value.detail.split() == ["12", "sorry"]
 
 
 def test_an_order_is_read_as_it_was_written(tmp_path: Path) -> None:

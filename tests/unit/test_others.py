@@ -72,6 +72,24 @@ def test_a_path_that_no_bind_can_express(tmp_path: Path) -> None:
         found(installation(tmp_path / "a:b"))
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"install_path": "relative"},
+        {"install_path": ""},
+        {"install_path": "/x:/etc"},
+        {"install_path": "/x/.."},
+        {"image_root": "/x,/tmp/passwd:/etc/passwd"},
+        {"mask": True, "source": "opt/tool"},
+        {"mask": True, "source": '/opt/"tool'},
+    ],
+)
+def test_a_place_inside_that_no_bind_can_express(tmp_path: Path, keys: dict[str, Any]) -> None:
+    """A manifest of somebody else's may say anything."""
+    with pytest.raises(InputError, match="where nothing can be bound"):
+        found(installation(tmp_path / "other", **keys))
+
+
 def test_the_sites_are_beside_its_file(tmp_path: Path) -> None:
     file = tmp_path / "site.yml"
     file.write_text("installations: [tools, /appl/more]\n")
@@ -89,25 +107,33 @@ def test_the_sites_are_beside_its_file(tmp_path: Path) -> None:
             ("{image}:/LUMI_x:image-src=/", "{programs}"),
         ),
         (
-            {"mask": True, "source": "/opt/tool-1"},
+            {"mask": True, "source": "{there}/tool"},
             (
                 "{image}:/containerize-x:image-src=/containerize-x",
-                "{image}:/opt/tool-1:image-src=/containerize-x",
+                "{image}:{there}/tool:image-src=/containerize-x",
                 "{programs}",
             ),
         ),
         (
-            {"mask": True, "source": "/own/place"},
+            {"mask": True, "source": "{prefix}"},
             (
                 "{image}:/containerize-x:image-src=/containerize-x",
-                "{image}:/own/place:image-src=/containerize-x",
+                "{image}:{prefix}:image-src=/containerize-x",
             ),
+        ),
+        (
+            {"mask": True, "source": "/no/such"},
+            ("{image}:/containerize-x:image-src=/containerize-x", "{programs}"),
         ),
     ],
 )
-def test_what_is_bound(keys: dict[str, Any], binds: tuple[str, ...]) -> None:
-    other = Other(
-        prefix=Path("/own/place"), manifest=manifest(**{"install_path": "/containerize-x", **keys})
-    )
-    image, programs = "/own/place/current/img.sqfs", "/own/place/current/_bin:/own/place/bin"
-    assert other.binds == tuple(bind.format(image=image, programs=programs) for bind in binds)
+def test_what_is_bound(tmp_path: Path, keys: dict[str, Any], binds: tuple[str, ...]) -> None:
+    """Over the path that was wrapped only where there is one."""
+    prefix, names = tmp_path / "own", {"there": tmp_path, "prefix": tmp_path / "own"}
+    (tmp_path / "tool").mkdir()
+    prefix.mkdir()
+    keys = {k: v.format(**names) if isinstance(v, str) else v for k, v in keys.items()}
+    other = Other(prefix=prefix, manifest=manifest(**{"install_path": "/containerize-x", **keys}))
+    image, programs = f"{prefix}/current/img.sqfs", f"{prefix}/current/_bin:{prefix}/bin"
+    found = tuple(bind.format(image=image, programs=programs, **names) for bind in binds)
+    assert other.binds == found

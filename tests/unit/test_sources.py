@@ -103,6 +103,16 @@ def test_what_editors_read_is_copied_and_nothing_else(prefix: Path) -> None:
     assert left == {"_bin", "manifest.json", ".used", "sources"}
 
 
+def test_nothing_is_imported_from_the_working_directory(
+    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "shutil", "os", "fnmatch", "decimal"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('of the working directory')\n")
+    monkeypatch.chdir(tmp_path)
+    export(prefix)
+    assert copied(prefix) == COPY
+
+
 def test_one_path_leads_to_the_copy_outside_and_to_the_environment_inside(prefix: Path) -> None:
     generation(prefix, 2)  # the first one can still be gone back to
     export(prefix)

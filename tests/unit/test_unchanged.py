@@ -63,14 +63,23 @@ def test_the_same_again_is_nothing_else() -> None:
     assert only_packages(context(recorded(), update(channels=(), mpi="none", keep=1)))
 
 
-def test_a_program_of_the_host_that_has_gone(tmp_path: Path) -> None:
+def test_programs_of_the_host_that_differ(tmp_path: Path) -> None:
     (tmp_path / "host").mkdir()
     script = tmp_path / "host/srun"
     script.write_text(f'#!/bin/sh\nexec /ld.so {HOST_ROOT}/usr/bin/env "$@"\n')
-    previous = SimpleNamespace(directory=tmp_path)
-    assert only_packages(context(recorded(), update(), previous=previous))
+    had: dict[str, Any] = {
+        "previous": SimpleNamespace(directory=tmp_path),
+        "base": Base(image=Path("/i.sif")),
+    }
+    same = {**had, "site": Site(host_programs=("srun",))}
+    assert only_packages(context(recorded(), update(), **same))
+    assert not only_packages(context(recorded(), update(), **had))
+    bash = {**had, "site": Site(host_programs=("srun", "bash"))}
+    assert not only_packages(context(recorded(), update(), **bash))
     script.write_text(f'#!/bin/sh\nexec /ld.so {HOST_ROOT}/no/such "$@"\n')
-    assert not only_packages(context(recorded(), update(), previous=previous))
+    assert not only_packages(context(recorded(), update(), **same))
+    script.unlink()
+    assert only_packages(context(recorded(), update(), **{**bash, "base": Base()}))
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,15 @@ def only_packages(context: BuildContext) -> bool:
         and context.wrapper_paths in ((), old.options.wrapper_paths)
         and dict(context.variables) == dict(old.variables)
         and dict(context.environ()) == dict(old.environ)
-        and not (context.previous and host_programs.gone(context.previous.directory))
+        and (sif is not None or not _other_host_programs(context))
         and old.tool == __version__
         and old.site == context.site.shaping(mpi=context.mpi.kind == HOST)
         and old.others == tuple(str(other.prefix) for other in context.others)
     )
+
+
+def _other_host_programs(context: BuildContext) -> bool:
+    """Whether the site's or the machine's differ now from those that the installation has."""
+    base = context.base
+    wanted = context.site.host_programs if base.image and base.has_bash else ()
+    return bool(context.previous and host_programs.changed(context.previous.directory, wanted))

@@ -339,7 +339,9 @@ def as_easyconfig(module: Module) -> str:
     footer = "".join([*others, _lua_code(here)])
     footer = footer.replace("%", "%%").replace(_HERE, '" .. root .. "')
     footer = footer.replace("\\", "\\\\").replace("'", "\\'")
-    usage = module.help.partition("\n")[2]
+    about, usage = (
+        text.replace("%", "%%") for text in (module.about, module.help.partition("\n")[2])
+    )
     lines = [
         f"# {MARK} {__version__}: make it anew with that",
         "easyblock = 'MakeCp'",
@@ -347,7 +349,7 @@ def as_easyconfig(module: Module) -> str:
         f"name = {module.name!r}",
         f"version = {module.version!r}",
         "homepage = 'https://docs.easybuild.io'",
-        f"description = {module.about!r}",
+        f"description = {about!r}",
         f"usage = {usage!r}",
         "toolchain = SYSTEM",
         "",

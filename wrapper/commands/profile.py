@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 from wrapper import layout, process
@@ -22,12 +23,13 @@ from wrapper.prefix import checks as prefix
 from wrapper.prefix import generations, shims
 from wrapper.prefix.generations import Generation
 from wrapper.prefix.reading import write_order
-from wrapper.process import ToolFailed
+from wrapper.process import Conversation, ToolFailed
 from wrapper.requests import ProfileRequest, Repacked
 from wrapper.runtime.opened import OpenedFiles
 
 # What a shell in the container does: it tells its number, and begins when all is watched.
-_WAITING = 'echo $$ && read -r go && exec "$@" >&2 </dev/null'
+_MARK = "containerize-profile-pid"
+_WAITING = f'echo {_MARK} $$ && read -r go && exec "$@" >&2 </dev/null'
 _NOT_LOOKED_INTO = "the container's files cannot be watched from outside"
 
 
@@ -77,16 +79,9 @@ def _recorded(
     directories = [path for path, node in nodes.items() if isinstance(node, Directory)]
     shim = target / layout.BIN / shims.DEBUG_NAMES[0]
     argv = [str(shim), "/bin/sh", "-c", _WAITING, "sh", *words]
-    with OpenedFiles() as opened, process.conversation(argv, env=os.environ) as program:
-        answer = program.hear()
-        if not answer.strip().isdecimal():
-            raise ToolError(
-                "the container does not start",
-                where=target,
-                hint="see what is wrong: containerize doctor",
-                detail=answer,
-            )
-        root = Path(f"/proc/{int(answer)}/root{generation.manifest.image_root}")
+    with _opened_files() as opened, process.conversation(argv, env=os.environ) as program:
+        number = _number(program, target)
+        root = Path(f"/proc/{number}/root{generation.manifest.image_root}")
         _watch(opened, root, directories)
         program.say("go")
         opened.follow(program.ended)
@@ -106,6 +101,32 @@ def _recorded(
             hint="name one of its programs: containerize profile DIR -- python3 -c 'import numpy'",
         )
     return found
+
+
+def _number(program: Conversation, target: Path) -> int:
+    """That of the shell's process. What scripts of the activation print comes before it."""
+    said = []
+    while line := program.hear():
+        if match := re.search(rf"{_MARK} (\d+)$", line):
+            return int(match[1])
+        said.append(line)
+    raise ToolError(
+        "the container does not start",
+        where=target,
+        hint="see what is wrong: containerize doctor",
+        detail="".join(said),
+    )
+
+
+def _opened_files() -> OpenedFiles:
+    try:
+        return OpenedFiles()
+    except OSError as error:
+        raise ToolError(
+            f"{_NOT_LOOKED_INTO}: {error.strerror}",
+            where="/proc/sys/fs/inotify/max_user_instances",
+            hint="end programs of yours that watch files, as editors do, or record on another node",
+        ) from None
 
 
 def _watch(opened: OpenedFiles, root: Path, directories: list[str]) -> None:

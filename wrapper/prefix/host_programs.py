@@ -21,7 +21,7 @@ from wrapper.errors import ToolError
 from wrapper.models import HostPrograms
 from wrapper.prefix.shims import is_shim_file
 from wrapper.runtime.binds import OWN_SYSTEM, unbindable
-from wrapper.runtime.host_program import HOST_ROOT, host_program, library_folders
+from wrapper.runtime.host_program import HOST_ROOT, host_program, is_static, library_folders
 
 SLURM = ("srun", "sbatch", "salloc", "squeue", "scancel", "sinfo", "scontrol", "sacct")
 _SOCKETS = ("/run/munge", "/run/slurm")
@@ -35,10 +35,7 @@ def put(
 
     :param wanted: names on PATH. :param passwd: what the image has as ``/etc/passwd``.
     """
-    found = {name: path for name in wanted if (path := _of_host(name))}
-    config = _slurm_config(console) if found.keys() & {*SLURM} else {}
-    if not config:
-        found = {name: path for name, path in found.items() if name not in SLURM}
+    found, config = _find(wanted, console)
     plugins = [str(p) for place in _plugin_places(config) for p in sorted(place.glob("*.so"))]
     folders = library_folders(plugins) if plugins else set()
     scripts = {}
@@ -57,18 +54,44 @@ def put(
     for name, text in scripts.items():
         (place / name).write_text(text)
         (place / name).chmod(0o755)
-    binds = [f"/:{HOST_ROOT}", *_own_places(config)]
-    return HostPrograms(names=tuple(scripts), binds=tuple(binds), users=_users(config, passwd))
+    binds, users = [f"/:{HOST_ROOT}", *_own_places(config)], _users(config, passwd, console)
+    return HostPrograms(names=tuple(scripts), binds=tuple(binds), users=users)
 
 
 def gone(generation: Path) -> list[str]:
     """Names of scripts in a generation whose program is not on the host any more: another version
     of Slurm may lie elsewhere.
     """
+    return [script.name for script in _scripts(generation) if not _still_there(script)]
+
+
+def changed(generation: Path, wanted: Sequence[str]) -> bool:
+    """Whether :func:`put` would write other scripts than a generation has."""
+    there = {script.name for script in _scripts(generation)}
+    found, _ = _find([name for name in wanted if name not in there], Console(-2))
+    new = [name for name, path in found.items() if not is_static(Path(path))]
+    return bool(there - {*wanted} or new or gone(generation))
+
+
+def _scripts(generation: Path) -> list[Path]:
     place = generation / layout.HOST
-    scripts = sorted(place.iterdir()) if place.is_dir() else []
-    programs = {path.name: shlex.split(path.read_text())[-2] for path in scripts}
-    return [name for name, path in programs.items() if not Path(path[len(HOST_ROOT) :]).exists()]
+    return sorted(place.iterdir()) if place.is_dir() else []
+
+
+def _still_there(script: Path) -> bool:
+    """Whether what a script starts is on the host; it is not where the script is damaged."""
+    try:
+        program = shlex.split(script.read_text())[-2]
+    except (OSError, ValueError, IndexError):
+        return False
+    return program.startswith(HOST_ROOT) and Path(program[len(HOST_ROOT) :]).exists()
+
+
+def _find(wanted: Sequence[str], console: Console) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Programs by name, Slurm's where it answers, and what that says of itself."""
+    found = {name: path for name in wanted if (path := _of_host(name))}
+    config = _slurm_config(console) if found.keys() & {*SLURM} else {}
+    return {n: path for n, path in found.items() if config or n not in SLURM}, config
 
 
 def _of_host(name: str) -> str:
@@ -105,16 +128,21 @@ def _own_places(config: Mapping[str, str]) -> Iterable[str]:
             yield str(path)
 
 
-def _users(config: Mapping[str, str], passwd: Callable[[], str]) -> str:
+def _users(config: Mapping[str, str], passwd: Callable[[], str], console: Console) -> str:
     """All of an image's ``/etc/passwd`` with the user who runs Slurm; empty where it has them."""
     match = re.fullmatch(r"([\w.-]+)\((\d+)\)", config.get("SlurmUser", ""))
     if match is None or match[2] == "0":
         return ""
-    text, name, number = passwd(), match[1], int(match[2])
+    text, name, number = passwd().rstrip("\n"), match[1], int(match[2])
+    if not text:  # one that is written with this line only would have no root
+        console.warning(
+            f"the image has no users in /etc/passwd: {name}, who runs Slurm, is unknown"
+        )
+        return ""
     if re.search(rf"(?m)^{re.escape(name)}:[^:]*:{number}:", text):
         return ""
     try:
         group = pwd.getpwuid(number).pw_gid
     except KeyError:
         group = number
-    return f"{text}{name}:x:{number}:{group}::/nonexistent:/usr/sbin/nologin\n"
+    return f"{text}\n{name}:x:{number}:{group}::/nonexistent:/usr/sbin/nologin\n"

@@ -34,7 +34,8 @@ class Other:
         image, inside = self.prefix / layout.CURRENT / layout.IMAGE, self.manifest.install_path
         top = self.manifest.image_root or "/".join(inside.split("/")[:2])
         binds = [f"{image}:{top}:image-src={'/' if self.manifest.image_root else top}"]
-        if mask := os.path.realpath(self.manifest.source) if self.manifest.mask else "":
+        mask = os.path.realpath(self.manifest.source) if self.manifest.mask else ""
+        if mask and Path(mask).is_dir():  # a bind to nowhere would end the start
             binds.append(f"{image}:{mask}:image-src={inside}")
         if mask != str(self.prefix):  # else the image lies over it, and has them
             programs = self.prefix / layout.CURRENT / layout.PROGRAMS
@@ -95,4 +96,16 @@ def _other(path: Path) -> Other:
             f"a bind cannot express the path {path}",
             hint=f"move it to one without {UNBINDABLE_NAMES}",
         )
+    places = [manifest.install_path, *([manifest.image_root] if manifest.image_root else [])]
+    places += [manifest.source, os.path.realpath(manifest.source)] if manifest.mask else []
+    if bad := [place for place in places if not _can_be_bound_at(place)]:
+        raise InputError(
+            f"{path} says that it belongs at {bad[0]!r}, where nothing can be bound",
+            hint="ask its owner to build it anew, or leave it out",
+        )
     return Other(prefix=path, manifest=manifest)
+
+
+def _can_be_bound_at(place: str) -> bool:
+    below_root = place.startswith("/") and os.path.normpath(place).strip("/")
+    return bool(below_root) and not unbindable(place)

@@ -7,10 +7,14 @@ is an empty file, by which a language server sees that they exist.
 Prints JSON: ``paths`` (below OUT, of packages), ``files`` and ``size``.
 """
 
-import json
-import os
-import shutil
 import sys
+
+# Started with -c, which looks into the working directory first: its json.py would be taken.
+sys.path[:] = [path for path in sys.path if path.startswith("/")]
+
+import json  # noqa: E402
+import os  # noqa: E402
+import shutil  # noqa: E402
 
 out, libraries = sys.argv[1], sys.argv[2:]
 standard = os.path.dirname(os.__file__)

@@ -11,8 +11,9 @@ import array
 import contextlib
 import fcntl
 import os
+import stat
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +23,9 @@ _EXTENT = struct.Struct("<3Q16xI12x")  # in the file, on the device, length, fla
 _AT_ONCE = 512
 _LAST, _SHARED = 0x1, 0x2000
 _BLOCK = 512  # what st_blocks counts
+_WORTH = (
+    1 << 20
+)  # bytes from which on a file is opened to ask: an image, not each of 100,000 modules
 
 Run = tuple[int, int]
 """Of a device: from here to there, in bytes."""
@@ -42,24 +46,25 @@ def disk_usage(directories: Sequence[Path]) -> list[int]:
                 status = path.lstat()
                 if (status.st_dev, status.st_ino) not in files:
                     files.add((status.st_dev, status.st_ino))
-                    runs = _shared_runs(path) if not path.is_symlink() else []
-                    before = shared.get(status.st_dev, [])
+                    ask = stat.S_ISREG(status.st_mode) and status.st_size >= _WORTH
+                    runs = _shared_runs(path) if ask else []
+                    before = shared.setdefault(status.st_dev, [])
                     # (Blocks of Btrfs may be compressed: they are counted by what they hold.)
                     size += max(0, status.st_blocks * _BLOCK - overlap(runs, before))
-                    shared[status.st_dev] = union([*before, *runs])
+                    add(runs, before)
         found.append(size)
     return found
 
 
-def union(runs: Iterable[Run]) -> list[Run]:
-    """The same as runs that do not touch, in order."""
-    found: list[Run] = []
-    for begin, end in sorted(runs):
-        if found and begin <= found[-1][1]:
-            found[-1] = found[-1][0], max(found[-1][1], end)
-        else:
-            found.append((begin, end))
-    return found
+def add(runs: Iterable[Run], others: list[Run]) -> None:
+    """Put ``runs`` into ``others``, which stay a union: runs that do not touch, in order."""
+    for begin, end in runs:
+        first = bisect_left(others, (begin, begin))
+        if first and others[first - 1][1] >= begin:
+            first -= 1
+        last = bisect_right(others, end, lo=first, key=lambda run: run[0])
+        touched = others[first:last] or [(begin, end)]
+        others[first:last] = [(min(begin, touched[0][0]), max(end, touched[-1][1]))]
 
 
 def overlap(runs: Iterable[Run], others: Sequence[Run]) -> int:
@@ -82,7 +87,10 @@ def _shared_runs(path: Path) -> list[Run]:
     """Where the blocks of a file are that it shares; nothing where the file system cannot."""
     found: list[Run] = []
     start, flags = 0, 0
-    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        # (Something else may lie there by now: a pipe would wait for who writes.)
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        stack.callback(os.close, file)
         while not flags & _LAST:
             buffer = array.array("B", bytes(_REQUEST.size + _AT_ONCE * _EXTENT.size))
             _REQUEST.pack_into(buffer, 0, start, 2**64 - 1 - start, 0, 0, _AT_ONCE, 0)
