@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import ipykernel
@@ -42,7 +43,11 @@ print(found.module_path, found.line)
 
 @pytest.fixture(scope="session")
 def notebook(account: Account, runtime: Path) -> Installation:
-    """An environment of pip's that has ipykernel and jedi: those of the tests."""
+    """An environment of pip's that has ipykernel and jedi: those of the tests.
+
+    Jupyter writes into a home of its own.
+    """
+    account = replace(account, home=account.directory("jupyter"))
     line = (
         """cd "$env_root"/lib/python3*/site-packages; echo 'def answer(): return 42' >mine.py\n"""
     )
@@ -67,7 +72,7 @@ def test_without_ipykernel_there_is_no_kernel(small: Installation) -> None:
     done = small.account.run(UMBRELLA, "kernel", "install", small.prefix)
     assert done.returncode == ExitCode.INPUT and done.stdout == ""
     assert f"conda-containerize update {small.prefix} -r more.txt" in done.stderr
-    assert not (small.account.home / ".local/share/jupyter/kernels/small").exists()
+    assert not (small.account.home / ".local").exists()
 
 
 def test_editors_open_what_a_program_imports(notebook: Installation) -> None:

@@ -81,7 +81,7 @@ def test_the_image_of_another_extension_is_refused(
     scientific: Installation, small: Installation
 ) -> None:
     account = scientific.account
-    mine, other = account.work / "mine", account.work / "another's"
+    mine, other = account.work / "one more", account.work / "another's"
     for place in (mine, other):
         account.ok(UMBRELLA, "extend", scientific.prefix, "--to", place)
     taken = account.run(UMBRELLA, "extend", small.prefix, "--to", mine)
