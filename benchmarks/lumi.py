@@ -52,10 +52,10 @@ def _with_gpus(prefix: Path) -> None:
     """Let this machine be one with AMD's GPUs to the shims."""
     env = prefix / "current/env"
     device = settings_for(Use(gpu=AMD, rocm="6.4")).device
-    text = env.read_text(errors="surrogateescape")
+    text = env.read_bytes().decode(errors="surrogateescape")  # some of its bytes are an image's
     assert f"_cw_gpu_device={device}\n" in text and "_cw_mpi=mpi-" in text
     text = text.replace(f"_cw_gpu_device={device}\n", "_cw_gpu_device=/dev/null\n")
-    env.write_text(text, errors="surrogateescape")
+    env.write_bytes(text.encode(errors="surrogateescape"))
 
 
 def _handed_on(

@@ -23,6 +23,7 @@ _ALIGNED = 4096  # what block devices want of a file's size
 _MOST_ENTRIES = 256  # of a run in a directory
 _MOST_BASIC = 0xFFFF  # bytes of a directory of the basic kind
 _AHEAD = 64  # blocks that wait for a processor, or to be written
+_AT_ONCE = 8  # of these that a thread takes together: handing over one costs time too
 _SHARED = 1 << 20  # bytes of a run of blocks that is put where a file system can share its blocks
 
 
@@ -138,16 +139,16 @@ class _Packer:
     ) -> Iterator[tuple[int, bytes]]:
         """Blocks of an image, in order. :param blocks: their positions and sizes."""
 
-        def pack(position: int, size: int) -> tuple[int, bytes]:
-            return self.pack(image.block(position, size))
+        def pack(some: Sequence[tuple[int, int]]) -> list[tuple[int, bytes]]:
+            return [self.pack(image.block(position, size)) for position, size in some]
 
-        waiting: deque[Future[tuple[int, bytes]]] = deque()
-        for position, size in blocks:
-            waiting.append(self.pool.submit(pack, position, size))
-            if len(waiting) >= _AHEAD:
-                yield waiting.popleft().result()
+        waiting: deque[Future[list[tuple[int, bytes]]]] = deque()
+        for at in range(0, len(blocks), _AT_ONCE):
+            waiting.append(self.pool.submit(pack, blocks[at : at + _AT_ONCE]))
+            if len(waiting) >= _AHEAD // _AT_ONCE:
+                yield from waiting.popleft().result()
         while waiting:
-            yield waiting.popleft().result()
+            yield from waiting.popleft().result()
 
 
 class _Data:
