@@ -504,16 +504,11 @@ _cw_put_right() { # WORD…: in _cw_words, behind a bash
     _cw_code="_cw_ignored='$_cw_ignored' _cw_encoded=$_cw_encoded _cw_looks_up=$_cw_looks_up"
     _cw_quote "$_cw_cwd" 2>/dev/null
     _cw_code+=" _cw_cwd=$_cw_value"
-    _cw_quote "${_cw_scripts[@]}" 2>/dev/null
-    _cw_code+=" _cw_scripts=($_cw_value)"
-    _cw_quote "${_cw_kept[@]}" 2>/dev/null
-    _cw_code+=" _cw_kept=($_cw_value)"
-    _cw_quote "${_cw_inside[@]}" 2>/dev/null
-    _cw_code+=" _cw_inside=($_cw_value)"
-    _cw_quote "${_cw_bound[@]}" 2>/dev/null
-    _cw_code+=" _cw_bound=($_cw_value)"
-    _cw_quote "${_cw_natively[@]}" 2>/dev/null
-    _cw_code+=" _cw_natively=($_cw_value)"
+    for _cw_word in scripts kept inside bound natively; do
+        local -n _cw_array=_cw_$_cw_word
+        _cw_quote "${_cw_array[@]}" 2>/dev/null
+        _cw_code+=" _cw_$_cw_word=($_cw_value)"
+    done
     # shellcheck disable=SC2016 # expanded by the shell inside
     _cw_words=(/bin/bash -p -c '
         eval "$1" # assignments of words that bash has quoted
