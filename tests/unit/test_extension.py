@@ -22,7 +22,7 @@ from tests.e2e.conftest import seen
 from tests.manifests import manifest
 from tests.unit.conftest import names
 from wrapper.commands import freeze
-from wrapper.commands.extend import extend
+from wrapper.commands.extend import _SCRIPTS, extend
 from wrapper.console import Console
 from wrapper.errors import ContainerizeError, InputError, PrefixError
 from wrapper.images.squashfs.layout import Directory, File, Link, Node
@@ -195,6 +195,22 @@ def test_pip_is_held_until_one_is_made_anew(installation: Path, tmp_path: Path) 
         text=True,
     )
     assert "'-S'" in made.stderr and hook.read_text() == "as it was"
+
+
+def test_one_is_made_without_what_lies_where_it_is_made(tmp_path: Path) -> None:
+    """Python looks for its own modules there first, and takes it for a directory of packages."""
+    programs, scripts, place = tmp_path / "env/bin", tmp_path / "scripts", tmp_path / "mine"
+    programs.mkdir(parents=True)
+    (programs / "python3").symlink_to(os.path.realpath(sys.executable))
+    scripts.mkdir()
+    for name, target in _SCRIPTS.items():
+        shutil.copy(str(files("wrapper") / "templates" / name), scripts / target)
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "json.py").write_text("raise SystemExit('not the one of Python')\n")
+    argv = [programs / "python3", "-s", scripts / "extend.py", place, programs]
+    subprocess.run(argv, check=True, cwd=here, env={"HOME": str(here)}, capture_output=True)
+    assert "include-system-site-packages = true" in (place / "pyvenv.cfg").read_text()
 
 
 # -- freeze and thaw -----------------------------------------------------------------------------

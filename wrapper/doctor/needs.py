@@ -109,7 +109,8 @@ def interpreter(
         return [not_started(what, f"{path} (Python {built} then), ", stranger)]
     try:
         env = process.base_environment(environ)
-        now = process.capture([path, "-c", _QUESTION], env=env, timeout=_SECONDS).split()[-1]
+        asked = process.capture([path, "-I", "-c", _QUESTION], env=env, timeout=_SECONDS)
+        now = asked.split()[-1]
     except ToolFailed as error:
         return [
             failed(what, f"{path} does not start: {error.what}", "build anew on another Python")

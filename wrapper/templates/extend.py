@@ -25,10 +25,13 @@ if __name__ == "__main__":
 PIP = 'import sys; any("pip" in w for w in getattr(sys, "orig_argv", ["pip"])) and __import__("%s")'
 MODULE = "_containerize_extension"
 HOOK = "containerize-extension.pth"
-# What Python sees without the hook of an earlier time, which stays until there is a new one.
+# What Python sees without the hook of an earlier time, which stays until there is a new one, and
+# without the current directory, of which site would make one of packages.
 SEEN = (
     """
-import json, site, sys
+import sys
+sys.path[:] = filter(None, sys.path)
+import json, site
 add = site.addpackage
 site.addpackage = lambda root, name, *known: None if name == "%s" else add(root, name, *known)
 site.main()
@@ -131,7 +134,7 @@ def main(place, programs):
     write(hook, "\n".join(lines) + "\n")
     make_scripts(place, sites)
     if importlib.util.find_spec("pip") is None:
-        subprocess.check_call([python, "-m", "ensurepip", "--upgrade", "--default-pip"])
+        subprocess.check_call([python, "-I", "-m", "ensurepip", "--upgrade", "--default-pip"])
     link("pip", place + "/bin/pip" + version)
     record = {
         "format": 1,
