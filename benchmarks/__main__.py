@@ -154,7 +154,7 @@ def _builds(work: Path, file: Path, rounds: int) -> Iterator[Row]:
     image = read_format(changing / "current/img.sqfs")
     parts = floor.jobs(work, file, wanted(image.compressors[0])[0])  # as the runtime here starts it
     changes = {"update": update, "script": script}
-    taken = side_by_side({"build": build, **changes, **parts}, rounds)
+    taken = side_by_side({"build": build, **changes, **parts}, rounds, in_order=True)
     medians = {name: benchmark.median() for name, benchmark in taken.items()}
     total = sum(medians[name] for name in parts)
     detail = " + ".join(f"{name} {medians[name]:.1f}" for name in parts)

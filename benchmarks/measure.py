@@ -7,6 +7,7 @@ kept as pyperf benchmarks, which hold the statistics and can be saved and compar
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import threading
@@ -36,12 +37,21 @@ class Row:
         return self.figure <= self.limit
 
 
-def side_by_side(jobs: Mapping[str, Job], rounds: int) -> dict[str, pyperf.Benchmark]:
-    """Run the jobs in turns, after one round to warm up."""
+def side_by_side(
+    jobs: Mapping[str, Job], rounds: int, *, in_order: bool = False
+) -> dict[str, pyperf.Benchmark]:
+    """Run the jobs in turns, after one round to warm up.
+
+    Each round has an order of its own, the same ones in each run: what came just before leaves a
+    disk busy, or a processor slow, and would do so to the same job each time.
+
+    :param in_order: a job needs what the one before it made.
+    """
     values: dict[str, list[float]] = {name: [] for name in jobs}
+    orders = random.Random(0)  # noqa: S311 - nothing secret
     for number in range(rounds + 1):
-        for name, job in jobs.items():
-            seconds = job()
+        for name in jobs if in_order else orders.sample([*jobs], len(jobs)):
+            seconds = jobs[name]()
             if number:
                 values[name].append(seconds)
     return {

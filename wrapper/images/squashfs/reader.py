@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import FileIO
@@ -68,18 +68,23 @@ class Image:
         return self._fragment(fragment)[offset : offset + length]
 
     def block(self, position: int, size: int) -> bytes:
-        """The bytes of a block, decompressed; ``size`` as the image tells it.
+        """The bytes of a block, decompressed; errors as below."""
+        return next(self.blocks([(position, size)]))
 
-        :raises Unsupported: the image ends within it. :raises OSError: it cannot be read.
+    def blocks(self, some: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+        """The bytes of blocks, decompressed. :param some: their positions, and sizes as told here.
+
+        :raises Unsupported: the image ends within one. :raises OSError: it cannot be read.
         """
-        stored = size & ~layout.RAW
         with self.path.open("rb", buffering=0) as file:
-            data = os.pread(file.fileno(), stored, self.offset + position)
-        if len(data) != stored:
-            raise Unsupported("a block that is cut off")
-        if size & layout.RAW:
-            return data
-        return decompress(self.superblock.compression, data, self.superblock.block_size)
+            for position, size in some:
+                stored = size & ~layout.RAW
+                data = os.pread(file.fileno(), stored, self.offset + position)
+                if len(data) != stored:
+                    raise Unsupported("a block that is cut off")
+                if not size & layout.RAW:
+                    data = decompress(self.superblock.compression, data, self.superblock.block_size)
+                yield data
 
     @lru_cache(maxsize=32)  # noqa: B019 - an image lives as long as the build
     def _fragment(self, number: int) -> bytes:

@@ -136,19 +136,19 @@ class _Packer:
 
     def pack_anew(
         self, image: Image, blocks: Sequence[tuple[int, int]]
-    ) -> Iterator[tuple[int, bytes]]:
-        """Blocks of an image, in order. :param blocks: their positions and sizes."""
+    ) -> Iterator[list[tuple[int, bytes]]]:
+        """Blocks of an image in order, some at a time. :param blocks: their positions and sizes."""
 
         def pack(some: Sequence[tuple[int, int]]) -> list[tuple[int, bytes]]:
-            return [self.pack(image.block(position, size)) for position, size in some]
+            return [self.pack(data) for data in image.blocks(some)]
 
         waiting: deque[Future[list[tuple[int, bytes]]]] = deque()
         for at in range(0, len(blocks), _AT_ONCE):
             waiting.append(self.pool.submit(pack, blocks[at : at + _AT_ONCE]))
             if len(waiting) >= _AHEAD // _AT_ONCE:
-                yield from waiting.popleft().result()
+                yield waiting.popleft().result()
         while waiting:
-            yield from waiting.popleft().result()
+            yield waiting.popleft().result()
 
 
 class _Data:
@@ -272,13 +272,17 @@ class _Data:
         self._advance(self._done, self._total)
 
     def _recompress(self, image: Image, blocks: Sequence[tuple[int, int]]) -> None:
-        for (old, old_size), (size, data) in zip(
-            blocks, self._packer.pack_anew(image, blocks), strict=True
-        ):
-            self._starts[image.path, old] = self._out.tell()
-            self._sizes[image.path, old] = size
-            self._write(data)
-            self._count(old_size & ~layout.RAW)
+        old = iter(blocks)
+        for packed in self._packer.pack_anew(image, blocks):
+            at, done = self._out.tell(), 0
+            for size, data in packed:
+                position, old_size = next(old)
+                self._starts[image.path, position] = at
+                self._sizes[image.path, position] = size
+                at += len(data)
+                done += old_size & ~layout.RAW
+            self._write(b"".join(data for _, data in packed))
+            self._count(done)
 
     def _write(self, data: bytes) -> None:
         """All of it: on a disk that fills, one write(2) may be short without an error."""
