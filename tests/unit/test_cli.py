@@ -188,7 +188,8 @@ def taken(command: click.Command) -> dict[str, object]:
     types = get_type_hints(inspect.unwrap(command.callback))
     groups = [name for name, kind in types.items() if is_dataclass(kind)]
     types |= {name: kind for group in groups for name, kind in get_type_hints(types[group]).items()}
-    return {name: kind for name, kind in types.items() if name not in (*groups, "return")}
+    own = {name: kind for name, kind in types.items() if name not in (*groups, "return")}
+    return {name: kind for name, kind in own.items() if kind is not Console}
 
 
 def made(parameter: click.Parameter) -> object:
@@ -207,12 +208,11 @@ def made(parameter: click.Parameter) -> object:
 def test_functions_take_what_click_makes() -> None:
     """Click hands values over by name, where no checker of types sees them."""
     common_ones = {"verbose", "quiet", "debug", "help", "version"}
-    shared = {"verbosity": int, "debug": bool}
     for _, words, command in EVERY:
         if not isinstance(command, click.Group):
-            own = {p.name: made(p) for p in command.params if p.name not in common_ones}
-            told = any(p.name == "verbose" for p in command.params)
-            assert taken(command) == own | (shared if told else {}), words
+            handed = [one for one in command.params if one.expose_value]
+            own = {one.name: made(one) for one in handed if one.name not in common_ones}
+            assert taken(command) == own, words
 
 
 # -- shells --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wrapper.cli.common import CONTEXT, common_options, run_command, say
+from wrapper.cli.common import CONTEXT, say, with_console
 from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply, configured
 from wrapper.console import Console
 
@@ -34,48 +34,40 @@ def base() -> None:
 
 
 @base.command("list", short_help="List base images.")
-@apply(_JSON, common_options)
-def list_bases(as_json: bool, verbosity: int, debug: bool) -> None:
+@apply(_JSON, with_console)
+def list_bases(console: Console, as_json: bool) -> None:
     """List base images: name, whether it is there, what is in it and what it is for.
 
     'outdated' is an image whose definition has changed since it was built. The next build that
     names it builds it anew.
     """
+    from wrapper.cli import base_report
+    from wrapper.commands import base as base_commands
 
-    def work(console: Console) -> None:
-        from wrapper.cli import base_report
-        from wrapper.commands import base as base_commands
-
-        settings, catalogue = _configured(console, verbosity)
-        rows = base_commands.listing(catalogue, settings.cache)
-        if as_json:
-            say(base_report.list_json(rows))
-        else:
-            say(base_report.list_table(rows, settings.cache))
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    settings, catalogue = _configured(console)
+    rows = base_commands.listing(catalogue, settings.cache)
+    if as_json:
+        say(base_report.list_json(rows))
+    else:
+        say(base_report.list_table(rows, settings.cache))
 
 
 @base.command("show", short_help="Show what is in a base image.")
-@apply(_NAME, _JSON, common_options)
-def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
+@apply(_NAME, _JSON, with_console)
+def show_base(console: Console, name: str, as_json: bool) -> None:
     """Show what is in the base image NAME: system, ROCm, Pythons, MPI, environment.
 
     It is read from the image's files. A catalogue's image that is not there is not fetched for it.
     """
+    from wrapper.cli import base_report
+    from wrapper.commands import base as base_commands
 
-    def work(console: Console) -> None:
-        from wrapper.cli import base_report
-        from wrapper.commands import base as base_commands
-
-        settings, catalogue = _configured(console, verbosity)
-        found = base_commands.show(name, catalogue, settings, console)
-        if as_json:
-            say(json.dumps(base_report.show_data(*found), indent=1))
-        else:
-            say(base_report.show_text(*found))
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    settings, catalogue = _configured(console)
+    found = base_commands.show(name, catalogue, settings, console)
+    if as_json:
+        say(json.dumps(base_report.show_data(*found), indent=1))
+    else:
+        say(base_report.show_text(*found))
 
 
 @base.command("build", short_help="Build a base image from its definition.")
@@ -100,9 +92,10 @@ def show_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
     TMPDIR,
     COMPRESSION,
     click.option("--force", is_flag=True, help="Replace an image that exists."),
-    common_options,
+    with_console,
 )
 def build_base(
+    console: Console,
     *,
     name: str,
     output: Path | None,
@@ -110,8 +103,6 @@ def build_base(
     tmpdir: Path | None,
     compression: str | None,
     force: bool,
-    verbosity: int,
-    debug: bool,
 ) -> None:
     """Build the base image NAME from its definition; or a definition file NAME.def.
 
@@ -123,74 +114,62 @@ def build_base(
     Example:
       containerize base build rocm --output rocm.sif
     """
+    from wrapper.base.catalogue import read_catalogues
+    from wrapper.commands import base as base_commands
+    from wrapper.console import human_size
 
-    def work(console: Console) -> None:
-        from wrapper.base.catalogue import read_catalogues
-        from wrapper.commands import base as base_commands
-        from wrapper.console import human_size
-
-        settings = configured(console, verbosity, tmpdir=tmpdir, compression=compression)
-        catalogue = read_catalogues(os.environ, settings.base_images, console.warning)
-        image = base_commands.build(
-            name, catalogue, settings, console, output=output, mirror=mirror, force=force
-        )
-        console.info(f"{image.path}: {human_size(image.size)}, {image.digest}")
-        if not (settings.cache and settings.cache.absolute() in image.path.parents):
-            console.info(f"builds use it by its path: --base-image {shlex.quote(str(image.path))}")
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    settings = configured(console, tmpdir=tmpdir, compression=compression)
+    catalogue = read_catalogues(os.environ, settings.base_images, console.warning)
+    image = base_commands.build(
+        name, catalogue, settings, console, output=output, mirror=mirror, force=force
+    )
+    console.info(f"{image.path}: {human_size(image.size)}, {image.digest}")
+    if not (settings.cache and settings.cache.absolute() in image.path.parents):
+        console.info(f"builds use it by its path: --base-image {shlex.quote(str(image.path))}")
 
 
 @base.command("prune", short_help="Remove base images whose definitions have changed.")
 @apply(
-    click.option("--dry-run", is_flag=True, help="Only say what would be removed."), common_options
+    click.option("--dry-run", is_flag=True, help="Only say what would be removed."), with_console
 )
-def prune_bases(dry_run: bool, verbosity: int, debug: bool) -> None:
+def prune_bases(console: Console, dry_run: bool) -> None:
     """Remove images in CONTAINERIZE_CACHE_DIR that were built before their definitions changed.
 
     Installations that stand on one need it: build them anew before, or use --copy-base for them.
     """
+    from wrapper.commands import base as base_commands
+    from wrapper.console import human_size
 
-    def work(console: Console) -> None:
-        from wrapper.commands import base as base_commands
-        from wrapper.console import human_size
-
-        settings, catalogue = _configured(console, verbosity)
-        paths = base_commands.outdated_images(catalogue, settings)
-        for path in paths:
-            what = "would be removed" if dry_run else "removed"
-            console.info(f"{what}: {path}, {human_size(path.stat().st_size)}")
-        if not dry_run:
-            base_commands.remove_images(paths)
-        if not paths:
-            console.info("no image is outdated")
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    settings, catalogue = _configured(console)
+    paths = base_commands.outdated_images(catalogue, settings)
+    for path in paths:
+        what = "would be removed" if dry_run else "removed"
+        console.info(f"{what}: {path}, {human_size(path.stat().st_size)}")
+    if not dry_run:
+        base_commands.remove_images(paths)
+    if not paths:
+        console.info("no image is outdated")
 
 
 @base.command("check", short_help="Check a base image, and whether it fits this machine.")
-@apply(_NAME, _JSON, common_options)
-def check_base(name: str, as_json: bool, verbosity: int, debug: bool) -> None:
+@apply(_NAME, _JSON, with_console)
+def check_base(console: Console, name: str, as_json: bool) -> None:
     """Check the base image NAME: is it there, unchanged, does it start, does it fit this machine.
 
     Ends with an error where it does not. '?' stands before what cannot be told here.
     """
+    from wrapper.cli import base_report
+    from wrapper.commands import base as base_commands
 
-    def work(console: Console) -> None:
-        from wrapper.cli import base_report
-        from wrapper.commands import base as base_commands
-
-        settings, catalogue = _configured(console, verbosity)
-        checks = base_commands.check(name, catalogue, settings, console)
-        say(base_report.check_json(checks) if as_json else base_report.check_text(checks))
-        base_commands.require_good(name, checks)
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    settings, catalogue = _configured(console)
+    checks = base_commands.check(name, catalogue, settings, console)
+    say(base_report.check_json(checks) if as_json else base_report.check_text(checks))
+    base_commands.require_good(name, checks)
 
 
-def _configured(console: Console, verbosity: int) -> tuple[Site, Mapping[str, Entry]]:
+def _configured(console: Console) -> tuple[Site, Mapping[str, Entry]]:
     """All configuration, and the base images that it names."""
     from wrapper.base.catalogue import read_catalogues
 
-    settings = configured(console, verbosity, building=False)
+    settings = configured(console, building=False)
     return settings, read_catalogues(os.environ, settings.base_images, console.warning)

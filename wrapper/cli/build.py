@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wrapper.cli.common import CONTEXT, Command, common_options, run_command, say
+from wrapper.cli.common import CONTEXT, Command, say, with_console
 from wrapper.cli.options import (
     COMPRESSION,
     ENVIRON,
@@ -30,6 +30,12 @@ from wrapper.console import Console
 if TYPE_CHECKING:
     from wrapper.models import Site
     from wrapper.requests import SifRequest
+
+
+def _without_colours(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["NO_COLOR"] = "1"
+
 
 _BASE: list[Decorator] = [
     click.option(
@@ -128,9 +134,20 @@ _HOW: list[Decorator] = [
     TMPDIR,
     COMPRESSION,
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-    click.option("--accept-licenses", is_flag=True, help="Accepted as cotainr's; changes nothing."),
+    click.option(
+        "--accept-licenses",
+        is_flag=True,
+        expose_value=False,
+        help="Accepted as cotainr's; changes nothing.",
+    ),
     click.option("--log-to-file", is_flag=True, help="Keep the log, in the current directory."),
-    click.option("--no-color", is_flag=True, help="No colours on the screen, as with NO_COLOR."),
+    click.option(
+        "--no-color",
+        is_flag=True,
+        expose_value=False,
+        callback=_without_colours,
+        help="No colours on the screen, as with NO_COLOR.",
+    ),
 ]
 
 
@@ -159,11 +176,7 @@ class _Options:
     tmpdir: Path | None
     compression: str | None
     as_json: bool
-    accept_licenses: bool
     log_to_file: bool
-    no_color: bool
-    verbosity: int
-    debug: bool
 
 
 @click.command("build", cls=Command, context_settings=CONTEXT, short_help="Build one portable SIF.")
@@ -174,9 +187,9 @@ class _Options:
     *_BASE,
     *_CONTENT,
     *_HOW,
-    common_options,
+    with_console,
 )
-def build(options: _Options) -> None:
+def build(console: Console, options: _Options) -> None:
     """Build one portable SIF: a base image with an environment, active in exec, run and shell.
 
     The base is copied, never unpacked; the environment is a layer over it. The file runs wherever
@@ -187,27 +200,21 @@ def build(options: _Options) -> None:
       containerize build torch.sif --base-image rocm.sif --conda-env env.yml
       singularity exec torch.sif python3 my_program.py
     """
+    from wrapper.cli import report
+    from wrapper.commands.build_sif import build_sif
+
     _check_base(options)
-    if options.no_color:
-        os.environ["NO_COLOR"] = "1"
-
-    def work(console: Console) -> None:
-        from wrapper.cli import report
-        from wrapper.commands.build_sif import build_sif
-
-        force = _may_replace(options)
-        tmpdir, compression = options.tmpdir, options.compression
-        site = configured(console, options.verbosity, tmpdir=tmpdir, compression=compression)
-        request = _request(options, site, force=force)
-        if options.log_to_file:
-            console.copy_log(Path(time.strftime("containerize_build_%Y%m%d_%H%M%S.log")))
-        result = build_sif(request, console)
-        for line in report.sif_lines(result):
-            console.info(line)
-        if options.as_json:
-            say(report.result_json(result))
-
-    run_command(work, verbosity=options.verbosity, debug=options.debug)
+    force = _may_replace(options)
+    tmpdir, compression = options.tmpdir, options.compression
+    site = configured(console, tmpdir=tmpdir, compression=compression)
+    request = _request(options, site, force=force)
+    if options.log_to_file:
+        console.copy_log(Path(time.strftime("containerize_build_%Y%m%d_%H%M%S.log")))
+    result = build_sif(request, console)
+    for line in report.sif_lines(result):
+        console.info(line)
+    if options.as_json:
+        say(report.result_json(result))
 
 
 def _check_base(options: _Options) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from wrapper.cli.common import run_command, say
+from wrapper.cli.common import say
 from wrapper.cli.options import (
     BuildOptions,
     chosen_compression,
@@ -93,23 +93,18 @@ class Building:
             say(report.result_json(result))
 
 
-def run_build(
+def begin(
+    console: Console,
     options: BuildOptions,
     modes: tuple[str, str],
-    work: Callable[[Building], None],
     tool_file: Path | None = None,
-) -> None:
-    """Build, or say what would be built, and end the process.
+) -> Building:
+    """Read what says how to build.
 
     :param modes: Tykky's words for a new installation and for an update.
     """
+    from wrapper.build import inputs
 
-    def begin(console: Console) -> None:
-        from wrapper.build import inputs
-
-        tool = inputs.read_tool(tool_file, modes, console)
-        tmpdir, compression = options.tmpdir, options.compression
-        site = configured(console, options.verbosity, tmpdir=tmpdir, compression=compression)
-        work(Building(options=options, console=console, site=site, tool=tool, tool_file=tool_file))
-
-    run_command(begin, verbosity=options.verbosity, debug=options.debug)
+    tool = inputs.read_tool(tool_file, modes, console)
+    site = configured(console, tmpdir=options.tmpdir, compression=options.compression)
+    return Building(options=options, console=console, site=site, tool=tool, tool_file=tool_file)

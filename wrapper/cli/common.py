@@ -86,7 +86,7 @@ def _whole(word: str, options: Mapping[str, click.Parameter]) -> str:
     return whole + equals + value
 
 
-def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool) -> NoReturn:
+def run_command(work: Callable[[Console], object], *, verbosity: int, debug: bool) -> NoReturn:
     """Do ``work``; end the process with its exit code, every failure told in full.
 
     What is to be removed goes after the last word, and without an interruption.
@@ -105,7 +105,7 @@ def run_command(work: Callable[[Console], None], *, verbosity: int, debug: bool)
     _leave(code)
 
 
-def _exit_code(work: Callable[[Console], None], console: Console, *, debug: bool) -> int:
+def _exit_code(work: Callable[[Console], object], console: Console, *, debug: bool) -> int:
     try:
         work(console)
         code = 0
@@ -214,15 +214,17 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def common_options(command: Callable[..., object]) -> Callable[..., object]:
-    """``-v``, ``-q`` and ``--debug``, handed on as ``verbosity`` and ``debug``."""
+def with_console(command: Callable[..., object]) -> Callable[..., object]:
+    """``-v``, ``-q`` and ``--debug`` make a command's console, its first argument; it ends as
+    :func:`run_command` says.
+    """
 
     @click.option("-v", "--verbose", is_flag=True, help="Show the output of every program.")
     @click.option("-q", "--quiet", is_flag=True, help="Show only warnings and errors.")
     @click.option("--debug", is_flag=True, help="Show tracebacks with errors; implies -v.")
     @functools.wraps(command)
-    def wrapped(*, verbose: bool, quiet: bool, debug: bool, **options: object) -> object:
+    def wrapped(*, verbose: bool, quiet: bool, debug: bool, **options: object) -> NoReturn:
         verbosity = 1 if verbose or debug else -1 if quiet else 0
-        return command(verbosity=verbosity, debug=debug, **options)
+        run_command(functools.partial(command, **options), verbosity=verbosity, debug=debug)
 
     return wrapped

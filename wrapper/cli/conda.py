@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from wrapper.cli.building import Building, run_build
+from wrapper.cli.building import Building, begin
 from wrapper.cli.common import CONTEXT, Group
 from wrapper.cli.options import (
     BUILD,
@@ -95,6 +95,7 @@ def conda_containerize() -> None:
 )
 @apply(_CONDA, BUILD)
 def new(
+    console: Console,
     *,
     environment: Path,
     prefix: Path | None,
@@ -109,12 +110,9 @@ def new(
     conda-lock.yml or a pixi.lock. The build happens in a directory of its own; DIR appears when it
     is complete, or not at all.
     """
-    _tell_of_tykky(conda, options)
-    run_build(
-        options,
-        _MODES,
-        lambda it: _new(it, conda, environment, prefix, platform=platform, lock=lock),
-    )
+    _tell_of_tykky(conda, console)
+    building = begin(console, options, _MODES)
+    _new(building, conda, environment, prefix, platform=platform, lock=lock)
 
 
 @conda_containerize.command("update")
@@ -123,6 +121,7 @@ def new(
 @KEEP
 @apply(_CONDA, BUILD)
 def update(
+    console: Console,
     *,
     prefix: Path,
     environment: Path | None,
@@ -136,30 +135,28 @@ def update(
     packages stay and only -r, --post-install and so on are applied. The result is a further
     generation: programs that run keep theirs, and 'containerize rollback DIR' switches back.
     """
-    _tell_of_tykky(conda, options)
-    run_build(options, _MODES, lambda it: _update(it, conda, environment, prefix, keep=keep))
+    _tell_of_tykky(conda, console)
+    _update(begin(console, options, _MODES), conda, environment, prefix, keep=keep)
 
 
 @conda_containerize.command("advanced")
 @click.argument("tool_file", type=FILE, metavar="YAML")
 @BUILD
-def advanced(*, tool_file: Path, options: BuildOptions) -> None:
+def advanced(console: Console, *, tool_file: Path, options: BuildOptions) -> None:
     """Build what a file in Tykky's format says.
 
     Its keys are listed in docs/tykky.md: mode (conda or conda_modify), env_file,
     requirements_file, installation_prefix, pre_install, post_install, extra_envs, wrapper_paths.
     """
 
-    def work(building: Building) -> None:
-        build = _update if building.tool.mode == _MODES[1] else _new
-        build(building, _CondaOptions(), None, None)
-
-    run_build(options, _MODES, work, tool_file)
+    building = begin(console, options, _MODES, tool_file)
+    build = _update if building.tool.mode == _MODES[1] else _new
+    build(building, _CondaOptions(), None, None)
 
 
-def _tell_of_tykky(conda: _CondaOptions, options: BuildOptions) -> None:
+def _tell_of_tykky(conda: _CondaOptions, console: Console) -> None:
     if conda.mamba or conda.uv:
-        Console(options.verbosity).info("--mamba and --uv change nothing: both are always in use")
+        console.info("--mamba and --uv change nothing: both are always in use")
 
 
 def _new(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from wrapper.cli.common import common_options, run_command, say
+from wrapper.cli.common import say, with_console
 from wrapper.cli.options import FILE
 from wrapper.console import Console
 
@@ -41,16 +41,15 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
     help="Of DIR, an installation or a SIF: which MPI, libfabric and RCCL its programs would load.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@common_options
+@with_console
 def doctor(
+    console: Console,
     target: Path | None,
     *,
     deep: bool,
     start: bool,
     mpi: bool,
     as_json: bool,
-    verbosity: int,
-    debug: bool,
 ) -> None:
     """Find out what does not work, and what to do about it.
 
@@ -61,33 +60,29 @@ def doctor(
 
     Ends with status 12 where something failed. With -q only warnings and failures are shown.
     """
+    from wrapper.doctor import FAILED, OK, Finding, diagnose
+    from wrapper.errors import ChecksFailed
 
-    def work(console: Console) -> None:
-        from wrapper.doctor import FAILED, OK, Finding, diagnose
-        from wrapper.errors import ChecksFailed
-
-        if mpi and target is None:
-            raise click.UsageError("--mpi needs DIR, an installation or a SIF")
-        found: list[Finding] = []
-        findings = diagnose(
-            target, deep=deep, start=start, mpi=mpi, environ=dict(os.environ), console=console
+    if mpi and target is None:
+        raise click.UsageError("--mpi needs DIR, an installation or a SIF")
+    found: list[Finding] = []
+    findings = diagnose(
+        target, deep=deep, start=start, mpi=mpi, environ=dict(os.environ), console=console
+    )
+    with contextlib.closing(findings):  # who reads our output may leave
+        for finding in findings:
+            found.append(finding)
+            if not as_json and (finding.state != OK or console.verbosity >= 0):
+                _show(finding.state, finding.line)
+    if as_json:
+        say(json.dumps([asdict(finding) for finding in found], indent=1))
+    failures = [finding.what for finding in found if finding.state == FAILED]
+    if failures:
+        raise ChecksFailed(
+            f"{len(failures)} of {len(found)} checks failed: {', '.join(failures)}",
+            where=target or "this machine",
+            hint="do what the lines that begin with 'failed' say, the first of them first",
         )
-        with contextlib.closing(findings):  # who reads our output may leave
-            for finding in findings:
-                found.append(finding)
-                if not as_json and (finding.state != OK or verbosity >= 0):
-                    _show(finding.state, finding.line)
-        if as_json:
-            say(json.dumps([asdict(finding) for finding in found], indent=1))
-        failures = [finding.what for finding in found if finding.state == FAILED]
-        if failures:
-            raise ChecksFailed(
-                f"{len(failures)} of {len(found)} checks failed: {', '.join(failures)}",
-                where=target or "this machine",
-                hint="do what the lines that begin with 'failed' say, the first of them first",
-            )
-
-    run_command(work, verbosity=verbosity, debug=debug)
 
 
 def _show(state: str, line: str) -> None:

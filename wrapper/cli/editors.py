@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from wrapper.cli.common import CONTEXT, Command, Group, common_options, run_command, say
+from wrapper.cli.common import CONTEXT, Command, Group, say, with_console
 from wrapper.cli.options import FILE, configured
 from wrapper.console import Console
 
@@ -34,16 +34,15 @@ def kernel() -> None:
     metavar="PREFIX",
     help="For all users of the Jupyter in PREFIX, in PREFIX/share/jupyter.",
 )
-@common_options
+@with_console
 def kernel_install(
+    console: Console,
     *,
     target: Path,
     name: str,
     display_name: str,
     user: bool,
     prefix: Path | None,
-    verbosity: int,
-    debug: bool,
 ) -> None:
     """Make a Jupyter kernel of the installation DIR or the image SIF.
 
@@ -58,25 +57,22 @@ def kernel_install(
     if user and prefix:
         raise click.UsageError("--user and --prefix exclude each other")
 
-    def work(console: Console) -> None:
-        from wrapper.commands import kernel as kernels
+    from wrapper.commands import kernel as kernels
 
-        request = kernels.KernelRequest(
-            target=target,
-            name=name,
-            display_name=display_name,
-            prefix=prefix,
-            site=configured(console, verbosity, building=False),
-        )
-        say(kernels.kernel_install(request, os.environ, console))
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    request = kernels.KernelRequest(
+        target=target,
+        name=name,
+        display_name=display_name,
+        prefix=prefix,
+        site=configured(console, building=False),
+    )
+    say(kernels.kernel_install(request, os.environ, console))
 
 
 @click.command("export-sources", cls=Command, short_help="Let editors read an installation.")
 @click.argument("prefix", type=FILE, metavar="DIR")
-@common_options
-def export_sources(prefix: Path, verbosity: int, debug: bool) -> None:
+@with_console
+def export_sources(console: Console, prefix: Path) -> None:
     """Copy the sources of the packages in DIR out of its image, for editors.
 
     Language servers (Pylance, pyright, pylsp, Jedi) that have DIR/bin/python as their interpreter
@@ -86,11 +82,7 @@ def export_sources(prefix: Path, verbosity: int, debug: bool) -> None:
 
     Prints settings for VS Code, also for a language server that cannot start the interpreter.
     """
+    from wrapper.commands import sources
 
-    def work(console: Console) -> None:
-        from wrapper.commands import sources
-
-        configured(console, verbosity, building=False)
-        say(json.dumps(sources.export_sources(prefix, os.environ, console).settings, indent=2))
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    configured(console, building=False)
+    say(json.dumps(sources.export_sources(prefix, os.environ, console).settings, indent=2))

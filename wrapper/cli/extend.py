@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wrapper.cli.common import Command, common_options, run_command
+from wrapper.cli.common import Command, with_console
 from wrapper.cli.options import FILE, TMPDIR, apply, configured
 from wrapper.console import Console, human_size
 
@@ -20,8 +20,8 @@ from wrapper.console import Console, human_size
     metavar="MYDIR",
     help="The directory; default: 'extension' in DIR. The installation may be another's.",
 )
-@common_options
-def extend(target: Path, place: Path | None, verbosity: int, debug: bool) -> None:
+@with_console
+def extend(console: Console, target: Path, place: Path | None) -> None:
     """Make MYDIR, a virtual environment on top of the installation DIR.
 
     'MYDIR/bin/pip install NAME' installs into it. It keeps the versions of all packages of DIR.
@@ -34,53 +34,41 @@ def extend(target: Path, place: Path | None, verbosity: int, debug: bool) -> Non
       /project/me/more/bin/pip install NAME
       /project/me/more/bin/python x.py
     """
+    from wrapper.commands.extend import extend as run
 
-    def work(console: Console) -> None:
-        from wrapper.commands.extend import extend as run
-
-        configured(console, verbosity, building=False)
-        found = run(target, place, console)
-        console.info(
-            f"{found.directory}/bin/pip install NAME adds packages to {found.installation}"
-            f" (Python {found.python})"
-        )
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    configured(console, building=False)
+    found = run(target, place, console)
+    console.info(
+        f"{found.directory}/bin/pip install NAME adds packages to {found.installation}"
+        f" (Python {found.python})"
+    )
 
 
 @click.command("freeze", cls=Command, short_help="Put an extension into one file.")
 @click.argument("target", type=FILE, metavar="MYDIR")
-@apply(TMPDIR, common_options)
-def freeze(target: Path, tmpdir: Path | None, verbosity: int, debug: bool) -> None:
+@apply(TMPDIR, with_console)
+def freeze(console: Console, target: Path, tmpdir: Path | None) -> None:
     """Put the files of the extension MYDIR into one SquashFS image, MYDIR/extension.sqfs.
 
     Programs work as before, and pip refuses to install. End programs that run from MYDIR first.
     'containerize thaw MYDIR' makes files again. Users of LUMI's containers know this as
     make-squashfs.
     """
+    from wrapper.commands.freeze import freeze as run
 
-    def work(console: Console) -> None:
-        from wrapper.commands.freeze import freeze as run
-
-        found = run(target, configured(console, verbosity, tmpdir=tmpdir), console)
-        console.info(f"{found.image}: {human_size(found.image.stat().st_size)}")
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    found = run(target, configured(console, tmpdir=tmpdir), console)
+    console.info(f"{found.image}: {human_size(found.image.stat().st_size)}")
 
 
 @click.command("thaw", cls=Command, short_help="Make files of a frozen extension again.")
 @click.argument("target", type=FILE, metavar="MYDIR")
-@common_options
-def thaw(target: Path, verbosity: int, debug: bool) -> None:
+@with_console
+def thaw(console: Console, target: Path) -> None:
     """Make files of the frozen extension MYDIR again, so that pip can install into it.
 
     Users of LUMI's containers know this as unmake-squashfs.
     """
+    from wrapper.commands.freeze import thaw as run
 
-    def work(console: Console) -> None:
-        from wrapper.commands.freeze import thaw as run
-
-        found = run(target, configured(console, verbosity, building=False), console)
-        console.info(f"{found.directory}/bin/pip can install again")
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    found = run(target, configured(console, building=False), console)
+    console.info(f"{found.directory}/bin/pip can install again")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wrapper.cli.common import Command, common_options, run_command, say
+from wrapper.cli.common import Command, say, with_console
 from wrapper.cli.options import Decorator, configured, grouped
 from wrapper.console import Console
 
@@ -109,15 +109,14 @@ _OPTIONS: list[Decorator] = [
     "is that of this command.",
 )
 @grouped("job", JobOptions, *_OPTIONS)
-@common_options
+@with_console
 def jobscript(
+    console: Console,
     *,
     words: tuple[str, ...],
     build: bool,
     submit: bool,
     job: JobOptions,
-    verbosity: int,
-    debug: bool,
 ) -> None:
     """Print a batch script that runs COMMAND with the programs of DIR or of the image SIF.
 
@@ -130,22 +129,18 @@ def jobscript(
       containerize jobscript DIR --nodes 4 --gpus-per-node 8 -- python train.py >job.sh
       containerize jobscript --build -- conda-containerize new --prefix DIR env.yml
     """
+    from wrapper.commands import submit as slurm
 
-    def work(console: Console) -> None:
-        from wrapper.commands import submit as slurm
-
-        if submit:
-            slurm.require_slurm()  # before anything is asked that takes time
-        site = configured(console, verbosity, building=False)
-        batch = _build(words, job, site, console) if build else _run(words, job, site, console)
-        if not submit:
-            say(batch.text, end="")
-        elif build:
-            slurm.submit_and_wait(batch, console)
-        else:
-            say(slurm.submit(batch))
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    if submit:
+        slurm.require_slurm()  # before anything is asked that takes time
+    site = configured(console, building=False)
+    batch = _build(words, job, site, console) if build else _run(words, job, site, console)
+    if not submit:
+        say(batch.text, end="")
+    elif build:
+        slurm.submit_and_wait(batch, console)
+    else:
+        say(slurm.submit(batch))
 
 
 def _run(words: tuple[str, ...], job: JobOptions, site: Site, console: Console) -> Batch:

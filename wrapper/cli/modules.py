@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wrapper.cli.common import Command, common_options, run_command, say
+from wrapper.cli.common import Command, say, with_console
 from wrapper.cli.options import FILE, configured
 from wrapper.console import Console
 
@@ -46,8 +46,9 @@ from wrapper.console import Console
     metavar="NAME",
     help="A module that cannot be loaded beside it; repeatable. Other versions never can.",
 )
-@common_options
+@with_console
 def modulefile(
+    console: Console,
     *,
     target: Path,
     lua: bool | None,
@@ -56,8 +57,6 @@ def modulefile(
     name: str,
     fallback: Path | None,
     conflicts: tuple[str, ...],
-    verbosity: int,
-    debug: bool,
 ) -> None:
     """Print a module file: 'module load' then offers the installation DIR or the image SIF.
 
@@ -72,28 +71,24 @@ def modulefile(
       module use ~/modules
       module load myenv
     """
-
     if easyconfig and lua is not None:
         raise click.UsageError("--easyconfig excludes --lua and --tcl")
 
-    def work(console: Console) -> None:
-        from wrapper.commands import modulefile as module
+    from wrapper.commands import modulefile as module
 
-        as_lua = lua if lua is not None else output is None or output.suffix == ".lua"
-        language = module.LUA if as_lua else module.TCL
-        if easyconfig or (lua is None and output and output.suffix == ".eb"):
-            language = module.EASYCONFIG
-        request = module.ModuleRequest(
-            target=target,
-            language=language,
-            output=output,
-            name=name,
-            fallback=fallback,
-            conflicts=conflicts,
-            site=configured(console, verbosity, building=False),
-        )
-        text = module.modulefile(request, console)
-        if not output:
-            say(text, end="")
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    as_lua = lua if lua is not None else output is None or output.suffix == ".lua"
+    language = module.LUA if as_lua else module.TCL
+    if easyconfig or (lua is None and output and output.suffix == ".eb"):
+        language = module.EASYCONFIG
+    request = module.ModuleRequest(
+        target=target,
+        language=language,
+        output=output,
+        name=name,
+        fallback=fallback,
+        conflicts=conflicts,
+        site=configured(console, building=False),
+    )
+    text = module.modulefile(request, console)
+    if not output:
+        say(text, end="")

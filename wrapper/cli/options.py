@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wrapper.cli.common import common_options
+from wrapper.cli.common import with_console
 from wrapper.console import Console
 from wrapper.profile import MPI_KINDS
 
@@ -172,9 +172,9 @@ def grouped(name: str, kind: Callable[..., object], *options: Decorator) -> Deco
 
     def decorate(command: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(command)
-        def wrapped(**given: object) -> object:
+        def wrapped(*console: Console, **given: object) -> object:
             group = kind(**{member: given.pop(member) for member in members})
-            return command(**given, **{name: group})
+            return command(*console, **given, **{name: group})
 
         return apply(*options)(wrapped)
 
@@ -198,8 +198,6 @@ class BuildOptions:
     tmpdir: Path | None
     compression: str | None
     as_json: bool
-    verbosity: int
-    debug: bool
 
 
 BUILD = grouped(
@@ -229,7 +227,7 @@ BUILD = grouped(
     TMPDIR,
     COMPRESSION,
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-    common_options,
+    with_console,
 )
 
 
@@ -240,7 +238,6 @@ def split_paths(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def configured(
     console: Console,
-    verbosity: int,
     *,
     building: bool = True,
     tmpdir: Path | None = None,
@@ -255,7 +252,7 @@ def configured(
     from wrapper import settings as site
     from wrapper.runtime.binds import leave_out_missing
 
-    level = {1: 3, -1: 1}.get(verbosity)
+    level = {1: 3, -1: 1}.get(console.verbosity)
     options = {"tmpdir": tmpdir, "compression": compression, "log_level": level}
     settings = site.load(os.environ, options)
     console.verbosity = settings.log_level - 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from wrapper.cli.building import Building, run_build
+from wrapper.cli.building import Building, begin
 from wrapper.cli.common import CONTEXT, Group
 from wrapper.cli.options import (
     BUILD,
@@ -19,6 +19,7 @@ from wrapper.cli.options import (
     apply,
     grouped,
 )
+from wrapper.console import Console
 
 SLIM = "python"  # of base_images/catalogue.toml
 _MODES = ("venv", "venv_modify")  # Tykky's words for a new installation and an update
@@ -107,6 +108,7 @@ def pip_containerize() -> None:
 )
 @apply(_PIP, BUILD)
 def new(
+    console: Console,
     *,
     requirements: tuple[Path, ...],
     prefix: Path | None,
@@ -127,18 +129,14 @@ def new(
         if options.base_image:
             raise click.UsageError("--slim stands for --base-image python: give one of them")
         options = replace(options, base_image=SLIM)
-    run_build(
-        options,
-        _MODES,
-        lambda it: _new(
-            it,
-            pip,
-            requirements,
-            prefix,
-            system_site=system_site,
-            pyver=pyver,
-            managed=managed,
-        ),
+    _new(
+        begin(console, options, _MODES),
+        pip,
+        requirements,
+        prefix,
+        system_site=system_site,
+        pyver=pyver,
+        managed=managed,
     )
 
 
@@ -155,14 +153,16 @@ def new(
     help="Install what this file asks for: see REQ_FILE of 'new'; repeatable.",
 )
 @KEEP
-@click.option("--uv", "managed", is_flag=True, help="Accepted as Tykky's; changes nothing.")
+@click.option(
+    "--uv", is_flag=True, expose_value=False, help="Accepted as Tykky's; changes nothing."
+)
 @apply(_PIP, BUILD)
 def update(
+    console: Console,
     *,
     prefix: Path,
     requirements: tuple[Path, ...],
     keep: int | None,
-    managed: bool,
     pip: _PipOptions,
     options: BuildOptions,
 ) -> None:
@@ -171,13 +171,13 @@ def update(
     The result is a further generation: programs that run keep theirs, and
     'containerize rollback DIR' switches back.
     """
-    run_build(options, _MODES, lambda it: _update(it, pip, requirements, prefix, keep=keep))
+    _update(begin(console, options, _MODES), pip, requirements, prefix, keep=keep)
 
 
 @pip_containerize.command("advanced")
 @click.argument("tool_file", type=FILE, metavar="YAML")
 @BUILD
-def advanced(*, tool_file: Path, options: BuildOptions) -> None:
+def advanced(console: Console, *, tool_file: Path, options: BuildOptions) -> None:
     """Build what a file in Tykky's format says.
 
     Its keys are listed in docs/tykky.md: mode (venv or venv_modify), requirements_file,
@@ -185,11 +185,9 @@ def advanced(*, tool_file: Path, options: BuildOptions) -> None:
     enable_site_packages.
     """
 
-    def work(building: Building) -> None:
-        build = _update if building.tool.mode == _MODES[1] else _new
-        build(building, _PipOptions(), (), None)
-
-    run_build(options, _MODES, work, tool_file)
+    building = begin(console, options, _MODES, tool_file)
+    build = _update if building.tool.mode == _MODES[1] else _new
+    build(building, _PipOptions(), (), None)
 
 
 def _new(

@@ -10,7 +10,7 @@ import click
 
 from wrapper.cli.base import base
 from wrapper.cli.build import build
-from wrapper.cli.common import CONTEXT, Group, common_options, run_command, say
+from wrapper.cli.common import CONTEXT, Group, say, with_console
 from wrapper.cli.doctor import doctor
 from wrapper.cli.editors import export_sources, kernel
 from wrapper.cli.extend import extend, freeze, thaw
@@ -40,66 +40,62 @@ for _command in (extend, freeze, thaw):
 
 
 @containerize.command("info")
-@common_options
-def info(verbosity: int, debug: bool) -> None:
+@with_console
+def info(console: Console) -> None:
     """Show the tools, directories and settings of a build here.
 
     Each setting with its value and where it comes from: a default, a file, a variable. With -v also
     what it means.
     """
+    from wrapper import settings as site
+    from wrapper.errors import ContainerizeError
+    from wrapper.images.sif.systems import find_systems
+    from wrapper.images.squasher import find_squasher
+    from wrapper.images.trial import describe_compression, describe_overlays
+    from wrapper.runtime.runtime import find_runtime
+    from wrapper.settings_keys import KEYS
+    from wrapper.util.disk_space import free_space
+    from wrapper.workspace import parent_directory
 
-    def work(console: Console) -> None:
-        from wrapper import settings as site
-        from wrapper.errors import ContainerizeError
-        from wrapper.images.sif.systems import find_systems
-        from wrapper.images.squasher import find_squasher
-        from wrapper.images.trial import describe_compression, describe_overlays
-        from wrapper.runtime.runtime import find_runtime
-        from wrapper.settings_keys import KEYS
-        from wrapper.util.disk_space import free_space
-        from wrapper.workspace import parent_directory
+    settings = site.load(os.environ)
+    missing: list[ContainerizeError] = []
 
-        settings = site.load(os.environ)
-        missing: list[ContainerizeError] = []
+    def runtime() -> str:
+        found = find_runtime(os.environ, settings)
+        return f"{found.name} {found.version} ({found.path})"
 
-        def runtime() -> str:
-            found = find_runtime(os.environ, settings)
-            return f"{found.name} {found.version} ({found.path})"
+    def squasher() -> str:
+        found = find_squasher(os.environ, settings)
+        return f"{found.version[0]}.{found.version[1]} ({found.path})"
 
-        def squasher() -> str:
-            found = find_squasher(os.environ, settings)
-            return f"{found.version[0]}.{found.version[1]} ({found.path})"
+    def place() -> str:
+        parent = parent_directory(settings)
+        return f"{parent} ({human_size(free_space(parent))} free)"
 
-        def place() -> str:
-            parent = parent_directory(settings)
-            return f"{parent} ({human_size(free_space(parent))} free)"
-
-        looks = {"runtime": runtime, "mksquashfs": squasher, "builds in": place}
-        looks["compression"] = lambda: describe_compression(settings)
-        looks["overlays"] = lambda: describe_overlays(settings)
-        looks["systems"] = lambda: ", ".join(find_systems(os.environ)) or "none (--system)"
-        for title, look in looks.items():
-            try:
-                answer = look()
-            except ContainerizeError as error:
-                answer = f"none: {error.what}"
-                missing.append(error)
-            say(f"{title:<12} {answer}")
-        say(f"cache        {settings.cache or 'none (CONTAINERIZE_CACHE_DIR)'}")
-        say(f"site         {site.describe_site(settings)}")
-        say("\nsetting            value  (where it comes from)")
-        for name, value, origin in site.describe(settings):
-            say(f"{name:<18} {value or '-'}  ({origin})")
-            if verbosity > 0:
-                say(f"{'':<18} {KEYS[name].help}")
-                if source := site.source_of(settings, name):
-                    say(f"{'':<18} from: {source}")
-        for warning in settings.warnings:
-            console.warning(warning)
-        if missing:
-            raise missing[0]
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    looks = {"runtime": runtime, "mksquashfs": squasher, "builds in": place}
+    looks["compression"] = lambda: describe_compression(settings)
+    looks["overlays"] = lambda: describe_overlays(settings)
+    looks["systems"] = lambda: ", ".join(find_systems(os.environ)) or "none (--system)"
+    for title, look in looks.items():
+        try:
+            answer = look()
+        except ContainerizeError as error:
+            answer = f"none: {error.what}"
+            missing.append(error)
+        say(f"{title:<12} {answer}")
+    say(f"cache        {settings.cache or 'none (CONTAINERIZE_CACHE_DIR)'}")
+    say(f"site         {site.describe_site(settings)}")
+    say("\nsetting            value  (where it comes from)")
+    for name, value, origin in site.describe(settings):
+        say(f"{name:<18} {value or '-'}  ({origin})")
+        if console.verbosity > 0:
+            say(f"{'':<18} {KEYS[name].help}")
+            if source := site.source_of(settings, name):
+                say(f"{'':<18} from: {source}")
+    for warning in settings.warnings:
+        console.warning(warning)
+    if missing:
+        raise missing[0]
 
 
 @containerize.command("inspect", short_help="Print the manifest of an installation or an image.")
@@ -109,30 +105,26 @@ def info(verbosity: int, debug: bool) -> None:
     is_flag=True,
     help="Print what programs are told by variables instead: why, since when, by which source.",
 )
-@common_options
-def inspect(prefix: Path, settings: bool, verbosity: int, debug: bool) -> None:
+@with_console
+def inspect(_console: Console, prefix: Path, settings: bool) -> None:
     """Print the manifest of the installation DIR, or of an image of 'build', as JSON."""
+    if settings:
+        from wrapper.commands.explain import explain
 
-    def work(_console: Console) -> None:
-        if settings:
-            from wrapper.commands.explain import explain
+        say(explain(prefix, os.environ))
+        return
+    from wrapper.images.sif.record import read_sif_manifest
+    from wrapper.manifest import as_json, read_manifest
 
-            say(explain(prefix, os.environ))
-            return
-        from wrapper.images.sif.record import read_sif_manifest
-        from wrapper.manifest import as_json, read_manifest
-
-        read = read_sif_manifest if prefix.is_file() else read_manifest
-        say(json.dumps(as_json(read(prefix)), indent=1))
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    read = read_sif_manifest if prefix.is_file() else read_manifest
+    say(json.dumps(as_json(read(prefix)), indent=1))
 
 
 @containerize.command("list")
 @click.argument("prefix", type=FILE, metavar="DIR")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
-@common_options
-def list_generations(prefix: Path, as_json: bool, verbosity: int, debug: bool) -> None:
+@with_console
+def list_generations(_console: Console, prefix: Path, as_json: bool) -> None:
     """List the generations of the installation DIR.
 
     A line each: number, '*' for the one in use, when it was made, the size of its image, what all
@@ -140,23 +132,17 @@ def list_generations(prefix: Path, as_json: bool, verbosity: int, debug: bool) -
     generations share, where the file system lets them, count for the oldest: the sum is what all of
     them take.
     """
+    from wrapper.cli import report
+    from wrapper.commands.history import history
 
-    def work(_console: Console) -> None:
-        from wrapper.cli import report
-        from wrapper.commands.history import history
-
-        entries = history(prefix)
-        say(report.history_json(entries) if as_json else report.history_table(entries))
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    entries = history(prefix)
+    say(report.history_json(entries) if as_json else report.history_table(entries))
 
 
 @containerize.command("repack", short_help="Compress an installation or a SIF otherwise.")
 @click.argument("target", type=FILE, metavar="DIR|SIF")
-@apply(COMPRESSION, TMPDIR, common_options)
-def repack(
-    target: Path, compression: str | None, tmpdir: Path | None, verbosity: int, debug: bool
-) -> None:
+@apply(COMPRESSION, TMPDIR, with_console)
+def repack(console: Console, target: Path, compression: str | None, tmpdir: Path | None) -> None:
     """Pack the files of the installation DIR, or of the image SIF, in another compression.
 
     For what the container runtime does not start: SingularityCE knows no zstd. Nothing is solved or
@@ -164,25 +150,21 @@ def repack(
     back), the SIF file is replaced by one rename. Without --compression an installation gets the
     best that starts here, a SIF gzip, which starts everywhere.
     """
+    from wrapper.cli import report
+    from wrapper.commands.repack import repack as run
+    from wrapper.requests import RepackRequest
 
-    def work(console: Console) -> None:
-        from wrapper.cli import report
-        from wrapper.commands.repack import repack as run
-        from wrapper.requests import RepackRequest
-
-        settings = configured(console, verbosity, tmpdir=tmpdir, compression=compression)
-        request = RepackRequest(target=target, compression=compression, site=settings)
-        console.info(report.describe_repack(run(request, console)))
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    settings = configured(console, tmpdir=tmpdir, compression=compression)
+    request = RepackRequest(target=target, compression=compression, site=settings)
+    console.info(report.describe_repack(run(request, console)))
 
 
 @containerize.command(
     "profile", short_help="Put an image's files in the order in which a program opens them."
 )
 @click.argument("words", nargs=-1, required=True, metavar="DIR -- COMMAND...")
-@apply(TMPDIR, common_options)
-def profile(words: tuple[str, ...], tmpdir: Path | None, verbosity: int, debug: bool) -> None:
+@apply(TMPDIR, with_console)
+def profile(console: Console, words: tuple[str, ...], tmpdir: Path | None) -> None:
     """Put the files of the installation DIR in the order in which COMMAND opens them.
 
     COMMAND, a program of DIR, is run once. It should do what most programs do when they begin.
@@ -194,58 +176,46 @@ def profile(words: tuple[str, ...], tmpdir: Path | None, verbosity: int, debug: 
     Example:
       containerize profile DIR -- python3 -c 'import torch'
     """
+    from wrapper.cli import report
+    from wrapper.commands.profile import profile as run
+    from wrapper.requests import ProfileRequest
 
-    def work(console: Console) -> None:
-        from wrapper.cli import report
-        from wrapper.commands.profile import profile as run
-        from wrapper.requests import ProfileRequest
-
-        target, *command = words
-        if not command:
-            raise click.UsageError("Missing argument 'COMMAND...': what is to run, after --.")
-        settings = configured(console, verbosity, tmpdir=tmpdir)
-        request = ProfileRequest(target=Path(target), words=tuple(command), site=settings)
-        console.info(report.describe_profile(run(request, console)))
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    target, *command = words
+    if not command:
+        raise click.UsageError("Missing argument 'COMMAND...': what is to run, after --.")
+    settings = configured(console, tmpdir=tmpdir)
+    request = ProfileRequest(target=Path(target), words=tuple(command), site=settings)
+    console.info(report.describe_profile(run(request, console)))
 
 
 @containerize.command("rollback", short_help="Switch to the generation before, or another one.")
 @click.argument("prefix", type=FILE, metavar="DIR")
 @click.argument("generation", type=int, required=False, metavar="[N]")
-@common_options
-def rollback(prefix: Path, generation: int | None, verbosity: int, debug: bool) -> None:
+@with_console
+def rollback(console: Console, prefix: Path, generation: int | None) -> None:
     """Switch the installation DIR to generation N, or to the one before.
 
     Programs that run keep the generation with which they started.
     """
+    from wrapper.commands import history as past
 
-    def work(console: Console) -> None:
-        from wrapper.commands import history as past
-
-        past.rollback(prefix, generation, console)
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    past.rollback(prefix, generation, console)
 
 
 @containerize.command("mend", short_help="Take the machine's MPI as it is today.")
 @click.argument("prefix", type=FILE, metavar="DIR")
 @TMPDIR
-@common_options
-def mend(prefix: Path, tmpdir: Path | None, verbosity: int, debug: bool) -> None:
+@with_console
+def mend(console: Console, prefix: Path, tmpdir: Path | None) -> None:
     """Take the machine's MPI as it is today, for the generation in use of the installation DIR.
 
     For an installation with --mpi host, where 'doctor' says that libraries have changed or gone.
     Nothing is built. Programs that run keep what they have.
     """
+    from wrapper.commands.mend import mend as run
 
-    def work(console: Console) -> None:
-        from wrapper.commands.mend import mend as run
-
-        record = run(prefix, configured(console, verbosity, tmpdir=tmpdir), console)
-        console.info(f"MPI: {record.abi} {record.version} ({record.library})")
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    record = run(prefix, configured(console, tmpdir=tmpdir), console)
+    console.info(f"MPI: {record.abi} {record.version} ({record.library})")
 
 
 @containerize.command("prune")
@@ -257,41 +227,33 @@ def mend(prefix: Path, tmpdir: Path | None, verbosity: int, debug: bool) -> None
     metavar="N",
     help="How many generations stay: the one in use, and of the others the most recent ones.",
 )
-@common_options
-def prune(prefix: Path, keep: int, verbosity: int, debug: bool) -> None:
+@with_console
+def prune(console: Console, prefix: Path, keep: int) -> None:
     """Remove old generations of the installation DIR.
 
     Each is named. After a rollback newer ones than the one in use may be among them. Never the one
     in use goes, nor one whose programs run on this node. Programs on other nodes cannot be seen
     from here: make sure that no job still uses what you remove.
     """
+    from wrapper.commands import history as past
 
-    def work(console: Console) -> None:
-        from wrapper.commands import history as past
-
-        past.prune(prefix, keep, console)
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    past.prune(prefix, keep, console)
 
 
 @containerize.command("adopt", short_help="Take over an installation of Tykky.")
 @click.argument("prefix", type=FILE, metavar="DIR")
 @TMPDIR
-@common_options
-def adopt(prefix: Path, tmpdir: Path | None, verbosity: int, debug: bool) -> None:
+@with_console
+def adopt(console: Console, prefix: Path, tmpdir: Path | None) -> None:
     """Take over the installation DIR that Tykky made, without building it again.
 
     The image stays the same file at the same path inside. Then 'update', 'list' and 'rollback'
     work. Tykky's own files stay in DIR/.tykky, which is still a working installation of Tykky:
     to go back, move it to the place of DIR; to free its room, remove it.
     """
+    from wrapper.commands import adopt as adoption
 
-    def work(console: Console) -> None:
-        from wrapper.commands import adopt as adoption
-
-        settings = configured(console, verbosity, tmpdir=tmpdir)
-        manifest = adoption.adopt(prefix, settings, console).manifest
-        programs = counted(manifest.programs, "program")
-        console.info(f"{programs} in {prefix / 'bin'} ({manifest.kind})")
-
-    run_command(work, verbosity=verbosity, debug=debug)
+    settings = configured(console, tmpdir=tmpdir)
+    manifest = adoption.adopt(prefix, settings, console).manifest
+    programs = counted(manifest.programs, "program")
+    console.info(f"{programs} in {prefix / 'bin'} ({manifest.kind})")
