@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests import elf
 from tests.account import Account
 from tests.channel.serve import serve
 from tests.e2e.conftest import BIN, Installation, entries
@@ -25,7 +26,7 @@ PIP = BIN / "pip-containerize"
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an index with alpha 1.0 and 2.0 (needs beta), beta 1.0, and ray 1.0, whose wheel
-    has another tag inside than in its name.
+    has another tag inside than in its name. solver needs mpich.
     """
     root = tmp_path_factory.mktemp("index")
     ray = write_wheel(root, "ray", "1.0")
@@ -34,6 +35,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         write_wheel(root, "alpha", "2.0", requires=("beta",)),
         write_wheel(root, "beta", "1.0"),
         ray.rename(root / "ray-1.0-py3-none-manylinux2014_x86_64.whl"),
+        write_wheel(root, "solver", "1.0", requires=("mpich",)),
+        write_wheel(root, "mpich", "4.3"),
     ]
     write_index(root, wheels)
     with serve(root) as url:
@@ -261,6 +264,22 @@ def test_a_python_that_has_gone_is_told_at_the_start(
     assert failed.returncode == 1
     assert f"has gone: {tmp_path}/py/bin/python3" in failed.stderr
     assert "pip-containerize new" in failed.stderr
+
+
+@pytest.mark.parametrize("option", ["", "--dry-run"])
+def test_an_mpi_that_pip_would_bring_is_told_before_it_is_fetched(
+    me: Account, index: str, runtime: Path, tmp_path: Path, option: str
+) -> None:
+    """No file names it, and only the host's was asked for."""
+    elf.put(tmp_path / "libmpi.so.12")
+    site = me.file("pip-mpi.yml", f"mpi: {{directories: [{tmp_path}]}}\n")
+    file = me.file("pip-mpi.txt", f"--index-url {index}\nsolver\n")
+    argv = [PIP, "new", *option.split(), "--mpi", "host", "--prefix", me.work / "pip-mpi", file]
+    done = me.run(*argv, env={"CONTAINERIZE_SITE": str(site)})
+    assert done.returncode == ExitCode.INPUT, done.stderr
+    assert "would come before this machine's: mpich 4.3 (pip)" in done.stderr
+    assert "Installing pip packages" not in done.stderr
+    assert not (me.work / "pip-mpi").exists()
 
 
 def test_bad_requirements(me: Account, runtime: Path, tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests import elf
 from tests.manifests import manifest
 from wrapper.build import mpi
+from wrapper.build.context import BuildContext
 from wrapper.build.inputs import Inputs
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
@@ -155,9 +156,17 @@ class TestInABuild:
 
     def context(self, places: MpiPlaces, tree: Path, asked: str | None) -> Any:
         request = SimpleNamespace(mpi=asked, site=Site(mpi=places))
-        return SimpleNamespace(
-            request=request, old=None, tree=tree, console=self.console, base=Base(), tools=None
+        context = SimpleNamespace(
+            request=request,
+            old=None,
+            tree=tree,
+            console=self.console,
+            base=Base(),
+            tools=None,
+            settled=set(),
         )
+        context.mpi = mpi.begin(cast(BuildContext, context))
+        return context
 
     def settled(self, places: MpiPlaces, tree: Path, asked: str | None) -> Choice:
         """Of an environment with Open MPI alone, by the site's default or by option."""
@@ -165,7 +174,8 @@ class TestInABuild:
         package = LockedPackage(
             manager="conda", name="openmpi", version="5.0.8", build="h_0", url="file:///x"
         )
-        return mpi.settle(mpi.begin(context), context, [package])
+        mpi.settle(context, [package])
+        return cast(Choice, context.mpi)
 
     def test_open_mpi_is_not_this_machines(
         self, places: MpiPlaces, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -188,16 +198,31 @@ class TestInABuild:
         found = mpi.foreseen(inputs, [conda])
         assert [package.name for package in found] == ["openmpi", "mpich", "h5py"]
         context = self.context(places, tmp_path, None)
-        choice = mpi.settle(mpi.begin(context), context, found)
-        assert choice.kind == "container"
+        assert mpi.may_yield(context)
+        mpi.settle(context, found)
+        choice = context.mpi
+        assert choice.kind == "container" and not mpi.may_yield(context)
         said = capsys.readouterr().err
         assert "openmpi 5.0.8: Open MPI cannot" in said and "mpich (pip). So it is used" in said
         own = [tmp_path / "lib/libmpi.so.12"]
         there = [conda, replace(conda, name="mpich", manager="pip")]
-        again = mpi.settle(choice, context, there, own, told=found)
-        assert (again, capsys.readouterr().err) == (choice, "")
+        mpi.settle(context, there, own)
+        assert (context.mpi, capsys.readouterr().err) == (choice, "")
         with pytest.raises(InputError, match=r"mpich \(pip\)$"):
-            mpi.settle(Choice(kind="host"), self.context(places, tmp_path, "host"), found[1:])
+            mpi.settle(self.context(places, tmp_path, "host"), found[1:])
+
+    @pytest.mark.parametrize(
+        ("default", "asked", "may"),
+        [
+            *[("host", None, True), ("host", "container", False), ("none", None, False)],
+            *[("none", "host", True), ("container", None, False)],
+        ],
+    )
+    def test_pip_resolves_beforehand_only_where_it_matters(
+        self, places: MpiPlaces, tmp_path: Path, default: str, asked: str | None, may: bool
+    ) -> None:
+        context = self.context(replace(places, default=default), tmp_path, asked)
+        assert mpi.may_yield(context) is may
 
     @pytest.mark.parametrize(("default", "tells"), [("host", True), ("none", False)])
     def test_a_lock_with_open_mpi(

@@ -54,7 +54,7 @@ class BuildContext:
     :ivar others: further installations whose programs are there too.
     :ivar previous: the generation that is updated, ``None`` for a new one.
     :ivar reuse: what of the base's packages is in use; its own step finds it out. So
-    :ivar mpi: whose MPI programs get.
+    :ivar mpi: whose MPI programs get; :ivar settled: names of packages that were looked at for it.
     """
 
     request: Request
@@ -70,6 +70,7 @@ class BuildContext:
     previous: Generation | None = None
     reuse: Reuse | None = field(default=None, init=False)
     mpi: Choice = field(default_factory=Choice, init=False)
+    settled: set[str] = field(default_factory=set, init=False)
 
     @property
     def console(self) -> Console:

@@ -66,27 +66,31 @@ def foreseen(inputs: Inputs, solved: Iterable[LockedPackage]) -> list[LockedPack
     return [*known.values()]
 
 
-def settle(
-    choice: Choice,
-    context: BuildContext,
-    packages: Sequence[LockedPackage],
-    own: Sequence[Path] = (),
-    told: Iterable[LockedPackage] = (),
-) -> Choice:
-    """The same of an environment of these packages: what the site wants where MPI is in it, and
-    what of it comes before the host's. Before any is fetched, and when all is installed.
+def may_yield(context: BuildContext) -> bool:
+    """Whether packages that are not known yet could come before the host's MPI."""
+    choice, request = context.mpi, context.request
+    open_still = not (request.mpi or context.old or choice.by_site)
+    return (request.site.mpi.default if open_still else choice.kind) == HOST
 
-    :param own: libraries of MPI in it. :param told: what was asked about before.
+
+def settle(
+    context: BuildContext, packages: Sequence[LockedPackage], own: Sequence[Path] = ()
+) -> None:
+    """Whose MPI an environment of these packages gets: what the site wants where MPI is in it, and
+    what of it comes before the host's. Before any is fetched, and when all is installed: each
+    package counts once.
+
+    :param own: libraries of MPI in it.
     :raises InputError: the host's was asked for, and the environment's own comes before it.
     """
-    request, site = context.request, context.request.site
-    before = {package.canonical for package in told}
-    packages = [package for package in packages if package.canonical not in before]
+    choice, request, site = context.mpi, context.request, context.request.site
+    packages = [package for package in packages if package.canonical not in context.settled]
+    context.settled.update(package.canonical for package in packages)
     if not (request.mpi or context.old or choice.by_site) and (own or uses_mpi(packages)):
         choice = replace(_chosen(site.mpi.default, context, asked=False), by_site=True)
     inside = [str(path.relative_to(context.tree)) for path in own]
     given = judged(choice, packages, inside, request, context.console)
-    return replace(given, by_site=choice.by_site)
+    context.mpi = replace(given, by_site=choice.by_site)
 
 
 def judged(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from packaging.utils import canonicalize_name
 
+from wrapper.build import mpi
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree
 from wrapper.packages import LockedPackage
@@ -48,6 +49,8 @@ class PipPackages:
         told = self.context.previous is None or self.tree.again
         with self.tree.whole(container) as whole:
             replaced = {} if told else self.tree.packed_of(self._touched(whole, locked, sizes))
+            if self.context.previous is None:
+                self._look_for_mpi(whole)
             if not replaced:
                 self._install(whole, locked)
                 return
@@ -67,6 +70,15 @@ class PipPackages:
             if requirements:
                 pip.install(requirements)
 
+    def _look_for_mpi(self, container: BuildContainer) -> None:
+        """Of what requirements bring, where it matters: see :func:`mpi.settle`. Raises as that."""
+        requirements = self.context.inputs.requirements
+        if not (requirements and mpi.may_yield(self.context)):
+            return
+        with self.context.console.step("Resolving pip packages"):
+            found, _ = self.installer(container).resolved(requirements)
+        mpi.settle(self.context, [*found.values()])
+
     def _touched(
         self, container: BuildContainer, locked: Sequence[LockedPackage], sizes: Mapping[str, int]
     ) -> set[str]:
@@ -77,6 +89,7 @@ class PipPackages:
         before = self.tree.packages_before() or []
         with self.context.console.step("Resolving pip packages"):
             added, touched = self._plan(container, locked)
+        mpi.settle(self.context, added)
         self.tree.tell_changes(before, _merged(before, added, touched), sizes)
         self.tree.end_if_unchanged()
         return touched

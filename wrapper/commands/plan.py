@@ -222,6 +222,7 @@ def _plan_pip(prepared: Prepared[R], chosen: Python, inside: str, console: Conso
         context.reuse = asked_base(context, container, conda=False)
         source.make_environment(container)
         after = source.pip(tree).planned(container, before, prepared.inputs.locked)
+        mpi.judge_plan(after, request, context.old, console)
     return _plan(
         prepared,
         sorted(after, key=lambda package: package.name),

@@ -45,6 +45,7 @@ from wrapper.runtime.container import BuildContainer
 
 _PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from (.*)\))?\s*")
 _ALL = ":all:"
+_LAST = "(built last)"  # in the place of a version
 _BEST = "unsafe-best-match"
 _NOT_FOUND = "was not found in the package registry"
 # Of uv's verbose output (with uv 0.13): which file it takes of a version.
@@ -226,9 +227,28 @@ class PipInstaller:
     # -- what it would be, what it was -----------------------------------------------------------
     def plan(self, wanted: Requirements) -> tuple[list[LockedPackage], set[str]]:
         """What :meth:`install` would install, with sizes where indexes tell them, and the names of
-        what would be replaced or removed. A package that can only be built beside the others is
-        there without a version, and without what it needs.
+        what would be replaced or removed: see :meth:`resolved`.
         """
+        added, removed = self.resolved(wanted)
+        known = [planned_files(lock.text()) for lock in wanted.locks]
+        for entry in (entry for entries in known for entry in entries):
+            found = added.get(entry.name)
+            if found and not found.url and found.version == entry.version:
+                added[entry.name] = entry
+        unknown = [p for p in added.values() if not p.url and p.version != _LAST]
+        for offered in self._compile([f"{p.name}=={p.version}" for p in unknown], wanted):
+            for entry in planned_files(*offered):
+                added[canonicalize_name(entry.name)] = entry
+        return list(added.values()), removed
+
+    def resolved(self, wanted: Requirements) -> tuple[dict[str, LockedPackage], set[str]]:
+        """What :meth:`install` would install, by name, and the names of what would be replaced or
+        removed, from a dry run. A package that can only be built beside the others is there
+        without a version, and without what it needs.
+
+        :raises ContainerizeError: as :meth:`install`.
+        """
+        self._require_python()
         added: dict[str, LockedPackage] = {}
         removed: set[str] = set()
 
@@ -247,11 +267,6 @@ class PipInstaller:
 
         for lock in wanted.locks:
             self._uv("install", "--dry-run", *self._lock_words(lock, wanted), on_line=on_line)
-        known = [planned_files(lock.text()) for lock in wanted.locks]
-        chosen = {n: e for n, e in added.items() if not e.url}
-        for entry in (entry for entries in known for entry in entries):
-            if (found := chosen.get(entry.name)) and found.version == entry.version:
-                added[entry.name] = entry
 
         def ask(packages: Sequence[Wanted]) -> None:
             lines = [self._line(one, hashed=wanted.hashes_required) for one in packages]
@@ -268,17 +283,11 @@ class PipInstaller:
                 pass  # its build asks for packages that are not there
         if early or (wanted.remote and not added):
             ask(early)
-        pins = [f"{p.name}=={p.version}" for p in added.values() if not p.url]
-        for offered in self._compile(pins, wanted):
-            for entry in planned_files(*offered):
-                added[canonicalize_name(entry.name)] = entry
         added |= {
-            str(one.name): LockedPackage(
-                manager="pip", name=str(one.name), version="(built last)", url=""
-            )
+            str(one.name): LockedPackage(manager="pip", name=str(one.name), version=_LAST, url="")
             for one in late
         }
-        return list(added.values()), removed
+        return added, removed
 
     def lock(
         self, present: Mapping[str, Distribution], wanted: Requirements
