@@ -21,6 +21,8 @@ _LEVELS = (
 # conda's package whose version is the level, and builds, archives and needs that name one.
 _PACKAGE = "_x86_64-microarch-level"
 _NAMED = re.compile(rf"x86[_-]64[_-]v([234])(?!\d)|{_PACKAGE} (?:[>=]=)?([234])(?!\d)")
+# Of GCC and Clang, Intel's compilers, rustc.
+_NATIVE = re.compile(r"-m(?:arch|cpu)=native\b|-xHost\b|target-cpu=native\b")
 # GNU_PROPERTY_X86_ISA_1_NEEDED of a C library, which ends programs on processors without it: its
 # number, four bytes of value, a bit for each level.
 _PROPERTY = re.compile(rb"\x02\x80\x00\xc0\x04\0\0\0([\x01-\x0f])\0\0\0", re.S)
@@ -48,6 +50,12 @@ def of_library(content: bytes) -> int:
     """The level without which a C library does not start."""
     match = _PROPERTY.search(content)
     return match[1][0].bit_length() if match else 1
+
+
+def native_flag(text: str) -> str:
+    """What of a text has a compiler make code for no other processor than its own; else empty."""
+    match = _NATIVE.search(text)
+    return match[0] if match else ""
 
 
 def processor(level: int) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.account import Account, setuid_user
 from tests.conftest import require
-from tests.e2e.conftest import CONDA, environment_text, open_directory
+from tests.e2e.conftest import CONDA, UMBRELLA, environment_text, open_directory
 from tests.e2e.test_mpi import MPICH, PROGRAM, assert_same, rows_of
 from tests.images import system_files, write_files
 from tests.runtimes import KERNEL
@@ -69,6 +69,8 @@ def test_paths_are_the_same_inside(
             ).splitlines()
             assert inside[:4] == own[:4], (name, cwd)
             assert inside[4:] == (list(PLACES[2:]) if options else own[4:])
+        told = there.run(UMBRELLA, "doctor", prefix).stdout
+        assert ("/appl (/pfs/appl), /data (/containerize-var/data)" in told) is bool(options)
 
 
 @pytest.mark.setuid

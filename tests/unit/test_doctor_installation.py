@@ -376,6 +376,17 @@ def test_nodes(tmp_path: Path) -> None:
     assert "the base image is for x86-64-v2" in text(found) and told(found) == [("node", FAILED)]
 
 
+def test_links_that_an_image_cannot_have(tmp_path: Path) -> None:
+    for name in ("pfs/appl", "usr/bin", "scratch"):
+        (tmp_path / name).mkdir(parents=True)
+    for name, target in (("appl", "pfs/appl"), ("bin", "usr/bin"), ("gone", "nowhere")):
+        (tmp_path / name).symlink_to(target)
+    found = needs.links(manifest(base={"kind": "image"}), tmp_path)
+    assert told(found) == [("links", OK)]
+    assert text(found).rstrip().endswith(f"realpath keeps the name: /appl ({tmp_path}/pfs/appl)")
+    assert needs.links(manifest(), tmp_path) == [], "on the host they are links inside too"
+
+
 @pytest.mark.parametrize(("built", "state"), [("aarch64", FAILED), ("x86_64", OK), ("", OK)])
 def test_a_node_of_another_kind(
     built: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

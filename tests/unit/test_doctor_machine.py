@@ -334,6 +334,18 @@ def test_what_packages_ask_of_a_processor(package: dict[str, Any], level: int) -
     assert microarch.needed([LockedPackage(manager="conda", **package)]) == level
 
 
+@pytest.mark.parametrize(
+    ("text", "flag"),
+    [
+        *(("make CFLAGS='-O3 -march=native'", "-march=native"), ("-mcpu=native", "-mcpu=native")),
+        *(("-xHost", "-xHost"), ("-C target-cpu=native", "target-cpu=native")),
+        *(("-mtune=native -march=x86-64-v3", ""), ("rsync -xHosts", "")),
+    ],
+)
+def test_flags_for_this_processor_alone(text: str, flag: str) -> None:
+    assert microarch.native_flag(text) == flag
+
+
 def test_what_a_c_library_asks_of_a_processor() -> None:
     note = b"\x7fELF\0\0GNU\0\x02\x80\0\xc0\x04\0\0\0%b\0\0\0"
     levels = [microarch.of_library(note % bytes([bits])) for bits in (1, 3, 2, 7, 0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -201,6 +202,21 @@ def test_scripts_are_told_of_unless_there_is_no_bash_for_them(
     made.run()
     (kept,) = made.finished.activation.scripts
     assert not kept.why and "no bash" in screen.getvalue()
+
+
+def test_what_is_compiled_for_this_processor_alone_is_told(
+    made: Build, screen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a script, or with a variable that a build's container has."""
+    monkeypatch.setenv("CFLAGS", "-march=native")  # it has not
+    made.run()
+    assert "native" not in screen.getvalue()
+    monkeypatch.setenv("APPTAINERENV_CFLAGS", "-O2 -march=native")
+    script = InputFile(path=Path("x.sh"), content=b"cc -mcpu=native \xff", name="x.sh")
+    made.fields["inputs"] = replace(made.fields["inputs"], post_install=(script,))
+    made.run()
+    assert "APPTAINERENV_CFLAGS has -march=native: what is compiled" in screen.getvalue()
+    assert "the post-install script x.sh has -mcpu=native" in screen.getvalue()
 
 
 def test_what_is_wrong_with_mpi_is_told_before_packages_are_fetched(

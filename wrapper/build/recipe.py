@@ -7,11 +7,13 @@ the tree: an installation, a SIF).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from wrapper import installed, process, programs
+from wrapper import installed, microarch, process, programs
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.activation.record import record_activation, tell
 from wrapper.base_python.session import Reuse, start_reuse
@@ -73,6 +75,8 @@ class _Recipe:
     def run(self) -> Manifest:
         context, source = self.context, self.source
         require_amd(context.inputs, context.base, context.site)
+        for name, value in {**context.variables, **_of_containers(os.environ)}.items():
+            self._tell_native(name, value)
         context.mpi = mpi.begin(context)
         container = context.container(source.places())
         context.reuse = asked_base(context, container, conda=source.kind == "conda")
@@ -146,6 +150,7 @@ class _Recipe:
     ) -> None:
         context = self.context
         for script in scripts:
+            self._tell_native(f"the {kind} script {script.name}", os.fsdecode(script.content))
             with context.console.step(f"Running the {kind} script {script.name}"):
                 run_user_script(
                     container,
@@ -159,6 +164,15 @@ class _Recipe:
                     channels=self.source.channels(),
                     site=str(context.request.site.file or ""),
                 )
+
+    def _tell_native(self, what: str, text: str) -> None:
+        """Warn where a text has compilers make code for no other processor than this one."""
+        if flag := microarch.native_flag(text):
+            self.context.console.warning(
+                f"{what} has {flag}: what is compiled with it is for this node's processor, and "
+                "may end with 'Illegal instruction' on others. Build on a node of the kind it is "
+                "for, or name the oldest that is to run it (-march=x86-64-v3)"
+            )
 
     # -- what is there in the end ----------------------------------------------------------------
     def _packages(self, container: BuildContainer) -> list[LockedPackage]:
@@ -226,3 +240,10 @@ class _Recipe:
             )
         kept = [ActivationScript(path=s.path, changes=s.changes) for s in activation.scripts]
         return replace(activation, scripts=tuple(kept))
+
+
+def _of_containers(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables for programs in containers, which a build's see too."""
+    return {
+        name: it for name, it in environ.items() if re.match("(SINGULARITY|APPTAINER)ENV_", name)
+    }

@@ -211,6 +211,7 @@ class _Ward:
             check("interpreter", self._interpreter),
             check("runtime of the build", lambda _, data: needs.runtime(data, self.environ)),
             check("node", lambda _, data: needs.node(data)),
+            check("links", lambda _, data: needs.links(data)),
             check("site", lambda _, data: needs.site(data, self.site)),
             check("GPU", lambda _, data: needs.gpu(data, self.environ)),
             check("variables for GPUs", lambda _, data: needs.harmful(data, self.environ)),

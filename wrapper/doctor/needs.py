@@ -23,6 +23,7 @@ from wrapper.images.format import mark
 from wrapper.manifest import Manifest
 from wrapper.models import Site
 from wrapper.process import ToolFailed
+from wrapper.runtime.binds import replaced_links
 from wrapper.runtime.runtime import NAMES
 
 _CHUNK = 8 << 20
@@ -162,6 +163,17 @@ def node(data: Manifest, root: Path = Path("/")) -> list[Finding]:
     built = offered.get("__archspec", "")
     detail = f"built on {built}, runs here" if built else "runs here, as far as is known"
     return found or [ok(what, detail)]
+
+
+def links(data: Manifest, root: Path = Path("/")) -> list[Finding]:
+    """Which paths have another physical name inside?"""
+    there = replaced_links(root) if data.base.kind == "image" else []
+    if not there:
+        return []
+    told = ", ".join(f"{link} ({(root / link[1:]).resolve()})" for link in there)
+    return [
+        ok("links", f"directories inside, with the same files; realpath keeps the name: {told}")
+    ]
 
 
 def site(data: Manifest, here: Site) -> list[Finding]:

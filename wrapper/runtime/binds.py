@@ -61,11 +61,19 @@ def image_binds(needed: Sequence[Path], root: Path = Path("/")) -> list[str]:
     """
     own = [entry for entry in _directories(root) if f"/{entry.name}" not in OWN_SYSTEM]
     binds = [f"/{entry.name}" for entry in own]
-    binds += beyond([f"/{entry.name}" for entry in own if entry.is_symlink()], binds, root)
+    binds += beyond(replaced_links(root), binds, root)
     for path in dict.fromkeys(needed):
         if f"/{path.parts[1]}" not in binds and not unbindable(path):
             binds.append(str(path))
     return [*binds, *beyond([str(path) for path in needed], binds, root)]
+
+
+def replaced_links(root: Path = Path("/")) -> list[str]:
+    """The host's links at its top in whose place an image with a system of its own has directories:
+    the same files, but another ``realpath``.
+    """
+    links = [f"/{entry.name}" for entry in _directories(root) if entry.is_symlink()]
+    return [link for link in links if link not in OWN_SYSTEM]
 
 
 def _directories(root: Path) -> list[Path]:
