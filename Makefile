@@ -91,6 +91,7 @@ types: setup ## mypy
 	@$(run) mypy
 
 bench: setup runtime channel mpich ## measure starts, builds and images
+	@$(if $(findstring --plots,$(ARGS)),.venv/bin/uv pip install --quiet --python .venv --editable '.[bench]')
 	@$(run) python -m benchmarks $(ARGS)
 
 ci: lint types test ## what has to pass

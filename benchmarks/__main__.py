@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import compression, floor, lumi, reading, sif
+from benchmarks import compression, floor, lumi, reading, sif, updates
 from benchmarks.measure import Row, command, hear_all_signals, peak_memory, side_by_side
 from tests.index import write_wheel
 from wrapper import settings as site
@@ -40,13 +40,24 @@ def main() -> None:
     parser.add_argument(
         "--no-sif", action="store_true", help="leave the base of 3 GB out: 12 GB, some minutes"
     )
+    parser.add_argument(
+        "--big", action="store_true", help="only updates of an environment of 3 GB: 12 GB of disk"
+    )
+    parser.add_argument(
+        "--plots", action="store_true", help="the same of smaller ones too, drawn into docs/"
+    )
     given = parser.parse_args()
     hear_all_signals()
     work = Path(tempfile.mkdtemp(prefix="containerize-bench-"))
     os.environ["CONTAINERIZE_CACHE_DIR"] = str(work / "cache")
     try:
-        kept = [_print(row) for row in _rows(work, given.rounds)]
-        if not given.no_sif:
+        if given.big or given.plots:
+            picture = REPOSITORY / "docs/updates.svg" if given.plots else None
+            found = updates.rows(work / "updates", max(2, given.rounds // 8), picture)
+        else:
+            found = _rows(work, given.rounds)
+        kept = [_print(row) for row in found]
+        if not (given.no_sif or given.big or given.plots):
             rounds = max(5, given.rounds // 2)
             kept += [_print(row) for row in sif.rows(work, work / "env.yml", rounds)]
     finally:

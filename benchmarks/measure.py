@@ -38,9 +38,9 @@ class Row:
 
 
 def side_by_side(
-    jobs: Mapping[str, Job], rounds: int, *, in_order: bool = False
+    jobs: Mapping[str, Job], rounds: int, *, in_order: bool = False, warm: bool = False
 ) -> dict[str, pyperf.Benchmark]:
-    """Run the jobs in turns, after one round to warm up.
+    """Run the jobs in turns, after one round to warm up unless all is ``warm``.
 
     Each round has an order of its own, the same ones in each run: what came just before leaves a
     disk busy, or a processor slow, and would do so to the same job each time.
@@ -49,7 +49,7 @@ def side_by_side(
     """
     values: dict[str, list[float]] = {name: [] for name in jobs}
     orders = random.Random(0)  # noqa: S311 - nothing secret
-    for number in range(rounds + 1):
+    for number in range(warm, rounds + 1):
         for name in jobs if in_order else orders.sample([*jobs], len(jobs)):
             seconds = jobs[name]()
             if number:
@@ -107,6 +107,32 @@ def peak_memory(argv: Sequence[str | Path], env: Mapping[str, str]) -> int:
     if status:
         raise SystemExit(f"{argv} failed: {status}")
     return peak
+
+
+class Peak:
+    """The most bytes that are below a directory while the block runs."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self.directory = directory
+        self.most = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.2):
+            told = subprocess.run(
+                ["du", "-s", "-B1", self.directory], capture_output=True, text=True, check=False
+            )
+            if words := told.stdout.split():
+                self.most = max(self.most, int(words[0]))
 
 
 def _descendants(root: int) -> list[int]:

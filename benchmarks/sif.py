@@ -8,14 +8,13 @@ import random
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import rattler
 
-from benchmarks.measure import Row, command, side_by_side
+from benchmarks.measure import Peak, Row, command, side_by_side
 from tests.channel.elf import printing
 from tests.images import system_files
 from wrapper.conda.resolve import resolve
@@ -38,7 +37,7 @@ def rows(work: Path, file: Path, rounds: int) -> Iterator[Row]:
     """Rows of the table. ``file`` describes the numpy + scipy environment."""
     base = synthetic_base(work / "synthetic")
     image, theirs_image = work / "image.sif", work / "theirs.sif"
-    peak = _Peak(work / "tmp")
+    peak = Peak(work / "tmp")
     line: list[str | Path] = [CONTAINERIZE, "build", "-q", "--force", image, "--base-image", base]
     line += ["--conda-env", file, "--tmpdir", peak.directory]
     with peak:
@@ -136,29 +135,3 @@ def _tree_size(image: Path) -> int:
     from wrapper.images.sif.record import read_sif_manifest
 
     return read_sif_manifest(image).tree.size
-
-
-class _Peak:
-    """The most bytes that are below a directory while the block runs."""
-
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir()
-        self.directory = directory
-        self.most = 0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.2):
-            told = subprocess.run(
-                ["du", "-s", "-B1", self.directory], capture_output=True, text=True, check=False
-            )
-            if words := told.stdout.split():
-                self.most = max(self.most, int(words[0]))
