@@ -19,10 +19,17 @@ from pathlib import Path
 import pytest
 
 from tests.account import Account
-from tests.e2e.conftest import UMBRELLA, entries, environment_text, open_directory, untouched
+from tests.e2e.conftest import (
+    UMBRELLA,
+    entries,
+    environment_text,
+    open_directory,
+    untouched,
+)
 from tests.e2e.conftest import seen as contents
 from tests.images import system_files
 from tests.index import write_index, write_wheel
+from tests.steps import at_step
 from wrapper.errors import ExitCode
 from wrapper.images.sif import file as sif
 from wrapper.images.sif import record as sif_record
@@ -325,15 +332,16 @@ class Place:
     builds: Path
     file: Path
 
-    def argv(self, *words: str | Path) -> list[str]:
-        given = (UMBRELLA, "build", *words, "--conda-env", self.file, "--tmpdir", self.builds)
-        return self.account.argv(given)
+    def words(self, *words: str | Path) -> list[str | Path]:
+        return [UMBRELLA, "build", *words, "--conda-env", self.file, "--tmpdir", self.builds]
 
-    def start(self, *words: str | Path) -> subprocess.Popen[str]:
-        env = self.account.environment()
-        return subprocess.Popen(
-            self.argv(*words), env=env, cwd=self.root, stderr=subprocess.PIPE, text=True
-        )
+    def argv(self, *words: str | Path) -> list[str]:
+        return self.account.argv(self.words(*words))
+
+    def interrupted(self, number: signal.Signals, step: str, *words: str | Path) -> int:
+        """The status of a build that gets a signal when ``step`` begins."""
+        line = [*self.words(*words), "-v"]
+        return at_step(self.account, line, step, lambda child: child.send_signal(number))[0]
 
     def build(self, *words: str | Path) -> None:
         self.account.ok(*self.argv(*words), cwd=self.root)
@@ -487,14 +495,7 @@ def test_interruptions_leave_the_old_image(
     image = place.root / "out.sif"
     image.write_text("the old one\n")
     for step in steps:
-        with place.start(image, "--force", "--base-image", base, "-v") as child:
-            assert child.stderr is not None
-            for line in child.stderr:
-                if f"begin: {step}" in line:
-                    child.send_signal(number)
-                    break
-            child.stderr.read()
-            status = child.wait(60)
+        status = place.interrupted(number, step, image, "--force", "--base-image", base)
         assert status == (-number if number == signal.SIGKILL else 128 + number), step
         assert image.read_text() == "the old one\n"
         if number != signal.SIGKILL:
@@ -502,6 +503,24 @@ def test_interruptions_leave_the_old_image(
     place.build(image, "--force", "--base-image", base)
     assert place.left() == {"out.sif"}
     assert sif.read_sif(image).overlays
+
+
+def test_an_interrupted_update_leaves_the_image(place: Place, base: Path, channel: Path) -> None:
+    image = place.root / "out.sif"
+    place.build(image, "--base-image", base)
+    place.file.write_text(environment_text(channel, "demo-tool", "demo-sh-only"))
+    before = image.read_bytes()
+    for turn, step in enumerate(
+        ("Unpacking what changes", "Packing what", "Writing the", "Writing out")
+    ):
+        number = (signal.SIGKILL, signal.SIGTERM)[turn % 2]
+        status = place.interrupted(number, step, "--update", image)
+        assert status == (-number if number == signal.SIGKILL else 128 + number), step
+        assert image.read_bytes() == before
+        assert number == signal.SIGKILL or place.left() == {"out.sif"}, step
+    place.build("--update", image)
+    assert place.left() == {"out.sif"} and image.read_bytes() != before
+    place.account.ok(place.account.runtime, "exec", image, "demo-tool")
 
 
 # -- packages of the system -----------------------------------------------------------------------

@@ -8,11 +8,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from operator import methodcaller
 from pathlib import Path
+
+import pytest
 
 from tests.account import Account
 from tests.e2e.conftest import (
     CONDA,
+    PIP,
     UMBRELLA,
     Builder,
     Installation,
@@ -22,8 +26,11 @@ from tests.e2e.conftest import (
     environment_text,
     has,
     needs_root,
+    seen,
     small_file_system,
 )
+from tests.index import write_wheel
+from tests.steps import at_step
 from wrapper.errors import ExitCode
 
 KILLS = int(os.environ.get("CONTAINERIZE_TEST_KILLS", "24"))  # of all accounts together
@@ -113,6 +120,80 @@ def _killed_update(
     child.wait(30)
 
 
+# -- each way to change one ------------------------------------------------------------------------
+BUILT = ("Byte-compiling", "Recording the", "Starting it once")
+WAYS: dict[str, tuple[tuple[str | Path, ...], tuple[str, ...]]] = {
+    "pip in a script": (
+        (PIP, "update", "{prefix}", "--post-install", "pip.sh", "--tmpdir", "{tmp}", "-v"),
+        ("Running the post", "Packing what", "Writing the image", "Unpacking what changes", *BUILT),
+    ),
+    "a script": (
+        (PIP, "update", "{prefix}", "--post-install", "other.sh", "--tmpdir", "{tmp}", "-v"),
+        ("Finding what changed", "Switching", "Packing what", "Running the post", *BUILT),
+    ),
+    "a replaced package": (
+        (PIP, "update", "{prefix}", "-r", "newer.txt", "--tmpdir", "{tmp}", "-v"),
+        ("Unpacking what is replaced", "Writing the image", "Installing pip", "Resolving", *BUILT),
+    ),
+    "repack": (
+        (UMBRELLA, "repack", "{prefix}", "--compression", "gzip:1", "--tmpdir", "{tmp}", "-v"),
+        ("Packing with", "Switching", *BUILT[2:]),
+    ),
+    "profile": (
+        (UMBRELLA, "profile", "{prefix}", "--tmpdir", "{tmp}", "-v", "--", "python3", "-c", "0"),
+        ("Recording what", "Writing the image", "Switching", *BUILT[2:]),
+    ),
+}
+"""By what an installation changes: the line, and its steps, the most delicate first."""
+
+
+def pip_installation(account: Account, prefix: Path) -> Installation:
+    """One with alpha 1.0, and in the account's directory what the lines name."""
+    wheels = account.directory("wheels")
+    for name, version in (("alpha", "1.0"), ("alpha", "2.0"), ("beta", "1.0")):
+        write_wheel(wheels, name, version)
+    account.file("pip.sh", f"pip install --no-index --find-links {wheels} beta\n")
+    account.file("other.sh", "date +%N >$env_root/moment\n")
+    for name, version in (("older", "1.0"), ("newer", "2.0")):
+        text = f"--no-index\n--find-links {wheels}\nalpha=={version}\n"
+        account.file(f"{name}.txt", text)
+    account.ok(PIP, "new", "--prefix", prefix, "older.txt")
+    return Installation(prefix=prefix, account=account)
+
+
+@pytest.fixture(scope="module")
+def changing(account: Account, runtime: Path) -> Installation:
+    account.directory("changing-tmp")
+    return pip_installation(account, account.work / "changing")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_to_change_one_may_be_interrupted(
+    account: Account, changing: Installation, way: str
+) -> None:
+    """By SIGKILL and SIGTERM in turns. Each account has steps of its own."""
+    tmp, generations = account.work / "changing-tmp", changing.prefix / ".generations"
+    words, steps = WAYS[way]
+    line = [str(word).format(prefix=changing.prefix, tmp=tmp) for word in words]
+    alpha = "import alpha; print(alpha.VERSION)"
+    before, version = seen(changing.prefix), changing.python(alpha)
+    first = 0 if account.uid is None else 1
+    for turn, step in enumerate(steps[first::ACCOUNTS][: KILLS // 24], [*WAYS].index(way)):
+        number = (signal.SIGKILL, signal.SIGTERM)[turn % 2]
+        status, said = at_step(account, line, step, methodcaller("send_signal", number))
+        ended = (-number if number == signal.SIGKILL else 128 + number,)
+        if step == "Switching":  # it ends, or was the last
+            ended, before = (*ended, 0), seen(changing.prefix)
+        assert status in ended, said
+        assert changing.python(alpha) == version
+        if number == signal.SIGTERM:
+            assert seen(changing.prefix) == before and entries(tmp) == set()
+    account.ok(*line)
+    changing.python(alpha)
+    assert entries(tmp) == set()
+    assert not [name for name in entries(generations) if not name.isdigit()]
+
+
 # -- full disks ----------------------------------------------------------------------------------
 FULL_AT = {
     "Unpacking": True,
@@ -136,10 +217,10 @@ def test_a_disk_that_fills_up_changes_nothing(
     with small_file_system(me.work / "full", 400) as full:
         done = build(me, "full/env", "python", "demo-noarch")
         file = me.file("full.yml", environment_text(channel, "python", "demo-tool"))
-        words = [file, "--post-install", "more.sh", "--tmpdir", full, "-v"]
+        options = ["--post-install", "more.sh", "--tmpdir", full, "-v"]
+        line = [CONDA, "update", done.prefix, file, *options]
         for step, must_fail in FULL_AT.items():
-            code, said = _update_that_fills(done, words, step, full)
-            assert f"begin: {step}" in said
+            code, said = _filling(me, line, step, full)
             assert code == ExitCode.SPACE or (code == 0 and not must_fail), said
             assert code == 0 or "no room" in said
             (full / "filler").unlink()
@@ -154,27 +235,40 @@ def test_a_disk_that_fills_up_changes_nothing(
         assert not [n for n in entries(done.prefix / ".generations") if not n.isdigit()]
 
 
-def _update_that_fills(
-    done: Installation, words: Sequence[str | Path], step: str, full: Path
+def _filling(
+    account: Account, line: Sequence[str | Path], step: str, full: Path
 ) -> tuple[int, str]:
-    """Update; when ``step`` begins, fill the file system before anything else happens."""
-    account = done.account
-    said = []
-    with subprocess.Popen(
-        account.argv([CONDA, "update", done.prefix, *words]),
-        env=account.environment(),
-        cwd=account.work,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as child:
-        assert child.stderr is not None
-        for line in child.stderr:
-            said.append(line)
-            if line.startswith(f"begin: {step}"):
-                child.send_signal(signal.SIGSTOP)
-                _fill(full / "filler")
-                child.send_signal(signal.SIGCONT)
-    return child.returncode, "".join(said)
+    """Run a line; when ``step`` begins, fill the file system before anything else happens."""
+
+    def fill(child: subprocess.Popen[str]) -> None:
+        child.send_signal(signal.SIGSTOP)
+        _fill(full / "filler")
+        child.send_signal(signal.SIGCONT)
+
+    return at_step(account, line, step, fill)
+
+
+FILLED = {
+    "pip in a script": "Packing what",
+    "a replaced package": "Unpacking what is replaced",
+    "repack": "Packing with",
+    "profile": "Writing the image",
+}
+
+
+@needs_root
+def test_a_disk_that_fills_up_stops_each_way(me: Account, runtime: Path) -> None:
+    with small_file_system(me.work / "filled", 60) as full:
+        made = pip_installation(me, full / "env")
+        before = seen(made.prefix)
+        for way, step in FILLED.items():
+            line = [str(word).format(prefix=made.prefix, tmp=full) for word in WAYS[way][0]]
+            code, said = _filling(me, line, step, full)
+            assert code == ExitCode.SPACE and "no room" in said, said
+            (full / "filler").unlink()
+            assert seen(made.prefix) == before, way
+        me.ok(*line)
+        assert [p for p in full.glob("containerize-*/*") if p.name != "build.log"] == []
 
 
 def _fill(path: Path) -> None:

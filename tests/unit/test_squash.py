@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from tests.unit.conftest import Program
 from wrapper.console import Console
 from wrapper.errors import SpaceError, ToolError
+from wrapper.images import squasher
 from wrapper.images.compression import Compression, wanted
 from wrapper.images.squasher import Squasher
 
@@ -23,6 +26,8 @@ def squash(
     version: tuple[int, int] = (4, 6),
     compression: Compression = LZ4,
     options: tuple[str, ...] = (),
+    *,
+    order: tuple[str, ...] = (),
 ) -> list[tuple[float, float]]:
     """Run a fake mksquashfs in its directory; returns the progress."""
     progress: list[tuple[float, float]] = []
@@ -33,6 +38,7 @@ def squash(
         console=console,
         advance=lambda done, total: progress.append((done, total)),
         environ={"PATH": "/usr/bin:/bin"},
+        order=order,
     )
     return progress
 
@@ -152,3 +158,18 @@ def test_another_failure_is_the_tools(program: Program, console: Console) -> Non
         squash(path, console)
     assert caught.value.detail == "broken"
     assert not (path.parent / "img.sqfs").exists()
+
+
+def test_an_image_that_cannot_be_put_in_order_for_want_of_room_leaves_nothing(
+    program: Program, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(target: Path, *_: object, **__: object) -> None:
+        target.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(squasher, "read_image", lambda _: Mock())
+    monkeypatch.setattr(squasher, "write_image", full)
+    path = program("mksquashfs", 'echo whole >"$2"')
+    with pytest.raises(SpaceError, match="no room left for the image"):
+        squash(path, console, order=("a",))
+    assert not [*path.parent.glob("img.sqfs*")]

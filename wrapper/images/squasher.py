@@ -98,10 +98,11 @@ class Squasher:
         image.rename(unordered)
         try:
             self.arrange(read_image(unordered), image, order)
-            unordered.unlink()
         except Unsupported as why:
             console.log(f"{image} stays as mksquashfs wrote it: {why}")
-            unordered.rename(image)
+            unordered.replace(image)
+        finally:
+            unordered.unlink(missing_ok=True)
 
     def arrange(
         self, image: Image, target: Path, order: Sequence[str], advance: Advance = unseen

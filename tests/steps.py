@@ -1,0 +1,33 @@
+"""Commands that something happens to when a step of theirs begins."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.account import Account
+
+
+def at_step(
+    account: Account,
+    line: Sequence[str | Path],
+    step: str,
+    act: Callable[[subprocess.Popen[str]], None],
+) -> tuple[int, str]:
+    """Run a line with ``-v``, and act when ``step`` begins; its status and what it said."""
+    said = []
+    with subprocess.Popen(
+        account.argv(line),
+        env=account.environment(),
+        cwd=account.work,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stderr is not None
+        for text in child.stderr:
+            said.append(text)
+            if text.startswith(f"begin: {step}"):
+                act(child)
+    assert f"begin: {step}" in "".join(said)
+    return child.returncode, "".join(said)
