@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -31,6 +31,18 @@ Advance = Callable[[float, float], None]
 
 def unseen(_done: float, _total: float) -> None:
     """The progress of what is not told."""
+
+
+def piecewise(advance: Advance, total: float) -> Callable[[float], None]:
+    """Progress of what tells pieces: each call adds to what is done."""
+    done = 0.0
+
+    def add(piece: float) -> None:
+        nonlocal done
+        done += piece
+        advance(done, total)
+
+    return add
 
 
 # Control characters but for tabs and line ends, those that change the direction of writing, and
@@ -233,6 +245,12 @@ class Console:
 def counted(number: int, word: str) -> str:
     """A number with its word: ``counted(2, "package") == "2 packages"``."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def shortened(names: Sequence[str], most: int = 3) -> str:
+    """The first ``most`` of them, and how many more there are: ``a, b, c and 4 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def human_size(size: float) -> str:

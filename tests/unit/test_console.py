@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.console import Console, counted, human_size, visible
+from wrapper.console import Console, counted, human_size, shortened, visible
 from wrapper.errors import SpaceError
 
 
@@ -279,6 +279,15 @@ def test_messages_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> No
 )
 def test_sizes_for_people(size: float, text: str) -> None:
     assert human_size(size) == text
+
+
+def test_many_are_shortened_and_pieces_add_up() -> None:
+    assert shortened("abcd") == "a, b, c and 1 more" and shortened("abc") == "a, b, c"
+    told: list[tuple[float, float]] = []
+    add = piecewise(lambda done, total: told.append((done, total)), 5)
+    add(2)
+    add(3)
+    assert told == [(2, 5), (5, 5)]
 
 
 def test_one_is_not_many() -> None:

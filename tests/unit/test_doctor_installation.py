@@ -28,6 +28,7 @@ from wrapper.packages import LockedPackage
 from wrapper.prefix import shims
 from wrapper.prefix.staging import NextGeneration, Staging
 from wrapper.util import lock as locks
+from wrapper.util.hashing import sha256
 
 SHIM = shims.shim(Path("/somewhere"), Path("/runtime"))
 
@@ -77,7 +78,7 @@ def write(staging: Staging | NextGeneration, *programs: str) -> None:
         staging.directory / "manifest.json",
         manifest(
             prefix=str(staging.prefix),
-            image={"size": 4096, "sha256": needs.sha256(staging.image)},
+            image={"size": 4096, "sha256": sha256(staging.image)},
         ),
     )
 
@@ -278,7 +279,7 @@ def test_a_moved_prefix(prefix: Path) -> None:
 
 # -- base images ---------------------------------------------------------------------------------
 def on_base(image: Path, **more: Any) -> Manifest:
-    digest = f"sha256:{needs.sha256(image)}"
+    digest = f"sha256:{sha256(image)}"
     known = {"path": str(image), "digest": digest, "mark": mark(image)}
     return manifest(base={"kind": "image", "name": "base", **known, **more})
 

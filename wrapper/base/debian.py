@@ -25,10 +25,11 @@ from pathlib import Path
 
 from wrapper import platforms, process
 from wrapper.base.definition import Deb
-from wrapper.console import Advance
+from wrapper.console import Advance, piecewise
 from wrapper.errors import ChannelError, InputError, PackageError
 from wrapper.util import foreign
 from wrapper.util.cache import FILE_MODE, draft, make_directory
+from wrapper.util.hashing import sha256
 
 MIRROR_VARIABLE = "CONTAINERIZE_DEBIAN_MIRROR"
 _MERGED = ("bin", "sbin", "lib", "lib64")
@@ -50,14 +51,12 @@ def fetch(
     :raises ChannelError: no mirror has one. :raises PackageError: one is not what the lock says.
     """
     make_directory(cache)
-    total, done = sum(deb.size for deb in packages), 0
+    fetched = piecewise(advance, sum(deb.size for deb in packages))
     stop = threading.Event()
 
     def one(deb: Deb) -> Path:
-        nonlocal done
         path = _fetch_one(deb, mirrors, cache, stop)
-        done += deb.size
-        advance(done, total)
+        fetched(deb.size)
         return path
 
     pool = ThreadPoolExecutor(_AT_ONCE)
@@ -116,7 +115,7 @@ def _archive_of_apt(environ: Mapping[str, str]) -> list[str]:
 
 def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path, stop: threading.Event) -> Path:
     target = cache / f"{deb.sha256[:16]}-{deb.name}"
-    if target.is_file() and _sha256(target) == deb.sha256:
+    if target.is_file() and sha256(target) == deb.sha256:
         return target
     refusals, wrong = [], False
     fresh = draft(target)
@@ -126,7 +125,7 @@ def _fetch_one(deb: Deb, mirrors: Sequence[str], cache: Path, stop: threading.Ev
         url = f"{mirror}/{deb.path}"
         try:
             _download(url, fresh, stop)
-            if (found := _sha256(fresh)) == deb.sha256:
+            if (found := sha256(fresh)) == deb.sha256:
                 foreign.set_mode(fresh, FILE_MODE)
                 fresh.replace(target)
                 return target
@@ -191,14 +190,6 @@ def _not_fetched(
     )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(_CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 # -- unpacking ---------------------------------------------------------------------------------
 def unpack(packages: Sequence[Deb], files: Sequence[Path], root: Path, advance: Advance) -> None:
     """Unpack packages into the new directory ``root``, without what a container has no use for.
@@ -232,10 +223,10 @@ def unpack(packages: Sequence[Deb], files: Sequence[Path], root: Path, advance: 
     (root / "var/lib/dpkg/available").touch()
 
 
-def _ar_members(path: Path, sha256: str) -> dict[str, bytes]:
+def _ar_members(path: Path, wanted: str) -> dict[str, bytes]:
     """ar(5): a header of 60 bytes before each member, which begin at even offsets."""
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if hashlib.sha256(content).hexdigest() != wanted:
         raise ValueError("it is not the file that was asked for any more")
     if not content.startswith(b"!<arch>\n"):
         raise ValueError("not an ar archive")

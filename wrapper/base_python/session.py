@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from wrapper.packages import LockedPackage
 from wrapper.prefix.generations import Generation
 from wrapper.requests import Request
 from wrapper.runtime.container import BuildContainer
+from wrapper.util.hashing import sha256
 
 PINNED_VARIABLE = "CONTAINERIZE_BUILD_PINNED"
 """For ``conda`` in users' scripts: where the records of the base's conda packages are."""
@@ -128,10 +128,7 @@ class Reuse:
 
         A stub was written by us just now. Its hash is for uv, which wants one of all or of none.
         """
-        return {
-            name: f"--hash=sha256:{hashlib.sha256(stub.read_bytes()).hexdigest()}"
-            for name, stub in self._stubs.items()
-        }
+        return {name: f"--hash=sha256:{sha256(stub)}" for name, stub in self._stubs.items()}
 
     @functools.cached_property
     def _stubs(self) -> dict[str, Path]:

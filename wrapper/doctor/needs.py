@@ -5,7 +5,6 @@ Each function takes a manifest; what is not in it (older ones, other kinds) need
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
@@ -25,8 +24,8 @@ from wrapper.models import Site
 from wrapper.process import ToolFailed
 from wrapper.runtime.binds import replaced_links
 from wrapper.runtime.runtime import NAMES
+from wrapper.util.hashing import sha256
 
-_CHUNK = 8 << 20
 _SECONDS = 15.0
 _UPDATES = {"conda": "conda-containerize", "pip": "pip-containerize"}
 _QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
@@ -66,18 +65,6 @@ def base_image(directory: Path, data: Manifest, *, deep: bool) -> list[Finding]:
         hint = "build anew to use the newer one; the old one may be removed some day"
         found.append(warning("base image's name", detail, hint))
     return found
-
-
-def sha256(path: Path, offset: int = 0, size: int | None = None) -> str:
-    """Of a file, or of ``size`` bytes of it from ``offset`` on."""
-    digest = hashlib.sha256()
-    left = path.stat().st_size - offset if size is None else size
-    with path.open("rb", buffering=0) as file:
-        file.seek(offset)
-        while left > 0 and (block := file.read(min(_CHUNK, left))):
-            digest.update(block)
-            left -= len(block)
-    return digest.hexdigest()
 
 
 def content(image: Path, data: Manifest, offset: int = 0, size: int | None = None) -> list[Finding]:

@@ -6,7 +6,6 @@ installed by URL, and the image has to be the same.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +19,7 @@ from wrapper import platforms
 from wrapper.credentials import public_url
 from wrapper.packages import LockedPackage
 from wrapper.pip.local import origin_of
-from wrapper.util import toml
+from wrapper.util import hashing, toml
 
 CACHE_TRACE = "uv_cache.json"  # it has a time in it
 TRACES = ("direct_url.json", CACHE_TRACE)
@@ -46,7 +45,7 @@ def direct_entry(distribution: Distribution) -> LockedPackage | None:
             origin, content = origin_of(path)
             url = origin.as_uri()
         elif path.is_file():
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            sha256 = hashing.sha256(path)
     if data.get("subdirectory"):
         url += f"#subdirectory={data['subdirectory']}"
     return LockedPackage(

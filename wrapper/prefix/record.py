@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from wrapper.inputs.files import InputFile
 from wrapper.inputs.text import encoding_of
 from wrapper.manifest import ImageRecord, Manifest, write_manifest
 from wrapper.packages import LockedPackage
+from wrapper.util.hashing import sha256
 
 
 def write_record(directory: Path, manifest: Manifest, log: Path) -> None:
@@ -49,15 +49,7 @@ def identity(image: Path) -> ImageRecord:
     if image.is_dir():  # a sandbox has no digest
         return ImageRecord(sha256=None, size=0)
     compressor = read_format(image).compressors[0]
-    return ImageRecord(sha256=_sha256(image), size=image.stat().st_size, compression=compressor)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return ImageRecord(sha256=sha256(image), size=image.stat().st_size, compression=compressor)
 
 
 def _package_table(packages: Sequence[LockedPackage]) -> str:

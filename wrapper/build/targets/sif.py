@@ -15,7 +15,6 @@ Beside it in the file, as SIF objects: the manifest and the build's log.
 
 from __future__ import annotations
 
-import hashlib
 import stat
 import threading
 from collections.abc import Iterator, Mapping
@@ -54,6 +53,7 @@ from wrapper.prefix.record import identity, write_inputs
 from wrapper.runtime.container import BuildContainer
 from wrapper.runtime.host_program import HOST_ROOT
 from wrapper.util import removal
+from wrapper.util.hashing import sha256
 
 
 @dataclass(kw_only=True)
@@ -270,7 +270,7 @@ class SifTarget:
         }
         for name in LOCKS:
             if (layer / RECORD / name).is_file():
-                digest = hashlib.sha256((layer / RECORD / name).read_bytes()).hexdigest()
+                digest = sha256(layer / RECORD / name)
                 labels |= {"containerize.lock": f"/{RECORD}/{name}"}
                 labels |= {"containerize.lock.digest": f"sha256:{digest}"}
         return labels
