@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from wrapper.console import shortened
 from wrapper.credentials import public_url
 from wrapper.errors import InputError
 
@@ -131,5 +132,4 @@ def require_hashes(records: Sequence[RepoDataRecord], source: Path) -> None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(sorted(names)[:_LISTED]) + more
+    return shortened(sorted(names), _LISTED)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.console import Console, counted, human_size, shortened, visible
+from wrapper.console import Console, counted, human_size, piecewise, shortened, visible
 from wrapper.errors import SpaceError
 
 

@@ -143,7 +143,9 @@ def test_the_version_is_asked_with_a_clean_environment(program: Program, tmp_pat
 def test_the_line_of_a_build() -> None:
     runtime = Runtime(path=Path("/r un/apptainer"), name="apptainer", version="1.4.5")
     argv = runtime.exec_argv(
-        *(Path("/i m.sqfs"), ["/a", "/b:/c"], ["ls", "", "a b"]), cwd=Path("/w d"), home="/h m"
+        *(Path("/i m.sqfs"), ["/a", "/b:/c"], ["ls", "", "a b"]),
+        cwd=Path("/w d"),
+        environ={"HOME": "/h m"},
     )
     assert argv == [
         *("/r un/apptainer", "-s", "exec", "--no-home", "--no-mount=tmp,cwd"),

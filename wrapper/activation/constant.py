@@ -36,18 +36,8 @@ _FILTERS = {
 _ONE_FILE_TESTS = "adefhkprsuwxbcgGLNOS"
 _OF_AN_IMAGE = "adefprsxbcS"  # that it has these is fixed; who owns or may write it is not
 QUIET = {
-    *_PURE,
-    *_BUILTINS,
-    *MAKES,
-    *_FILTERS,
-    "sed",
-    "uname",
-    "set",
-    "cd",
-    "pwd",
-    "[",
-    "[[",
-    "test",
+    *(*_PURE, *_BUILTINS, *MAKES, *_FILTERS),
+    *("sed", "uname", "set", "cd", "pwd", "[", "[[", "test"),
 }
 """Commands that look at no variable of the environment but those that one sees in their words."""
 _GLOB = re.compile(r"[*?\[]")

@@ -13,7 +13,7 @@ from wrapper.activation.changes import State, sentinel, touched
 from wrapper.activation.flow import Flow
 from wrapper.activation.syntax import uses_of
 from wrapper.activation.uses import Uses
-from wrapper.activation.watched import Run, read_environment, read_run
+from wrapper.activation.watched import Run, file_text, read_environment, read_run
 from wrapper.runtime.container import CERTIFICATES, BuildContainer
 
 # What builds set, and shims take from the user (or never have, as the last).
@@ -83,7 +83,7 @@ class Prober:
         self._find_asked(scripts)
         self._run_alone("all", scripts, _all_set)
         for script in scripts:
-            script.texts += [uses_of(text_of(copy)) for copy in script.sourced.values()]
+            script.texts += [uses_of(file_text(copy)) for copy in script.sourced.values()]
             for trial in script.trials:
                 looked = script.flow(trial.runs.values(), self.fixed).looked_into - {"PATH"}
                 left = {*trial.asked} - looked
@@ -115,7 +115,7 @@ class Prober:
             path=path,
             chained=run,
             sourced={name: self._folder / f"text-{number}-{index}" for index, name in names},
-            texts=[uses_of(text_of(self.container.tree / below))],
+            texts=[uses_of(file_text(self.container.tree / below))],
         )
 
     def _find_asked(self, scripts: Sequence[Script]) -> None:
@@ -175,11 +175,6 @@ def sourced_by(run: Run) -> list[str]:
     """What a run sourced."""
     found = [words[1:2] for words in run.executed or () if words[:1] in ((".",), ("source",))]
     return [name for names in dict.fromkeys(found) for name in names]
-
-
-def text_of(path: Path) -> str:
-    """A file as text, bytes that are none included; empty where there is none."""
-    return path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
 
 
 def _all_set(asked: Sequence[str]) -> list[State]:

@@ -24,7 +24,7 @@ from wrapper.activation.model import Activation, VariableChange
 from wrapper.activation.probing import Prober, Script, Trial, sourced_by
 from wrapper.activation.together import Shown, footprint, together
 from wrapper.activation.watched import Env, Run
-from wrapper.console import Console
+from wrapper.console import Console, shortened
 from wrapper.inputs.names import why_not
 from wrapper.manifest import ScriptRecord
 from wrapper.runtime.container import BuildContainer
@@ -108,8 +108,7 @@ def tell(activation: Activation, console: Console) -> None:
                 "every start, which costs some milliseconds"
             )
         elif names := [*script.unless, *script.unless_empty]:
-            more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-            sometimes.append(f"{Path(script.path).name} ({', '.join(names[:_MOST_NAMES])}{more})")
+            sometimes.append(f"{Path(script.path).name} ({shortened(names, _MOST_NAMES)})")
     if sometimes:
         console.info(
             "activation scripts that are sourced where a variable is set that they look into: "

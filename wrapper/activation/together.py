@@ -10,9 +10,9 @@ from wrapper.activation.constant import QUIET
 from wrapper.activation.flow import Flow
 from wrapper.activation.model import ActivationScript, VariableChange
 from wrapper.activation.uses import Scope, Uses
+from wrapper.console import shortened
 
 _ANYTHING = {"", "eval", ".", "source"}
-_MOST_REASONS = 3
 
 # Programs that ask for no variable that a package sets, but for these.
 _BLIND = {
@@ -137,7 +137,7 @@ def together(shown: Sequence[Shown]) -> tuple[ActivationScript, ...]:
         for first, second in itertools.combinations(range(len(shown)), 2):
             _follow(shown, whens, first, second)
     return tuple(
-        ActivationScript(path=one.path, why=_said(when.why))
+        ActivationScript(path=one.path, why=shortened(when.why))
         if when.why
         else ActivationScript(
             path=one.path,
@@ -165,8 +165,3 @@ def _follow(shown: Sequence[Shown], whens: Sequence[_When], first: int, second: 
             one.why.append(f"comes before {shown[second].name}")
         one.unless |= other.unless.union(*(whens[n].unless for n in other.after))
         one.unless_empty |= other.unless_empty.union(*(whens[n].unless_empty for n in other.after))
-
-
-def _said(reasons: Sequence[str]) -> str:
-    more = len(reasons) - _MOST_REASONS
-    return ", ".join(reasons[:_MOST_REASONS]) + (f" and {more} more" if more > 0 else "")

@@ -40,7 +40,7 @@ class Run:
 def read_run(out: Path, number: int) -> Run:
     """The ``number``-th script's run, the first being 1."""
     texts, trace, functions, variables = (
-        _read(Path(f"{out}.{number}.{kind}"))
+        file_text(Path(f"{out}.{number}.{kind}"))
         for kind in ("texts", "trace", "functions", "variables")
     )
     records = _records(trace)
@@ -64,11 +64,12 @@ def read_environment(path: Path) -> Env | None:
     """A file of ``env -0``; ``None`` where it was not written."""
     if not path.is_file():
         return None
-    pairs = (item.partition("=") for item in _read(path).split("\0") if item)
+    pairs = (item.partition("=") for item in file_text(path).split("\0") if item)
     return {name: value for name, _, value in pairs if name not in _SHELL_OWN}
 
 
-def _read(path: Path) -> str:
+def file_text(path: Path) -> str:
+    """A file as text, bytes that are none included; empty where there is none."""
     return path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
 
 

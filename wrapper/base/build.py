@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from wrapper.images.compression import Compression
 from wrapper.images.sif import file as sif
 from wrapper.images.squasher import Squasher
 from wrapper.process import ToolFailed
-from wrapper.runtime.runtime import Runtime, home_of
+from wrapper.runtime.runtime import Runtime
 from wrapper.util import foreign
 from wrapper.util.cache import FILE_MODE
 from wrapper.util.disk_space import require_space
@@ -175,13 +174,7 @@ class BaseBuild:
 
     def _inside(self, *command: str) -> None:
         """Run a program of the system in a container of it, the tree writable at ``_WITHIN``."""
-        argv = self.runtime.exec_argv(
-            self.root,
-            [f"{self.root}:{_WITHIN}"],
-            command,
-            cwd=Path("/"),
-            home=home_of(os.environ),
-        )
+        argv = self.runtime.exec_argv(self.root, [f"{self.root}:{_WITHIN}"], command)
         environment = {
             **self.runtime.environment(self.scratch),
             "PYTHONHASHSEED": "0",  # sets in .pyc files have an order

@@ -11,7 +11,7 @@ from pathlib import Path
 from wrapper import layout
 from wrapper.base.catalogue import URI, Entry, nearest
 from wrapper.base.definition import read_definition
-from wrapper.console import Console
+from wrapper.console import Console, piecewise
 from wrapper.errors import InputError, PackageError
 from wrapper.images.format import SANDBOX, ImageFormat, read_format
 from wrapper.images.pull import Store
@@ -189,19 +189,12 @@ def copied(image: Path, staging: Path, *, digest: str, console: Console) -> Path
     size = image.stat().st_size
     require_space(staging, size, "a copy of the base image", "free some space or quota there")
     target = staging / layout.BASE
-    done = 0
-
-    def advanced(count: int) -> None:
-        nonlocal done
-        done += count
-        advance(done, size)
-
     with (
         console.step(f"Copying {image.name}") as advance,
         image.open("rb", buffering=0) as source,
         target.open("xb", buffering=0) as out,
     ):
-        copy_bytes(source, out, size, advanced)
+        copy_bytes(source, out, size, piecewise(advance, size))
         os.fchmod(out.fileno(), FILE_MODE)
     if digest and not foreign.only_ours(image):
         _require_same(target, digest, image, console)

@@ -16,7 +16,9 @@ from wrapper.cli.options import (
     COMPRESSION,
     ENVIRON,
     FILE,
+    JSON_RESULT,
     MPI,
+    NOCACHE,
     REQUIRE_HASHES,
     REUSE_BASE,
     TMPDIR,
@@ -125,15 +127,11 @@ _HOW: list[Decorator] = [
         help="One file system of base and environment, for runtimes without overlays: see "
         "'containerize info'. Takes minutes per GB of the base.",
     ),
-    click.option(
-        "--nocache",
-        is_flag=True,
-        help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
-    ),
+    NOCACHE,
     MPI,
     TMPDIR,
     COMPRESSION,
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    JSON_RESULT,
     click.option(
         "--accept-licenses",
         is_flag=True,

@@ -119,6 +119,12 @@ COMPRESSION = click.option(
     help="Of the image: fast, default or small, each with the best compressor that the runtime "
     "starts; or zstd, lz4 or gzip, which may have a level (zstd:15).",
 )
+NOCACHE = click.option(
+    "--nocache",
+    is_flag=True,
+    help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
+)
+JSON_RESULT = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 TOOL_FILE = click.option(
     "-y",
     "--yaml",
@@ -214,11 +220,7 @@ BUILD = grouped(
         help="More programs, or directories of programs, to make available: a comma-separated "
         "list of paths in the environment; repeatable. All programs in its bin are anyway.",
     ),
-    click.option(
-        "--nocache",
-        is_flag=True,
-        help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
-    ),
+    NOCACHE,
     BASE_IMAGE,
     COPY_BASE,
     REUSE_BASE,
@@ -226,7 +228,7 @@ BUILD = grouped(
     WITH,
     TMPDIR,
     COMPRESSION,
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    JSON_RESULT,
     with_console,
 )
 

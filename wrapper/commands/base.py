@@ -22,7 +22,7 @@ from wrapper.images.squasher import find_squasher
 from wrapper.images.store import file_digest
 from wrapper.models import Site
 from wrapper.runtime.host_program import HOST_ROOT, host_program
-from wrapper.runtime.runtime import find_runtime, home_of
+from wrapper.runtime.runtime import find_runtime
 from wrapper.util.cache import make_cache, make_directory
 from wrapper.util.lock import locked
 
@@ -253,13 +253,8 @@ def _unchanged(image: BaseImage, tools: Tools) -> Check:
 
 def _starts(image: BaseImage, tools: Tools) -> Check:
     runtime = tools.runtime
-    argv = runtime.exec_argv(
-        image.path,
-        [f"/:{HOST_ROOT}"],
-        host_program("true"),  # the image may have none
-        cwd=Path("/"),
-        home=home_of(os.environ),
-    )
+    command = host_program("true")  # the image may have none
+    argv = runtime.exec_argv(image.path, [f"/:{HOST_ROOT}"], command)
     try:
         process.run(argv, console=tools.console, env=runtime.environment(tools.space.scratch))
     except ToolError as error:

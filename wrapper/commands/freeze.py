@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wrapper import layout, process, workspace
 from wrapper.commands.extend import environment
-from wrapper.console import Console
+from wrapper.console import Console, shortened
 from wrapper.errors import PrefixError, ToolError, start_hint
 from wrapper.images.compression import travelling
 from wrapper.images.squasher import find_squasher
@@ -133,9 +133,8 @@ def _clear(found: Extension, console: Console) -> None:
             else:
                 kept.append(program)
     if kept:
-        names = ", ".join(str(path.relative_to(found.place)) for path in kept[:_TOLD])
-        more = f" and {len(kept) - _TOLD} more" if len(kept) > _TOLD else ""
-        console.warning(f"not in the image, so they stay in {found.place}: {names}{more}")
+        names = shortened([str(path.relative_to(found.place)) for path in kept], _TOLD)
+        console.warning(f"not in the image, so they stay in {found.place}: {names}")
 
 
 def _removed(path: Path, node: Node | None) -> list[Path]:

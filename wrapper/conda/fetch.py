@@ -20,7 +20,7 @@ from rattler.package_streaming import download_and_extract, download_to_path
 
 from wrapper.conda.client import channel_client
 from wrapper.conda.contents import directory_of
-from wrapper.console import Advance
+from wrapper.console import Advance, piecewise
 from wrapper.credentials import login_hint, public_url
 from wrapper.errors import ChannelError, PackageError, SpaceError, means_no_space
 from wrapper.util.background import run_async
@@ -67,16 +67,13 @@ class _Fetcher:
     async def all(self, records: Sequence[RepoDataRecord]) -> list[RepoDataRecord]:
         client = channel_client()
         limit = asyncio.Semaphore(_CONCURRENT)
-        total = sum(record.size or 0 for record in records)
-        done = 0
+        fetched = piecewise(self.advance, sum(record.size or 0 for record in records))
         self.unpacked.mkdir(parents=True, exist_ok=True)
 
         async def one(record: RepoDataRecord) -> RepoDataRecord:
-            nonlocal done
             async with limit:
                 local = await self._one(record, client)
-            done += record.size or 0
-            self.advance(done, total)
+            fetched(record.size or 0)
             return local
 
         tasks = [asyncio.ensure_future(one(record)) for record in records]

@@ -45,7 +45,7 @@ from wrapper.images.squasher import find_squasher
 from wrapper.images.trial import Trials
 from wrapper.manifest import Manifest
 from wrapper.models import Site
-from wrapper.runtime.runtime import FAMILIES, find_runtime
+from wrapper.runtime.runtime import FAMILIES
 from wrapper.util import foreign, removal
 
 __all__ = ["FAILED", "OK", "WARNING", "Finding", "diagnose"]
@@ -294,13 +294,7 @@ class _Ward:
 
     def _trials(self) -> Trials:
         assert self.scratch
-        return Trials(
-            runtime=find_runtime(self.for_runtime, self.site),
-            squasher=find_squasher(self.for_runtime, self.site),
-            scratch=self.scratch,
-            console=self.console,
-            environ=self.for_runtime,
-        )
+        return Trials.here(self.for_runtime, self.site, self.scratch, self.console)
 
     def _content(self, target: Path, data: Manifest) -> list[Finding]:
         return needs.content(target / layout.CURRENT / layout.IMAGE, data)

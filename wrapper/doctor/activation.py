@@ -15,7 +15,7 @@ from wrapper.activation.constant import MAKES, QUIET
 from wrapper.activation.flow import FIXED
 from wrapper.activation.grammar import parser, text_of
 from wrapper.activation.syntax import uses_of
-from wrapper.console import counted
+from wrapper.console import counted, shortened
 from wrapper.doctor.finding import Finding, ok, warning
 from wrapper.manifest import Manifest, ScriptRecord
 from wrapper.util import foreign
@@ -23,7 +23,6 @@ from wrapper.util import foreign
 _WHAT = "activation"
 _FOLDER = "etc/conda/activate.d"
 _MOST_BYTES = 1 << 20  # of one script
-_MOST_REASONS = 3
 # What only building packages, or another shell, comes to.
 _ELSEWHERE = re.compile(r"CONDA_BUILD\b|ZSH_NAME")
 _ASKED_BY_ALL = FIXED | {"BASH_VERSION", "PS1", "ZSH_NAME"}
@@ -56,9 +55,7 @@ def looked_into(
             continue  # sourced at every start
         text = foreign.read_bytes(path, most=_MOST_BYTES, follow=False)
         if reasons := list(dict.fromkeys(frozen(text.decode("utf-8", "surrogateescape"), env))):
-            more = len(reasons) - _MOST_REASONS
-            said = ", ".join(reasons[:_MOST_REASONS]) + (f" and {more} more" if more > 0 else "")
-            found.append(f"{path.name} {said}")
+            found.append(f"{path.name} {shortened(reasons)}")
     if not found:
         return [ok(_WHAT, "recorded by an earlier version; nothing that changes was found")]
     detail = "what these scripts did when it was built counts at every start: " + "; ".join(found)

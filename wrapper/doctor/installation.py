@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from wrapper import layout
-from wrapper.console import counted, human_size
+from wrapper.console import counted, human_size, shortened
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.errors import ContainerizeError
 from wrapper.images.format import read_format
@@ -26,7 +26,6 @@ from wrapper.util.lock import holder as lock_holder
 _ANEW = "build it anew from the lock and inputs in current, or: containerize rollback {}"
 _LITTER = (f".{layout.CURRENT}.new", prefix.STAGING_NAME, ADOPTING)
 _OTHERS = "programs go on without; put it back, or update with others: --with DIR, --with none"
-_OUR_NAMES = {*shims.DEBUG_NAMES, shims.LIST_PACKAGES}
 _TYKKY_LINKS = (layout.IMAGE, layout.BASE, layout.COMMON, layout.PROGRAMS, layout.SHARE)
 
 
@@ -182,15 +181,15 @@ def permissions(target: Path) -> list[Finding]:
             strange.append(name)
     found = []
     if open_to_all:
-        detail = f"everybody can write to {_few(open_to_all)}: and so run code as its users"
+        detail = f"everybody can write to {shortened(open_to_all)}: and so run code as its users"
         found.append(failed("permissions", detail, f"chmod -R o-w {_word(target)}"))
     if lacking:
-        detail = f"{_few(lacking)} cannot be read by those who may use the prefix"
+        detail = f"{shortened(lacking)} cannot be read by those who may use the prefix"
         modes = "u+rX,g=u,g-w,o-w" if top.st_mode & stat.S_IRGRP else "u+rX"
         hint = f"its owner: chmod -R {modes} {_word(target)}"
         found.append(failed("permissions", detail, hint))
     elif strange and top.st_mode & stat.S_IRGRP:
-        detail = f"{_few(strange)} is not of the prefix's group {top.st_gid}"
+        detail = f"{shortened(strange)} is not of the prefix's group {top.st_gid}"
         hint = f"its owner: chgrp -R {top.st_gid} {_word(target)}"
         found.append(warning("permissions", detail, hint))
     return found or [ok("permissions", f"as the prefix's own ({stat.filemode(top.st_mode)})")]
@@ -208,10 +207,6 @@ def _entries(target: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in (*names, *files))
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
 # -- shims and places ----------------------------------------------------------------------------
 def shims_agree(target: Path) -> list[Finding]:
     """Whether ``bin`` has what the generation in use has, and nothing of one before."""
@@ -223,13 +218,13 @@ def shims_agree(target: Path) -> list[Finding]:
     number = (target / layout.CURRENT).readlink().name
     hint = f"its owner: containerize rollback {_word(target)} {number}"
     if missing := sorted((wanted | set(shims.DEBUG_NAMES)) - present):
-        return [failed(what, f"{_few(missing)} is missing in {folder}", hint)]
-    others = sorted(present - wanted - _OUR_NAMES)
+        return [failed(what, f"{shortened(missing)} is missing in {folder}", hint)]
+    others = sorted(present - wanted - shims.OUR_NAMES)
     stale = [name for name in others if shims.is_shim_file(folder / name)]
     if stale:
-        return [warning(what, f"{_few(stale)} is not in the generation in use", hint)]
+        return [warning(what, f"{shortened(stale)} is not in the generation in use", hint)]
     if broken := sorted(name for name in wanted if not os.access(folder / name, os.R_OK | os.X_OK)):
-        return [failed(what, f"{_few(broken)} cannot be run by you", "ask its owner")]
+        return [failed(what, f"{shortened(broken)} cannot be run by you", "ask its owner")]
     return [ok(what, f"{counted(len(wanted), 'program')} in {folder}")]
 
 

@@ -182,12 +182,6 @@ class Trials:
     def _tiny(self) -> Tiny | None:
         """``None`` where a tool is missing, which other checks tell."""
         try:
-            return Tiny(
-                runtime=find_runtime(self.environ, self.site),
-                squasher=find_squasher(self.environ, self.site),
-                scratch=self.scratch,
-                console=self.console,
-                environ=self.environ,
-            )
+            return Tiny.here(self.environ, self.site, self.scratch, self.console)
         except ToolError:
             return None

@@ -19,7 +19,7 @@ from wrapper.models import Site
 from wrapper.prefix.shims import DEBUG_NAMES
 from wrapper.process import ToolFailed
 from wrapper.runtime.binds import host_binds, unbindable
-from wrapper.runtime.runtime import RUNTIME_VARIABLE, find_runtime, home_of
+from wrapper.runtime.runtime import RUNTIME_VARIABLE, find_runtime
 from wrapper.util import foreign
 
 _SECONDS = 30.0
@@ -115,7 +115,7 @@ def _bare(
         runtime = find_runtime(environ, site)
     except ToolError:
         return None
-    argv = runtime.exec_argv(image, host_binds(), words, cwd=Path("/"), home=home_of(environ))
+    argv = runtime.exec_argv(image, host_binds(), words, environ=environ)
     taken = _timed(argv, env)
     return None if isinstance(taken, str) else taken
 

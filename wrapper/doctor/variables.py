@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wrapper import layout
-from wrapper.console import counted
+from wrapper.console import counted, shortened
 from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.doctor.places import in_home
 from wrapper.prefix import shims
@@ -19,7 +19,6 @@ _RUNTIME_DIRECTORIES = [
     f"{family}_{kind}" for family in ("SINGULARITY", "APPTAINER") for kind in ("CACHEDIR", "TMPDIR")
 ]
 _PYTHONS = ("python3", "python", "pip")
-_OUR_NAMES = {*shims.DEBUG_NAMES, shims.LIST_PACKAGES}
 
 
 def variables(environ: Mapping[str, str]) -> list[Finding]:
@@ -141,14 +140,13 @@ def _is_tykkys(directory: Path) -> bool:
 
 def _hidden(directory: Path, owners: dict[str, Path]) -> list[Finding]:
     """Programs of a directory that come second; the others are entered into ``owners``."""
-    names = {entry.name for entry in os.scandir(directory)} - _OUR_NAMES
+    names = {entry.name for entry in os.scandir(directory)} - shims.OUR_NAMES
     hidden = sorted(name for name in names if name in owners)
     for name in names - set(hidden):
         owners[name] = directory
     if not hidden:
         return []
-    few = ", ".join(hidden[:3]) + (f" and {len(hidden) - 3} more" if len(hidden) > 3 else "")
-    detail = f"{owners[hidden[0]]} hides {few} of {directory}"
+    detail = f"{owners[hidden[0]]} hides {shortened(hidden)} of {directory}"
     return [warning("PATH", detail, "keep one of them on PATH, use the other by its full path")]
 
 

@@ -26,7 +26,7 @@ from wrapper.images.squasher import Squasher, find_squasher
 from wrapper.models import Site
 from wrapper.process import ToolFailed
 from wrapper.runtime.binds import BIND_VARIABLES, host_binds
-from wrapper.runtime.runtime import RUNTIME_VARIABLE, Runtime, find_runtime, home_of
+from wrapper.runtime.runtime import RUNTIME_VARIABLE, Runtime, find_runtime
 from wrapper.runtime.skeleton import write_skeleton
 from wrapper.util.removal import remove_marked, remove_tree
 from wrapper.workspace import private_directory
@@ -61,6 +61,19 @@ class Trials:
     scratch: Path
     console: Console
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @classmethod
+    def here(
+        cls, environ: Mapping[str, str], site: Site, scratch: Path, console: Console
+    ) -> Trials:
+        """With the tools of this machine. :raises ToolError: one is missing."""
+        return cls(
+            runtime=find_runtime(environ, site),
+            squasher=find_squasher(environ, site),
+            scratch=scratch,
+            console=console,
+            environ=environ,
+        )
 
     @property
     def _who(self) -> str:
@@ -212,8 +225,7 @@ class Trials:
 
     def _argv(self, image: Path, binds: Sequence[str], look: str) -> list[str]:
         command = ["/bin/sh", "-c", look]
-        home = home_of(self.environ)
-        return self.runtime.exec_argv(image, binds, command, cwd=Path("/"), home=home)
+        return self.runtime.exec_argv(image, binds, command, environ=self.environ)
 
     def _environment(self, scratch: Path) -> dict[str, str]:
         seen = self.runtime.environment(scratch, self.environ)
@@ -244,10 +256,9 @@ class Trials:
 @contextlib.contextmanager
 def _trials(site: Site) -> Iterator[Trials]:
     """Trials outside of a build, for the ``with`` block."""
-    runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
     scratch = private_directory(site)
     try:
-        yield Trials(runtime=runtime, squasher=squasher, scratch=scratch, console=Console(-1))
+        yield Trials.here(os.environ, site, scratch, Console(-1))
     finally:
         remove_marked(scratch)
 

@@ -22,11 +22,11 @@ _ANOTHER = "add the index that has it: a line '--extra-index-url URL'"
 _WITH_LOGIN = "in requirements ${NAME}:${PASSWORD}@ in front of the host"
 _NO_SOLUTION = "No solution found"
 _NO_GIT = "Git executable not found"
-# Of requirements themselves, not of what they need (with uv 0.13).
 _NO_HASH = re.compile(  # of a requirement, and of what one needs (with uv 0.13)
     r"In `--require-hashes` mode, all requirements must .*?(?:provided for|but found): (\S+)"
     r"|Hash-checking is required, but no trusted hash was provided for: `([^`]+)`"
 )
+# Of requirements themselves, not of what they need (with uv 0.13).
 _NO_PACKAGE = re.compile(r"Because (\S+) was not found in .*? and you require ")
 _NO_VERSION = re.compile(
     r"Because (?:there (?:is|are) no versions? of|only(?: the following versions of)?) "

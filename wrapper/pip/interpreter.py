@@ -170,11 +170,8 @@ def find_inside(container: BuildContainer, version: str, *, may_miss: bool) -> I
         return _interpreter(facts)
     if may_miss:
         return None
-    raise InputError(
-        f"the base image has Python {facts.version}, not {version}",
-        where=container.image,
-        hint="choose another base image, or let uv bring that version: --uv",
-    )
+    hint = "choose another base image, or let uv bring that version: --uv"
+    raise _of_another_version(facts.version, version, container.image, hint)
 
 
 def from_base(base: BasePython, version: str) -> Interpreter:
@@ -183,12 +180,13 @@ def from_base(base: BasePython, version: str) -> Interpreter:
     :raises InputError: it is of another version than the one that is wanted.
     """
     if not _fits(base.version, version):
-        raise InputError(
-            f"the base image has Python {base.version}, not {version}",
-            where=base.executable,
-            hint="choose another base image, or do without --reuse-base",
-        )
+        hint = "choose another base image, or do without --reuse-base"
+        raise _of_another_version(base.version, version, base.executable, hint)
     return Interpreter(path=Path(base.executable), version=base.version, library=Path(base.library))
+
+
+def _of_another_version(found: str, wanted: str, where: str | Path, hint: str) -> InputError:
+    return InputError(f"the base image has Python {found}, not {wanted}", where=where, hint=hint)
 
 
 def _interpreter(facts: _Facts) -> Interpreter:
@@ -218,11 +216,7 @@ def look_around(
     interpreter: Interpreter, environ: Mapping[str, str], container: BuildContainer | None = None
 ) -> Outer:
     """The packages of a Python on the host, or in the container."""
-    path = interpreter.path
-    if container:
-        facts = _ask_inside(str(path), container, _QUESTION, _Facts)
-    else:
-        facts = _ask(path, environ, _QUESTION, _Facts)
+    facts = _ask(interpreter.path, environ, _QUESTION, _Facts, container)
     packages = OuterPackages.of(facts.packages, python=interpreter.version)
     return Outer(packages=packages, sites=facts.sites, is_venv=facts.is_venv)
 
@@ -231,11 +225,7 @@ def look_into_library(
     interpreter: Interpreter, environ: Mapping[str, str], container: BuildContainer | None = None
 ) -> Library:
     """The library of a Python on the host, or in the container."""
-    path = interpreter.path
-    if container:
-        facts = _ask_inside(str(path), container, _LIBRARY_QUESTION, _LibraryFacts)
-    else:
-        facts = _ask(path, environ, _LIBRARY_QUESTION, _LibraryFacts)
+    facts = _ask(interpreter.path, environ, _LIBRARY_QUESTION, _LibraryFacts, container)
     include = Path(facts.include) if facts.include else None
     return Library(names=tuple(sorted(facts.names)), include=include)
 
@@ -305,8 +295,19 @@ def _candidates(environ: Mapping[str, str], version: str) -> Iterator[Path]:
             yield Path(found).absolute()
 
 
-def _ask(path: Path, environ: Mapping[str, str], question: str, kind: type[T]) -> T:
-    """What a Python answers. :raises ToolError: nothing that is of this ``kind``."""
+def _ask(
+    path: Path,
+    environ: Mapping[str, str],
+    question: str,
+    kind: type[T],
+    container: BuildContainer | None = None,
+) -> T:
+    """What a Python on the host, or in the container, answers.
+
+    :raises ToolError: nothing that is of this ``kind``.
+    """
+    if container:
+        return _ask_inside(str(path), container, question, kind)
     env = process.base_environment(environ)
     return _read(path, process.capture([path, "-s", "-c", question], env=env), kind)
 

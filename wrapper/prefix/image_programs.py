@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from wrapper.prefix.home import entries
 from wrapper.process import ToolFailed
 from wrapper.programs import check_wrapper_paths, is_plain_name
 from wrapper.runtime.host_program import HOST_ROOT, host_program
-from wrapper.runtime.runtime import Runtime, home_of
+from wrapper.runtime.runtime import Runtime
 
 
 def check_paths(paths: Sequence[str]) -> None:
@@ -138,8 +137,6 @@ class Looker:
             self.image,
             [f"/:{HOST_ROOT}"],
             [*host_program("find"), "-L", *search, "-printf", "found:%p\\n"],
-            cwd=Path("/"),
-            home=home_of(os.environ),
         )
         env = self.runtime.environment(self.scratch)
         try:

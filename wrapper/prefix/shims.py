@@ -31,6 +31,7 @@ from wrapper.util import foreign
 
 DEBUG_NAMES = ("_debug_exec", "_debug_shell")
 LIST_PACKAGES = "list-packages"
+OUR_NAMES = {*DEBUG_NAMES, LIST_PACKAGES}
 
 
 def render(template: str, values: Mapping[str, str]) -> str:

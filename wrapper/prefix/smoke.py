@@ -19,7 +19,7 @@ from wrapper.prefix.generations import program_names
 from wrapper.process import ToolFailed
 from wrapper.runtime.binds import BIND_VARIABLES, USERS_BINDS
 from wrapper.runtime.host_program import HOST_ROOT, host_program
-from wrapper.runtime.runtime import Runtime, home_of
+from wrapper.runtime.runtime import Runtime
 from wrapper.util.removal import remove_tree
 
 _TEST = "/usr/bin/test"  # of the host, whatever the user has on PATH
@@ -35,13 +35,8 @@ def start_image(
     :raises ToolError: it does not start, or lacks that.
     """
     env = runtime.environment(scratch)
-    argv = runtime.exec_argv(
-        image,
-        [f"/:{HOST_ROOT}"],
-        [*host_program(_TEST), "-e", has],
-        cwd=Path("/"),
-        home=home_of(env),
-    )
+    look = [*host_program(_TEST), "-e", has]
+    argv = runtime.exec_argv(image, [f"/:{HOST_ROOT}"], look, environ=env)
     _start(argv, env, has, name=name, runtime=runtime, console=console)
 
 

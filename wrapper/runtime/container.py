@@ -105,7 +105,7 @@ class BuildContainer:
             binds,
             command,
             cwd=cwd or self.scratch,
-            home=home_of(self.environ),
+            environ=self.environ,
         )
         try:
             process.run(

@@ -55,10 +55,20 @@ class Runtime:
         return RuntimeRecord(name=self.name, version=self.version, path=str(self.path))
 
     def exec_argv(
-        self, image: Path, binds: Sequence[str], command: Sequence[str], *, cwd: Path, home: str
+        self,
+        image: Path,
+        binds: Sequence[str],
+        command: Sequence[str],
+        *,
+        cwd: Path = Path("/"),
+        environ: Mapping[str, str] = os.environ,
     ) -> list[str]:
-        """The line that runs ``command`` in ``image``; ``cwd`` is a path inside the container."""
-        words = [str(self.path), "-s", "exec", *EXEC_FLAGS, "--home", home, "--pwd", str(cwd)]
+        """The line that runs ``command`` in ``image``.
+
+        :param cwd: a path inside the container. :param environ: whose home directory it is.
+        """
+        words = [str(self.path), "-s", "exec", *EXEC_FLAGS]
+        words += ["--home", home_of(environ), "--pwd", str(cwd)]
         return [*words, "-B", ",".join(binds), str(image), *command]
 
     def build_argv(self, target: Path, source: Path) -> list[str]:

@@ -24,7 +24,7 @@ from io import FileIO
 from pathlib import Path
 
 from wrapper import platforms
-from wrapper.console import Advance
+from wrapper.console import Advance, piecewise
 from wrapper.errors import InputError, PackageError
 from wrapper.util import foreign
 from wrapper.util.copying import copy_bytes
@@ -274,13 +274,7 @@ class SifWriter:
 
     def copy_base(self, advance: Advance = lambda *_: None) -> None:
         """Copy what is kept; ``advance`` hears of bytes done and bytes in all, and may raise."""
-        total, done = sum(o.size for o in self._keep), 0
-
-        def copied(size: int) -> None:
-            nonlocal done
-            done += size
-            advance(float(done), float(total))
-
+        copied = piecewise(advance, sum(o.size for o in self._keep))
         for item in self._keep:
             assert self._base is not None
             other = self._instead.get(item.number)
