@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -15,11 +16,21 @@ from pathlib import Path
 import pytest
 
 from wrapper.console import Console
+from wrapper.process import SIGNALS
 from wrapper.util.removal import remove_tree
 
 NOBODY = 65534
 
 Program = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """A command that switches ignores signals from then on, and so would all that starts later."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
