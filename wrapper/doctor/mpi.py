@@ -129,15 +129,9 @@ class _World:
         found = [path for tree in trees for path in tree.modes if pattern.fullmatch(path)]
         return sorted(found)[:_MOST_READ]
 
-    def started(self, path: str) -> Loaded | None:
-        try:
-            return self.loader.start(path)
-        except ValueError:
-            return None
-
     def python_of(self, module: str) -> Loaded | None:
         """The Python whose site-packages have a module."""
-        return self.started(f"{module.partition('/lib/python3')[0]}/bin/python3")
+        return self.loader.start(f"{module.partition('/lib/python3')[0]}/bin/python3")
 
 
 def _mpi(world: _World) -> Iterator[Finding]:
@@ -160,7 +154,7 @@ def _mpi(world: _World) -> Iterator[Finding]:
 def _libraries(world: _World) -> Iterator[Loaded]:
     """What modules of mpi4py load; without any what a program gets that names MPICH's."""
     for path in world.matching(_MODULE):
-        module = world.started(path)
+        module = world.loader.start(path)
         for name in module.elf.needed if module else ():
             if module and abi_of(name):
                 by = replace(module, by=world.python_of(path))
@@ -168,7 +162,7 @@ def _libraries(world: _World) -> Iterator[Loaded]:
                     yield found
     if not world.matching(_MODULE):
         for name in abis()[0].names:
-            python = world.started(f"{_LIBRARY_PATH}/{name}")
+            python = world.loader.start(f"{_LIBRARY_PATH}/{name}")
             if python:
                 yield python
                 return
@@ -211,7 +205,7 @@ def _start(target: Path, data: Manifest) -> Iterator[Finding]:
 def _rccl(world: _World) -> Iterator[Finding]:
     """A plugin is loaded by name: where none is found, RCCL and NCCL use sockets."""
     for path in world.matching(_RCCL):
-        library = world.started(path)
+        library = world.loader.start(path)
         if library is None or library.path != path:
             continue
         found = (world.loader.find(name, by=library) for name in _PLUGINS)

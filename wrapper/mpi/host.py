@@ -115,7 +115,7 @@ def find_host_mpi(
     used = [item.found for item in (*links.values(), *also.values())]
     beside = plugins({n: Path(it.path) for n, it in loader.closure(used).loaded.items()})
     opens = [str(file) for each in beside.values() for file in each.files]
-    started = {file: item for file in opens if (item := _started(loader, file))}
+    started = {file: item for file in opens if (item := loader.start(file))}
     opened = _complete(started, first, loader)
     closure = loader.closure([*used, *opened])
     return HostMpi(
@@ -200,20 +200,13 @@ def _candidates(
     for folder in (*_list(environ.get("LD_LIBRARY_PATH", "")), *sites):
         for abi in usable:
             for name in abi.names:
-                if found := _started(loader, f"{folder}/{name}"):
+                if found := loader.start(f"{folder}/{name}"):
                     yield found, abi
-    anybody = _started(loader, os.path.realpath("/proc/self/exe"))
+    anybody = loader.start(os.path.realpath("/proc/self/exe"))
     for abi in usable:
         for name in abi.names:
             if anybody and (at := Loader(loader.files).find(name, by=_nobody(anybody))):
                 yield at, abi
-
-
-def _started(loader: Loader, path: str) -> Loaded | None:
-    try:
-        return loader.start(path)
-    except ValueError:
-        return None
 
 
 def _nobody(item: Loaded) -> Loaded:
@@ -232,7 +225,7 @@ def _companions(first: Loaded, abi: Abi, loader: Loader) -> dict[str, Loaded]:
     folder = parent(first.found)
     found: dict[str, Loaded] = {}
     for names in abi.companions.items():
-        items = [item for name in names if (item := _started(loader, f"{folder}/{name}"))]
+        items = [item for name in names if (item := loader.start(f"{folder}/{name}"))]
         found |= dict.fromkeys(names, items[0]) if items else {}
     return found
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from wrapper.mpi.abis import OPEN_MPI, abi_of
 from wrapper.mpi.files import Files
-from wrapper.mpi.loader import BY_RPATH, Loaded, Loader
+from wrapper.mpi.loader import BY_RPATH, Loader
 
 _EXTENSION = re.compile(r"(.*)/lib/python3[^/]*/site-packages/mpi4py/MPI[^/]*\.so")
 _WHEELS_SEARCH = "mpi4py/_mpiabi.py"
@@ -21,22 +21,22 @@ def found_first(paths: Sequence[str], files: Files) -> list[str]:
 
     :param paths: of all files.
     """
-    there = set(paths)
+    there, loader = set(paths), Loader(files)
     found: dict[str, None] = {}
     for path in sorted(there):
         match = _EXTENSION.fullmatch(path)
-        module = _started(files, path) if match else None
+        module = loader.start(path) if match else None
         if not (match and module):
             continue
         root = match[1]
-        python = _started(files, f"{root}/bin/python3")
+        python = loader.start(f"{root}/bin/python3")
         needed = [name for name in module.elf.needed if is_mpich(name)]
         if f"{root}/pyvenv.cfg" in there and f"{_folder(path)}/{_WHEELS_SEARCH}" in there:
             own = [f"{root}/lib/{name}" for name in ("libmpi.so", *needed)]
             found |= dict.fromkeys(path for path in own if files.real(path))
         for name in needed:
             by = replace(module, by=python)
-            library = Loader(files).find(name, by=by)
+            library = loader.find(name, by=by)
             if library and library.how == BY_RPATH:
                 found[library.found] = None
     return [*found]
@@ -51,10 +51,3 @@ def is_mpich(name: str) -> bool:
 def _folder(path: str) -> str:
     """The directory that has the package of a module."""
     return str(PurePosixPath(path).parents[1])
-
-
-def _started(files: Files, path: str) -> Loaded | None:
-    try:
-        return Loader(files).start(path)
-    except ValueError:
-        return None

@@ -92,7 +92,9 @@ class Loader:
         loaded: dict[str, Loaded] = {}
         missing: dict[str, str] = {}
         for path in paths:
-            first = self._begin(path)
+            first = self.start(path)
+            if first is None:
+                raise ValueError(f"{path} is no library")
             if loaded.setdefault(first.name, first) is first:
                 self._load_needed(first, loaded, missing)
         return Closure(loaded=loaded, missing=missing)
@@ -112,15 +114,12 @@ class Loader:
             paths = (path for name, by in wanted.items() for _, path in self._candidates(name, by))
             self.files.read([real for path in paths if (real := self.files.real(path))])
 
-    def start(self, path: str) -> Loaded:
-        """A program or library as the first of a process. :raises ValueError: it is none."""
-        return self._begin(path)
-
-    def _begin(self, path: str) -> Loaded:
+    def start(self, path: str) -> Loaded | None:
+        """A program or library as the first of a process, ``None`` where it is none."""
         real = self.files.real(path)
         elf = self.files.elf(real) if real else None
         if not (real and elf):
-            raise ValueError(f"{path} is no library")
+            return None
         name = elf.soname or path.rsplit("/", 1)[-1]
         return Loaded(name=name, path=real, found=path, how="", elf=elf)
 
