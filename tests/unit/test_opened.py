@@ -13,7 +13,7 @@ import pytest
 from wrapper import process
 from wrapper.commands import profile
 from wrapper.errors import ToolError
-from wrapper.prefix.reading import read_order, write_order
+from wrapper.prefix.reading_order import read_order, write_order
 from wrapper.process import Conversation
 from wrapper.runtime.opened import OpenedFiles
 

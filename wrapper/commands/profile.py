@@ -22,7 +22,7 @@ from wrapper.images.squashfs.reader import Image, read_image
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import generations, shims
 from wrapper.prefix.generations import Generation
-from wrapper.prefix.reading import write_order
+from wrapper.prefix.reading_order import write_order
 from wrapper.process import Conversation, ToolFailed
 from wrapper.requests import ProfileRequest, Repacked
 from wrapper.runtime.opened import OpenedFiles

@@ -31,7 +31,7 @@ from wrapper.manifest import Manifest, manifest_text
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import generations, shims
 from wrapper.prefix.generations import Generation
-from wrapper.prefix.reading import read_order
+from wrapper.prefix.reading_order import read_order
 from wrapper.prefix.record import identity, now
 from wrapper.prefix.staging import NextGeneration
 from wrapper.requests import Repacked, RepackRequest

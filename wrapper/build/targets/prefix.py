@@ -26,7 +26,7 @@ from wrapper.mpi import choice
 from wrapper.pip import externally_managed as managed
 from wrapper.pip.interpreter import look_into_library
 from wrapper.prefix import home, host_programs, shims
-from wrapper.prefix.reading import read_order, write_order
+from wrapper.prefix.reading_order import read_order, write_order
 from wrapper.prefix.record import identity, write_inputs, write_record
 from wrapper.prefix.staging import NextGeneration, Staging
 from wrapper.runtime.container import BuildContainer
