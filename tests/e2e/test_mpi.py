@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,15 @@ with open("/proc/self/maps") as maps:
 os.write(1, f"{rank} {size} {digest} {library}\\n".encode())  # in one piece
 mpi.MPI_Barrier(world)  # who is in MPI_Finalize may not help the others any more
 mpi.MPI_Finalize()
+"""
+
+# The last of 64 is ended by a signal.
+TELLS = """\
+import os, signal, sys
+rank = os.environ["SLURM_PROCID"]
+os.write(1, f"{rank} {sys.argv[1:]}\\n".encode())
+if rank == "63":
+    os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
@@ -128,7 +138,7 @@ def test_ranks_on_the_hosts_system(
     assert not {"libc.so.6", "libm.so.6"} & names
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
     """A real Slurm of two nodes: the variables of who uses it."""
     if not (SLURM / "slurmctld").is_file():  # on no other system than Debian
@@ -151,6 +161,17 @@ def test_ranks_of_srun(
     assert_same(rows_of(told), native)
     fails = "import os, sys; sys.exit(int(os.environ['SLURM_PROCID']) and 7)"
     assert account.run(*srun, python, "-c", fails, env=cluster, timeout=60).returncode == 7
+
+
+def test_64_programs_at_once(
+    on_host: Installation, account: Account, cluster: dict[str, str]
+) -> None:
+    """Each with its words as they are; and of one that a signal ends srun's status tells which."""
+    srun = (SLURM / "srun", "-N2", "-n64", "--overcommit", on_host.program("python3"), "-c")
+    words = ["a  b", "", "$x*", "ü'\""]
+    done = account.run(*srun, TELLS, *words, env=cluster, timeout=120)
+    assert sorted(done.stdout.splitlines()) == sorted(f"{rank} {words}" for rank in range(64))
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
 
 
 def test_ranks_in_an_image(

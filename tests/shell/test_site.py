@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tests.activation import activation, defaults, dynamic, prepends, recorded, unsets
-from tests.shell.conftest import Install, Prefix, write_environment
+from tests.conftest import require
+from tests.shell.conftest import Install, Prefix, can_trace, write_environment
+from tests.shell.test_calls import ONLY_THE_TWO, traced
+from tests.shell.test_gpu import JOB
+from wrapper import settings
+from wrapper.gpu import Use, settings_for
+from wrapper.manifest import MpiRecord
 from wrapper.models import Site
 
 ACTIVATION = activation(
@@ -63,6 +70,26 @@ def test_one_installation_serves_nodes_of_every_kind(prefix: Prefix, tmp_path: P
     assert str(libraries) in prefix.run().binds
     device.touch()
     assert {str(libraries), f"{device}:/usr/lib/gpu.so"} <= set(prefix.run().binds)
+
+
+def test_a_whole_profile_starts_no_process(prefix: Prefix, tmp_path: Path) -> None:
+    """LUMI's, on an AI image with the host's MPI, on a node with GPUs."""
+    require(can_trace(), "strace")
+    device, image = tmp_path / "kfd", tmp_path / "lumi-multitorch-latest.sif"
+    device.touch()
+    image.touch()
+    gpu = settings_for(Use(gpu="amd", rocm="7.0", image=image.name, site="lumi"))
+    write_environment(
+        prefix.root,
+        site=settings.load({"CONTAINERIZE_SITE": "lumi"}).on_image([image.name]),
+        image=str(image),
+        layer=True,
+        mpi=MpiRecord(kind="host", directory="mpi-1", variables={"UCX_TLS": "^cma"}),
+        gpu=replace(gpu, device=str(device), cache=str(tmp_path)),
+        scripts=True,
+    )
+    assert prefix.run(env=JOB).variable("MIOPEN_USER_DB_PATH")  # whose directory it makes
+    assert traced(prefix, prefix.program(), env=JOB) == ONLY_THE_TWO
 
 
 def test_a_sites_bind_to_a_top_level_directory_takes_its_place(
