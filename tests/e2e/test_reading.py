@@ -10,6 +10,7 @@ import pytest
 from tests.account import Account
 from tests.e2e.conftest import PIP, UMBRELLA, Installation, seen
 from tests.index import write_files_wheel
+from tests.trees import different, image_tree
 from wrapper.errors import ExitCode
 from wrapper.images.squashfs.layout import File
 from wrapper.images.squashfs.reader import read_image
@@ -76,19 +77,21 @@ def test_files_lie_in_the_order_of_a_start_and_stay_so(account: Account, mixed: 
     assert made.manifest["read_first"] == len(
         (made.prefix / "current/reading-order.txt").read_text().splitlines()
     )
-    trees = []
-    for number in ("1", "2"):
-        image = made.prefix / ".generations" / number / "img.sqfs"
-        account.ok("unsquashfs", "-no-progress", "-quiet", "-d", account.work / number, image)
-        trees.append(seen(account.work / number))
-    assert trees[0] == trees[1], "nothing else changes"
 
-    account.ok(PIP, "update", made.prefix, "-r", requirements(account, mixed, "even==2.0"))
+    then = requirements(account, mixed, "even==2.0")
+    account.ok(PIP, "update", made.prefix, "-r", then)
     assert [name for name in first_files(made, 12) if name.endswith(".txt")][:3] == wanted
     account.ok(UMBRELLA, "repack", made.prefix, "--compression", "gzip")
     assert first_files(made, 3) == first[:3]
     assert made.manifest["read_first"] >= len(wanted)
     made.python(code)
+    account.ok(UMBRELLA, "rollback", made.prefix, "2")
+    account.ok(PIP, "update", made.prefix, "-r", then, "--compression", "fast")
+    images = [made.prefix / f".generations/{number}/img.sqfs" for number in (1, 2, 3, 4, 5)]
+    trees = [image_tree(account, image, account.work / image.parent.name) for image in images]
+    assert different(trees[0], trees[1]) == set(), "nothing else changes"
+    assert different(trees[2], trees[3]) == set(), "nor when it is repacked"
+    assert different(trees[2], trees[4]) == set(), "joined, and all of it packed anew"
 
 
 def test_what_tells_no_order_changes_nothing(small: Installation) -> None:

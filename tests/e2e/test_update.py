@@ -27,6 +27,7 @@ from tests.e2e.conftest import (
     small_file_system,
 )
 from tests.index import write_files_wheel, write_project, write_wheel
+from tests.trees import different, image_tree
 from wrapper.errors import ExitCode
 
 
@@ -84,14 +85,11 @@ def numeric(me: Account, build: Builder, request: pytest.FixtureRequest) -> Inst
 JOINED, REST, WHOLE = "Packing what is new", "Unpacking the rest", "Unpacking the image"
 
 
-def different(base: Installation, place: Path, *numbers: str) -> set[str]:
+def differing(base: Installation, place: Path, one: str, other: str) -> set[str]:
     """Paths that are not the same in the images of these generations."""
-    trees = []
-    for number in numbers:
-        image = base.prefix / ".generations" / number / "img.sqfs"
-        base.account.ok("unsquashfs", "-no-progress", "-quiet", "-d", place / number, image)
-        trees.append(seen(place / number))
-    return {path for path in trees[0] | trees[1] if trees[0].get(path) != trees[1].get(path)}
+    images = {number: base.prefix / ".generations" / number / "img.sqfs" for number in (one, other)}
+    trees = [image_tree(base.account, image, place / it) for it, image in images.items()]
+    return different(*trees)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +113,7 @@ def test_joined_images_hold_what_images_of_a_whole_tree_do(
     said = change(base, "--compression", "fast", env(base, channel, *specs))
     assert [word for word in (JOINED, REST, WHOLE) if word in said] == [WHOLE]
     assert {name: base.manifest[name] for name in joined} == joined
-    assert different(base, tmp_path, "2", "3") == set()
+    assert differing(base, tmp_path, "2", "3") == set()
 
 
 @pytest.mark.parametrize("word", ["lz4", "gzip"])
@@ -218,7 +216,7 @@ def test_joined_images_with_pip_packages(
         assert base.python(code).strip() in (version, "1.0")
         me.ok(UMBRELLA, "rollback", base.prefix, "1")
     numbers = [str(manifest["generation"]) for manifest in manifests]
-    assert different(base, tmp_path, *numbers) == set()
+    assert differing(base, tmp_path, *numbers) == set()
     for key in ("tree", "programs", "packages"):
         assert manifests[0][key] == manifests[1][key]
 
@@ -259,7 +257,7 @@ def test_joined_images_after_scripts(
         assert (told in done.stderr) is (name == "more" and not options)
         numbers.append(str(base.manifest["generation"]))
         me.ok(UMBRELLA, "rollback", base.prefix, "1")
-    assert different(base, tmp_path, *numbers) == set()
+    assert differing(base, tmp_path, *numbers) == set()
 
 
 def test_an_update_that_changes_nothing_makes_nothing(with_pip: Installation, wheels: Path) -> None:
