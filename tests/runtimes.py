@@ -88,4 +88,7 @@ def setuid_mounts(
     if helpers:
         starters = SETUID / "libexec/apptainer/bin"
         mounts.append(["mount", "--bind", str(SETUID / "with-fuse"), str(starters)])
+    else:  # it looks into the machine's directories as well
+        found = (Path("/usr/bin", name) for name in ("squashfuse", "squashfuse_ll"))
+        mounts += [["mount", "--bind", "/dev/null", str(path)] for path in found if path.exists()]
     return mounts
