@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import compression, floor, lumi, reading, sif, updates
+from benchmarks import builds, compression, lumi, reading, sif, updates
 from benchmarks.measure import Row, command, hear_all_signals, peak_memory, side_by_side
-from tests.index import write_wheel
 from wrapper import settings as site
-from wrapper.images.compression import wanted
-from wrapper.images.format import read_format
 from wrapper.runtime.binds import host_binds
 from wrapper.runtime.runtime import EXEC_FLAGS, find_runtime
 from wrapper.util.removal import remove_tree
@@ -81,7 +77,7 @@ def _rows(work: Path, rounds: int) -> Iterator[Row]:
     memory = peak_memory([*new, prefix, file], os.environ)  # also fills the cache
     yield from _starts(prefix, rounds)
     yield from lumi.rows(work, new, file, rounds)
-    yield from _builds(work, file, max(3, rounds // 8))
+    yield from builds.rows(work, file, max(3, rounds // 8))
     yield from compression.rows(work, new, file, rounds)
     yield from reading.rows(work, new, file, rounds // 4)
     yield Row(
@@ -129,65 +125,6 @@ def bare_line(prefix: Path) -> list[str]:
     image = str(generation / "img.sqfs")
     line = [runtime, "-s", "exec", *EXEC_FLAGS, "--home", os.environ["HOME"], "-B", binds, image]
     return [*line, str(prefix / "bin/python3"), "-c", "pass"]
-
-
-def _builds(work: Path, file: Path, rounds: int) -> Iterator[Row]:
-    prefix = work / "again"
-
-    def build() -> float:
-        shutil.rmtree(prefix, ignore_errors=True)
-        argv: list[str | Path] = [BIN / "conda-containerize", "new", "-q", "--prefix", prefix, file]
-        return command(argv, os.environ)()
-
-    more = work / "more.yml"
-    more.write_text(file.read_text().replace("scipy]", "scipy, demo-tool]"))
-    changing = work / "changing"
-    command([BIN / "conda-containerize", "new", "-q", "--prefix", changing, file], os.environ)()
-
-    write_wheel(work, "alpha", "1.0")
-    installing = work / "install.sh"
-    installing.write_text(f"pip install --no-index --find-links {work} alpha\n")
-
-    def change(*what: str | Path) -> float:
-        argv = [BIN / "conda-containerize", "update", "-q", changing, *what]
-        seconds = command(argv, os.environ)()
-        back: list[list[str | Path]] = [["rollback", changing], ["prune", "--keep", "1", changing]]
-        for words in back:
-            command([BIN / "containerize", *words, "-q"], os.environ)()
-        return seconds
-
-    def update() -> float:
-        return change(more)
-
-    def script() -> float:
-        return change("--post-install", installing)
-
-    image = read_format(changing / "current/img.sqfs")
-    parts = floor.jobs(work, file, wanted(image.compressors[0])[0])  # as the runtime here starts it
-    changes = {"update": update, "script": script}
-    taken = side_by_side({"build": build, **changes, **parts}, rounds, in_order=True)
-    medians = {name: benchmark.median() for name, benchmark in taken.items()}
-    total = sum(medians[name] for name in parts)
-    detail = " + ".join(f"{name} {medians[name]:.1f}" for name in parts)
-    yield Row(
-        what=f"warm build of numpy + scipy ({image.compressors[0]})",
-        value=f"{medians['build'] / total:.2f} x",
-        against=f"{detail} s",
-        figure=medians["build"] / total,
-        limit=1.3,
-    )
-    promises = (
-        ("update", "that adds a small package", 0.5),
-        ("script", "by a script with pip", 0.7),
-    )
-    for name, how, limit in promises:
-        yield Row(
-            what=f"update {how}",
-            value=f"{medians[name] / medians['build']:.2f} x",
-            against=f"new, {medians['build']:.1f} s",
-            figure=medians[name] / medians["build"],
-            limit=limit,
-        )
 
 
 if __name__ == "__main__":
