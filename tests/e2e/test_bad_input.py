@@ -102,6 +102,8 @@ def test_unknown_keys_are_a_warning(place: Place, channel: Path) -> None:
             ("python", "numpy=9.9"),
             ("a package that fits 'numpy=9.9'", "line 5", "there are numpy 2.2.1, 1.26.4"),
         ),
+        (("numpy>=1.26 <3",), ("line 4", "joined by a comma: 'numpy>=1.26,<3'")),
+        (("numpy=1.26.4=other_0",), ("line 4", "write 'numpy==1.26.4' for any build")),
         (("numpy=99",), ("fits 'numpy=99'", "line 4", "No candidates were found for numpy")),
         (
             ("demo-needs-base1", "demo-needs-base2"),

@@ -156,6 +156,31 @@ def test_a_file_of_another_encoding_is_recorded_as_it_is_but_for_secrets(
         inputs.read(replace(request, post_install=(script,)), console)
 
 
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [
+        ("#!/usr/bin/env python3", "python3"),
+        ("#! /opt/python3.11 -u", "python3.11"),
+        ("#!/usr/bin/env -S perl -w", "perl"),
+        ("#!/bin/tcsh -f", "tcsh"),
+        ("#!/bin/bash -e", ""),
+        ("#!/usr/bin/env sh", ""),
+        ("set -e", ""),
+    ],
+)
+def test_a_script_is_for_bash(tmp_path: Path, console: Console, line: str, other: str) -> None:
+    path = tmp_path / "post"
+    path.write_text(f"{line}\nimport os\n")
+    request = NewPipRequest(prefix=tmp_path / "p", requirements=(), post_install=(path,))
+    if not other:
+        assert inputs.read(request, console).post_install[0].path == path
+        return
+    with pytest.raises(InputError) as error:
+        inputs.read(request, console)
+    assert error.value.what == f"post is run by bash, and asks for {other}"
+    assert error.value.where == f"{path}, line 1"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_note_is_told_once(kind: str, files: dict[str, object], screen: io.StringIO) -> None:
     inputs.read(KINDS[kind](**files), Console(stream=screen))
@@ -205,7 +230,7 @@ def test_a_pipe_is_read_once_and_recorded_under_a_name(
     (tmp_path / "own/setup.py").touch()
     found = inputs.read(NewRequest(prefix=Path("p"), environment=pipe), console)
     writer.join()
-    assert [file.name for file in found.files] == ["env.yml"]
+    assert [(file.name, file.mode) for file in found.files] == [("env.yml", 0o644)]
     assert found.environment is not None and found.environment.directory == tmp_path
 
 

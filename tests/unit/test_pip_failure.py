@@ -49,6 +49,26 @@ def no_solution(cause: str) -> ScriptError:
             "r.txt, line 2",
         ),
         (
+            "Because six==1 has no wheels with a matching platform tag (e.g., `manylinux_2_36`) "
+            "and you require six==1, we can",
+            "no index has 'six' for this Python on Linux",
+            "r.txt, line 1",
+        ),
+        (
+            "Because num-py<=302 has no wheels with a matching Python ABI tag (e.g., `cp311`) and "
+            "only the following versions of num-py are available:\n      num-py<=302\n      "
+            "num-py>=303\n    we can conclude that num-py<303 cannot be used.\n    And because "
+            "num-py>=303 has no wheels with a matching platform tag (e.g., `x`) and you require "
+            "num-py, we can",
+            "no index has 'num-py' for this Python on Linux",
+            "r.txt, line 2",
+        ),
+        (
+            "Because six==1 has no usable wheels and other==2 depends on six==1, we can conclude",
+            "the pip packages cannot be installed together",
+            None,
+        ),
+        (
             "Because other was not found in the package registry and six==1 depends on other, we",
             "the pip packages cannot be installed together",
             None,

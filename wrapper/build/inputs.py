@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import stat
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,7 @@ from wrapper.requests import (
 )
 
 _PROJECTS = (PROJECT, "uv.lock")
+_INTERPRETER = re.compile(r"#! *(?:\S*/env +(?:-\S+ +)*)?(?:\S*/)?(\S+)")  # of a first line
 _HEAD = 500  # characters of a lock in which it is said what it is
 
 
@@ -288,6 +290,7 @@ class _Reading:
                     where=given,
                     hint="save it as UTF-8",
                 )
+            _check_interpreter(file)
             return file
         path = Path.cwd() / f"{what}.sh"
         return InputFile(path=path, content=given.encode(), name=path.name, mode=0o600)
@@ -330,6 +333,17 @@ class _Reading:
             pre_install=pre,
             post_install=post,
             files=(*self.files.all, *inline),
+        )
+
+
+def _check_interpreter(script: InputFile) -> None:
+    """:raises InputError: its first line asks for something else than a shell such as bash."""
+    match = _INTERPRETER.match(script.text)
+    if match and not re.fullmatch("(ba|da|k|z)?sh", match[1]):
+        raise InputError(
+            f"{script.name} is run by bash, and asks for {match[1]}",
+            where=f"{script.path}, line 1",
+            hint=f"name a bash script that calls it: {match[1]} FILE",
         )
 
 

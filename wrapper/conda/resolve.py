@@ -155,7 +155,7 @@ def _explained(
         if not same:
             names = run_async(gateway.names, sources, subdirs).names
             known = {name.normalized for name in names}
-        what, hint = _not_offered(text.text, name, same, known)
+        what, hint = _not_offered(text.text, match, same, known)
         missing.append((what, f"{spec.source}, line {text.line}", hint))
     if missing:
         return _missing(missing, spec.source, reason)
@@ -182,23 +182,35 @@ def _missing(missing: Sequence[tuple[str, str, str]], source: Path, reason: str)
 
 
 def _not_offered(
-    text: str, name: str, same: Sequence[RepoDataRecord], known: Iterable[str]
+    text: str, match: MatchSpec, same: Sequence[RepoDataRecord], known: Iterable[str]
 ) -> tuple[str, str]:
     """What to say of a spec that no package fits, and what to do.
 
     :param same: the packages of that name. :param known: names of all, where there are none.
     """
+    name = match.name.normalized if match.name else ""
     if not same:
         near = difflib.get_close_matches(name, known, 3)
         question = f"did you mean {' or '.join(near)}? Else " if near else ""
         return f"no channel has a package '{name}'", f"{question}add the channel that has it"
+    return f"no channel has a package that fits '{text}'", _nearest(name, match, same)
+
+
+def _nearest(name: str, match: MatchSpec, same: Sequence[RepoDataRecord]) -> str:
+    """What to write instead of a spec that none of the packages of that name fits."""
+    if match.version and match.build:
+        version = f"{name}{match.version}"
+        if match.build[0] in "<>=!~":  # to conda, what follows a blank is a build
+            return f"bounds are joined by a comma: '{version},{match.build}'"
+        fits = MatchSpec(f"{name} {match.version}")
+        builds = {str(record.build): None for record in same if fits.matches(record)}
+        if builds:
+            some = ", ".join([*builds][:_LISTED])
+            return f"of that version there is {some}: write '{version}' for any build that fits"
     versions = sorted({record.version for record in same}, reverse=True)
     latest = ", ".join(str(version) for version in versions[:_LISTED])
     more = f" and {len(versions) - _LISTED} older ones" if len(versions) > _LISTED else ""
-    return (
-        f"no channel has a package that fits '{text}'",
-        f"there are {name} {latest}{more}: name one, or add a channel",
-    )
+    return f"there are {name} {latest}{more}: name one, or add a channel"
 
 
 def _at_mirror(text: str, site: Site) -> str:

@@ -34,7 +34,7 @@ class Finding:
         text = f"{self.what}: {self.detail}"
         if self.hint:
             text += f"; to do: {self.hint}"
-        return " ".join(text.split())
+        return " ".join(line.strip() for line in text.splitlines())  # a path may have two blanks
 
 
 def ok(what: str, detail: str) -> Finding:

@@ -175,7 +175,8 @@ def permissions(target: Path) -> list[Finding]:
         name = str(path.relative_to(target)) if path != target else str(target)
         if status.st_mode & stat.S_IWOTH:
             open_to_all.append(name)
-        if _wanted(top.st_mode, stat.S_ISDIR(status.st_mode)) & ~status.st_mode:
+        private = path.parent.name == layout.INPUTS  # as closed as the user's own file
+        if not private and _wanted(top.st_mode, stat.S_ISDIR(status.st_mode)) & ~status.st_mode:
             lacking.append(name)
         if status.st_gid != top.st_gid:
             strange.append(name)

@@ -79,6 +79,7 @@ def read_bytes(path: Path) -> bytes:
 
     :raises InputError: it is missing, a directory, not readable, or longer than 100 MB.
     """
+    name = path.name or str(path)
     try:
         with path.open("rb") as file:
             content = file.read(_MOST + 1)
@@ -86,17 +87,17 @@ def read_bytes(path: Path) -> bytes:
         raise InputError("no such file", where=path, hint="check the path") from None
     except IsADirectoryError:
         raise InputError(
-            f"{path.name} is a directory, not a file", where=path, hint="name a file"
+            f"{name} is a directory, not a file", where=path, hint="name a file"
         ) from None
     except OSError as error:
         raise InputError(
-            f"{path.name} cannot be read: {error.strerror}",
+            f"{name} cannot be read: {error.strerror}",
             where=path,
             hint="check its permissions",
         ) from None
     if len(content) > _MOST:
         raise InputError(
-            f"{path.name} is longer than {_MOST // 1_000_000} MB",
+            f"{name} is longer than {_MOST // 1_000_000} MB",
             where=path,
             hint="name the file that lists what to install, not what it is installed from",
         )

@@ -33,6 +33,11 @@ _NO_VERSION = re.compile(
     r"([\w.-]*\w).*? and you require ",
     re.S,
 )
+_NO_FILE = re.compile(
+    r"ecause ([\w.-]*\w)(?:[<>=!~]\S*)? has no (?:usable wheels|wheels with a matching ).*?"
+    r" and you require \1\b",
+    re.S,
+)
 _NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _BUILDING = re.compile(
     r"(?:Failed to (?:build|download and build)|error likely indicates that) "
@@ -128,6 +133,14 @@ def _unsolved(detail: str, wanted: Sequence[Wanted]) -> SolveError:
             f"no index has a package that fits '{asked[0].text if asked else match[1]}'",
             where=_place(match[1], wanted),
             hint=f"ask for a version that there is, or {_ANOTHER}",
+            detail=detail,
+        )
+    if match := _NO_FILE.search(detail):
+        return SolveError(
+            f"no index has '{match[1]}' for this Python on Linux",
+            where=_place(match[1], wanted),
+            hint="ask for another version; what only another system needs gets a marker, as in "
+            f"{match[1]}; sys_platform == 'win32'",
             detail=detail,
         )
     return SolveError(

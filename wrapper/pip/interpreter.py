@@ -46,7 +46,7 @@ sites = [p for p in sys.path if os.path.basename(p) in ("site-packages", "dist-p
 print(json.dumps({
     "executable": sys.executable, "version": "%d.%d.%d" % sys.version_info[:3],
     "library": os.path.dirname(os.__file__), "packages": packages, "sites": sites,
-    "is_venv": sys.prefix != sys.base_prefix,
+    "is_venv": sys.prefix != sys.base_prefix, "base": sys.base_prefix,
 }))
 """
 )
@@ -73,6 +73,7 @@ class _Facts:
     packages: Mapping[str, str]
     sites: tuple[str, ...]
     is_venv: bool
+    base: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,24 +120,20 @@ def parse_version(text: str) -> str:
     return match[1]
 
 
-def find_interpreter(environ: Mapping[str, str], version: str = "") -> Interpreter | None:
+def find_interpreter(
+    environ: Mapping[str, str], version: str = "", *, sees_outer: bool = False
+) -> Interpreter | None:
     """The first Python on PATH of that version, of any if none is named; ``None`` if none fits.
 
-    The one that runs containerize is passed over.
+    The one that runs containerize is passed over. Of a virtual environment, which people remove
+    and have active without a thought, it is the Python that it was made with.
 
+    :param sees_outer: its packages are wanted: then a virtual environment is taken as it is.
     :raises ToolError: it is too old, or it is itself a wrapped program.
     """
     for path in _candidates(environ, version):
-        if (path.parent.parent / layout.CURRENT / layout.ENV).exists():
-            if version:
-                continue
-            raise ToolError(
-                "the Python on PATH is itself a wrapped program, which cannot be built on",
-                where=path,
-                hint="take that installation's bin directory out of PATH for the build",
-            )
         try:
-            facts = _ask(path, environ, _QUESTION, _Facts)
+            facts = _ask_host(path, environ, sees_outer=sees_outer)
         except ToolError:
             if version:
                 continue  # pyenv has such programs for versions that it does not use
@@ -146,6 +143,28 @@ def find_interpreter(environ: Mapping[str, str], version: str = "") -> Interpret
         found = _interpreter(facts)
         return replace(found, path=_by_version(found.path, found.version))
     return None
+
+
+def _ask_host(path: Path, environ: Mapping[str, str], *, sees_outer: bool) -> _Facts:
+    """What a Python on the host, or the one it stands on, answers. :raises ToolError: as above."""
+    _refuse_wrapped(path.parent.parent, path)
+    facts = _ask(path, environ, _QUESTION, _Facts)
+    if facts.is_venv:
+        _refuse_wrapped(Path(facts.base), path)
+    if not facts.is_venv or sees_outer:
+        return facts
+    name = "python" + ".".join(facts.version.split(".")[:2])
+    return _ask(Path(facts.base, "bin", name), environ, _QUESTION, _Facts)
+
+
+def _refuse_wrapped(prefix: Path, path: Path) -> None:
+    if (prefix / layout.CURRENT / layout.ENV).exists():
+        raise ToolError(
+            "the Python on PATH is itself a wrapped program, which cannot be built on",
+            where=path,
+            hint="take that installation's bin directory out of PATH for the build, and leave a "
+            "virtual environment on it: deactivate",
+        )
 
 
 def find_inside(container: BuildContainer, version: str, *, may_miss: bool) -> Interpreter | None:

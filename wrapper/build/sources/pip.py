@@ -60,7 +60,7 @@ def choose_python(request: NewPipRequest) -> Python:
     wanted = Python(version=version, managed=request.managed, sees_outer=request.system_site)
     if request.base_image:
         return wanted  # its container is asked
-    found = find_interpreter(os.environ, version)
+    found = find_interpreter(os.environ, version, sees_outer=request.system_site)
     if found is None and not request.managed:
         raise none_found(os.environ, version)
     return replace(wanted, found=found)
