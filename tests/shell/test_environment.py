@@ -159,7 +159,9 @@ def test_settings_of_the_shell_change_nothing(prefix: Prefix, name: str, value: 
 def test_bashs_default_path_is_not_exported_where_there_was_none(prefix: Prefix) -> None:
     call = prefix.run(env={"PATH": None})
     assert call.variable("PATH") is None
-    assert (call.inside("PATH") or "").startswith(f"{prefix.root}/bin:/")
+    path = (call.inside("PATH") or "").split(":")
+    assert path[:2] == [f"{prefix.root}/bin", "/usr/local/bin"] and "." not in path
+    assert (prefix.run(env={"PATH": "/a:."}).inside("PATH") or "").endswith("/a:.")
 
 
 def test_the_shims_own_options_do_not_reach_a_bash_inside(prefix: Prefix) -> None:

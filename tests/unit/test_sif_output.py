@@ -31,12 +31,18 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
         ("old.sif", True, False, ""),
         ("old.sif", False, True, ""),
         ("new.sif", False, True, ""),
+        ("empty", False, True, ""),
+        ("env.yml", False, False, "no SIF"),
+        ("env.yml", False, True, "no SIF"),
+        ("env.yml", True, False, "no SIF"),
     ],
 )
 def test_what_may_be_written(
     tmp_path: Path, name: str, update: bool, force: bool, message: str
 ) -> None:
-    (tmp_path / "old.sif").write_text("x")
+    (tmp_path / "old.sif").write_bytes(bytes(32) + b"SIF_MAGIC\0")
+    (tmp_path / "empty").touch()
+    (tmp_path / "env.yml").write_text("dependencies: [python]\n" * 3)
     (tmp_path / "folder").mkdir()
     if message:
         with pytest.raises(PrefixError, match=message):

@@ -326,6 +326,8 @@ else
     _cw_hand_on LD_LIBRARY_PATH ""
     _cw_bins=$_cw_prefix/bin
     [[ $_cw_keep != *,PATH,* ]] || _cw_bins=
+    # (Where there is none, bash takes one of its own, with "." in it.)
+    [[ $PATH != *:. || ${PATH@a} == *x* ]] || PATH=${PATH%:.}
     _cw_hand_on PATH "$_cw_bins" "${_cw_bins:+${_cw_on_top:+$_cw_on_top/bin}}"
 fi
 # Scripts of packages are sourced inside where something is set that they look into; what else they

@@ -34,6 +34,8 @@ _HEADER = struct.Struct("<32s10s3s3s16s8q")
 _DESCRIPTOR = struct.Struct("<i?3I7q128s384s")
 _PARTITION = struct.Struct("<2i3s")  # file system, kind, architecture: begin of the last field
 _MAGIC = b"SIF_MAGIC\0"
+SIF_START = 42
+"""Bytes of a file from its beginning that say whether it is a SIF."""
 _VERSION = b"01\0"
 _LAUNCH = b"#!/usr/bin/env run-singularity\n"
 _TABLE_AT = 4096

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wrapper.errors import PrefixError, means_no_space, no_room_for_image
+from wrapper.images.sif.file import SIF_START, begins_sif
 from wrapper.util import foreign
 from wrapper.util.sync import sync_directory
 
@@ -41,11 +42,25 @@ def check_output(path: Path, *, update: bool, force: bool) -> None:
         raise PrefixError(
             "there is no image to update", where=path, hint="leave --update out to make one"
         )
+    _check_kind(path)
     if path.exists() and not (update or force):
         raise PrefixError(
             "the output exists already",
             where=path,
             hint="--force replaces it, --update changes it",
+        )
+
+
+def _check_kind(path: Path) -> None:
+    """:raises PrefixError: a file is there that is no SIF, nor empty: the wrong word was typed."""
+    try:
+        with foreign.open_regular(path) as file:
+            start = file.read(SIF_START)
+    except OSError:
+        return  # it is not there, or what is said of it is not for us to say
+    if start and not begins_sif(start):
+        raise PrefixError(
+            "the output is a file, and no SIF", where=path, hint="name another one: OUT.sif"
         )
 
 
