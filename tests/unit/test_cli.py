@@ -41,7 +41,7 @@ from wrapper.errors import (
 )
 from wrapper.manifest import as_json, manifest_text
 from wrapper.models import Site
-from wrapper.requests import NewRequest
+from wrapper.requests import NewPipRequest, NewRequest, UpdatePipRequest
 from wrapper.requests import Result as Built
 
 INSTALLED: list[click.Command] = [
@@ -146,6 +146,22 @@ def test_wrong_usage_is_clicks_to_tell(words: list[str]) -> None:
     result = invoke(conda_containerize, *words)
     assert result.exit_code == ExitCode.USAGE
     assert "Usage:" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "work"), [("new", "new.new_pip"), ("update", "update.update_pip")]
+)
+@pytest.mark.parametrize("words", [["r.txt", "-r", "s.txt"], ["-r", "r.txt", "-r", "s.txt"]])
+def test_requirements_are_named_with_and_without_their_option(
+    command: str, work: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[NewPipRequest | UpdatePipRequest] = []
+    monkeypatch.setattr(f"wrapper.commands.{work}", lambda request, *_: asked.append(request))
+    place = ["--prefix", "x"] if command == "new" else ["x"]
+    result = invoke(pip_containerize, command, *place, *words)
+    assert [one.requirements for one in asked] == [(Path("r.txt"), Path("s.txt"))], result.stderr
+    nothing = invoke(pip_containerize, "new", "--prefix", "x")
+    assert nothing.exit_code == ExitCode.USAGE and "REQ_FILE" in nothing.stderr
 
 
 # -- options that are shortened --------------------------------------------------------------------
@@ -402,6 +418,7 @@ def test_what_is_to_be_removed_goes_after_the_last_word_whoever_interrupts(
     work = f"""
 import os, signal, sys
 from wrapper.cli.common import run_command
+from wrapper.requests import NewPipRequest, UpdatePipRequest
 from wrapper.errors import InputError
 
 def work(console):

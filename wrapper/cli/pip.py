@@ -66,6 +66,19 @@ _PIP = grouped(
 )
 
 
+_FILES = click.argument("files", type=FILE, nargs=-1, metavar="[REQ_FILE…]")
+_REQUIREMENTS = click.option(
+    "-r",
+    "--requirement",
+    "--requirements-file",
+    "requirements",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Another REQ_FILE, written as for pip; repeatable.",
+)
+
+
 @click.group("pip-containerize", cls=Group, context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="pip-containerize")
 def pip_containerize() -> None:
@@ -80,7 +93,8 @@ def pip_containerize() -> None:
 
 
 @pip_containerize.command("new")
-@click.argument("requirements", type=FILE, nargs=-1, required=True, metavar="REQ_FILE…")
+@_FILES
+@_REQUIREMENTS
 @PREFIX
 @click.option(
     "--system-site-packages",
@@ -110,6 +124,7 @@ def pip_containerize() -> None:
 def new(
     console: Console,
     *,
+    files: tuple[Path, ...],
     requirements: tuple[Path, ...],
     prefix: Path | None,
     system_site: bool,
@@ -125,6 +140,8 @@ def new(
     uv.lock, a pylock.toml or a requirements.lock of an earlier installation. A Python on PATH stays
     where it is.
     """
+    if not (files or requirements):
+        raise click.UsageError("name a file with requirements: REQ_FILE")
     if slim:
         if options.base_image:
             raise click.UsageError("--slim stands for --base-image python: give one of them")
@@ -132,7 +149,7 @@ def new(
     _new(
         begin(console, options, _MODES),
         pip,
-        requirements,
+        (*files, *requirements),
         prefix,
         system_site=system_site,
         pyver=pyver,
@@ -142,16 +159,8 @@ def new(
 
 @pip_containerize.command("update")
 @click.argument("prefix", type=FILE, metavar="DIR")
-@click.option(
-    "-r",
-    "--requirement",
-    "--requirements-file",
-    "requirements",
-    type=FILE,
-    multiple=True,
-    metavar="FILE",
-    help="Install what this file asks for: see REQ_FILE of 'new'; repeatable.",
-)
+@_FILES
+@_REQUIREMENTS
 @KEEP
 @click.option(
     "--uv", is_flag=True, expose_value=False, help="Accepted as Tykky's; changes nothing."
@@ -161,6 +170,7 @@ def update(
     console: Console,
     *,
     prefix: Path,
+    files: tuple[Path, ...],
     requirements: tuple[Path, ...],
     keep: int | None,
     pip: _PipOptions,
@@ -168,10 +178,11 @@ def update(
 ) -> None:
     """Change the installation DIR, which keeps working all the time.
 
-    The result is a further generation: programs that run keep theirs, and
-    'containerize rollback DIR' switches back.
+    REQ_FILE, see 'new', is what to install besides, or in another version. The result is a further
+    generation: programs that run keep theirs, and 'containerize rollback DIR' switches back.
     """
-    _update(begin(console, options, _MODES), pip, requirements, prefix, keep=keep)
+    given = (*files, *requirements)
+    _update(begin(console, options, _MODES), pip, given, prefix, keep=keep)
 
 
 @pip_containerize.command("advanced")
