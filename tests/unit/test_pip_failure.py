@@ -105,6 +105,18 @@ def test_a_missing_compiler(line: str, named: str) -> None:
     assert error.what == f"a package must be compiled, and there is no compiler {named}".strip()
 
 
+@pytest.mark.parametrize("quote", ["", "`"])
+def test_an_index_that_cannot_be_reached(quote: str) -> None:
+    detail = (
+        "error: Request failed after 3 retries in 7.1s\n"
+        f"  cause: Failed to fetch: {quote}https://index.example/simple/rich/{quote}\n"
+        "  cause: client error (Connect)\n  cause: Connection refused (os error 111)"
+    )
+    error = explained(ScriptError("uv pip install failed with status 2", detail=detail), WANTED)
+    assert isinstance(error, ChannelError) and error.detail == detail
+    assert error.where == "https://index.example/simple/rich/" and "proxy" in error.hint
+
+
 def test_what_is_not_known_stays_as_it_is() -> None:
     error = ScriptError("uv pip install failed with status 2", detail="error: connection refused")
     assert explained(error, WANTED) is error

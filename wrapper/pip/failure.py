@@ -38,6 +38,8 @@ _NO_FILE = re.compile(
     r" and you require \1\b",
     re.S,
 )
+_UNREACHABLE = re.compile(r"Failed to fetch: `?(\S+?)`?$", re.M)
+_NOT_CONNECTED = ("client error (Connect)", "operation timed out")
 _NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _BUILDING = re.compile(
     r"(?:Failed to (?:build|download and build)|error likely indicates that) "
@@ -62,6 +64,15 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
             "an index or a repository cannot be read",
             where=refused_url(error.detail) or None,
             hint=hint,
+            detail=error.detail,
+        )
+    match = _UNREACHABLE.search(error.detail)
+    if match and any(text in error.detail for text in _NOT_CONNECTED):
+        return ChannelError(
+            "an index cannot be reached",
+            where=match[1],
+            hint="check your network and proxy settings, or name a mirror with PIP_INDEX_URL; "
+            "compute nodes often have no way out",
             detail=error.detail,
         )
     if match := _NO_HASH.search(error.detail):
