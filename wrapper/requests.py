@@ -126,7 +126,9 @@ class WrapInstallRequest(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class WrapContainerRequest:
-    """A ``wrap-container``; ``image`` is a path or a URI, ``wrapper_paths`` are inside it."""
+    """A ``wrap-container``; ``image`` is a path or a URI, ``wrapper_paths`` are inside it: none for
+    the Python that its users get, and what is beside that.
+    """
 
     prefix: Path
     image: str

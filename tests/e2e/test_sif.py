@@ -360,6 +360,30 @@ class Place:
         return entries(self.root) | left
 
 
+def test_an_image_is_extended_in_one_command(
+    account: Account, portable: Path, base: Path, index: Path
+) -> None:
+    place = account.work / "on an image"
+    mine = place / "extension"
+    account.ok(UMBRELLA, "extend", portable, "--to", place)
+    (wheel,) = index.rglob("alpha*.whl")
+    account.ok(mine / "bin/pip", "install", "--no-index", wheel)
+    code = "import alpha, demo_noarch, os, sys; print(sys.prefix, os.environ['MY_VARIABLE'])"
+    told = f"{mine} it's $HOME\n"
+    for command in ("freeze", "thaw"):
+        assert account.ok(mine / "bin/python", "-c", code) == told
+        account.ok(UMBRELLA, command, place)
+    account.ok(UMBRELLA, "extend", portable, "--to", place)
+    assert account.ok(mine / "bin/python", "-c", code) == told
+
+    other = account.run(UMBRELLA, "extend", base, "--to", place)
+    assert other.returncode == ExitCode.PREFIX and "something else" in other.stderr
+    new = account.work / "on no Python"
+    none = account.run(UMBRELLA, "extend", base, "--to", new)
+    assert none.returncode == ExitCode.INPUT and "no python3 on its PATH" in none.stderr
+    assert not new.exists()
+
+
 @pytest.mark.every_runtime
 def test_doctor_looks_into_an_image(account: Account, portable: Path) -> None:
     told = account.ok(UMBRELLA, "doctor", "--deep", portable)

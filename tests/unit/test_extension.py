@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -19,16 +20,18 @@ import pytest
 from packaging.version import InvalidVersion, Version
 
 from tests.e2e.conftest import seen
+from tests.images import squashfs_bytes
 from tests.manifests import manifest
 from tests.unit.conftest import names
 from wrapper.commands import freeze
-from wrapper.commands.extend import _SCRIPTS, extend
+from wrapper.commands.extend import _SCRIPTS, extend, extend_image
 from wrapper.console import Console
 from wrapper.errors import ContainerizeError, InputError, PrefixError
 from wrapper.images.squashfs.layout import Directory, File, Link, Node
-from wrapper.manifest import write_manifest
+from wrapper.manifest import BaseRecord, read_manifest, write_manifest
 from wrapper.models import Site
 from wrapper.prefix import extension
+from wrapper.requests import WrapContainerRequest
 from wrapper.util.removal import remove_tree
 
 
@@ -143,11 +146,37 @@ def test_other_directories_are_left_alone(
     (place / "pyvenv.cfg").rename(place / "data")
     with pytest.raises(PrefixError, match="not empty"):
         extend(installation, place, console)
-    with pytest.raises(InputError, match="no programs of its own"):
-        extend(place / "data", tmp_path / "mine", console)
     (installation / "bin/python3").unlink()
     with pytest.raises(PrefixError, match="no Python to extend"):
         extend(installation, tmp_path / "mine", console)
+
+
+def test_an_image_that_cannot_be_extended_gets_no_shims(
+    installation: Path, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, image = tmp_path / "mine", tmp_path / "x.sif"
+    request = WrapContainerRequest(prefix=place, image=str(image), wrapper_paths=())
+    image.write_text("no image")
+    with pytest.raises(InputError, match="is no container image"):
+        extend_image(request, console)
+    image.write_bytes(squashfs_bytes())
+
+    def wrapped(*_: object) -> None:
+        shutil.copytree(installation, place, symlinks=True)
+        base = BaseRecord(kind="image", path=str(image))
+        record = replace(read_manifest(place), prefix=str(place), base=base)
+        write_manifest(place / "current/manifest.json", record)
+
+    monkeypatch.setattr(sys.modules[extend.__module__], "wrap_container", wrapped)
+    with pytest.raises(ContainerizeError, match="could not make"):
+        extend_image(request, console)
+    assert not place.exists()
+    python(installation, MAKES)
+    for _ in range(2):
+        assert extend_image(request, console).place == place / "extension"
+    other = shutil.copy(image, tmp_path / "other.sif")
+    with pytest.raises(PrefixError, match="something else"):
+        extend_image(replace(request, image=str(other)), console)
 
 
 def test_what_others_put_there_stays(

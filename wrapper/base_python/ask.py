@@ -13,10 +13,8 @@ from wrapper.base_python.packages import BasePython
 from wrapper.errors import InputError, ScriptError
 from wrapper.images.format import read_format
 from wrapper.images.tree import read_tree
+from wrapper.prefix.image_programs import AS_USERS_DO
 from wrapper.runtime.container import BuildContainer
-
-# As job scripts for LUMI's images do; the variable holds the command that activates their conda.
-_AS_USERS_DO = '${WITH_CONDA-}; exec "$@"'
 
 
 def ask_base(
@@ -35,7 +33,7 @@ def ask_base(
     script = str(files("wrapper") / "templates" / "base-python.py")
     command = [known or "python3", "-s", script, str(answer), str(records)]
     if not known and container.has_bash:
-        command = ["/bin/bash", "-c", _AS_USERS_DO, "bash", *command]
+        command = ["/bin/bash", "-c", AS_USERS_DO, "bash", *command]
     try:
         container.run(
             command,

@@ -9,13 +9,16 @@ from importlib.resources import files
 from pathlib import Path
 
 from wrapper import layout, process
+from wrapper.commands.wrap_container import wrap_container
 from wrapper.console import Console
-from wrapper.errors import InputError, PrefixError, ScriptError
+from wrapper.errors import PrefixError, ScriptError
+from wrapper.images.format import read_format
 from wrapper.manifest import read_manifest
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import extension
 from wrapper.prefix.extension import Extension
 from wrapper.process import ToolFailed
+from wrapper.requests import WrapContainerRequest
 from wrapper.util.lock import locked
 from wrapper.util.removal import remove_tree
 
@@ -32,16 +35,9 @@ def extend(target: Path, place: Path | None, console: Console) -> Extension:
     What pip has installed stays. A new one that fails leaves nothing.
 
     :param place: the directory, else ``extension`` in the installation.
-    :raises InputError: ``target`` is an image. :raises PrefixError: one of the two cannot be used.
+    :raises PrefixError: one of the two cannot be used.
     :raises ScriptError: the installation's Python cannot make it.
     """
-    if target.is_file():
-        raise InputError(
-            "an image has no programs of its own to extend",
-            where=target,
-            hint=f"make shims of it, and extend these: wrap-container -w /opt/venv/bin"
-            f" --prefix DIR {target}",
-        )
     target = prefix.absolute_prefix(target)
     read_manifest(target)
     prefix.check_owner(target)
@@ -61,6 +57,31 @@ def extend(target: Path, place: Path | None, console: Console) -> Extension:
         found = extension.read(place)
     assert found
     return found
+
+
+def extend_image(request: WrapContainerRequest, console: Console) -> Extension:
+    """Make shims of an image, if they are not there, and in their directory an extension of them.
+
+    If a first one fails, nothing is left.
+
+    :raises InputError: it is no image, or has no Python. :raises PrefixError: as :func:`extend`.
+    """
+    read_format(Path(request.image))
+    place = prefix.absolute_prefix(request.prefix)
+    if (place / layout.CURRENT).exists():
+        below = read_manifest(place).base.path
+        if not (below and Path(below).exists() and Path(below).samefile(request.image)):
+            raise PrefixError("there is an installation of something else", where=place, hint=_NEW)
+        return extend(place, None, console)
+    _check_new(place)
+    missing = not place.exists()
+    wrap_container(request, console)
+    try:
+        return extend(place, None, console)
+    except BaseException:
+        for entry in [place] if missing else [*place.iterdir()]:
+            remove_tree(entry)
+        raise
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -86,11 +107,7 @@ def _check(place: Path, target: Path) -> None:
                 where=place,
                 hint=_NEW,
             )
-        try:
-            prefix.check_new(place)
-        except PrefixError as error:
-            what = error.what.replace("the prefix", "the directory")
-            raise PrefixError(what, where=error.where, hint=_NEW) from None
+        _check_new(place)
         return
     if not Path(found.installation).exists() or not target.samefile(found.installation):
         raise PrefixError(
@@ -101,6 +118,15 @@ def _check(place: Path, target: Path) -> None:
     extension.check(found, place)
     if found.image.exists():
         raise PrefixError("the extension is frozen", where=place, hint=f"containerize thaw {place}")
+
+
+def _check_new(place: Path) -> None:
+    """:raises PrefixError: it is no new or empty directory that we may write to."""
+    try:
+        prefix.check_new(place)
+    except PrefixError as error:
+        what = error.what.replace("the prefix", "the directory")
+        raise PrefixError(what, where=error.where, hint=_NEW) from None
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def wrap_container(request: WrapContainerRequest, console: Console) -> Result:
             image = images.own_image(image, staging.directory, console=console)
         look = Looker(image=image.path, runtime=runtime, scratch=space.scratch, console=console)
         with console.step("Looking into the image"):
-            found = look.contents(request.wrapper_paths)
+            found = look.contents(request.wrapper_paths or look.python_paths())
         facts, files = _look_into(image, request.mpi, space, request.site, console)
         facts.tell_entry_point(image.name, console)
         choice = _mpi(request.mpi, request.site, image.path, facts, files, console=console)

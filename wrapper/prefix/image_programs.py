@@ -18,6 +18,12 @@ from wrapper.programs import check_wrapper_paths, is_plain_name
 from wrapper.runtime.host_program import HOST_ROOT, host_program
 from wrapper.runtime.runtime import Runtime
 
+AS_USERS_DO = '${WITH_CONDA-}; exec "$@"'
+"""For bash, before a command: job scripts for LUMI's images have it. The variable holds what
+activates their conda."""
+_WHICH_PYTHON = "import sys; print('found:' + sys.executable)"
+_SYSTEM = ("/bin", "/usr/bin")
+
 
 def check_paths(paths: Sequence[str]) -> None:
     """:raises InputError: a ``-w`` path cannot be one inside an image."""
@@ -104,6 +110,29 @@ class Looker:
         is_one = self._find(f"{root}/pyvenv.cfg", "-maxdepth", "0", "-type", "f")
         return root if is_one else ""
 
+    def python_paths(self) -> tuple[str, ...]:
+        """As a ``-w`` path: the programs beside the ``python3`` that a user of the image gets, or
+        that one alone among those of the system.
+
+        :raises InputError: there is none.
+        """
+        command = ["python3", "-c", _WHICH_PYTHON]
+        if self.has_bash():
+            command = ["/bin/bash", "-c", AS_USERS_DO, "bash", *command]
+        found: list[str] = []
+        try:
+            self._run(command, found)
+            (python,) = found
+        except (ToolFailed, ValueError) as error:
+            raise InputError(
+                "the image has no python3 on its PATH",
+                where=self.image,
+                hint="name where it has one: -w /opt/venv/bin",
+                detail=getattr(error, "detail", ""),
+            ) from None
+        folder = str(Path(python).parent)
+        return (python if folder in _SYSTEM else folder,)
+
     def has_bash(self) -> bool:
         """Whether the image has the program that puts right what a runtime spoils of a call."""
         return bool(self._find("/bin/bash", "-maxdepth", "0", "-type", "f"))
@@ -126,21 +155,8 @@ class Looker:
         an image may have no shell.
         """
         found: list[str] = []
-
-        def on_line(line: str) -> bool:
-            text = line.rstrip("\n")
-            if text.startswith("found:"):
-                found.append(text.removeprefix("found:"))
-            return text.startswith("found:")
-
-        argv = self.runtime.exec_argv(
-            self.image,
-            [f"/:{HOST_ROOT}"],
-            [*host_program("find"), "-L", *search, "-printf", "found:%p\\n"],
-        )
-        env = self.runtime.environment(self.scratch)
         try:
-            process.run(argv, console=self.console, env=env, on_line=on_line)
+            self._run([*host_program("find"), "-L", *search, "-printf", "found:%p\\n"], found)
         except ToolFailed as error:
             if found or "No such file" not in error.detail:
                 raise ToolError(
@@ -150,6 +166,22 @@ class Looker:
                     detail=error.detail,
                 ) from None
         return sorted(found)
+
+    def _run(self, command: Sequence[str], found: list[str]) -> None:
+        """Run a command in the image: what lines say after ``found:`` comes into that list.
+
+        :raises ToolFailed: it fails.
+        """
+
+        def on_line(line: str) -> bool:
+            text = line.rstrip("\n")
+            if text.startswith("found:"):
+                found.append(text.removeprefix("found:"))
+            return text.startswith("found:")
+
+        argv = self.runtime.exec_argv(self.image, [f"/:{HOST_ROOT}"], command)
+        env = self.runtime.environment(self.scratch)
+        process.run(argv, console=self.console, env=env, on_line=on_line)
 
     def _hint(self) -> str:
         if "zstd" not in read_format(self.image).compressors:
