@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import threading
+from pathlib import Path
+
+from benchmarks.measure import peak_memory
 from tests.account import Account
-from tests.e2e.conftest import BIN, UMBRELLA, Installation
+from tests.e2e.conftest import BIN, UMBRELLA, Installation, environment_text
+from wrapper.commands.build_job import estimate
+from wrapper.models import Site
 
 # Runs the words that are no options; hands a script to a shell, as a job whose number is 7.
 SRUN = 'while [[ $1 = -* ]]; do shift; done; exec "$@"'
@@ -36,6 +44,30 @@ def test_a_build_as_a_job_ends_with_its_status_and_its_log(small: Installation) 
     assert "/no/such/place" in log and log.rstrip().splitlines()[-1] in done.stderr
     assert done.returncode == account.run(BIN / build[0], *build[1:]).returncode == 3
     assert "the job ended with status 3" in done.stderr and "a guess" in done.stderr
+
+
+def test_a_build_uses_what_is_estimated_and_not_far_less(me: Account, channel: Path) -> None:
+    file = me.file("estimated.yml", environment_text(channel, "python", "numpy"))
+    scratch, prefix = me.directory("scratch"), me.work / "estimated"
+    words = ("conda-containerize", "new", "--prefix", str(prefix), str(file))
+    plan = json.loads(me.ok(BIN / words[0], *words[1:], "--dry-run", "--json"))
+    told = estimate(plan, words, Site(tmpdir=scratch))
+    most, done = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.1):
+            sizes = subprocess.run(["du", "-sB1", scratch], capture_output=True, check=False)
+            most = max(most, int(sizes.stdout.split()[0]))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    argv = [BIN / words[0], *words[1:], "--nocache", "--tmpdir", scratch]
+    memory = peak_memory(me.argv(argv), me.environment())
+    done.set()
+    watching.join()
+    assert most <= told.scratch <= 3 * most
+    assert memory <= told.memory
 
 
 def test_builds_work_with_a_sites_binds_that_are_not_there(account: Account) -> None:

@@ -22,8 +22,8 @@ _PLANNED = ("conda-containerize", "pip-containerize")
 PROGRAMS = (*_PLANNED, "containerize", "wrap-container", "wrap-install")
 _IN_MEMORY = ("/tmp", "/dev/shm")  # on many sites' compute nodes
 _GIB = 2**30
-# A build took 0.3 GB (docs/performance.md), with a small index; conda-forge's is larger.
-_ITSELF = 4 * _GIB
+# Four times what a build took at most, that with an index of the size of conda-forge's.
+_ITSELF = 2 * _GIB
 # Bytes a second, on the safe side: a file system that is shared, a network that others use.
 _FETCHED, _WORKED = 5e6, 10e6
 _AT_LEAST = 15 * 60
@@ -103,10 +103,16 @@ def estimate(plan: Mapping[str, object] | None, words: Sequence[str], site: Site
     download, installed = (
         _bytes(plan, key) for key in ("download_size", "installed_size_estimate")
     )
-    # Archives, what is unpacked of them, compiled modules.
-    scratch = round(1.8 * download) + installed
+    unknown, packages = _of_unknown_size(plan, words)
+    share = packages / (packages - unknown) if packages > unknown else 1.0
+    download, installed = round(share * download), round(share * installed)
+    # Archives, what is unpacked of them, compiled modules; uv has it all in its cache besides.
+    copies = 2 if Path(words[0]).name == "pip-containerize" else 1
+    scratch = round(1.8 * download) + copies * installed
     time = _AT_LEAST + download / _FETCHED + installed / _WORKED
     why = f"{human_size(download)} to download, about {human_size(installed)} unpacked"
+    if unknown:
+        why += f" ({unknown} of {packages} packages, whose size is not known, as the mean)"
     if plan.get("pip"):
         why += "; pip packages are not in it: add what they need with --memory and --time"
     return Estimate(
@@ -123,6 +129,14 @@ def slurm_time(seconds: int) -> str:
     days, rest = divmod(seconds, 86400)
     text = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
     return f"{days}-{text}" if days else text
+
+
+def _of_unknown_size(plan: Mapping[str, object], words: Sequence[str]) -> tuple[int, int]:
+    """How many packages there are to fetch whose size no index tells, and how many in all."""
+    found = plan.get("changes" if "update" in words[:2] else "packages")
+    named = [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    sizes = [entry.get("size") for entry in named if entry.get("kind") != "removed"]
+    return len([size for size in sizes if not size]), len(sizes)
 
 
 def _bytes(plan: Mapping[str, object], key: str) -> int:
