@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.account import NEIGHBOUR_NAME, Account, Neighbours
+from tests.account import NEIGHBOUR_NAME, USER_NAME, Account, Neighbours
 from tests.conftest import require
-from tests.e2e.conftest import CONDA, UMBRELLA, entries, environment_text
+from tests.e2e.conftest import CONDA, UMBRELLA, entries, environment_text, seen
+from tests.index import write_wheel
 from wrapper.errors import ExitCode
 
 pytestmark = pytest.mark.root("two users")
@@ -320,3 +321,30 @@ def test_a_manifest_that_is_a_trap(alice: Account, bob: Account, project: Path, 
     update = alice.run(CONDA, "update", project / "env", "-r", alice.file("r.txt", "x\n"))
     told(update, ExitCode.PREFIX, "is no installation")
     assert time.monotonic() - begin < SOON + 20
+
+
+# -- extensions ------------------------------------------------------------------------------------
+def test_members_extend_one_installation_each_their_own(
+    alice: Account, bob: Account, project: Path, channel: Path
+) -> None:
+    """Bob uses what is Alice's, but only she changes it: also where he may write."""
+    base = project / "base"
+    file = alice.file("base.yml", environment_text(channel, "python", "demo-noarch", "pip"))
+    alice.ok(CONDA, "new", "-q", "--prefix", base, file)
+    wheels = {who: write_wheel(project, f"of{who.name}", "1.0") for who in (alice, bob)}
+    for who, wheel in wheels.items():
+        wheel.chmod(0o644)
+        shell(who, f"{UMBRELLA} extend {base} --to {who.name}", project)
+        shell(who, f"{who.name}/bin/pip install -q --no-index {wheel}", project)
+    mine = project / "alice"
+    for _ in ("as files", "frozen"):
+        for who, place in ((alice, mine), (bob, mine), (bob, project / "bob")):
+            code = f"import demo_noarch, of{place.name}"
+            assert who.run(place / "bin/python", "-c", code).returncode == 0
+            other = "import " + ("ofbob" if place == mine else "ofalice")
+            assert who.run(place / "bin/python", "-c", other).returncode == 1
+        before = seen(mine)
+        for words in (["freeze", mine], ["thaw", mine], ["extend", base, "--to", mine]):
+            told(bob.run(UMBRELLA, *words), ExitCode.PREFIX, f"belongs to {USER_NAME}")
+        assert seen(mine) == before
+        shell(alice, f"{UMBRELLA} freeze {mine}", project)

@@ -84,7 +84,7 @@ def existing(target: Path, *, starts: bool = True) -> Extension:
 
 
 def check_place(extension: Extension, directory: Path) -> None:
-    """:raises PrefixError: it has moved, or we may not change it."""
+    """:raises PrefixError: it has moved, or is not ours."""
     if not (
         directory.is_dir() and extension.place.is_dir() and directory.samefile(extension.place)
     ):
@@ -96,6 +96,10 @@ def check_place(extension: Extension, directory: Path) -> None:
     if not os.access(directory, os.W_OK | os.X_OK):
         raise PrefixError("no permission to write", where=directory, hint=_NEW)
     checks.check_owner(directory)
+    if owner := foreign.stranger(
+        [directory]
+    ):  # modes and times of its files are the owner's to set
+        raise PrefixError(f"the extension belongs to {owner}", where=directory, hint=_NEW)
 
 
 def check(extension: Extension, directory: Path) -> None:
