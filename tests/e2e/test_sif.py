@@ -365,7 +365,10 @@ def test_an_image_is_extended_in_one_command(
 ) -> None:
     place = account.work / "on an image"
     mine = place / "extension"
-    account.ok(UMBRELLA, "extend", portable, "--to", place)
+    env = {"CONTAINERIZE_SITE": str(account.file("tac.yml", "host_programs: [tac]\n"))}
+    account.ok(UMBRELLA, "extend", portable, "--to", place, env=env)
+    call = "import subprocess; subprocess.run('tac', input=b'1\\n2\\n', check=True)"
+    assert account.ok(mine / "bin/python", "-c", call) == "2\n1\n"
     (wheel,) = index.rglob("alpha*.whl")
     account.ok(mine / "bin/pip", "install", "--no-index", wheel)
     code = "import alpha, demo_noarch, os, sys; print(sys.prefix, os.environ['MY_VARIABLE'])"

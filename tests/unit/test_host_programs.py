@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.manifests import manifest
+from wrapper.cli.report import sif_lines
 from wrapper.console import Console
 from wrapper.models import HostPrograms
 from wrapper.prefix.host_programs import changed, gone, put
 from wrapper.prefix.shims import shim
+from wrapper.requests import Result
 from wrapper.runtime.host_program import HOST_ROOT
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
@@ -144,3 +147,11 @@ def test_shims_and_scripts_are_no_programs_of_the_host(
     assert host.put("squeue", "ssh", "no-such-thing") == HostPrograms()
     assert "squeue, ssh, no-such-thing" in capsys.readouterr().err
     assert not (host.generation / "host").exists()
+
+
+def test_how_programs_in_a_sif_call_them_is_told(tmp_path: Path) -> None:
+    (image := tmp_path / "my image.sif").touch()
+    result = Result(prefix=image, manifest=manifest(install_path="/containerize"), seconds=1.0)
+    (told,) = [line for line in sif_lines(result, ("srun", "ssh")) if "srun, ssh" in line]
+    assert told.endswith(f": wrap-container -w /containerize/bin --prefix DIR '{image}'")
+    assert len(sif_lines(result)) == 1

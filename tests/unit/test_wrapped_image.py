@@ -17,7 +17,7 @@ from wrapper.base.find import describe_file
 from wrapper.cli.report import describe_mpi
 from wrapper.commands import wrap_container
 from wrapper.console import Console
-from wrapper.errors import ToolError
+from wrapper.errors import InputError, ToolError
 from wrapper.images import tree
 from wrapper.models import Site
 from wrapper.mpi.choice import Choice
@@ -36,16 +36,36 @@ def test_the_way_out_of_an_image_that_does_not_start(
     image = tmp_path / "my base.sqfs"
     image.write_bytes(squashfs_bytes(compression=number))
     path = program("singularity", "echo 'FATAL: unknown compression algorithm value' >&2; exit 255")
-    look = Looker(
-        image=image,
-        runtime=Runtime(path=path, name="singularity", version="4.1.3"),
-        scratch=tmp_path,
-        console=console,
-    )
+    look = looker(path, image, console)
     with pytest.raises(ToolError, match="the container cannot be started") as caught:
         look.programs(["/usr/bin"])
     assert caught.value.hint.endswith(hint.format(image=image))
     assert "FATAL: unknown compression" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("python", "wrapped"),
+    [("/opt/venv/bin/python3", "/opt/venv/bin"), ("/usr/bin/python3", "/usr/bin/python3")],
+)
+def test_the_python_of_an_image_is_the_one_its_users_get(
+    program: Program, console: Console, tmp_path: Path, python: str, wrapped: str
+) -> None:
+    """After its conda was activated, as their job scripts do."""
+    says = (
+        f'case "$*" in *WITH_CONDA*python3*) echo found:{python};; *) echo found:/bin/bash;; esac'
+    )
+    look = looker(program("singularity", says), tmp_path / "x.sif", console)
+    assert look.python_paths() == (wrapped,)
+    fails = 'case "$*" in *WITH_CONDA*) echo no python3; exit 127;; *) echo found:/bin/bash;; esac'
+    look = looker(program("singularity", fails), tmp_path / "x.sif", console)
+    with pytest.raises(InputError, match="no python3 on its PATH") as caught:
+        look.python_paths()
+    assert caught.value.detail == "no python3"
+
+
+def looker(runtime: Path, image: Path, console: Console) -> Looker:
+    found = Runtime(path=runtime, name="singularity", version="4.1.3")
+    return Looker(image=image, runtime=found, scratch=image.parent, console=console)
 
 
 class TestItsMpi:

@@ -209,7 +209,7 @@ def build(console: Console, options: _Options) -> None:
     if options.log_to_file:
         console.copy_log(Path(time.strftime("containerize_build_%Y%m%d_%H%M%S.log")))
     result = build_sif(request, console)
-    for line in report.sif_lines(result):
+    for line in report.sif_lines(result, site.host_programs):
         console.info(line)
     if options.as_json:
         say(report.result_json(result))

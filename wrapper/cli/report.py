@@ -79,11 +79,19 @@ def lines(result: Result) -> list[str]:
     return [line for line in told if line]
 
 
-def sif_lines(result: Result) -> list[str]:
-    """What there is to say of a SIF, a line each."""
+def sif_lines(result: Result, host_programs: Sequence[str] = ()) -> list[str]:
+    """What there is to say of a SIF, a line each. :param host_programs: the site's."""
     if not result.changed:
         return [describe_unchanged(result)]
-    return [line for line in (describe_mpi(result), _describe_sif(result)) if line]
+    told = (describe_mpi(result), _describe_calls(result, host_programs), _describe_sif(result))
+    return [line for line in told if line]
+
+
+def _describe_calls(result: Result, names: Sequence[str]) -> str:
+    """How programs call those of the host: what they need of it no file can hold."""
+    wrap = f"wrap-container -w {result.manifest.install_path}/bin --prefix DIR"
+    what = f"programs in it cannot call {', '.join(names)} of this machine; by shims they can"
+    return f"{what}: {wrap} {shlex.quote(str(result.prefix))}" if names else ""
 
 
 def _describe_sif(result: Result) -> str:
