@@ -124,9 +124,12 @@ def _local_files(value: object) -> Mapping[str, str]:
 def _mask(value: object) -> str:
     """A set of processors, as ``srun --cpu-bind=mask_cpu:`` takes it."""
     try:
-        return f"{value if isinstance(value, int) else int(text(value), 16):#x}"
+        mask = value if isinstance(value, int) else int(text(value), 16)
     except ValueError:
-        raise ValueError(f"must be a mask of processors such as 0xfe, found {value!r}") from None
+        mask = 0
+    if mask <= 0:
+        raise ValueError(f"must be a mask of processors such as 0xfe, found {value!r}")
+    return f"{mask:#x}"
 
 
 def source(value: object) -> str:

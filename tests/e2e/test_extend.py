@@ -90,9 +90,10 @@ def test_the_image_of_another_extension_is_refused(
     account.ok(UMBRELLA, "freeze", other)
     (other / "extension.sqfs").rename(mine / "extension.sqfs")
     before = seen(mine)
-    refused = account.run(UMBRELLA, "thaw", mine)
-    assert refused.returncode == ExitCode.PREFIX and f"it is of {other}" in refused.stderr
-    assert seen(mine) == before
+    for command in ("thaw", "freeze"):
+        refused = account.run(UMBRELLA, command, mine)
+        assert refused.returncode == ExitCode.PREFIX and f"it is of {other}" in refused.stderr
+        assert seen(mine) == before
 
 
 def test_the_virtual_environment_of_a_container_is_extended(

@@ -6,6 +6,7 @@ Lmod or Environment Modules are installed (they cannot be together), these read 
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -256,6 +257,31 @@ def test_what_no_module_can_be_called_is_told(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize(("found", "name"), [("my env", "my-env"), (" (x)", "x"), ("a.1", "a.1")])
 def test_a_name_is_made_of_the_targets(tmp_path: Path, found: str, name: str) -> None:
     assert f'"Name: {name}"' in text_of(image(tmp_path / f"{found}.sif"), LUA)
+
+
+@pytest.mark.parametrize(
+    ("variables", "language", "said"),
+    [
+        ({}, TCL, "no module system in this shell"),
+        ({"MODULESHOME": "/usr/share/modules"}, LUA, "reads no Lua: --tcl"),
+        ({"MODULESHOME": "/usr/share/modules"}, TCL, ""),
+        ({"MODULESHOME": "/opt/lmod", "LMOD_CMD": "/opt/lmod/lmod"}, LUA, ""),
+    ],
+)
+def test_a_module_system_that_would_not_read_it_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    language: str,
+    said: str,
+) -> None:
+    for name in ("LMOD_CMD", "MODULESHOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    console = Console(stream=(screen := io.StringIO()))
+    modulefile(ModuleRequest(target=image(tmp_path / "x.sif"), language=language), console)
+    assert said in screen.getvalue() and bool(said) == bool(screen.getvalue())
 
 
 def test_a_file_is_written_anew_and_no_other_is_overwritten(tmp_path: Path) -> None:

@@ -169,6 +169,8 @@ message: Read the manual.
         ("partitions: [small]\n", "must have lines 'KEY: value'", 1),
         ("gpus:\n  per_node: eight\n", "must be a number", 2),
         ("gpus:\n  cpu_masks: [0x1, here]\n", "a mask of processors", 2),
+        ("gpus:\n  cpu_masks: [0x1, 0x0]\n", "a mask of processors", 2),
+        ("gpus:\n  cpu_masks: ['-0xfe']\n", "a mask of processors", 2),
         ("mounts: [/pfs/lustrep1]\n", "must be a directory of the root", 1),
         ("image_binds:\n  '*': [pfs]\n", "must be a list of absolute paths", 2),
         ("x: 1\nhost_programs: [srun, /opt/bin/srun]\n", "programs' names.*'/opt/bin/srun'", 2),

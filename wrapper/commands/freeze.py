@@ -48,6 +48,7 @@ def freeze(target: Path, site: Site, console: Console) -> Extension:
     with locked(found.place):
         remove_tree(found.place / _THAWING)
         if found.image.exists():  # one that was killed; or there is nothing to do
+            _check_image(found, site, console)
             _clear(found, console)
             console.info(f"{found.place} is frozen already")
             return found
@@ -197,6 +198,17 @@ def thaw(target: Path, site: Site, console: Console) -> Extension:
         finally:
             remove_tree(unpacked)
     return found
+
+
+def _check_image(found: Extension, site: Site, console: Console) -> None:
+    """:raises PrefixError: the image is of another one."""
+    unpacked, paths = found.place / _THAWING, [layout.EXTENSION]
+    squasher = find_squasher(os.environ, site)
+    try:
+        squasher.unsquash(found.image, unpacked, console=console, paths=paths)
+        _check_same(found, unpacked)
+    finally:
+        remove_tree(unpacked)
 
 
 def _check_same(found: Extension, unpacked: Path) -> None:

@@ -8,6 +8,7 @@ path may have quotes, brackets and dollars in it.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import string
@@ -100,11 +101,23 @@ def modulefile(request: ModuleRequest, console: Console) -> str:
     fallback = request.fallback
     if fallback and not _is_there(module.places[-1], is_sif=module.is_sif):
         console.warning(f"{fallback} is not there now: the module will say so if it is needed")
+    if unread := _unread_here(request.language, os.environ):
+        console.warning(unread)
     text = {LUA: as_lua, TCL: as_tcl, EASYCONFIG: as_easyconfig}[request.language](module)
     if request.output:
         write_owned(request.output, text, MARK)
         console.info(f"{request.output}: {_how_to_use(request, request.output, module)}")
     return text
+
+
+def _unread_here(language: str, environ: Mapping[str, str]) -> str:
+    """Why ``module load`` would not read the file in this shell; empty where it would."""
+    if language == EASYCONFIG or "LMOD_CMD" in environ:
+        return ""
+    if "MODULESHOME" not in environ:
+        return "there is no module system in this shell (LMOD_CMD and MODULESHOME are not set)"
+    what = "the module system here is Environment Modules, which reads no Lua: --tcl"
+    return what if language == LUA else ""
 
 
 def _how_to_use(request: ModuleRequest, output: Path, module: Module) -> str:
