@@ -382,6 +382,8 @@ def test_an_image_is_extended_in_one_command(
     none = account.run(UMBRELLA, "extend", base, "--to", new)
     assert none.returncode == ExitCode.INPUT and "no python3 on its PATH" in none.stderr
     assert not new.exists()
+    for words in ([portable], [place, "-w", "/opt/venv/bin"]):
+        assert account.run(UMBRELLA, "extend", *words).returncode == ExitCode.USAGE
 
 
 @pytest.mark.every_runtime
