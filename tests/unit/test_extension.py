@@ -35,6 +35,12 @@ from wrapper.requests import WrapContainerRequest
 from wrapper.util.removal import remove_tree
 
 
+@pytest.fixture(autouse=True)
+def signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What later tests start shall hear them."""
+    monkeypatch.setattr("wrapper.process.ignore_signals", lambda: None)
+
+
 @pytest.fixture
 def installation(tmp_path: Path) -> Path:
     """One whose Python makes what it is told to: two lines of text."""
