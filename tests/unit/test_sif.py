@@ -16,6 +16,7 @@ from wrapper.images.sif.file import NewObject, Sif, SifWriter, read_sif, write_s
 
 ROOT = os.urandom(5000)
 TEXT = b"bootstrap: docker"
+OVERLAY = sif.partition(sif.OVERLAY, "x86_64")
 
 
 @pytest.fixture
@@ -37,8 +38,7 @@ def base(tmp_path: Path) -> Sif:
 def overlay(tmp_path: Path, name: str, content: bytes) -> NewObject:
     path = tmp_path / f"{name}.sqfs"
     path.write_bytes(content)
-    extra = sif.partition(sif.OVERLAY, "x86_64")
-    return NewObject(kind=sif.PARTITION, name=name, content=path, extra=extra)
+    return NewObject(kind=sif.PARTITION, name=name, content=path, extra=OVERLAY)
 
 
 def rewritten(base: Sif, target: Path, add: Sequence[NewObject], without: str = "-") -> Sif:
@@ -105,6 +105,22 @@ def test_kernels_that_copy_nothing_instead_of_refusing(
     monkeypatch.setattr(os, "copy_file_range", lambda *_: 0)
     grown = rewritten(base, tmp_path / "new.sif", [overlay(tmp_path, "ours", b"x")])
     assert grown.read(grown.primary) == ROOT
+
+
+def test_a_partition_may_be_in_its_place_already(base: Sif, tmp_path: Path) -> None:
+    target, content = tmp_path / "new.sif", os.urandom(5000)
+    with SifWriter(target, base=base, keep=base.objects) as out:
+        out.copy_base()
+        with target.open("r+b") as file:
+            file.seek(out.next_partition())
+            file.write(content)
+        size = len(content)
+        out.add(NewObject(kind=sif.PARTITION, name="ours", content=size, extra=OVERLAY))
+        out.add(NewObject(kind=sif.JSON, name="more", content=b"{}"))
+        out.finish()
+    written = read_sif(target)
+    assert [written.read(item) for item in written.objects] == [TEXT, ROOT, content, b"{}"]
+    assert written.overlays[0].offset % 4096 == 0
 
 
 def test_nobody_else_reads_an_image_in_the_making(base: Sif, tmp_path: Path) -> None:

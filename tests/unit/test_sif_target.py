@@ -14,6 +14,7 @@ from tests.manifests import manifest
 from wrapper import layout
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.build.context import BuildContext
+from wrapper.build.incremental import Place
 from wrapper.build.source import Source
 from wrapper.build.targets.sif import Bottom, SifOutput, SifTarget
 from wrapper.console import Console
@@ -124,7 +125,7 @@ def test_the_manifest_says_what_is_set_where_gpus_are(
     quiet.squash = quiet.discard = quiet.runscripts = lambda *_, **__: False
     quiet.site = SimpleNamespace(name="", fix_permissions=True)
     quiet.keeps_modes, quiet.tree = False, tmp_path / "image"
-    written = SimpleNamespace(write_image=lambda *_, **__: None, packed=None)
+    written = SimpleNamespace(write_image=lambda at, *_, **__: Place(file=at), packed=None)
     finished: Any = SimpleNamespace(packages=[], activation=Activation(), tree=written)
     quiet.base = replace(quiet.base, rocm=rocm)
     expected = settings_for(Use(gpu="amd", rocm=rocm, image="rocm.sif")) if rocm else None

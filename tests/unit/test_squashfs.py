@@ -104,6 +104,16 @@ def test_the_same_values_give_the_same_bytes(written: Image, tmp_path: Path) -> 
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_an_image_may_be_the_end_of_a_file(written: Image, tmp_path: Path) -> None:
+    alone, file = tmp_path / "alone", tmp_path / "file"
+    write_image(alone, written.root, [written])
+    before = os.urandom(2 * BLOCK)
+    file.write_bytes(before + bytes(100_000))  # of one that was begun
+    write_image(file, written.root, [written], at=len(before))
+    assert file.read_bytes() == before + alone.read_bytes()
+    assert contents(read_image(file, len(before))) == contents(written)
+
+
 @pytest.mark.parametrize("name", sorted(NAMES.values()))
 def test_another_compression_holds_the_same_files(
     written: Image, name: str, tmp_path: Path

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -193,11 +193,19 @@ class IncrementalTree:
             self.packed = None
 
     def write_image(
-        self, image: Path, title: str, *, owners: bool, order: Sequence[str] = ()
-    ) -> None:
+        self,
+        image: Path,
+        title: str,
+        *,
+        owners: bool,
+        order: Sequence[str] = (),
+        within: Callable[[], Place] | None = None,
+    ) -> Place:
         """Pack the tree, as the step ``title``; what nobody touched is copied as it is compressed.
 
         :param owners: files keep theirs. :param order: paths of files that come first.
+        :param within: tells a place in a file, where the image goes instead if parts are copied:
+            the whole is not written twice then. :returns: where it is.
         """
         context = self.context
         kept = self.packed or self._untouched()
@@ -211,17 +219,19 @@ class IncrementalTree:
                 compression=fitting,
                 owners=owners,
             )
+            place = within() if within else Place(file=image)
             with context.console.step(title) as advance:
-                left_out = kept.join(fresh, image, advance, order)
+                left_out = kept.join(fresh, place.file, advance, order, place.offset)
             if left_out:
                 context.console.info(
                     f"{human_size(left_out)} of the image would be of files that have gone: "
                     "the files that share blocks with them are packed anew"
                 )
             if left_out is not None:
-                return
+                return place
             kept.unpack_rest(context.tree)
         context.squash(context.space.image, image, title, owners=owners, order=order)
+        return Place(file=image)
 
     def _untouched(self) -> Packed | None:
         """Of an environment that was unpacked what can be copied; it is not in the tree then."""

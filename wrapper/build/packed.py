@@ -197,10 +197,12 @@ class Packed:
         target: Path,
         advance: Callable[[float, float], None],
         order: Sequence[str] = (),
+        at: int = 0,
     ) -> int | None:
         """Write an image of what is packed and of the image ``fresh``, whose files come first.
 
         :param fresh: of the tree. :param order: paths of files that come before these.
+        :param at: where in ``target`` it begins, see :func:`write_image`.
         :returns: bytes of files that have gone, where these were so many that what shares blocks
             with them was packed anew, else 0; ``None`` where joining is not possible: nothing is
             written.
@@ -210,12 +212,12 @@ class Packed:
             changed = read_image(fresh)
             self._graft(changed.root)
             sources = [changed, self.image]
-            return write_image(target, changed.root, sources, order=order, advance=advance)
+            return write_image(target, changed.root, sources, order=order, at=at, advance=advance)
         except Unsupported:
-            target.unlink(missing_ok=True)
+            _take_away(target, at)
             return None
         except OSError as error:
-            target.unlink(missing_ok=True)
+            _take_away(target, at)
             if not means_no_space(error):
                 raise
             raise no_room_for_image(target) from None
@@ -235,6 +237,13 @@ class Packed:
                     directories[path] = there
             else:
                 parent.entries.setdefault(name, node)
+
+
+def _take_away(target: Path, at: int) -> None:
+    if at:
+        os.truncate(target, at)
+    else:
+        target.unlink(missing_ok=True)
 
 
 def states(tree: Path) -> dict[str, State]:

@@ -11,6 +11,8 @@ from wrapper import layout
 from wrapper.console import visible
 from wrapper.credentials import public_file
 from wrapper.images.format import read_format
+from wrapper.images.squashfs.compressors import NAMES
+from wrapper.images.squashfs.reader import read_superblock
 from wrapper.inputs.files import InputFile
 from wrapper.inputs.text import encoding_of
 from wrapper.manifest import ImageRecord, Manifest, write_manifest
@@ -44,12 +46,14 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def identity(image: Path) -> ImageRecord:
-    """What a manifest says of an image file."""
+def identity(image: Path, offset: int = 0) -> ImageRecord:
+    """What a manifest says of an image file, or of the image that begins in it at ``offset``."""
     if image.is_dir():  # a sandbox has no digest
         return ImageRecord(sha256=None, size=0)
-    compressor = read_format(image).compressors[0]
-    return ImageRecord(sha256=sha256(image), size=image.stat().st_size, compression=compressor)
+    number = read_superblock(image, offset).compression if offset else 0
+    compressor = NAMES[number] if offset else read_format(image).compressors[0]
+    size = image.stat().st_size - offset
+    return ImageRecord(sha256=sha256(image, offset), size=size, compression=compressor)
 
 
 def _package_table(packages: Sequence[LockedPackage]) -> str:

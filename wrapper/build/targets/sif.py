@@ -184,12 +184,15 @@ class SifTarget:
             (layer / HOST_ROOT.lstrip("/")).mkdir(mode=0o755, exist_ok=True)
         texts = self._write_content(layer, finished.activation, gpu, mpi, scripts)
         title = "Writing the environment's layer"
+        written = Place(file=self.place.image)
         if self.flatten:
             context.squash(layer, self.place.image, title)
         else:
-            finished.tree.write_image(self.place.image, title, owners=self.keeps_modes)
+            written = finished.tree.write_image(
+                self.place.image, title, owners=self.keeps_modes, within=self._end_of_draft
+            )
         with ThreadPoolExecutor(1) as pool:
-            identified = pool.submit(identity, self.place.image)
+            identified = pool.submit(identity, written.file, written.offset)
             context.discard(layer)
         manifest = described(
             context,
@@ -210,8 +213,14 @@ class SifTarget:
             labels=self.bottom.labels,
             os_packages=self.bottom.os_packages,
         )
-        self._assemble(manifest, texts)
+        self._assemble(manifest, texts, written)
         return manifest
+
+    def _end_of_draft(self) -> Place:
+        """Behind the base, when that is copied."""
+        with self.context.console.step("Copying the base image", least=workspace.TOLD_SECONDS):
+            self._copying.result()
+        return Place(file=self.place.draft, offset=self._writer.next_partition())
 
     def _advice(self) -> str:
         """What a user is told who would install with pip into the finished image."""
@@ -295,7 +304,8 @@ class SifTarget:
             entry.rename(flat / entry.name)
         return flat
 
-    def _assemble(self, manifest: Manifest, texts: dict[str, str]) -> None:
+    def _assemble(self, manifest: Manifest, texts: dict[str, str], layer: Place) -> None:
+        """:param layer: in a file of its own, or in its place in the draft."""
         old = object_text(self.bottom.image, sif.INSPECT_NAME) or ""
         metadata = sif_content.inspect_metadata(old, texts)
         values = [text] if (text := values_text(manifest)) else []
@@ -304,7 +314,7 @@ class SifTarget:
             NewObject(
                 kind=sif.PARTITION,
                 name="" if self.flatten else LAYER,
-                content=self.place.image,
+                content=manifest.image.size if layer.offset else layer.file,
                 extra=sif.partition(role),
             ),
             NewObject(kind=sif.JSON, name=sif.INSPECT_NAME, content=metadata.encode()),

@@ -95,15 +95,19 @@ class SifObject:
 
 @dataclass(frozen=True, kw_only=True)
 class NewObject:
-    """An object to be written: from a file, or bytes."""
+    """An object to be written: from a file, or bytes; or the size of what is in its place already,
+    see :meth:`SifWriter.next_partition`.
+    """
 
     kind: int
     name: str
-    content: Path | bytes
+    content: Path | bytes | int
     extra: bytes = b""
 
     @property
     def size(self) -> int:
+        if isinstance(self.content, int):
+            return self.content
         if isinstance(self.content, bytes):
             return len(self.content)
         return self.content.stat().st_size
@@ -303,15 +307,19 @@ class SifWriter:
         if isinstance(content, bytes):
             self._seed.update(content)
             self._place(item, lambda: self._write(content))
+        elif isinstance(content, int):
+            self._place(item, lambda: None)
         else:
             with content.open("rb", buffering=0) as source:
                 self._place(item, lambda: copy_bytes(source, self._file, item.size, lambda _: None))
 
+    def next_partition(self) -> int:
+        """Where the next partition begins: at a page, so that the kernel can mount it in place."""
+        return -(-self._end // _PAGE) * _PAGE
+
     def _place(self, item: SifObject, write: Callable[[], object]) -> None:
         """Give an object its place and its line in the table."""
-        start = self._end
-        if item.kind == PARTITION:  # at a page, so that the kernel can mount it in place
-            start = -(-start // _PAGE) * _PAGE
+        start = self.next_partition() if item.kind == PARTITION else self._end
         self._file.seek(start)
         write()
         padded = start + item.size - self._end

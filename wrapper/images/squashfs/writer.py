@@ -36,6 +36,7 @@ def write_image(
     most_unused: float = ends.MOST_UNUSED,
     compressor: Compressor | None = None,
     processors: int = 1,
+    at: int = 0,
     advance: Callable[[int, int], None] = unseen,
 ) -> int:
     """Write the new file ``target``: the tree below ``root``, whose files are in ``sources``.
@@ -48,6 +49,8 @@ def write_image(
         share blocks with others.
     :param compressor: of the new image, ``None``: that of the first source. Blocks of sources with
         another one, or with none, are compressed anew. :param processors: to do that with.
+    :param at: where in ``target``, which is there then, the image begins and all else ends; a
+        multiple of a page.
     :param advance: is told the bytes that are copied, and how many there will be.
     :returns: bytes of such files which would have come along, where that was more, and what shares
         blocks with them was put together anew; else 0.
@@ -57,7 +60,7 @@ def write_image(
     chosen = compressor or of_number(first.compression)
     if any(image.superblock.block_size != first.block_size for image in sources):
         raise Unsupported("blocks of different sizes")
-    with target.open("xb", buffering=0) as out:
+    with _Out(target, at) as out:
         options = chosen.options if compressor else sources[0].options
         out.seek(layout.SUPERBLOCK.size)
         out.write(options)
@@ -121,6 +124,24 @@ def transcode(
 
 def _others(sources: Sequence[Image], chosen: Compressor) -> list[Image]:
     return [image for image in sources if image.superblock.compression != chosen.number]
+
+
+class _Out(FileIO):
+    """A new file, or the end of one from ``at`` on: there positions begin."""
+
+    def __init__(self, path: Path, at: int) -> None:
+        super().__init__(path, "r+b" if at else "xb")
+        self._at = at
+
+    def tell(self) -> int:
+        return super().tell() - self._at
+
+    def seek(self, position: int, whence: int = os.SEEK_SET, /) -> int:
+        begin = self._at if whence == os.SEEK_SET else 0
+        return super().seek(begin + position, whence) - self._at
+
+    def truncate(self, size: int | None = None, /) -> int:
+        return super().truncate(None if size is None else self._at + size)
 
 
 @dataclass(frozen=True)
