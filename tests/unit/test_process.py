@@ -151,11 +151,14 @@ def test_a_signal_while_waiting_ends_the_child(console: Console, tmp_path: Path)
     def interrupt(_number: int, _frame: object) -> None:
         raise Interrupted(signal.SIGTERM)
 
+    def on_line(_line: str) -> bool:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        return True
+
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(Interrupted):
-            shell(f"echo $$ >'{marker}'; sleep 60", console)
+            shell(f"echo $$ >'{marker}'; echo begun; sleep 60", console, on_line=on_line)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
