@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from wrapper.console import Console
@@ -304,11 +304,23 @@ def umask(mask: int) -> Iterator[None]:
         os.umask(before)
 
 
-def end_all() -> None:
-    """Ask all programs that run now to end, those of other threads too; does not wait."""
-    for group in list(_running):
+def end_all(more: Iterable[int] = ()) -> None:
+    """Ask all programs that run now to end, those of other threads too, and those with the process
+    groups ``more``; does not wait.
+    """
+    for group in {*_running, *more}:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGTERM)
+
+
+def children() -> set[int]:
+    """What this process started, be it a moment ago, so that nobody knows of it yet; empty where
+    the kernel does not tell (proc(5)).
+    """
+    with contextlib.suppress(OSError):
+        told = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
+        return {int(number) for text in told for number in text.split()}
+    return set()
 
 
 class ToolFailed(ToolError):

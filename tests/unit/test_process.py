@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from wrapper import process
 from wrapper.console import Console
 from wrapper.errors import Interrupted, ToolError
 from wrapper.process import ToolFailed, base_environment, capture, processors, run
@@ -163,6 +165,14 @@ def test_a_signal_while_waiting_ends_the_child(console: Console, tmp_path: Path)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert living(marker) == []
+
+
+def test_a_program_that_was_started_a_moment_ago_is_ended_too() -> None:
+    """A signal may come before it is among those that are known to run."""
+    child = subprocess.Popen(["/bin/sleep", "60"], start_new_session=True)
+    assert child.pid in process.children()
+    process.end_all([child.pid])
+    assert child.wait(10) == -signal.SIGTERM
 
 
 def test_ctrl_c_at_the_terminal_does_not_reach_the_child(console: Console, log: Path) -> None:

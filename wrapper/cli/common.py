@@ -130,7 +130,7 @@ def _exit_code(work: Callable[[Console], object], console: Console, *, debug: bo
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     process.ignore_signals()  # a second one must not stop the cleaning up after the first
-    process.end_all()  # other threads may wait for programs
+    process.end_all(process.children())  # other threads may wait for programs
     raise Interrupted(number)
 
 
