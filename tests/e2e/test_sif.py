@@ -33,6 +33,8 @@ from tests.trees import different, image_tree
 from wrapper.errors import ExitCode
 from wrapper.images.sif import file as sif
 from wrapper.images.sif import record as sif_record
+from wrapper.images.squashfs.layout import File
+from wrapper.images.squashfs.reader import read_image
 
 BASE_ENVIRONMENT = """\
 export PYTHONPATH="/opt/base/python"
@@ -234,6 +236,39 @@ def test_an_update_leaves_packed_what_stays(
         tree = image_tree(account, image, folder / "tree", layer.offset)
         layers.append({path: it for path, it in tree.items() if path.startswith("containerize/")})
     assert different(*layers) == set()
+
+
+def test_files_lie_in_the_order_of_a_start(account: Account, portable: Path, index: Path) -> None:
+    """Also after an update; the base's file system stays as it is."""
+    image = account.owns(Path(shutil.copy(portable, account.directory("profiled"))))
+    image.chmod(0o755)
+
+    def first_and_base() -> tuple[list[str], bytes]:
+        found = sif.read_sif(image)
+        layer = read_image(image, sif_record.environment_layer(found).offset)
+        small = [(p, n) for p, n in layer.root.walk() if isinstance(n, File) and not n.stored]
+        there = [(layer.fragments[n.fragment][0], n.offset, p) for p, n in small if n.size]
+        return [Path(p).name for *_, p in sorted(there)][:30], image.read_bytes()[
+            found.primary.offset :
+        ][: found.primary.size]
+
+    before, base = first_and_base()
+    code = "import demo_noarch, xml.dom.minidom, wave"
+    told = account.run(UMBRELLA, "profile", image, "--", "python3", "-c", code)
+    assert told.returncode == 0 and "of the base image" in told.stderr, told.stderr
+    first, same = first_and_base()
+    assert (
+        same == base
+        and first[:10] != before[:10]
+        and account.ok(UMBRELLA, "doctor", "--deep", image)
+    )
+    file = account.file("profiled.txt", f"--no-index\n--find-links {index}\nalpha\n")
+    account.ok(UMBRELLA, "build", "--update", image, "--requirements", file)
+    assert first_and_base()[0][:10] == first[:10]
+    account.ok(UMBRELLA, "repack", image, "--compression", "gzip:2")
+    assert first_and_base()[0][:10] == first[:10]
+    code += ", alpha"
+    account.ok(account.runtime, "exec", image, "python3", "-c", code)
 
 
 def test_a_flattened_image_needs_no_overlay(

@@ -162,15 +162,15 @@ def repack(console: Console, target: Path, compression: str | None, tmpdir: Path
 @containerize.command(
     "profile", short_help="Put an image's files in the order in which a program opens them."
 )
-@click.argument("words", nargs=-1, required=True, metavar="DIR -- COMMAND...")
+@click.argument("words", nargs=-1, required=True, metavar="DIR|SIF -- COMMAND...")
 @apply(TMPDIR, with_console)
 def profile(console: Console, words: tuple[str, ...], tmpdir: Path | None) -> None:
-    """Put the files of the installation DIR in the order in which COMMAND opens them.
+    """Put the files of the installation DIR, or of a SIF, in the order in which COMMAND opens them.
 
-    COMMAND, a program of DIR, is run once. It should do what most programs do when they begin.
+    COMMAND, a program in it, is run once. It should do what most programs do when they begin.
     The first start on a node then reads the image forward, and unpacks less of it. Nothing but the
     place of files in the image changes. The installation gets a further generation ('containerize
-    rollback DIR' goes back); updates keep the order.
+    rollback DIR' goes back), the SIF of 'containerize build' is replaced; updates keep the order.
 
     \b
     Example:

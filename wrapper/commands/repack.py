@@ -24,8 +24,14 @@ from wrapper.images.compression import Compression, travelling, wanted
 from wrapper.images.format import SIF, mark, rarest_compression, read_format
 from wrapper.images.sif import file as sif
 from wrapper.images.sif import output as sif_output
-from wrapper.images.sif.file import NewObject, Sif, SifObject, SifWriter
-from wrapper.images.sif.record import MANIFEST_NAME, environment_layer, manifest_of
+from wrapper.images.sif.file import NewObject, Sif, SifWriter
+from wrapper.images.sif.record import (
+    MANIFEST_NAME,
+    READING,
+    environment_layer,
+    manifest_of,
+    object_text,
+)
 from wrapper.images.squashfs.layout import Unsupported
 from wrapper.manifest import Manifest, manifest_text
 from wrapper.prefix import checks as prefix
@@ -104,7 +110,7 @@ def _repack_own_base(
         image = sif.read_sif(old)
         packed = _repacked_partitions(image, compression, tools)
         new = staging.directory / layout.BASE
-        _write_sif(image, new, packed, None, tools.console)
+        write_sif(image, new, packed, None, tools.console)
         new.chmod(stat.S_IMODE(old.stat().st_mode))
 
 
@@ -183,7 +189,7 @@ def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Repac
         tools.trials.choose([compression])
         packed = _repacked_partitions(image, compression, tools)
         manifest = _sif_manifest(image, packed, compression)
-        _write_sif(image, draft, packed, manifest, console)
+        write_sif(image, draft, packed, manifest, console)
         inside = manifest.install_path if manifest else "/"
         finish_sif(draft, target, inside=inside, ownership=ownership, tools=tools)
     return Repacked(
@@ -205,9 +211,10 @@ def _repacked_partitions(image: Sif, compression: Compression, tools: Tools) -> 
             source.seek(item.offset)
             copy_bytes(source, out, item.size, lambda _: None)
         found[item.number] = plain.with_suffix(".new.sqfs")
-        what = item.name or "the system"
+        what, own = item.name or "the system", item == environment_layer(image)
+        order = (object_text(image, READING) or "").splitlines() if own else []
         with tools.console.step(f"Packing {what} with {compression.name}") as advance:
-            _recompress(plain, found[item.number], compression, tools, advance)
+            _recompress(plain, found[item.number], compression, tools, advance, order=order)
         plain.unlink()
     return found
 
@@ -225,16 +232,23 @@ def _sif_manifest(image: Sif, packed: dict[int, Path], compression: Compression)
     )
 
 
-def _write_sif(
+def write_sif(
     image: Sif,
     draft: Path,
     packed: dict[int, Path],
     manifest: Manifest | None,
     console: Console,
+    *,
+    order: str | None = None,
 ) -> None:
+    """Write an image with other file systems. :param packed: by number of their objects.
+
+    :param order: the record of a reading order, where it is a new one.
+    """
     if any(item.kind == sif.SIGNATURE for item in image.objects):
         console.warning("the image's signature is of other bytes now and is left out")
-    keep = [item for item in image.objects if _stays(item)]
+    gone = (MANIFEST_NAME,) if order is None else (MANIFEST_NAME, READING)
+    keep = [o for o in image.objects if o.kind != sif.SIGNATURE and o.name not in gone]
     with (
         console.step(f"Writing {image.path.name}") as advance,
         SifWriter(draft, base=image, keep=keep, instead=packed) as out,
@@ -243,11 +257,9 @@ def _write_sif(
         if manifest is not None:
             content = manifest_text(manifest).encode()
             out.add(NewObject(kind=sif.JSON, name=MANIFEST_NAME, content=content))
+        if order:
+            out.add(NewObject(kind=sif.GENERIC, name=READING, content=order.encode()))
         out.finish()
-
-
-def _stays(item: SifObject) -> bool:
-    return item.kind != sif.SIGNATURE and item.name != MANIFEST_NAME
 
 
 # -- both ----------------------------------------------------------------------------------------

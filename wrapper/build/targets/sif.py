@@ -40,6 +40,7 @@ from wrapper.images.sif.record import (
     LOG,
     MANIFEST_NAME,
     OWN,
+    READING,
     RECORD,
     VALUES,
     environment_layer,
@@ -183,13 +184,17 @@ class SifTarget:
         if mpi and mpi.directory:  # a mount point
             (layer / HOST_ROOT.lstrip("/")).mkdir(mode=0o755, exist_ok=True)
         texts = self._write_content(layer, finished.activation, gpu, mpi, scripts)
-        title = "Writing the environment's layer"
+        title, order = "Writing the environment's layer", self._order().splitlines()
         written = Place(file=self.place.image)
         if self.flatten:
-            context.squash(layer, self.place.image, title)
+            context.squash(layer, self.place.image, title, order=order)
         else:
             written = finished.tree.write_image(
-                self.place.image, title, owners=self.keeps_modes, within=self._end_of_draft
+                self.place.image,
+                title,
+                owners=self.keeps_modes,
+                order=order,
+                within=self._end_of_draft,
             )
         with ThreadPoolExecutor(1) as pool:
             identified = pool.submit(identity, written.file, written.offset)
@@ -212,6 +217,7 @@ class SifTarget:
             foreign=self.bottom.foreign,
             labels=self.bottom.labels,
             os_packages=self.bottom.os_packages,
+            read_first=len(self._order().splitlines()),
         )
         self._assemble(manifest, texts, written)
         return manifest
@@ -221,6 +227,10 @@ class SifTarget:
         with self.context.console.step("Copying the base image", least=workspace.TOLD_SECONDS):
             self._copying.result()
         return Place(file=self.place.draft, offset=self._writer.next_partition())
+
+    def _order(self) -> str:
+        """The recorded order of what is updated, a path a line; of a base's environment none."""
+        return (object_text(self.bottom.image, READING) or "") if self.bottom.manifest else ""
 
     def _advice(self) -> str:
         """What a user is told who would install with pip into the finished image."""
@@ -308,7 +318,10 @@ class SifTarget:
         """:param layer: in a file of its own, or in its place in the draft."""
         old = object_text(self.bottom.image, sif.INSPECT_NAME) or ""
         metadata = sif_content.inspect_metadata(old, texts)
-        values = [text] if (text := values_text(manifest)) else []
+        beside = [
+            (sif.JSON, VALUES, values_text(manifest)),
+            (sif.GENERIC, READING, self._order()),
+        ]
         role = sif.PRIMARY if self.flatten else sif.OVERLAY
         add = [
             NewObject(
@@ -319,7 +332,11 @@ class SifTarget:
             ),
             NewObject(kind=sif.JSON, name=sif.INSPECT_NAME, content=metadata.encode()),
             NewObject(kind=sif.JSON, name=MANIFEST_NAME, content=manifest_text(manifest).encode()),
-            *(NewObject(kind=sif.JSON, name=VALUES, content=text.encode()) for text in values),
+            *(
+                NewObject(kind=kind, name=name, content=text.encode())
+                for kind, name, text in beside
+                if text
+            ),
             NewObject(kind=sif.GENERIC, name=LOG, content=self.context.space.log.read_bytes()),
         ]
         with self.context.console.step(f"Writing {self.place.prefix.name}"):

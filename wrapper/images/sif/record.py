@@ -15,7 +15,8 @@ RECORD = ".containerize"
 LOCKS = (layout.CONDA_LOCK, layout.PIP_LOCK)
 LAYER, LOG = "containerize.sqfs", "containerize.log"
 MANIFEST_NAME, VALUES = "containerize-manifest.json", "containerize-variables.json"
-OWN = (LAYER, MANIFEST_NAME, VALUES, LOG)
+READING = f"containerize-{layout.READING}"
+OWN = (LAYER, MANIFEST_NAME, VALUES, LOG, READING)
 
 
 def read_sif_manifest(path: Path) -> Manifest:
