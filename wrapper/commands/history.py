@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from wrapper import process
+from wrapper import layout, process
 from wrapper.console import Console, counted, human_size
 from wrapper.errors import PrefixError
-from wrapper.packages import LockedPackage, changes_between, summarize_changes
+from wrapper.packages import changes_between, summarize_changes
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import generations
 from wrapper.prefix.generations import Generation
@@ -83,10 +83,27 @@ def describe(generation: Generation, current: int) -> str:
     return f"{generation.number} ({made}, {human_size(size)}{newer})"
 
 
+def _besides(before: Generation, now: Generation) -> Iterator[str]:
+    """How else a generation differs from the one before."""
+    old, new = before.manifest, now.manifest
+    if (old.image.compression, old.options.compression) != (
+        new.image.compression,
+        new.options.compression,
+    ):
+        yield f"compressed with {new.image.compression} ({new.options.compression})"
+    if (now.directory / layout.READING).exists() and not _same_order(before, now):
+        yield "in reading order"
+
+
+def _same_order(one: Generation, other: Generation) -> bool:
+    path = one.directory / layout.READING
+    return path.exists() and path.read_bytes() == (other.directory / layout.READING).read_bytes()
+
+
 def history(target: Path) -> list[HistoryEntry]:
     """The generations, oldest first, each with what it changed against the one before."""
     entries: list[HistoryEntry] = []
-    before: Sequence[LockedPackage] | None = None
+    before: Generation | None = None
     open_images = set(generations.images_in_use())
     every = generations.generations(prefix.absolute_prefix(target))
     weights = disk_usage([generation.directory for generation in every])
@@ -97,8 +114,9 @@ def history(target: Path) -> list[HistoryEntry]:
         if not packages:  # of a container or an installation that was wrapped
             what = counted(manifest.programs, "program")
         if before is not None:
-            what = summarize_changes(changes_between(before, packages))
-        before = packages
+            what = summarize_changes(changes_between(before.manifest.packages, packages))
+            what = ", ".join([what, *_besides(before, generation)])
+        before = generation
         entries.append(
             HistoryEntry(
                 number=generation.number,
