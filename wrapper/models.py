@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrapper.packages import LockedPackage
-from wrapper.profile import Detect, Gpus, MpiPlaces, Partition
+from wrapper.site_profile import Detect, Gpus, MpiPlaces, Partition
 
 if TYPE_CHECKING:
     from rattler import RepoDataRecord

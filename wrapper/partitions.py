@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from wrapper.errors import InputError
-from wrapper.profile import Partition, nearest
+from wrapper.site_profile import Partition, nearest
 
 _UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024}
 _SEVERAL_FORMS = "MINUTES, H:MM:SS, D-H or D-HH:MM:SS"

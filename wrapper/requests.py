@@ -28,7 +28,8 @@ class Request:
     ``copy_base``: the installation gets a copy of its own.
     ``reuse_base``: its Python and packages stay in use, and only what is missing is added.
     ``require_hashes``: every package has to be known by a hash beforehand.
-    ``others`` are further installations to be there too, empty as before; see :func:`others.find`.
+    ``others`` are further installations to be there too, empty as before (see
+    :mod:`wrapper.prefix.other_installations`).
     ``mpi``: ``host``, ``container`` or ``none``, ``None`` as before, or as the site says.
     ``platform``: as conda calls it, ``None`` for this machine's; for another one there are plans
     only.

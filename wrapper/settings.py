@@ -14,12 +14,13 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 from wrapper import inputs as spec
-from wrapper import profile, sites
+from wrapper import sites
 from wrapper.errors import InputError
 from wrapper.inputs.condarc import parse_condarc
 from wrapper.inputs.tykky import Layer, parse_global
 from wrapper.models import Site
 from wrapper.settings_keys import KEYS, Key
+from wrapper.site_profile import near
 from wrapper.util import yaml_nodes
 
 SITE_VARIABLE = "CONTAINERIZE_SITE"
@@ -199,9 +200,7 @@ def _site_layer(path: Path) -> Layer:
             unknown = set() if name in KEYS else {name}
             values |= {} if unknown else {name: (value, f"{where}: {name}")}
         warnings += [  # no error: a newer version may know it
-            "; ".join(
-                filter(None, [f"{where}: unknown setting '{n}' is ignored", profile.near(n, KEYS)])
-            )
+            "; ".join(filter(None, [f"{where}: unknown setting '{n}' is ignored", near(n, KEYS)]))
             for n in sorted(map(str, unknown))
         ]
     return Layer(path=path, values=values, force=forced, warnings=tuple(warnings), places=inside)

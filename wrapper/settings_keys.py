@@ -1,7 +1,7 @@
 """What a site can set: each key with its meaning and how its value is read.
 
 A new setting is a line in :data:`KEYS` and a field of :class:`~wrapper.models.Site`. Tables are
-read by :func:`wrapper.profile.record` and :func:`wrapper.profile.by_name`.
+read by :func:`wrapper.site_profile.record` and :func:`wrapper.site_profile.by_name`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wrapper import profile
+from wrapper import site_profile
 from wrapper.images import compression
 from wrapper.inputs.names import why_not
 from wrapper.inputs.tykky import MKSQUASHFS_OPTIONS
 from wrapper.models import Site
-from wrapper.profile import number as _number
-from wrapper.profile import text as _text
-from wrapper.profile import texts as _texts
 from wrapper.runtime.binds import UNLISTABLE
+from wrapper.site_profile import number as _number
+from wrapper.site_profile import text as _text
+from wrapper.site_profile import texts as _texts
 
 T = TypeVar("T")
 
@@ -224,7 +224,7 @@ KEYS: Mapping[str, Key] = {
     "image_binds": Key(
         help="by a pattern of base images' names: binds that they need besides; the first counts",
         field=_field(
-            profile.by_name(_bind_list), lambda site, value: replace(site, image_binds=value)
+            site_profile.by_name(_bind_list), lambda site, value: replace(site, image_binds=value)
         ),
     ),
     "exclude_binds": Key(
@@ -269,32 +269,33 @@ KEYS: Mapping[str, Key] = {
     ),
     "mounts": Key(
         help="top-level directories of the site, for which images have mount points",
-        field=_field(profile.mounts, lambda site, value: replace(site, mounts=value)),
+        field=_field(site_profile.mounts, lambda site, value: replace(site, mounts=value)),
     ),
     "modules": Key(
         help="modules that hold what is missing: name of the thing -> what 'module load' is given",
-        field=_field(profile.by_name(_text), lambda site, value: replace(site, modules=value)),
+        field=_field(site_profile.by_name(_text), lambda site, value: replace(site, modules=value)),
     ),
     "partitions": Key(
         help="Slurm's partitions: nodes and time of a job at most, cores, memory, GPUs of a node",
-        field=_field(profile.partitions, lambda site, value: replace(site, partitions=value)),
+        field=_field(site_profile.partitions, lambda site, value: replace(site, partitions=value)),
     ),
     "gpus": Key(
         help="GPUs of a node, and which processors are next to that of each task",
-        field=_field(profile.gpus, lambda site, value: replace(site, gpus=value)),
+        field=_field(site_profile.gpus, lambda site, value: replace(site, gpus=value)),
     ),
     "detect": Key(
         help="by what this site is found",
-        field=_field(profile.detect, lambda site, value: replace(site, detect=value)),
+        field=_field(site_profile.detect, lambda site, value: replace(site, detect=value)),
     ),
     "mpi": Key(
         help="whose MPI programs get, where the machine's is, and srun's word for it",
-        field=_field(profile.mpi, lambda site, value: replace(site, mpi=value)),
+        field=_field(site_profile.mpi, lambda site, value: replace(site, mpi=value)),
     ),
     "sources": Key(
         help="where the value of a key comes from, and the day on which that was read",
         field=_field(
-            profile.by_name(profile.source), lambda site, value: replace(site, sources=value)
+            site_profile.by_name(site_profile.source),
+            lambda site, value: replace(site, sources=value),
         ),
     ),
 }

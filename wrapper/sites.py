@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from wrapper import bundled, profile
+from wrapper import bundled, site_profile
 from wrapper.errors import InputError
-from wrapper.profile import Detect
+from wrapper.site_profile import Detect
 from wrapper.util import yaml_nodes
 
 _SLURM_CONF = ("/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf")  # the other: "configless"
@@ -44,14 +44,14 @@ def named(name: str, where: str) -> Path:
         raise InputError(
             f"no site is called '{name}'",
             where=where,
-            hint=f"{profile.nearest(name, profiles)}; or name a file by its path (./{name})",
+            hint=f"{site_profile.nearest(name, profiles)}; or name a file by its path (./{name})",
         )
     return profiles[name]
 
 
 def find(environ: Mapping[str, str], root: Path = Path("/")) -> Found | None:
     """The profile that fits here. :param root: where files are looked for."""
-    known = [(profile.detect(_keys(path).get("detect")), path) for path in shipped().values()]
+    known = [(site_profile.detect(_keys(path).get("detect")), path) for path in shipped().values()]
     for detect, path in sorted(known, key=lambda pair: pair[0].fallback):
         if why := _fits(detect, environ, root):
             return Found(path=path, why=why)
@@ -61,7 +61,7 @@ def find(environ: Mapping[str, str], root: Path = Path("/")) -> Found | None:
 @functools.cache
 def mounts() -> frozenset[str]:
     """Names of the top-level directories that the known sites have."""
-    lists = [profile.mounts(_keys(path).get("mounts", [])) for path in shipped().values()]
+    lists = [site_profile.mounts(_keys(path).get("mounts", [])) for path in shipped().values()]
     return frozenset(mount.lstrip("/") for mounts in lists for mount in mounts)
 
 

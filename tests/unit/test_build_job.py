@@ -23,7 +23,7 @@ from wrapper.errors import ExitCode, InputError, Interrupted, ToolError
 from wrapper.models import Site
 from wrapper.partitions import Shape
 from wrapper.process import CommandFailed
-from wrapper.profile import Partition
+from wrapper.site_profile import Partition
 
 BUILD = ("conda-containerize", "new", "--prefix", "my env", "env.yml")
 PLAN = {"download_size": 2_000_000_000, "installed_size_estimate": 8_000_000_000, "pip": []}

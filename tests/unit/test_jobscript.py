@@ -23,7 +23,7 @@ from wrapper.errors import InputError, PrefixError
 from wrapper.manifest import manifest_text
 from wrapper.models import Site
 from wrapper.partitions import Shape
-from wrapper.profile import Gpus, Partition
+from wrapper.site_profile import Gpus, Partition
 
 LUMI = settings.load({"CONTAINERIZE_SITE": "lumi"})
 COMMAND = ("python", "-u", "train.py", "it's $HOME `id` \\", 'a "b"', "")

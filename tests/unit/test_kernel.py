@@ -20,7 +20,7 @@ from wrapper.console import Console
 from wrapper.errors import InputError, PrefixError, ToolError
 from wrapper.manifest import manifest_text
 from wrapper.models import Site
-from wrapper.profile import Gpus
+from wrapper.site_profile import Gpus
 
 
 def script(path: Path, line: str) -> Path:

@@ -18,7 +18,7 @@ from wrapper.console import Console
 from wrapper.errors import PrefixError
 from wrapper.manifest import MpiRecord, read_manifest, write_manifest
 from wrapper.models import Site
-from wrapper.profile import MpiPlaces
+from wrapper.site_profile import MpiPlaces
 
 OLD = MpiRecord(kind="host", srun="pmi2", directory="mpi-0", variables={"OLD": "1"}, beside="X")
 UCX = {"UCX_POSIX_USE_PROC_LINK": "n", "UCX_TLS": "^cma"}

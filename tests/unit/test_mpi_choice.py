@@ -22,9 +22,9 @@ from wrapper.mpi.choice import BaseSystem, Choice, choose, write
 from wrapper.mpi.files import Outside
 from wrapper.mpi.inside import found_first
 from wrapper.packages import LockedPackage
-from wrapper.profile import MpiPlaces
 from wrapper.requests import NewRequest
 from wrapper.runtime.host_program import HOST_ROOT
+from wrapper.site_profile import MpiPlaces
 
 NOTHING: dict[str, str] = {}
 

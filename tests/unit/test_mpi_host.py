@@ -16,7 +16,7 @@ from wrapper.mpi import abis
 from wrapper.mpi.files import CACHE, InImage, Outside
 from wrapper.mpi.host import HostMpi, find_host_mpi, version_of
 from wrapper.packages import LockedPackage
-from wrapper.profile import MpiPlaces
+from wrapper.site_profile import MpiPlaces
 
 GLIBC = {"libc.so.6": ["GLIBC_2.31"]}
 

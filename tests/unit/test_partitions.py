@@ -6,7 +6,7 @@ import pytest
 
 from wrapper.errors import InputError
 from wrapper.partitions import Shape, check, choose, fitting, mebibytes, seconds
-from wrapper.profile import Partition
+from wrapper.site_profile import Partition
 
 SITE = {
     "standard": Partition(nodes=512, time="2-00:00:00", cores=128, whole_nodes=True),

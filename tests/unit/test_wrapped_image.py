@@ -22,9 +22,9 @@ from wrapper.images import tree
 from wrapper.models import Site
 from wrapper.mpi.choice import Choice
 from wrapper.prefix.image_programs import Looker
-from wrapper.profile import MpiPlaces
 from wrapper.requests import Result
 from wrapper.runtime.runtime import Runtime
+from wrapper.site_profile import MpiPlaces
 
 
 @pytest.mark.parametrize(

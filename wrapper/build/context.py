@@ -20,7 +20,7 @@ from wrapper.models import Base, Site
 from wrapper.mpi.choice import Choice
 from wrapper.packages import LockedPackage
 from wrapper.prefix.generations import Generation
-from wrapper.prefix.others import Other
+from wrapper.prefix.other_installations import Other
 from wrapper.requests import Request
 from wrapper.runtime.binds import host_binds, image_binds, with_more
 from wrapper.runtime.container import OWN_CACHE, BuildContainer

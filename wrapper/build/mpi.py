@@ -27,8 +27,8 @@ from wrapper.mpi.abis import (
 from wrapper.mpi.choice import BaseSystem, Choice, choose, of_container
 from wrapper.mpi.files import InImage
 from wrapper.packages import LockedPackage
-from wrapper.profile import MpiPlaces
 from wrapper.requests import Request
+from wrapper.site_profile import MpiPlaces
 
 _WHY_NOT_OPEN_MPI = (
     "Open MPI cannot be replaced by this machine's MPICH (its ABI is another), and brings ways of "

@@ -14,7 +14,7 @@ import click
 
 from wrapper.cli.common import with_console
 from wrapper.console import Console
-from wrapper.profile import MPI_KINDS
+from wrapper.site_profile import MPI_KINDS
 
 if TYPE_CHECKING:
     from wrapper.inputs.tykky import ToolFile

@@ -22,8 +22,8 @@ from wrapper.manifest import Manifest, read_manifest
 from wrapper.models import Site
 from wrapper.partitions import Shape, check, choose, fitting
 from wrapper.prefix import checks as prefix
-from wrapper.profile import Partition, near
 from wrapper.runtime.runtime import NAMES
+from wrapper.site_profile import Partition, near
 
 _WORD = re.compile(r"[A-Za-z0-9_][\w.+@,-]*", re.ASCII)
 

@@ -26,9 +26,9 @@ from wrapper.images.squasher import Squasher, find_squasher
 from wrapper.manifest import Manifest
 from wrapper.models import Site
 from wrapper.prefix import checks as prefix
-from wrapper.prefix import generations, others, smoke
+from wrapper.prefix import generations, other_installations, smoke
 from wrapper.prefix.generations import Generation
-from wrapper.prefix.others import Other
+from wrapper.prefix.other_installations import Other
 from wrapper.prefix.staging import NextGeneration, Staging
 from wrapper.requests import R, Request, UpdatePipRequest, UpdateRequest
 from wrapper.runtime.runtime import Runtime, find_runtime
@@ -111,7 +111,7 @@ def _others(
     :raises InputError: one that the command line names cannot be had.
     """
     of_site = request.site.installations
-    return others.find(request.others, before, of_site, own=target, console=console)
+    return other_installations.find(request.others, before, of_site, own=target, console=console)
 
 
 def _require_kind(manifest: Manifest, kind: str, target: Path) -> None:

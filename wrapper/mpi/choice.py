@@ -18,8 +18,8 @@ from wrapper.manifest import HostLibrary, MpiRecord
 from wrapper.mpi.abis import CONTAINER, HOST, NONE, variables
 from wrapper.mpi.files import Files
 from wrapper.mpi.host import HostMpi, digest_of, find_host_mpi
-from wrapper.profile import MpiPlaces
 from wrapper.runtime.host_program import HOST_ROOT
+from wrapper.site_profile import MpiPlaces
 from wrapper.util.removal import remove_tree
 
 

@@ -19,7 +19,7 @@ from wrapper.errors import ToolError
 from wrapper.mpi.abis import OPEN_MPI, Abi, Plugins, abis, of_gpu, of_network, plugins
 from wrapper.mpi.files import Files, Outside, parent
 from wrapper.mpi.loader import BY_VARIABLE, Closure, Loaded, Loader
-from wrapper.profile import MpiPlaces
+from wrapper.site_profile import MpiPlaces
 from wrapper.util import foreign
 
 # Cray's text; MPICH's version after the day of its release (Thu Apr  7 12:34:45 CDT 2022).

@@ -12,7 +12,7 @@ from wrapper import platforms
 from wrapper.console import Console
 from wrapper.errors import InputError
 from wrapper.manifest import write_manifest
-from wrapper.prefix.others import Other, find
+from wrapper.prefix.other_installations import Other, find
 from wrapper.settings import load
 
 SILENT = Console(-2)
