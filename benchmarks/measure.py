@@ -113,14 +113,15 @@ class Peak:
     """The most bytes that are below a directory while the block runs."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)
         self.directory = directory
         self.most = 0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Peak:
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()

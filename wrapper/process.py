@@ -309,7 +309,7 @@ def end_all(more: Iterable[int] = ()) -> None:
     groups ``more``; does not wait.
     """
     for group in {*_running, *more}:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGTERM)
 
 
@@ -317,10 +317,11 @@ def children() -> set[int]:
     """What this process started, be it a moment ago, so that nobody knows of it yet; empty where
     the kernel does not tell (proc(5)).
     """
-    with contextlib.suppress(OSError):
-        told = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
-        return {int(number) for text in told for number in text.split()}
-    return set()
+    found = set[int]()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has ended
+            found |= set(map(int, path.read_text().split()))
+    return found
 
 
 class ToolFailed(ToolError):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import threading
 from pathlib import Path
 
-from benchmarks.measure import peak_memory
+from benchmarks.measure import Peak, peak_memory
 from tests.account import Account
 from tests.e2e.conftest import BIN, UMBRELLA, Installation, environment_text
 from wrapper.commands.build_job import estimate
@@ -52,21 +50,10 @@ def test_a_build_uses_what_is_estimated_and_not_far_less(me: Account, channel: P
     words = ("conda-containerize", "new", "--prefix", str(prefix), str(file))
     plan = json.loads(me.ok(BIN / words[0], *words[1:], "--dry-run", "--json"))
     told = estimate(plan, words, Site(tmpdir=scratch))
-    most, done = 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not done.wait(0.1):
-            sizes = subprocess.run(["du", "-sB1", scratch], capture_output=True, check=False)
-            most = max(most, int(sizes.stdout.split()[0]))
-
-    watching = threading.Thread(target=watch)
-    watching.start()
     argv = [BIN / words[0], *words[1:], "--nocache", "--tmpdir", scratch]
-    memory = peak_memory(me.argv(argv), me.environment())
-    done.set()
-    watching.join()
-    assert most <= told.scratch <= 3 * most
+    with Peak(scratch) as peak:
+        memory = peak_memory(me.argv(argv), me.environment())
+    assert peak.most <= told.scratch <= 3 * peak.most
     assert memory <= told.memory
 
 

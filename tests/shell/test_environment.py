@@ -160,7 +160,7 @@ def test_bashs_default_path_is_not_exported_where_there_was_none(prefix: Prefix)
     call = prefix.run(env={"PATH": None})
     assert call.variable("PATH") is None
     path = (call.inside("PATH") or "").split(":")
-    assert path[:2] == [f"{prefix.root}/bin", "/usr/local/bin"] and "." not in path
+    assert path[0] == f"{prefix.root}/bin" and "/usr/bin" in path and "." not in path
     assert (prefix.run(env={"PATH": "/a:."}).inside("PATH") or "").endswith("/a:.")
 
 

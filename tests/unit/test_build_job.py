@@ -62,12 +62,23 @@ def test_an_estimate_is_above_what_builds_used_and_not_far(
     assert max(memory, solving) <= told.memory <= 5 * solving
 
 
+def test_an_estimate_where_most_sizes_are_unknown() -> None:
+    sizes = [149_000_000 // 20] * 20 + [None] * 36
+    plan = {"download_size": 149_000_000, "installed_size_estimate": 596_000_000}
+    told = estimate(
+        {**plan, "packages": [{"size": size} for size in sizes]}, ("pip-containerize", "new"), DISK
+    )
+    assert 6.0e9 <= told.scratch <= 2 * 6.0e9
+
+
 def test_packages_of_unknown_size_count_as_the_others() -> None:
     sizes = [10, None, 30, None]
     plan = {"download_size": 40, "packages": [{"size": size} for size in sizes]}
     told = estimate({**plan, "installed_size_estimate": 160}, ("pip-containerize", "new"), DISK)
-    assert told.scratch == 144 + 2 * 320
-    assert told.why.endswith("(2 of 4 packages, whose size is not known, as the mean)")
+    assert told.scratch == 216 + 2 * 480  # twice the mean each: 120 bytes to download, 480 unpacked
+    assert told.why.endswith("(2 of 4 packages have no size in their index: a guess)")
+    nothing = {"download_size": 0, "installed_size_estimate": 0, "packages": [{"size": None}] * 2}
+    assert estimate(nothing, ("pip-containerize", "new"), DISK).scratch == 72e6 + 2 * 160e6
     changes = [{"size": 40, "kind": "changed"}, {"size": 0, "kind": "removed"}]
     plan = {**plan, "changes": changes, "installed_size_estimate": 160}
     assert estimate(plan, ("pip-containerize", "update"), DISK).scratch == 72 + 2 * 160

@@ -418,7 +418,6 @@ def test_what_is_to_be_removed_goes_after_the_last_word_whoever_interrupts(
     work = f"""
 import os, signal, sys
 from wrapper.cli.common import run_command
-from wrapper.requests import NewPipRequest, UpdatePipRequest
 from wrapper.errors import InputError
 
 def work(console):

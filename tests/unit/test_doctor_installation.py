@@ -7,6 +7,8 @@ import json
 import os
 import shlex
 import socket
+import stat
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +217,19 @@ def test_an_unfinished_adoption(prefix: Path) -> None:
 # -- permissions ---------------------------------------------------------------------------------
 def chmod(mode: int, name: str) -> Callable[[Path], None]:
     return lambda prefix: (prefix / name).chmod(mode)
+
+
+def test_a_hint_leaves_private_inputs_closed(prefix: Path) -> None:
+    private, closed = prefix / "current/inputs/env.yml", prefix / "current/env"
+    private.parent.mkdir()
+    private.touch()
+    private.chmod(0o600)
+    assert told(installation.permissions(prefix)) == [("permissions", OK)]
+    closed.chmod(0o600)
+    (found,) = installation.permissions(prefix)
+    subprocess.run(["sh", "-c", found.hint.partition(": ")[2]], check=True)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert told(installation.permissions(prefix)) == [("permissions", OK)]
 
 
 @pytest.mark.parametrize(

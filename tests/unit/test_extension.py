@@ -27,18 +27,13 @@ from wrapper.commands import freeze
 from wrapper.commands.extend import _SCRIPTS, extend, extend_image
 from wrapper.console import Console
 from wrapper.errors import ContainerizeError, InputError, PrefixError
+from wrapper.images.format import mark
 from wrapper.images.squashfs.layout import Directory, File, Link, Node
 from wrapper.manifest import BaseRecord, read_manifest, write_manifest
 from wrapper.models import Site
 from wrapper.prefix import extension
 from wrapper.requests import WrapContainerRequest
 from wrapper.util.removal import remove_tree
-
-
-@pytest.fixture(autouse=True)
-def signals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What later tests start shall hear them."""
-    monkeypatch.setattr("wrapper.process.ignore_signals", lambda: None)
 
 
 @pytest.fixture
@@ -169,8 +164,8 @@ def test_an_image_that_cannot_be_extended_gets_no_shims(
 
     def wrapped(*_: object) -> None:
         shutil.copytree(installation, place, symlinks=True)
-        base = BaseRecord(kind="image", path=str(image))
-        record = replace(read_manifest(place), prefix=str(place), base=base)
+        base = BaseRecord(kind="image", path=str(image), mark=mark(image))
+        record = replace(read_manifest(place), kind="container", prefix=str(place), base=base)
         write_manifest(place / "current/manifest.json", record)
 
     monkeypatch.setattr(sys.modules[extend.__module__], "wrap_container", wrapped)
@@ -183,6 +178,14 @@ def test_an_image_that_cannot_be_extended_gets_no_shims(
     other = shutil.copy(image, tmp_path / "other.sif")
     with pytest.raises(PrefixError, match="something else"):
         extend_image(replace(request, image=str(other)), console)
+    with pytest.raises(PrefixError, match="-w names more"):
+        extend_image(replace(request, wrapper_paths=("/opt/x",)), console)
+    image.write_bytes(squashfs_bytes(size=8192))
+    with pytest.raises(PrefixError, match="that was in its place before"):
+        extend_image(request, console)
+    write_manifest(place / "current/manifest.json", replace(read_manifest(place), kind="conda"))
+    with pytest.raises(PrefixError, match="something else"):
+        extend_image(request, console)
 
 
 def test_what_others_put_there_stays(

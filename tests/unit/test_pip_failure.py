@@ -117,8 +117,16 @@ def test_an_index_that_cannot_be_reached(quote: str) -> None:
     assert error.where == "https://index.example/simple/rich/" and "proxy" in error.hint
 
 
-def test_what_is_not_known_stays_as_it_is() -> None:
-    error = ScriptError("uv pip install failed with status 2", detail="error: connection refused")
+@pytest.mark.parametrize(
+    "detail",
+    [
+        "error: connection refused",
+        "cause: Failed to fetch: https://i/x/\ncause: client error (Connect)\n"
+        "cause: invalid peer certificate: UnknownIssuer",
+    ],
+)
+def test_what_is_not_known_stays_as_it_is(detail: str) -> None:
+    error = ScriptError("uv pip install failed with status 2", detail=detail)
     assert explained(error, WANTED) is error
 
 

@@ -212,11 +212,13 @@ def test_what_is_compiled_for_this_processor_alone_is_told(
     made.run()
     assert "native" not in screen.getvalue()
     monkeypatch.setenv("APPTAINERENV_CFLAGS", "-O2 -march=native")
-    script = InputFile(path=Path("x.sh"), content=b"cc -mcpu=native \xff", name="x.sh")
+    script = InputFile(
+        path=Path("x.sh"), content=b"# never -march=native\ncc -mcpu=native \xff", name="x.sh"
+    )
     made.fields["inputs"] = replace(made.fields["inputs"], post_install=(script,))
     made.run()
     assert "APPTAINERENV_CFLAGS has -march=native: what is compiled" in screen.getvalue()
-    assert "the post-install script x.sh has -mcpu=native" in screen.getvalue()
+    assert screen.getvalue().count("the script x.sh has -mcpu=native") == 1
 
 
 def test_what_is_wrong_with_mpi_is_told_before_packages_are_fetched(

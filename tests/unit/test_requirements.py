@@ -79,6 +79,7 @@ def test_options_become_uvs(here: Path) -> None:
         here,
         *("-i https://one", "--index-url=https://two", "--extra-index-url https://b"),
         *("--find-links wheels", "-f https://c", "--no-index", "--trusted-host h", "--pre"),
+        "--no-index",  # uv takes it once
         *("--no-binary :none:", "--only-binary=a,b", "--require-hashes", "--prefer-binary"),
         "x --config-settings='a=b c'",
     )
@@ -89,7 +90,7 @@ def test_options_become_uvs(here: Path) -> None:
         *("--only-binary", "a", "--only-binary", "b", "--require-hashes"),
         *("--config-settings-package", "x:a=b c"),
     ]
-    assert found.warnings == [f"{here}/r.txt, line 12: --prefer-binary has no effect here"]
+    assert found.warnings == [f"{here}/r.txt, line 13: --prefer-binary has no effect here"]
 
 
 def test_nested_files_start_where_they_are(here: Path) -> None:

@@ -51,7 +51,9 @@ from wrapper.requests import (
 )
 
 _PROJECTS = (PROJECT, "uv.lock")
-_INTERPRETER = re.compile(r"#! *(?:\S*/env +(?:-\S+ +)*)?(?:\S*/)?(\S+)")  # of a first line
+_NO_SHELL = re.compile(
+    r"#!.*[/ \t]((?:python|pypy|perl|ruby|Rscript|node|lua|julia|t?csh|fish)[\d.]*)(?!\S)"
+)
 _HEAD = 500  # characters of a lock in which it is said what it is
 
 
@@ -337,9 +339,8 @@ class _Reading:
 
 
 def _check_interpreter(script: InputFile) -> None:
-    """:raises InputError: its first line asks for something else than a shell such as bash."""
-    match = _INTERPRETER.match(script.text)
-    if match and not re.fullmatch("(ba|da|k|z)?sh", match[1]):
+    """:raises InputError: its first line asks for what reads another language."""
+    if match := _NO_SHELL.match(script.text):
         raise InputError(
             f"{script.name} is run by bash, and asks for {match[1]}",
             where=f"{script.path}, line 1",

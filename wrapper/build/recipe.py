@@ -34,6 +34,8 @@ from wrapper.manifest import Manifest
 from wrapper.packages import LockedPackage, describe_reused
 from wrapper.runtime.container import BuildContainer
 
+_COMMENT = re.compile(r"(^|\s)#.*$", re.M)  # of a shell script
+
 
 def build(context: BuildContext, source: Source, target: Target) -> Manifest:
     """All steps up to a complete place; returns the manifest.
@@ -77,6 +79,10 @@ class _Recipe:
         require_amd(context.inputs, context.base, context.site)
         for name, value in {**context.variables, **_of_containers(os.environ)}.items():
             self._tell_native(name, value)
+        for script in (*context.inputs.pre_install, *context.inputs.post_install):
+            self._tell_native(
+                f"the script {script.name}", _COMMENT.sub("", os.fsdecode(script.content))
+            )
         context.mpi = mpi.begin(context)
         container = context.container(source.places())
         context.reuse = asked_base(context, container, conda=source.kind == "conda")
@@ -150,7 +156,6 @@ class _Recipe:
     ) -> None:
         context = self.context
         for script in scripts:
-            self._tell_native(f"the {kind} script {script.name}", os.fsdecode(script.content))
             with context.console.step(f"Running the {kind} script {script.name}"):
                 run_user_script(
                     container,

@@ -93,9 +93,10 @@ def run_command(work: Callable[[Console], object], *, verbosity: int, debug: boo
     """
     process.in_utf8()
     console = Console(verbosity)
+    interrupt = functools.partial(_interrupt, process.children())
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup wants it ignored
-            signal.signal(number, _interrupt)
+            signal.signal(number, interrupt)
     try:
         code = _exit_code(work, console, debug=debug)
     finally:
@@ -128,9 +129,10 @@ def _exit_code(work: Callable[[Console], object], console: Console, *, debug: bo
     return code
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(strangers: set[int], number: int, _frame: FrameType | None) -> NoReturn:
+    """:param strangers: children of the shell that became this process by exec."""
     process.ignore_signals()  # a second one must not stop the cleaning up after the first
-    process.end_all(process.children())  # other threads may wait for programs
+    process.end_all(process.children() - strangers)  # other threads may wait for programs
     raise Interrupted(number)
 
 

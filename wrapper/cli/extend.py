@@ -62,7 +62,7 @@ def extend(
             site=site,
         )
         found = command.extend_image(request, console)
-    elif wrapper_paths:
+    elif wrapper_paths and target.is_dir():
         raise click.UsageError("-w is for an image, and that is a directory")
     else:
         found = command.extend(target, place, console)

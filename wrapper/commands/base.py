@@ -18,6 +18,7 @@ from wrapper.base.find import BaseImage
 from wrapper.console import Console
 from wrapper.errors import InputError, PackageError, PrefixError, ToolError
 from wrapper.images.compression import Compression, travelling
+from wrapper.images.sif.output import check_kind
 from wrapper.images.squasher import find_squasher
 from wrapper.images.store import file_digest
 from wrapper.models import Site
@@ -133,6 +134,7 @@ def build(
     definition = read_definition(definition_path)
     cached = None if output else _cached_output(name, catalogue, site)
     target = (cached or output or Path(f"{definition_path.stem}.sif")).absolute()
+    check_kind(target)
     if target.exists() and not force:
         raise PrefixError("the image exists", where=target, hint="use --force to build it anew")
     with _tools(site, console) as tools:

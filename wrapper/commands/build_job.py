@@ -29,6 +29,7 @@ _FETCHED, _WORKED = 5e6, 10e6
 _AT_LEAST = 15 * 60
 _QUARTER = 15 * 60
 _UNKNOWN = 2 * 3600
+_PACKAGE, _UNPACKED = 20_000_000, 4  # bytes to download where no index tells sizes, and times that
 _PATIENCE = 3600.0  # seconds for a dry run
 
 
@@ -104,15 +105,17 @@ def estimate(plan: Mapping[str, object] | None, words: Sequence[str], site: Site
         _bytes(plan, key) for key in ("download_size", "installed_size_estimate")
     )
     unknown, packages = _of_unknown_size(plan, words)
-    share = packages / (packages - unknown) if packages > unknown else 1.0
-    download, installed = round(share * download), round(share * installed)
+    if unknown:
+        times = installed / download if download else _UNPACKED
+        download += unknown * (2 * download // (packages - unknown) if download else _PACKAGE)
+        installed = round(times * download)
     # Archives, what is unpacked of them, compiled modules; uv has it all in its cache besides.
     copies = 2 if Path(words[0]).name == "pip-containerize" else 1
     scratch = round(1.8 * download) + copies * installed
     time = _AT_LEAST + download / _FETCHED + installed / _WORKED
     why = f"{human_size(download)} to download, about {human_size(installed)} unpacked"
     if unknown:
-        why += f" ({unknown} of {packages} packages, whose size is not known, as the mean)"
+        why += f" ({unknown} of {packages} packages have no size in their index: a guess)"
     if plan.get("pip"):
         why += "; pip packages are not in it: add what they need with --memory and --time"
     return Estimate(

@@ -12,8 +12,8 @@ from wrapper import layout, process
 from wrapper.commands.wrap_container import wrap_container
 from wrapper.console import Console
 from wrapper.errors import PrefixError, ScriptError
-from wrapper.images.format import read_format
-from wrapper.manifest import read_manifest
+from wrapper.images.format import mark, read_format
+from wrapper.manifest import Manifest, read_manifest
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import extension
 from wrapper.prefix.extension import Extension
@@ -69,9 +69,7 @@ def extend_image(request: WrapContainerRequest, console: Console) -> Extension:
     read_format(Path(request.image))
     place = prefix.absolute_prefix(request.prefix)
     if (place / layout.CURRENT).exists():
-        below = read_manifest(place).base.path
-        if not (below and Path(below).exists() and Path(below).samefile(request.image)):
-            raise PrefixError("there is an installation of something else", where=place, hint=_NEW)
+        _check_shims(read_manifest(place), place, request)
         return extend(place, None, console)
     _check_new(place)
     missing = not place.exists()
@@ -82,6 +80,21 @@ def extend_image(request: WrapContainerRequest, console: Console) -> Extension:
         for entry in [place] if missing else [*place.iterdir()]:
             remove_tree(entry)
         raise
+
+
+def _check_shims(manifest: Manifest, place: Path, request: WrapContainerRequest) -> None:
+    """:raises PrefixError: what is there is not of this image as it is, or to be another."""
+    image, below = Path(request.image), manifest.base
+    if manifest.kind != "container" or not (
+        below.path and Path(below.path).exists() and Path(below.path).samefile(image)
+    ):
+        raise PrefixError("there is an installation of something else", where=place, hint=_NEW)
+    if below.mark and below.mark != mark(image):
+        raise PrefixError(
+            "there are shims of the image that was in its place before", where=place, hint=_NEW
+        )
+    if request.wrapper_paths:
+        raise PrefixError("there are shims already, and -w names more", where=place, hint=_NEW)
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -90,7 +90,9 @@ def _besides(before: Generation, now: Generation) -> Iterator[str]:
         new.image.compression,
         new.options.compression,
     ):
-        yield f"compressed with {new.image.compression} ({new.options.compression})"
+        asked = new.options.compression
+        word = f" ({asked})" if asked != new.image.compression else ""
+        yield f"compressed with {new.image.compression}{word}"
     if (now.directory / layout.READING).exists() and not _same_order(before, now):
         yield "in reading order"
 

@@ -175,7 +175,7 @@ def permissions(target: Path) -> list[Finding]:
         name = str(path.relative_to(target)) if path != target else str(target)
         if status.st_mode & stat.S_IWOTH:
             open_to_all.append(name)
-        private = path.parent.name == layout.INPUTS  # as closed as the user's own file
+        private = _is_input(path)  # as closed as the user's own file
         if not private and _wanted(top.st_mode, stat.S_ISDIR(status.st_mode)) & ~status.st_mode:
             lacking.append(name)
         if status.st_gid != top.st_gid:
@@ -186,14 +186,20 @@ def permissions(target: Path) -> list[Finding]:
         found.append(failed("permissions", detail, f"chmod -R o-w {_word(target)}"))
     if lacking:
         detail = f"{shortened(lacking)} cannot be read by those who may use the prefix"
-        modes = "u+rX,g=u,g-w,o-w" if top.st_mode & stat.S_IRGRP else "u+rX"
-        hint = f"its owner: chmod -R {modes} {_word(target)}"
+        modes = "u+rX" + ",g=u,g-w" * bool(top.st_mode & stat.S_IRGRP)
+        modes += ",o=g" * bool(top.st_mode & stat.S_IROTH)
+        but = f"-name {layout.INPUTS} -prune -o ! -type l"
+        hint = f"its owner: find {_word(target)} {but} -exec chmod {modes} {{}} +"
         found.append(failed("permissions", detail, hint))
     elif strange and top.st_mode & stat.S_IRGRP:
         detail = f"{shortened(strange)} is not of the prefix's group {top.st_gid}"
         hint = f"its owner: chgrp -R {top.st_gid} {_word(target)}"
         found.append(warning("permissions", detail, hint))
     return found or [ok("permissions", f"as the prefix's own ({stat.filemode(top.st_mode)})")]
+
+
+def _is_input(path: Path) -> bool:
+    return path.parent.name == layout.INPUTS and path.parents[2].name == layout.GENERATIONS
 
 
 def _wanted(top: int, is_directory: bool) -> int:

@@ -83,6 +83,5 @@ def _status(path: Path) -> tuple[int, int, bool]:
         status = os.stat(path)  # noqa: PTH116
     except OSError:  # it was there a moment ago
         return 0o600, -1, True
-    if not stat.S_ISREG(status.st_mode):  # nobody chose the mode of a pipe
-        return 0o644, -1, False
-    return stat.S_IMODE(status.st_mode) & 0o777, status.st_gid, True
+    mode = stat.S_IMODE(status.st_mode) & 0o777
+    return mode, status.st_gid, stat.S_ISREG(status.st_mode)

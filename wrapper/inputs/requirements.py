@@ -200,7 +200,8 @@ class _Reader:
         elif name in _WITH_VALUE and value:
             self._source(name, *_rest_of(name, match[2] if match else "", where), directory, where)
         elif name in _FLAGS and not value:
-            self.found.options += _FLAGS[name]
+            if _FLAGS[name][0] not in self.found.options:  # uv takes none twice
+                self.found.options += _FLAGS[name]
         elif name in _WITHOUT_EFFECT:
             self.found.warnings.append(f"{where}: {name} has no effect here")
         else:

@@ -35,7 +35,7 @@ _NO_VERSION = re.compile(
 )
 _NO_FILE = re.compile(
     r"ecause ([\w.-]*\w)(?:[<>=!~]\S*)? has no (?:usable wheels|wheels with a matching ).*?"
-    r" and you require \1\b",
+    r" and you require \1(?![\w.-])",
     re.S,
 )
 _UNREACHABLE = re.compile(r"Failed to fetch: `?(\S+?)`?$", re.M)
@@ -67,12 +67,13 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
             detail=error.detail,
         )
     match = _UNREACHABLE.search(error.detail)
-    if match and any(text in error.detail for text in _NOT_CONNECTED):
+    told = error.detail
+    if match and "certificate" not in told and any(text in told for text in _NOT_CONNECTED):
         return ChannelError(
-            "an index cannot be reached",
+            "a server of pip packages cannot be reached",
             where=match[1],
-            hint="check your network and proxy settings, or name a mirror with PIP_INDEX_URL; "
-            "compute nodes often have no way out",
+            hint="check your network and proxy settings; compute nodes often have no way out, and "
+            "PIP_INDEX_URL names a mirror of an index",
             detail=error.detail,
         )
     if match := _NO_HASH.search(error.detail):

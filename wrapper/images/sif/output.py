@@ -42,7 +42,7 @@ def check_output(path: Path, *, update: bool, force: bool) -> None:
         raise PrefixError(
             "there is no image to update", where=path, hint="leave --update out to make one"
         )
-    _check_kind(path)
+    check_kind(path)
     if path.exists() and not (update or force):
         raise PrefixError(
             "the output exists already",
@@ -51,13 +51,15 @@ def check_output(path: Path, *, update: bool, force: bool) -> None:
         )
 
 
-def _check_kind(path: Path) -> None:
+def check_kind(path: Path) -> None:
     """:raises PrefixError: a file is there that is no SIF, nor empty: the wrong word was typed."""
     try:
         with foreign.open_regular(path) as file:
             start = file.read(SIF_START)
+    except FileNotFoundError:
+        return
     except OSError:
-        return  # it is not there, or what is said of it is not for us to say
+        start = b"closed, or a pipe"
     if start and not begins_sif(start):
         raise PrefixError(
             "the output is a file, and no SIF", where=path, hint="name another one: OUT.sif"
