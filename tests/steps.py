@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.account import Account
+
+_LONGEST = 300.0  # seconds
 
 
 def at_step(
@@ -25,9 +28,12 @@ def at_step(
         text=True,
     ) as child:
         assert child.stderr is not None
+        hung = threading.Timer(_LONGEST, child.kill)
+        hung.start()
         for text in child.stderr:
             said.append(text)
             if text.startswith(f"begin: {step}"):
                 act(child)
+        hung.cancel()
     assert f"begin: {step}" in "".join(said)
     return child.returncode, "".join(said)

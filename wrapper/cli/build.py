@@ -226,11 +226,14 @@ def _check_base(options: _Options) -> None:
 
 def _may_replace(options: _Options) -> bool:
     """Whether OUT may be replaced: the user said so, or says so now, on a terminal."""
+    from wrapper.images.sif.output import check_kind, output_path
+
     there = os.path.isfile(options.prefix)  # noqa: PTH113 - false, not raised, if forbidden
     if options.force or options.update or not there:
         return options.force
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
+    check_kind(output_path(options.prefix))
     try:
         return click.confirm(f"{options.prefix} exists already. Replace it?", err=True)
     except click.Abort:  # the end of the input

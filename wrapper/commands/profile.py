@@ -93,7 +93,7 @@ def _profile_sif(request: ProfileRequest, target: Path, console: Console) -> Rep
         with console.step("Recording what is opened"):
             files = _below(image, INSTALL_PATH.lstrip("/"))
             order = _recorded(target, argv, request.words, files, console)
-        order = [path for path in order if "\n" not in path and path.isprintable()]
+        order = [path for path in order if path.isprintable()]
         packed = space.root / "layer.sqfs"
         with console.step("Writing the environment's layer") as advance:
             tools.squasher.arrange(image, packed, order, advance)
@@ -150,7 +150,7 @@ def _recorded(
             raise ToolFailed(
                 f"{words[0]} ended with status {program.status}: nothing has changed",
                 status=program.status,
-                hint="name a program of the installation that ends by itself and succeeds",
+                hint="name a program of it that ends by itself and succeeds",
             )
     if opened.lost:
         console.warning("more was opened at once than could be noted: the order has gaps")
