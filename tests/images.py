@@ -14,6 +14,10 @@ SQUASHFS, EXT3 = 1, 2
 AMD64, ARM64 = b"02\0", b"04\0"
 
 
+OLD_SIF = bytes(32) + b"SIF_MAGIC\0the old one\n"
+"""Enough of a SIF for what does not read it."""
+
+
 def squashfs_bytes(size: int = 4096, compression: int = 1) -> bytes:
     """A SquashFS superblock and nothing behind it but zeros."""
     head = b"hsqs".ljust(20, b"\0") + struct.pack("<6H", compression, 12, 0, 0, 4, 0)

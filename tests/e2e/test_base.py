@@ -27,7 +27,7 @@ from tests.e2e.conftest import (
     entries,
     environment_text,
 )
-from tests.images import system_files
+from tests.images import OLD_SIF, system_files
 from tests.index import write_wheel
 from tests.registry import Registry
 from wrapper.errors import ExitCode
@@ -166,9 +166,14 @@ def test_the_images_that_come_with_it_are_listed(me: Account) -> None:
 
 def test_nothing_is_written_over(me: Account, runtime: Path, network: dict[str, str]) -> None:
     target = me.file("there.sif", "mine")
+    for force in ([], ["--force"]):
+        done = me.run(UMBRELLA, "base", "build", "minimal", "-o", target, *force, env=network)
+        assert done.returncode == ExitCode.PREFIX and "a file, and no SIF" in done.stderr
+    assert target.read_text() == "mine"
+    target.write_bytes(OLD_SIF)
     done = me.run(UMBRELLA, "base", "build", "minimal", "-o", target, env=network)
     assert done.returncode == ExitCode.PREFIX and "--force" in done.stderr
-    assert target.read_text() == "mine"
+    assert target.read_bytes() == OLD_SIF
 
 
 @pytest.mark.parametrize(

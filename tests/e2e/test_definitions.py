@@ -13,7 +13,7 @@ import pytest
 from tests.account import Account
 from tests.conftest import require
 from tests.e2e.conftest import CONDA, UMBRELLA, entries, environment_text, takes_definitions
-from tests.images import system_files
+from tests.images import OLD_SIF, system_files
 from wrapper.errors import ExitCode
 
 
@@ -105,9 +105,9 @@ def test_an_image_that_is_not_the_catalogues_never_appears(mine: Definitions) ->
     assert "not the one that its catalogue names" in done.stderr
     assert mine.built == set()
     output = mine.root / "out.sif"
-    output.write_text("the old one\n")
+    output.write_bytes(OLD_SIF)
     done = mine.run(UMBRELLA, "base", "build", "mine", "--force", "-o", output)
-    assert done.returncode == ExitCode.PACKAGE and output.read_text() == "the old one\n"
+    assert done.returncode == ExitCode.PACKAGE and output.read_bytes() == OLD_SIF
 
 
 def test_an_image_that_changed_after_it_was_built(mine: Definitions) -> None:

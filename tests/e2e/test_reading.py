@@ -99,7 +99,7 @@ def test_what_tells_no_order_changes_nothing(small: Installation) -> None:
     for words, told in (
         (("/bin/true",), "opened no file of the installation"),
         (("python3", "-c", "raise SystemExit(3)"), "ended with status 3"),
-        (("no-such-program",), "ended with status 127"),
+        (("/no/such/program",), "ended with status 127"),
     ):
         done = small.account.run(UMBRELLA, "profile", small.prefix, "--", *words)
         assert done.returncode == ExitCode.TOOL, done.stderr

@@ -26,7 +26,7 @@ from tests.e2e.conftest import (
     open_directory,
     untouched,
 )
-from tests.images import system_files
+from tests.images import OLD_SIF, system_files
 from tests.index import write_index, write_wheel
 from tests.steps import at_step
 from tests.trees import different, image_tree
@@ -480,13 +480,18 @@ def test_options_that_do_not_fit(place: Place, base: Path, tmp_path: Path) -> No
 
 
 def test_outputs_that_cannot_be(place: Place, base: Path, tmp_path: Path) -> None:
-    (place.root / "old.sif").write_text("old\n")
+    (place.root / "old.sif").write_bytes(OLD_SIF)
+    (place.root / "text.sif").write_text("old\n")
     (place.root / "folder").mkdir()
     there = place.fails(ExitCode.PREFIX, "old.sif", "--base-image", base)
     assert "exists already" in there and "--force" in there
     assert "is a directory" in place.fails(ExitCode.PREFIX, "folder", "--base-image", base)
     assert "no directory for" in place.fails(ExitCode.PREFIX, "no/out.sif", "--base-image", base)
-    assert "is no SIF file" in place.fails(ExitCode.INPUT, "old.sif", "--update")
+    assert "is no SIF file" in place.fails(ExitCode.INPUT, "text.sif", "--update")
+    for options in ((), ("--force",)):
+        told = place.fails(ExitCode.PREFIX, "text.sif", "--base-image", base, *options)
+        assert "a file, and no SIF" in told
+    assert (place.root / "text.sif").read_text() == "old\n"
 
 
 def on_a_terminal(argv: list[str], answer: str, cwd: Path) -> tuple[int, str]:
@@ -508,13 +513,13 @@ def on_a_terminal(argv: list[str], answer: str, cwd: Path) -> tuple[int, str]:
 
 def test_on_a_terminal_it_asks(place: Place, base: Path) -> None:
     image = place.root / "out.sif"
-    image.write_text("old\n")
+    image.write_bytes(OLD_SIF)
     argv = place.argv("out.sif", "--base-image", base)
     for answer in ("n\n", "\n", "\x04"):  # the last one is the end of the input
         status, told = on_a_terminal(argv, answer, place.root)
         assert status == ExitCode.PREFIX, told
         assert "Replace it?" in told and "the output exists already" in told
-        assert image.read_text() == "old\n"
+        assert image.read_bytes() == OLD_SIF
     status, told = on_a_terminal(argv, "y\n", place.root)
     assert status == 0, told
     assert sif.read_sif(image).overlays
@@ -552,11 +557,11 @@ def test_interruptions_leave_the_old_image(
 ) -> None:
     """At every step; what a kill leaves is gone after the next run."""
     image = place.root / "out.sif"
-    image.write_text("the old one\n")
+    image.write_bytes(OLD_SIF)
     for step in steps:
         status = place.interrupted(number, step, image, "--force", "--base-image", base)
         assert status == (-number if number == signal.SIGKILL else 128 + number), step
-        assert image.read_text() == "the old one\n"
+        assert image.read_bytes() == OLD_SIF
         if number != signal.SIGKILL:
             assert place.left() == {"out.sif"}, step
     place.build(image, "--force", "--base-image", base)

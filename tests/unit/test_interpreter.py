@@ -32,13 +32,15 @@ def virtual(tmp_path: Path) -> Path:
     return place
 
 
-def test_a_virtual_environment_is_not_built_on(virtual: Path) -> None:
-    environ = {"PATH": str(virtual / "bin")}
+def test_a_virtual_environment_that_is_active_is_not_built_on(virtual: Path) -> None:
+    environ = {"PATH": str(virtual / "bin"), "VIRTUAL_ENV": str(virtual)}
     found = find_interpreter(environ)
     assert found and found.path.is_relative_to(sys.base_prefix)
     assert found.version == platform.python_version()
     seen = find_interpreter(environ, sees_outer=True)
     assert seen and seen.path.is_relative_to(virtual)
+    of_module = find_interpreter({"PATH": str(virtual / "bin")})
+    assert of_module and of_module.path.is_relative_to(virtual)
 
 
 @pytest.mark.parametrize("sees_outer", [False, True])

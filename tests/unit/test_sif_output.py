@@ -34,7 +34,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
         ("empty", False, True, ""),
         ("env.yml", False, False, "no SIF"),
         ("env.yml", False, True, "no SIF"),
-        ("env.yml", True, False, "no SIF"),
+        ("env.yml", True, False, ""),
     ],
 )
 def test_what_may_be_written(

@@ -125,8 +125,8 @@ def find_interpreter(
 ) -> Interpreter | None:
     """The first Python on PATH of that version, of any if none is named; ``None`` if none fits.
 
-    The one that runs containerize is passed over. Of a virtual environment, which people remove
-    and have active without a thought, it is the Python that it was made with.
+    The one that runs containerize is passed over. Of a virtual environment that is active, as
+    people have one without a thought and remove it, it is the Python that it was made with.
 
     :param sees_outer: its packages are wanted: then a virtual environment is taken as it is.
     :raises ToolError: it is too old, or it is itself a wrapped program.
@@ -151,7 +151,7 @@ def _ask_host(path: Path, environ: Mapping[str, str], *, sees_outer: bool) -> _F
     facts = _ask(path, environ, _QUESTION, _Facts)
     if facts.is_venv:
         _refuse_wrapped(Path(facts.base), path)
-    if not facts.is_venv or sees_outer:
+    if sees_outer or not facts.is_venv or environ.get("VIRTUAL_ENV") != str(path.parent.parent):
         return facts
     name = "python" + ".".join(facts.version.split(".")[:2])
     return _ask(Path(facts.base, "bin", name), environ, _QUESTION, _Facts)

@@ -42,7 +42,8 @@ def check_output(path: Path, *, update: bool, force: bool) -> None:
         raise PrefixError(
             "there is no image to update", where=path, hint="leave --update out to make one"
         )
-    check_kind(path)
+    if not update:  # what is to be updated is read, and tells itself what it is not
+        check_kind(path)
     if path.exists() and not (update or force):
         raise PrefixError(
             "the output exists already",
