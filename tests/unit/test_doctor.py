@@ -30,6 +30,7 @@ from wrapper.util.owner import process_exists
 def test_a_finding_is_one_line() -> None:
     assert ok("bash", "5.2").line == "bash: 5.2"
     assert warning("a", "two\nlines", "do\n this").line == "a: two lines; to do: do this"
+    assert ok("a", "my  env").line == "a: my  env", "a path is told as it is"
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,13 @@ def test_a_script_is_for_bash(tmp_path: Path, console: Console, line: str, other
     assert error.value.where == f"{path}, line 1"
 
 
+def test_a_directory_without_a_name_of_its_own_is_named(console: Console) -> None:
+    request = NewPipRequest(prefix=Path("p"), requirements=(Path(),))
+    with pytest.raises(InputError) as error:
+        inputs.read(request, console)
+    assert error.value.what == ". is a directory, not a file"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_note_is_told_once(kind: str, files: dict[str, object], screen: io.StringIO) -> None:
     inputs.read(KINDS[kind](**files), Console(stream=screen))
