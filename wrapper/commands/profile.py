@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from wrapper import layout, process, workspace
+from wrapper import layout, process
 from wrapper.base.built import Tools
 from wrapper.commands.prepare import find_programs, finish, finish_sif, next_generation
-from wrapper.commands.repack import carry_over, require_image, write_sif
+from wrapper.commands.repack import carry_over, next_sif, require_image, write_sif
 from wrapper.console import Console
 from wrapper.errors import PrefixError, ToolError
 from wrapper.images.sif import output as sif_output
@@ -31,7 +31,6 @@ from wrapper.prefix.record import identity
 from wrapper.process import Conversation, ToolFailed
 from wrapper.requests import ProfileRequest, Repacked
 from wrapper.runtime.opened import OpenedFiles
-from wrapper.util.lock import locked
 
 # What a shell in the container does: it tells its number, and begins when all is watched.
 _MARK = "containerize-profile-pid"
@@ -77,15 +76,8 @@ def _profile_sif(request: ProfileRequest, target: Path, console: Console) -> Rep
     """Of the file the environment's file system is written anew; a base below it stays as it is."""
     sif_output.check_output(target, update=True, force=False)
     read_sif_manifest(target)
-    programs = find_programs(request.site)
     ownership = sif_output.Ownership.of(target)
-    with (
-        locked(target),
-        workspace.workspace(console, site=request.site) as space,
-        sif_output.drafted(target) as draft,
-        process.umask(0o022),
-    ):
-        tools = Tools(request.site, *programs, space, console)
+    with next_sif(target, request.site, console) as (tools, draft):
         sif, before = read_sif(target), read_sif_manifest(target)
         layer = environment_layer(sif)
         image = _read(target, target, layer.offset)
@@ -94,7 +86,7 @@ def _profile_sif(request: ProfileRequest, target: Path, console: Console) -> Rep
             files = _below(image, INSTALL_PATH.lstrip("/"))
             order = _recorded(target, argv, request.words, files, console)
         order = [path for path in order if path.isprintable()]
-        packed = space.root / "layer.sqfs"
+        packed = tools.space.root / "layer.sqfs"
         with console.step("Writing the environment's layer") as advance:
             tools.squasher.arrange(image, packed, order, advance)
         if not before.flatten:

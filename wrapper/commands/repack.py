@@ -7,11 +7,12 @@ blocks are compressed anew.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from wrapper.images.sif.record import (
 )
 from wrapper.images.squashfs.layout import Unsupported
 from wrapper.manifest import Manifest, manifest_text
+from wrapper.models import Site
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import generations, shims
 from wrapper.prefix.generations import Generation
@@ -172,19 +174,25 @@ def _same_file(old: Path, new: Path) -> None:
 
 
 # -- a SIF file ----------------------------------------------------------------------------------
+@contextlib.contextmanager
+def next_sif(target: Path, site: Site, console: Console) -> Iterator[tuple[Tools, Path]]:
+    """What a SIF is written anew with, by nobody else: the tools, and the draft of the new file."""
+    programs = find_programs(site)
+    with (
+        locked(target),
+        workspace.workspace(console, site=site) as space,
+        sif_output.drafted(target) as draft,
+        process.umask(0o022),
+    ):
+        yield Tools(site, *programs, space, console), draft
+
+
 def _repack_sif(request: RepackRequest, target: Path, console: Console) -> Repacked:
     sif_output.check_output(target, update=True, force=False)
     image = sif.read_sif(target)
     read_format(target)  # whole, and for this machine?
-    programs = find_programs(request.site)
     ownership = sif_output.Ownership.of(target)
-    with (
-        locked(target),
-        workspace.workspace(console, site=request.site) as space,
-        sif_output.drafted(target) as draft,
-        process.umask(0o022),
-    ):
-        tools = Tools(request.site, *programs, space, console)
+    with next_sif(target, request.site, console) as (tools, draft):
         compression = travelling(request.compression, request.site.compression)
         tools.trials.choose([compression])
         packed = _repacked_partitions(image, compression, tools)
