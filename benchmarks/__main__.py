@@ -15,14 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import builds, compression, lumi, reading, sif, updates
-from benchmarks.measure import Row, command, hear_all_signals, peak_memory, side_by_side
+from benchmarks.measure import BIN, Row, command, hear_all_signals, peak_memory, side_by_side
 from wrapper import settings as site
 from wrapper.runtime.binds import host_binds
 from wrapper.runtime.runtime import EXEC_FLAGS, find_runtime
 from wrapper.util.removal import remove_tree
 
 REPOSITORY = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
 COMMANDS = (
     *("conda-containerize", "pip-containerize", "wrap-container", "wrap-install"),
     "containerize",

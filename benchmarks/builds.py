@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import floor
-from benchmarks.measure import Row, command, side_by_side
+from benchmarks.measure import BIN, Row, command, side_by_side
 from tests.index import write_wheel
 from tests.runtimes import strict_path
 from wrapper.images.compression import wanted
 from wrapper.images.format import read_format
-
-BIN = Path(sys.executable).parent
 
 
 def rows(work: Path, file: Path, rounds: int) -> Iterator[Row]:

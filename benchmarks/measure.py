@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import pyperf
 
+BIN = Path(sys.executable).parent
+"""Where the commands are that are measured."""
 Job = Callable[[], float]
 """Does something once and returns the seconds that it took."""
 
