@@ -28,6 +28,7 @@ CONDA = BIN / "conda-containerize"
 PIP = BIN / "pip-containerize"
 UMBRELLA = BIN / "containerize"
 BASE_CACHE = REPOSITORY / ".cache" / "base"  # packages that base images are made of
+SLURM = REPOSITORY / ".cache/slurm/bin"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,19 @@ def venv(scientific: Installation) -> Path:
 def small(account: Account, build: Builder) -> Installation:
     """A second installation, to be used with the first."""
     return build(account, "small", "python", "demo-noarch")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[dict[str, str]]:
+    """A real Slurm of two nodes with eight GPUs each: the variables of who uses it."""
+    if not (SLURM / "slurmctld").is_file():  # on no other system than Debian
+        pytest.skip("there is no Slurm (make slurm)")
+    with open_directory() as root:
+        line = [REPOSITORY / "tools/slurm-cluster", root / "slurm", "8"]
+        with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as daemons:
+            assert daemons.stdout and daemons.stdout.readline() == "ready\n"
+            yield {"SLURM_CONF": f"{root}/slurm/slurm.conf"}
+            daemons.terminate()
 
 
 @contextlib.contextmanager

@@ -1,8 +1,4 @@
-"""Programs on many GPUs: ranks that start at once, as Slurm starts them, meet over TCP.
-
-Slurm itself is not needed: a task is told of its job by variables, which are what a real one set on
-two nodes of a test. A file stands in for the GPU's device.
-"""
+"""Programs on many GPUs: ranks that a real Slurm starts, with stand-ins for the devices, meet."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +14,11 @@ import pytest
 
 from tests.account import Account
 from tests.archive import write_archive
-from tests.e2e.conftest import BIN, PIP, UMBRELLA, Installation, open_directory
+from tests.e2e.conftest import BIN, PIP, SLURM, UMBRELLA, Installation, open_directory
 from tests.index import write_files_wheel
 
 CONTAINER = BIN / "wrap-container"
-# Ranks send their number to the first, which sends the sum to all.
+# Ranks send their number to the first, which sends the sum to all when the other job is there too.
 MEET = """
 import json, os, socket, struct, sys, time
 rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -32,6 +27,13 @@ number = struct.Struct("i")
 if rank == 0:
     with socket.create_server(place) as server:
         others = [server.accept()[0] for _ in range(world - 1)]
+    os.mkdir(f"{sys.argv[1]}/{os.environ['SLURM_JOB_ID']}")
+    for _ in range(600):
+        if len(os.listdir(sys.argv[1])) == 2:
+            break
+        time.sleep(0.1)
+    else:
+        sys.exit("the other job does not come")
     total = sum(number.unpack(other.recv(number.size))[0] for other in others)
     for other in others:
         other.send(number.pack(total))
@@ -44,8 +46,10 @@ else:
             time.sleep(0.1)
     first.send(number.pack(rank))
     total = number.unpack(first.recv(number.size))[0]
-gpu, cache = (os.environ[name] for name in ("ROCR_VISIBLE_DEVICES", "TRITON_CACHE_DIR"))
-print(json.dumps([rank, total, gpu, cache, sys.executable, sys.argv[1:]]))
+names = ("SLURM_JOB_ID", "MASTER_PORT", "ROCR_VISIBLE_DEVICES", "TRITON_CACHE_DIR")
+job, port, gpu, cache = (os.environ[name] for name in names)
+told = [rank, total, job, port, gpu, list(os.sched_getaffinity(0)), cache]
+os.write(1, json.dumps([*told, sys.executable, *sys.argv[2:]]).encode() + b"\\n")  # in one piece
 """
 
 
@@ -66,66 +70,43 @@ def torch(account: Account, runtime: Path) -> Iterator[Installation]:
     yield Installation(prefix=prefix, account=account)
 
 
-def free_port() -> int:
-    """One of those that jobs get."""
-    for port in range(10000, 30000, 7):
-        with socket.socket() as one:
-            if one.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    pytest.fail("no port is free")
-
-
-def step(job: int, nodes: int, tasks: int) -> Iterator[dict[str, str]]:
-    """What Slurm tells each task of a step, ``tasks`` on each node."""
-    hosts = f"127.0.0.[1-{nodes}]"
-    for rank in range(nodes * tasks):
-        yield {
-            "SLURM_JOB_ID": str(job),
-            "SLURM_STEP_ID": "0",
-            "SLURM_JOB_NODELIST": hosts,
-            "SLURM_STEP_NODELIST": hosts,
-            "SLURM_STEP_NUM_TASKS": str(nodes * tasks),
-            "SLURM_STEP_TASKS_PER_NODE": f"{tasks}(x{nodes})",
-            "SLURM_PROCID": str(rank),
-            "SLURM_LOCALID": str(rank % tasks),
-            "SLURM_NODEID": str(rank // tasks),
-            "SLURMD_NODENAME": f"127.0.0.{1 + rank // tasks}",
-            "ROCR_VISIBLE_DEVICES": ",".join(map(str, range(tasks))),
-        }
-
-
-def test_ranks_of_two_jobs_meet_each_other(torch: Installation) -> None:
+def test_ranks_of_two_jobs_meet_each_other(torch: Installation, cluster: dict[str, str]) -> None:
+    """At one moment, on the same nodes. Tasks of the first see all GPUs that it has on the node."""
     account, program = torch.account, torch.program("conda-python-distributed")
-    first = free_port() - 10000
-    jobs = [(first, 2, 4), (first + 1, 1, 2)]
-    file = account.file("meet.py", MEET)
-    started = {
-        (job, rank): subprocess.Popen(
-            account.argv([program, "-u", file, "a b"]),
-            env=account.environment(env),
+    file, together = account.file("meet.py", MEET), account.directory("together")
+    asked = ("--gpus-per-node=4", "--gpus-per-task=1")
+    started = [
+        subprocess.Popen(
+            account.argv(
+                [SLURM / "srun", "-N2", "-n8", "--overcommit", gpus, program, file, together, "a b"]
+            ),
+            env=account.environment(cluster),
             cwd=account.work,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for job, nodes, tasks in jobs
-        for rank, env in enumerate(step(job, nodes, tasks))
-    }
-    ended = {key: process.communicate(timeout=120) for key, process in started.items()}
-    caches = set()
+        for gpus in asked
+    ]
     uid = os.getuid() if account.uid is None else account.uid
-    for (job, rank), (out, err) in ended.items():
-        _, nodes, tasks = jobs[job - first]
-        assert out, err
-        total = sum(range(nodes * tasks))
-        cache = f"{account.work}/caches/containerize.{uid}.{job}"
-        found = json.loads(out)
-        caches.add(Path(found[3]).parent)
-        assert found[3] == f"{cache}.127.0.0.{1 + rank // tasks}/triton"
-        assert found[:3] == [rank, total, str(rank % tasks)]
-        assert found[4:] == [str(torch.program("python3")), ["a b"]]
-        assert re.fullmatch(rf"Rank {rank} of {nodes * tasks} --> .*; GPU {rank % tasks}\n", err)
-    assert len(caches) == 3
+    gpus, caches = set(), set()
+    ports: dict[str, str] = {}
+    for out, err in [job.communicate(timeout=120) for job in started]:
+        ranks = sorted(map(json.loads, out.splitlines()))
+        assert [rank[:2] for rank in ranks] == [[rank, sum(range(8))] for rank in range(8)], err
+        for rank, _, job, port, gpu, processors, cache, *words in ranks:
+            node = f"127.0.0.{1 + rank // 4}"
+            place = f"{account.work}/caches/containerize.{uid}.{job}.{node}"
+            assert (cache, words) == (f"{place}/triton", [str(torch.program("python3")), "a b"])
+            assert len(processors) == 1, "it is bound"
+            line = f"Rank {rank} of 8 --> {node}, processors {processors[0]}; GPU {gpu}\n"
+            assert line in err
+            gpus.add((node, gpu))
+            assert ports.setdefault(job, port) == port
+            caches.add(Path(place))
+    assert len(gpus) == 16, "each rank has its own"
+    assert len(set(ports.values())) == len(started)
+    assert len(caches) == 4
     assert all({"triton", "miopen"} <= {path.name for path in cache.iterdir()} for cache in caches)
 
 

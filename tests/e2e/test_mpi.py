@@ -14,11 +14,17 @@ import pytest
 
 from tests.account import REPOSITORY, Account
 from tests.conftest import require
-from tests.e2e.conftest import CONDA, UMBRELLA, Installation, environment_text, open_directory
+from tests.e2e.conftest import (
+    CONDA,
+    SLURM,
+    UMBRELLA,
+    Installation,
+    environment_text,
+    open_directory,
+)
 from tests.images import system_files
 
 MPICH = REPOSITORY / ".cache/mpich"
-SLURM = REPOSITORY / ".cache/slurm/bin"
 RANKS, LIBRARY = 4, "lib/libmpich.so.12.2.2"
 # MPICH's ABI has numbers for its handles. What a rank prints: its number, their number, a digest of
 # what it got around a ring and of a sum over all, and the library that it has.
@@ -138,19 +144,6 @@ def test_ranks_on_the_hosts_system(
     assert not {"libc.so.6", "libm.so.6"} & names
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[dict[str, str]]:
-    """A real Slurm of two nodes: the variables of who uses it."""
-    if not (SLURM / "slurmctld").is_file():  # on no other system than Debian
-        pytest.skip("there is no Slurm (make slurm)")
-    with open_directory() as root:
-        line = [REPOSITORY / "tools/slurm-cluster", root / "slurm"]
-        with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as daemons:
-            assert daemons.stdout and daemons.stdout.readline() == "ready\n"
-            yield {"SLURM_CONF": f"{root}/slurm/slurm.conf"}
-            daemons.terminate()
-
-
 def test_ranks_of_srun(
     on_host: Installation, world: World, native: list[list[str]], cluster: dict[str, str]
 ) -> None:
@@ -167,9 +160,10 @@ def test_64_programs_at_once(
     on_host: Installation, account: Account, cluster: dict[str, str]
 ) -> None:
     """Each with its words as they are; and of one that a signal ends srun's status tells which."""
-    srun = (SLURM / "srun", "-N2", "-n64", "--overcommit", on_host.program("python3"), "-c")
+    srun = (SLURM / "srun", "-N2", "-n64", "--overcommit", "--cpu-bind=none")
+    line = (*srun, on_host.program("python3"), "-c", TELLS)
     words = ["a  b", "", "$x*", "ü'\""]
-    done = account.run(*srun, TELLS, *words, env=cluster, timeout=120)
+    done = account.run(*line, *words, env=cluster, timeout=120)
     assert sorted(done.stdout.splitlines()) == sorted(f"{rank} {words}" for rank in range(64))
     assert done.returncode == 128 + signal.SIGTERM, done.stderr
 
