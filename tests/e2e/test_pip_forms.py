@@ -67,11 +67,13 @@ def write_requirements(account: Account, index: str) -> Path:
     root = account.directory("forms")
     write_project(root / "project", "delta", "1.0", extra="beta")
     write_project(root / "last", "omega", "1.0", builds_with="alpha")
+    write_project(root / "whole", "theta", "1.0", extra="zeta")
+    write_project(root / "whole/zeta", "zeta", "1.0")
+    with (root / "whole/pyproject.toml").open("a") as project:
+        project.write('[tool.uv.sources]\nzeta = {path = "zeta", editable = true}\n')
     (root / "VERSION").write_text("1\n")  # outside of the project, which reads it
     with (root / "last/backend.py").open("a") as backend:
         backend.write('open("../VERSION").close()\n')
-    with (root / "last/pyproject.toml").open("a") as project:
-        project.write("# ../VERSION is read by the backend\n")
     write_project(root / "repository", "gamma", "1.0")
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@host", "-C", root / "repository"]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
@@ -91,7 +93,7 @@ def write_requirements(account: Account, index: str) -> Path:
         "nothing; python_version < '3'\n"
         "-e ./project[x]  # with beta\n"
         f"gamma @ git+{(root / 'repository').as_uri()}\n"
-        "--no-build-isolation omega\nomega @ ./last\n./project\n",
+        "--no-build-isolation omega\nomega @ ./last\n./project\n./whole[x]\n",
     )
 
 
@@ -104,14 +106,15 @@ def test_all_forms_are_installed_and_locked(me: Account, index: str, runtime: Pa
     assert "line 8: '-e ./project[x]' is installed as a copy" in done.stderr
     assert {path.name for path in root.rglob("*")} == before, "projects are not built in place"
     installation = Installation(prefix=prefix, account=me)
-    code = "import alpha, beta, gamma, delta, epsilon, omega as o;" + (
-        "print(*(m.VERSION for m in (alpha, beta, gamma, delta, epsilon, o)))"
+    code = "import alpha, beta, gamma, delta, epsilon, omega as o, theta, zeta;" + (
+        "print(*(m.VERSION for m in (alpha, beta, gamma, delta, epsilon, o, theta, zeta)))"
     )
-    assert installation.python(code) == "1.0 2.0rc1 1.0 1.0 1.0 1.0\n"
+    assert installation.python(code) == "1.0 2.0rc1 1.0 1.0 1.0 1.0 1.0 1.0\n"
 
     lock = (prefix / "current/requirements.lock").read_text().splitlines()
     told = {line.split(" @ ")[0]: line for line in lock[1:]}
-    assert set(told) == {"alpha", "beta", "gamma", "delta", "epsilon", "omega"}
+    assert told.keys() == {"alpha", "beta", "gamma", "delta", "epsilon", "omega", "theta", "zeta"}
+    assert f"{(root / 'whole/zeta').as_uri()} " in told["zeta"]
     assert "--hash=sha256:" in told["epsilon"] and "git+file://" in told["gamma"]
     assert " content=sha256:" in told["delta"]
     assert told["omega"].endswith(" no-build-isolation")

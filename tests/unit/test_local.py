@@ -78,7 +78,7 @@ def test_what_a_project_names_lies_beside_its_copy(tmp_path: Path) -> None:
     assert origin_of(copy.parent / "common")[0] == tmp_path / "a/common"
     assert (copy / "../more/setup.py").is_file() and not (copy / "../more").is_symlink()
     assert (copy / "../../core/include").resolve() == tmp_path / "core/include"
-    assert not (copy / "../unrelated").exists()
+    assert (copy / "../unrelated").readlink() == tmp_path / "a/unrelated", "nothing is copied of it"
 
 
 def test_a_directory_above_that_is_named_is_there(tmp_path: Path) -> None:
@@ -87,6 +87,73 @@ def test_a_directory_above_that_is_named_is_there(tmp_path: Path) -> None:
     copy = copy_project(tmp_path / "top/app", tmp_path / "places")
     assert (copy / "../VERSION").read_text() == "1"
     assert (copy / "setup.py").is_file() and not copy.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-I../core",
+        '["../core"]',
+        'HERE + "/../core"',
+        "target_include_directories(x ${CMAKE_SOURCE_DIR}/../core)",
+        "commonlib @ {root:uri}/../core",
+        "cd ./../core",
+    ],
+)
+def test_a_project_is_named_in_many_ways(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "app/setup.cfg", text)
+    write(tmp_path / "core/setup.py")
+    copy = copy_project(tmp_path / "app", tmp_path / "places")
+    assert not (copy / "../core").is_symlink(), "a build may write into it"
+    assert origin_of(copy.parent / "core")[0] == tmp_path / "core"
+
+
+def test_what_is_around_a_project_is_around_its_copy(tmp_path: Path) -> None:
+    """However a build comes to it: by its own path (``parents[1]``), by a link in the project."""
+    write(tmp_path / "a/app/setup.py")
+    (tmp_path / "a/app/linked").symlink_to("../core")
+    write(tmp_path / "a/core/x.h", "x")
+    copy = copy_project(tmp_path / "a/app", tmp_path / "places")
+    assert (copy.parent / "core/x.h").read_text() == (copy / "linked/x.h").read_text() == "x"
+    git(tmp_path, "init", "-q")
+    write(tmp_path / "top.h", "y")
+    copy = copy_project(tmp_path / "a/app", tmp_path / "other")
+    assert (copy.parents[1] / "top.h").read_text() == "y", "all of the work tree"
+    assert not (copy.parents[1] / ".git").exists(), "to git, links are changes"
+
+
+def test_a_member_of_uvs_workspace_is_there_with_those_it_names(tmp_path: Path) -> None:
+    root = '[tool.uv.workspace]\nmembers = ["packages/*"]\n'
+    write(tmp_path / "ws/pyproject.toml", root)
+    named = "ws-common = {workspace = true}"
+    for name, more in (("app", named), ("ws_common", ""), ("other", "")):
+        text = f'[project]\nname = "{name}"\n[tool.uv.sources]\n{more}\n'
+        write(tmp_path / f"ws/packages/{name}/pyproject.toml", text)
+    copy = copy_project(tmp_path / "ws/packages/app", tmp_path / "places")
+    assert (copy / "../../pyproject.toml").read_text() == root
+    assert not (copy / "../ws_common").is_symlink() and (copy / "../other").is_symlink()
+
+
+def test_a_project_in_a_project_is_told_by_its_own_place(tmp_path: Path) -> None:
+    inner = write(tmp_path / "top/packages/inner/setup.py").parent
+    copy = copy_project(tmp_path / "top", tmp_path / "places")
+    before = content_digest(inner)
+    write(copy / "packages/inner/build/x")
+    assert origin_of(copy / "packages/inner") == (inner, before)
+
+
+def test_a_directory_that_cannot_be_listed_or_is_a_store(
+    open_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(open_place / "closed/app/setup.py")
+    write(open_place / "closed/x")
+    monkeypatch.setattr("wrapper.pip.local._MOST_AROUND", 1)
+    assert not (copy_project(open_place / "closed/app", open_place / "places") / "../x").exists()
+    monkeypatch.undo()
+    (open_place / "closed").chmod(0o311)
+    with without_powers():
+        copy = copy_project(open_place / "closed/app", open_place / "others")
+    assert (copy / "setup.py").exists() and not (copy / "../x").exists()
 
 
 def test_large_files_are_not_copied(tmp_path: Path) -> None:

@@ -250,3 +250,6 @@ def test_places_of_the_host_that_installing_reads(tmp_path: Path) -> None:
     found = local_places(environ, wanted, tmp_path)
     assert {tmp_path / name for name in ("wheels", "real", "elsewhere")} <= {*found}
     assert tmp_path / "gone" not in found
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/setup.py").touch()
+    assert tmp_path in local_places({}, asked(tmp_path, f"{tmp_path}/app"), tmp_path)

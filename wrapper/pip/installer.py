@@ -391,6 +391,7 @@ class PipInstaller:
                 env={
                     **{"UV_PYTHON_DOWNLOADS": "never", "UV_NO_MANAGED_PYTHON": "1"},
                     **{"VIRTUAL_ENV": "", "CONDA_PREFIX": self.container.install_path},
+                    "UV_NO_EDITABLE": "1",  # members of a workspace would be: copies, which go
                     # Debug information names the directory of the build, another each time.
                     "CFLAGS": "-g0",
                     **{**settings, **indexes},
@@ -466,10 +467,12 @@ def local_places(environ: Mapping[str, str], wanted: Requirements, directory: Pa
     paths += [one.path for one in wanted.packages if one.path]
     projects = [one.path for one in wanted.packages if one.path and one.path.is_dir()]
     projects += [path for lock in wanted.locks for path in lock.directories if path.is_dir()]
-    paths += [path for project in projects for path in surroundings(project).paths]
+    around = [surroundings(project) for project in projects]
+    paths += [path for each in around for path in each.paths]
     paths += [path for lock in wanted.locks for path in lock.directories]
     for one in wanted.packages:  # repositories on disk
         paths += [Path(place) for place in re.findall(r"git\+file://([^@#\s]+)", one.text)]
     found = [path for path in paths if "://" not in str(path) and path.exists()]
     entries = [entry for path in found if path.is_dir() for entry in path.iterdir()]
-    return [*found, *(entry.resolve().parent for entry in entries if entry.is_symlink())]
+    linked = [entry.resolve().parent for entry in entries if entry.is_symlink()]
+    return [*found, *linked, *(path for each in around for path in each.above)]

@@ -1,8 +1,9 @@
 """Python projects on disk: copies to build from, and what identifies their content.
 
 A build writes into its project (``build/``, ``*.egg-info``), which is the user's: so a copy is
-built. What the project names outside of it (``root = ".."``, ``-I../core``, uv's ``path =
-"../common"``) lies in the same place beside the copy. Large files are links to the user's: a build
+built. What lies around the project is around the copy, as links to it: a build may name it in ways
+that only running it would tell. Other projects that are named there (uv's ``path = "../common"``,
+members of its workspace) are built too, and so copied. Large files are links to the user's: a build
 makes new files, it writes none of those. The copy remembers where it came from.
 """
 
@@ -16,11 +17,14 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from wrapper.errors import InputError, means_no_space
 from wrapper.process import ToolFailed, capture
-from wrapper.util import foreign
+from wrapper.util import foreign, toml
 
 # What builds and tools leave in a project; not part of it.
 _LITTER = ("__pycache__", ".tox", ".nox", ".mypy_cache", ".pytest_cache", "node_modules")
@@ -39,7 +43,11 @@ _TEXTS = (
     "MANIFEST.in",
 )
 _MOST_TEXT = 1 << 20  # bytes of one of them
-_OUTSIDE = re.compile(r"(?:(?<![\w./])|(?<=-[IL]))\.\.(?:/[\w.+-]+)*(?![\w.])")
+_MOST_AROUND = 10_000  # entries of a directory; one with more is a store, not a project's
+# A path that begins "..", alone or behind "-I", "${DIR}/" and "./".
+_OUTSIDE = re.compile(
+    r"(?:(?<![\w./])|(?<=-[IL])|(?<=[^\w./]/)|(?<=[^\w./]\./))\.\.(?:/[\w.+-]+)*(?![\w.])"
+)
 # What tells a version from a repository, which may be one above the project.
 _ASKS_GIT = re.compile(
     r"setuptools[-_]scm|hatch-vcs|versioneer|versioningit|git[-_]versioning|\bpbr\b"
@@ -51,12 +59,14 @@ class Surroundings:
     """What a build of a project reads.
 
     :ivar projects: it, and other projects that it names: each is copied. :ivar linked: files and
-        directories besides that it names. :ivar repository: the work tree around it, of which it
-        asks for a version; ``None`` where it does not.
+        directories besides that it names. :ivar above: directories around it: what is in them is
+        linked. :ivar repository: the work tree around it, of which it asks for a version; ``None``
+        where it does not.
     """
 
     projects: tuple[Path, ...]
     linked: tuple[Path, ...] = ()
+    above: tuple[Path, ...] = ()
     repository: Path | None = None
 
     @property
@@ -65,26 +75,60 @@ class Surroundings:
 
 
 def surroundings(project: Path) -> Surroundings:
-    """What is read while a project is built, as far as its own files name it."""
+    """What is read while a project is built: what its own files name, and what is around it."""
     projects, linked, asks = [project], dict[Path, None](), False
+    work_tree, workspace = _work_tree(project), _workspace(project)
+    above = {*_between(project, work_tree), *_between(project, workspace), project.parent}
     for one in projects:  # grows
         text = _texts(one)
         asks = asks or bool(_ASKS_GIT.search(text))
-        for word in _OUTSIDE.findall(text):
-            path = Path(os.path.normpath(one / word))
+        named = [Path(os.path.normpath(one / word)) for word in _OUTSIDE.findall(text)]
+        for path in [*named, *(_members(workspace, text) if workspace else ())]:
             if path in projects or path.is_relative_to(one) or not os.path.exists(path):  # noqa: PTH110
                 continue
             if any(each.is_relative_to(path) for each in projects):  # one above it: what is there
-                if path.parent != path:
-                    linked |= dict.fromkeys(path.iterdir())
-                    asks = True
+                above.add(path)
+                asks = True
             elif any(os.path.isfile(path / name) for name in _PROJECT_FILES):  # noqa: PTH113
                 projects.append(path)
             else:
                 linked[path] = None
-    work_tree = _work_tree(project) if asks else None
-    outside = work_tree if work_tree and work_tree != project else None
-    return Surroundings(projects=tuple(projects), linked=tuple(linked), repository=outside)
+    return Surroundings(
+        projects=tuple(projects),
+        linked=tuple(linked),
+        above=tuple(sorted(path for path in above if path.parent != path)),
+        repository=work_tree if asks and work_tree != project else None,
+    )
+
+
+def _between(project: Path, top: Path | None) -> list[Path]:
+    """The directories around a project, as far as ``top``."""
+    return [path for path in project.parents if top and path.is_relative_to(top)]
+
+
+def _workspace(project: Path) -> Path | None:
+    """The directory of uv's workspace that a project may be a member of."""
+    return next((path for path in project.parents if _patterns(path)), None)
+
+
+def _patterns(workspace: Path) -> list[str]:
+    """Where the members of a workspace of uv's are; none where a directory is no workspace."""
+    with contextlib.suppress(OSError, ValueError, RecursionError, LookupError, TypeError):
+        content = foreign.read_bytes(workspace / _PROJECT_FILES[0], most=_MOST_TEXT)
+        return [*map(str, toml.loads(content.decode())["tool"]["uv"]["workspace"]["members"])]
+    return []
+
+
+def _members(workspace: Path, text: str) -> list[Path]:
+    """The members of a workspace whose names a project's files have in them."""
+    words, found = set(map(canonicalize_name, re.findall(r"[\w.-]+", text))), []
+    for pattern in _patterns(workspace):
+        with contextlib.suppress(ValueError, NotImplementedError):  # a pattern that is none
+            for path in workspace.glob(pattern):
+                name = re.search(r"""^name *= *["']([\w.-]+)""", _texts(path), re.M)
+                if name and canonicalize_name(name[1]) in words:
+                    found.append(path)
+    return found
 
 
 def _texts(project: Path) -> str:
@@ -107,7 +151,7 @@ def copy_project(project: Path, places: Path) -> Path:
     """
     place = places / str(len(list(places.iterdir())) if places.is_dir() else 0)
     around = surroundings(project)
-    base = Path(os.path.commonpath(around.paths))
+    base = Path(os.path.commonpath((*around.paths, *around.above)))
     copying = _Copying(base=base, target=place / (base.name or "root"))
     try:
         for one in around.projects:
@@ -116,6 +160,8 @@ def copy_project(project: Path, places: Path) -> Path:
             copying.repository(around.repository)
         for path in around.linked:
             copying.link(path)
+        for path in around.above:
+            copying.around(path)
     except OSError as error:
         if means_no_space(error):
             raise
@@ -188,6 +234,14 @@ class _Copying:
         if not os.path.lexists(self.there(work_tree) / _GIT):
             self.git(work_tree)
 
+    def around(self, directory: Path) -> None:
+        """What is in a directory beside what was copied."""
+        with contextlib.suppress(PermissionError):  # to enter it needs no right to list it
+            entries = list(islice(directory.iterdir(), _MOST_AROUND + 1))
+            for path in entries if len(entries) <= _MOST_AROUND else ():
+                if path.name != _GIT:  # it would find all changed
+                    self.link(path)
+
     def link(self, path: Path) -> None:
         copy = self.there(path)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -211,10 +265,12 @@ def _origin(directory: Path) -> Path:
 
 def origin_of(directory: Path) -> tuple[Path, str]:
     """Where a project is that was built in ``directory``, and the SHA-256 of its content."""
-    record = _origin(directory)
-    if record.is_file():
-        origin = json.loads(record.read_text())
-        return Path(origin["path"]), str(origin["content"])
+    for place in (directory, *directory.parents[:-1]):  # a project may be in another's copy
+        record = _origin(place)
+        if record.is_file():
+            origin = json.loads(record.read_text())
+            path = Path(origin["path"], directory.relative_to(place))
+            return path, str(origin["content"]) if place == directory else content_digest(path)
     return directory, content_digest(directory)
 
 
