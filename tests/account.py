@@ -107,8 +107,13 @@ class Account:
     def among(self, directory: Path) -> Account:
         """The same with what is in ``directory`` at the top of the file system, see ``roots``."""
         extended = (sys.executable, "-I", str(REPOSITORY / "tests/roots.py"), str(directory))
+        there = self.as_root()._prefix
+        return replace(self, _prefix=(*there, *extended, *self._prefix[len(there) :]))
+
+    def as_root(self) -> Account:
+        """Root where this account is: in the same namespaces, with the same refused."""
         at = self._prefix.index("setpriv") if "setpriv" in self._prefix else len(self._prefix)
-        return replace(self, _prefix=(*self._prefix[:at], *extended, *self._prefix[at:]))
+        return replace(self, uid=None, gid=None, _prefix=self._prefix[:at])
 
     def owns(self, path: Path) -> Path:
         """Give a path to this account; returns it."""

@@ -104,12 +104,23 @@ def small(account: Account, build: Builder) -> Installation:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[dict[str, str]]:
-    """A real Slurm of two nodes with eight GPUs each: the variables of who uses it."""
+    """The variables of who uses :func:`slurm_cluster`."""
+    with slurm_cluster() as variables:
+        yield variables
+
+
+@contextlib.contextmanager
+def slurm_cluster(account: Account | None = None) -> Iterator[dict[str, str]]:
+    """A real Slurm of two nodes with eight GPUs each, run by ``account``, by default the tester.
+
+    Gives the variables by which one uses it.
+    """
     if not (SLURM / "slurmctld").is_file():  # on no other system than Debian
         pytest.skip("there is no Slurm (make slurm)")
     with open_directory() as root:
-        line = [REPOSITORY / "tools/slurm-cluster", root / "slurm", "8"]
-        with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as daemons:
+        line = [str(REPOSITORY / "tools/slurm-cluster"), str(root / "slurm"), "8"]
+        argv = account.argv(line) if account else line
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as daemons:
             assert daemons.stdout and daemons.stdout.readline() == "ready\n"
             yield {"SLURM_CONF": f"{root}/slurm/slurm.conf"}
             daemons.terminate()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.account import REPOSITORY, Account
+from tests.account import REPOSITORY, Account, setuid_user
 from tests.conftest import require
 from tests.e2e.conftest import (
     CONDA,
@@ -21,11 +21,14 @@ from tests.e2e.conftest import (
     Installation,
     environment_text,
     open_directory,
+    slurm_cluster,
 )
 from tests.images import system_files
+from tests.runtimes import KERNEL
 
 MPICH = REPOSITORY / ".cache/mpich"
 RANKS, LIBRARY = 4, "lib/libmpich.so.12.2.2"
+SRUN = (SLURM / "srun", "-N2", f"-n{RANKS}", "--mpi=pmi2")
 # MPICH's ABI has numbers for its handles. What a rank prints: its number, their number, a digest of
 # what it got around a ring and of a sum over all, and the library that it has.
 PROGRAM = """\
@@ -71,8 +74,13 @@ def mpich() -> Path:
 
 @pytest.fixture(scope="session")
 def site(account: Account, mpich: Path) -> dict[str, str]:
+    assert mpich
+    return site_of(account)
+
+
+def site_of(account: Account) -> dict[str, str]:
     """A site whose MPI lies where no loader looks."""
-    text = f"mpi: {{directories: [{mpich}/abi], search: [{mpich}/lib], srun: {{host: pmi2}}}}\n"
+    text = f"mpi: {{directories: [{MPICH}/abi], search: [{MPICH}/lib], srun: {{host: pmi2}}}}\n"
     return {"CONTAINERIZE_SITE": str(account.file("mpi-site.yml", text))}
 
 
@@ -87,6 +95,15 @@ class World:
         """What each rank of ``mpirun -n 4 PYTHON PROGRAM`` prints, in their order."""
         argv = (MPICH / "bin/mpirun", "-n", str(RANKS), python, self.program)
         return rows_of(self.account.ok(*argv, env=env, timeout=60))
+
+    def native(self) -> list[list[str]]:
+        """The same of ranks without a container."""
+        return self.ranks(Path(sys.executable), LD_LIBRARY_PATH=f"{MPICH}/abi:{MPICH}/lib")
+
+    def srun(self, python: Path, cluster: dict[str, str]) -> list[list[str]]:
+        """The same of ranks on two nodes."""
+        argv = (*SRUN, python, self.program)
+        return rows_of(self.account.ok(*argv, env=cluster, timeout=60))
 
 
 def rows_of(told: str) -> list[list[str]]:
@@ -103,8 +120,7 @@ def world(account: Account, mpich: Path) -> World:
 
 @pytest.fixture(scope="session")
 def native(world: World) -> list[list[str]]:
-    """The same of ranks without a container."""
-    return world.ranks(Path(sys.executable), LD_LIBRARY_PATH=f"{MPICH}/abi:{MPICH}/lib")
+    return world.native()
 
 
 @pytest.fixture(scope="session")
@@ -149,11 +165,23 @@ def test_ranks_of_srun(
 ) -> None:
     """Of two nodes in one world; their exit status is srun's."""
     account, python = world.account, on_host.program("python3")
-    srun = (SLURM / "srun", "-N2", f"-n{RANKS}", "--mpi=pmi2")
-    told = account.ok(*srun, python, world.program, env=cluster, timeout=60)
-    assert_same(rows_of(told), native)
+    assert_same(world.srun(python, cluster), native)
     fails = "import os, sys; sys.exit(int(os.environ['SLURM_PROCID']) and 7)"
-    assert account.run(*srun, python, "-c", fails, env=cluster, timeout=60).returncode == 7
+    assert account.run(*SRUN, python, "-c", fails, env=cluster, timeout=60).returncode == 7
+
+
+@pytest.mark.setuid
+def test_ranks_of_srun_under_a_set_uid_runtime(channel: Path, mpich: Path, runtime: Path) -> None:
+    """Slurm's daemons, so all tasks, have no user namespaces: the kernel mounts the image."""
+    assert mpich and runtime
+    with open_directory() as place:
+        account = setuid_user(place, KERNEL)
+        world = World(account=account, program=account.file("ring.py", PROGRAM))
+        python = build(account, channel, "mpi-setuid", **site_of(account)).program("python3")
+        with slurm_cluster(account.as_root()) as cluster:
+            refused = account.run(*SRUN, "unshare", "--user", "true", env=cluster)
+            assert "unshare failed: Operation not permitted" in refused.stderr
+            assert_same(world.srun(python, cluster), world.native())
 
 
 def test_64_programs_at_once(
