@@ -159,6 +159,11 @@ def test_a_list_of_specs(tmp_path: Path) -> None:
     assert specs[1][1] == 3 and pip == ()
 
 
+@pytest.mark.parametrize("text", ["numpy\nscipy >=1\n", "python >=3.9\nnumpy==1.26.4\n"])
+def test_a_list_that_may_be_pips_is_the_commands(tmp_path: Path, text: str) -> None:
+    assert [spec for spec, _ in listed(tmp_path, text)[0]] == text.splitlines()
+
+
 def test_an_export_of_another_system(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lists packages for osx-arm64"):
         listed(tmp_path, EXPORT.replace("linux-64", "osx-arm64"))
@@ -170,7 +175,7 @@ def test_an_export_of_another_system(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["numpy\nscipy\n", "numpy==1.2\n-r more.txt\n", "a: b=1\n", "numpy=1\n- x\n", ""]
+    "text", ["numpy==1\nscipy\n", "numpy==1.2\n-r more.txt\n", "a: b=1\n", "numpy=1\n- x\n", ""]
 )
 def test_what_is_no_list_of_condas(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError):

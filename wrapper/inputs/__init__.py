@@ -34,9 +34,9 @@ def read_spec(
         return parse_pixi_lock(text, path, platform)
     if is_lock(text):
         return parse_lock(text, path, platform)
-    if is_conda_list(text):
-        return parse_conda_list(text, path, platform)
     refuse_others(text, path)
+    if is_conda_list(text, path):
+        return parse_conda_list(text, path, platform)
     refuse_pips(text, path)
     return parse_environment(text, path, platform)
 

@@ -16,7 +16,8 @@ from wrapper.models import EnvironmentSpec, Located
 
 _EXPORT = "# This file may be used to create an environment using:"
 _SPEC = re.compile(r"([\w.:/-]+::)?[A-Za-z0-9_][\w.-]*( ?[=<>!~].*| [\d*].*)?")
-_CONDAS = re.compile(r"[\w.:/-]+::.*|[\w.-]+ ?=[^=].*")  # what pip does not know
+_CONDAS = re.compile(r"[\w.:/-]+::.*|[\w.-]+ ?=[^=].*|python( ?[=<>!~].*)?")  # none of pip's
+_PIPS_NAME = re.compile(r"requirement|constraint|freeze|\bpip\b", re.I)
 _PLATFORM = re.compile(r"# platform: ([\w-]+)")
 _OF_PIP = re.compile(r"([^=\s]+)=([^=\s]+)=pypi_\d+")
 
@@ -28,12 +29,21 @@ def is_export(text: str) -> bool:
     return _EXPORT in text and first != "@EXPLICIT" and bool(_SPEC.fullmatch(first))
 
 
-def is_conda_list(text: str) -> bool:
-    """Whether each line is a spec, and at least one of them no requirement of pip's."""
+def is_conda_list(text: str, path: Path) -> bool:
+    """Whether each line is a spec, and at least one of them no requirement of pip's, or none
+    pinned as pip's are (``==``), in a file that is not called as pip's are.
+    """
     specs = [spec for spec, _ in _lines(text)]
-    return all(map(_SPEC.fullmatch, specs)) and (
-        is_export(text) or any(map(_CONDAS.fullmatch, specs))
+    if not specs or not all(map(_SPEC.fullmatch, specs)):
+        return False
+    return _is_condas(text) or not (
+        _PIPS_NAME.search(path.name) or any("==" in spec for spec in specs)
     )
+
+
+def _is_condas(text: str) -> bool:
+    """Whether a list cannot be one of pip's."""
+    return is_export(text) or any(_CONDAS.fullmatch(spec) for spec, _ in _lines(text))
 
 
 def parse_conda_list(text: str, path: Path, wanted: str | None = None) -> EnvironmentSpec:
@@ -58,6 +68,7 @@ def parse_conda_list(text: str, path: Path, wanted: str | None = None) -> Enviro
     return EnvironmentSpec(
         source=path,
         specs=tuple(specs),
+        notes=() if _is_condas(text) else (f"{path.name} is read as a list of conda packages",),
         pip_lines=tuple(one.text for one in pip),
         pip_places=tuple(f"{path}, line {one.line}" for one in pip),
     )

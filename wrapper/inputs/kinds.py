@@ -45,6 +45,11 @@ _OTHERS = [
         "let PDM write it as requirements: pdm export -o requirements.txt",
     ),
     (
+        re.compile(r"^\[options(\.\w+)?\]\s*$|^(from|import) (setuptools|distutils)\b", re.M),
+        "of setuptools",
+        "give a requirements file with the project's directory in it (./NAME)",
+    ),
+    (
         re.compile(r'\A\s*\{\s*"_meta":|^\[(dev-)?packages\]\s*$', re.M),
         "of pipenv",
         "let pipenv write what it has chosen: pipenv requirements > requirements.txt",
