@@ -7,6 +7,7 @@ quick look.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -62,7 +63,7 @@ def main() -> None:
 
 def _print(row: Row) -> bool:
     """Say a figure as soon as it is known; returns whether the promise is kept."""
-    mark = "ok" if row.kept else "MISSED"
+    mark = "MISSED" if not row.kept else "ok" if row.limit < math.inf else "no promise"
     print(f"{row.what:<44} {row.value:>10}  against {row.against:<34} {mark}", flush=True)
     return row.kept
 

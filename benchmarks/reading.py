@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 import os
 import subprocess
@@ -15,6 +16,8 @@ from wrapper.console import human_size
 _CODE = "import numpy, scipy.linalg, scipy.sparse, scipy.optimize, scipy.signal, scipy.stats"
 _TIMED = f"import time; start = time.perf_counter(); {_CODE}; print(time.perf_counter() - start)"
 _UPDATES = 10
+_DROP = Path("/proc/sys/vm/drop_caches")  # 3: contents of files, directories and inodes (proc(5))
+_FORGETS_ALL = os.access(_DROP, os.W_OK)
 
 
 def rows(work: Path, new: list[str | Path], file: Path, rounds: int) -> Iterator[Row]:
@@ -42,10 +45,12 @@ def rows(work: Path, new: list[str | Path], file: Path, rounds: int) -> Iterator
     }
     jobs["plain"] = _import(python, plain)
     taken = {name: found.median() for name, found in side_by_side(jobs, max(5, rounds)).items()}
+    # Only root can drop a tree's directories and inodes; those of an image go with its mount.
+    against_plain = 1.1 if _FORGETS_ALL else math.inf
     for name, other, limit in (
         ("in order", "as built", 0.9),
         ("updated", "in order", 1.1),
-        ("in order", "plain", 1.1),
+        ("in order", "plain", against_plain),
     ):
         ratio = taken[name] / taken[other]
         yield Row(
@@ -70,6 +75,8 @@ def _import(python: Path, place: Path) -> Job:
         for path in files:
             with path.open("rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if _FORGETS_ALL:
+            _DROP.write_text("3")
         return float(subprocess.check_output([python, "-c", _TIMED]))
 
     return job
