@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from tests import elf
 from tests.manifests import manifest
+from wrapper.base.built import Tools
 from wrapper.build import mpi
-from wrapper.build.context import BuildContext
 from wrapper.build.inputs import Inputs
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
@@ -154,39 +154,32 @@ class TestInABuild:
             mpi.yielding(choice, ["mpich 4.2 (conda)"], "host", site, self.console)
         assert "mpich=*=external_*" in caught.value.hint
 
-    def context(self, places: MpiPlaces, tree: Path, asked: str | None) -> Any:
-        request = SimpleNamespace(mpi=asked, site=Site(mpi=places))
-        context = SimpleNamespace(
-            request=request,
-            old=None,
-            tree=tree,
-            console=self.console,
-            base=Base(),
-            tools=None,
-            settled=set(),
-        )
-        context.mpi = mpi.begin(cast(BuildContext, context))
-        return context
+    def begun(self, places: MpiPlaces, asked: str | None) -> mpi.BuildMpi:
+        request = NewRequest(prefix=Path("/p"), mpi=asked, site=Site(mpi=places))
+        tools = cast(Tools, SimpleNamespace(console=self.console))
+        begun = mpi.BuildMpi(request=request, old=None, base=Base(), tools=tools)
+        begun.begin()
+        return begun
 
-    def settled(self, places: MpiPlaces, tree: Path, asked: str | None) -> Choice:
+    def settled(self, places: MpiPlaces, asked: str | None) -> Choice:
         """Of an environment with Open MPI alone, by the site's default or by option."""
-        context = self.context(places, tree, asked)
+        begun = self.begun(places, asked)
         package = LockedPackage(
             manager="conda", name="openmpi", version="5.0.8", build="h_0", url="file:///x"
         )
-        mpi.settle(context, [package])
-        return cast(Choice, context.mpi)
+        begun.settle([package])
+        return begun.choice
 
     def test_open_mpi_is_not_this_machines(
         self, places: MpiPlaces, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        choice = self.settled(places, tmp_path / "tree", None)
+        choice = self.settled(places, None)
         assert (choice.kind, choice.srun, choice.links) == ("container", "pmi2", {})
         assert "openmpi 5.0.8: Open MPI cannot be replaced" in capsys.readouterr().err
         with pytest.raises(InputError, match=r"openmpi 5\.0\.8: Open MPI cannot") as caught:
-            self.settled(places, tmp_path / "tree", "host")
+            self.settled(places, "host")
         assert caught.value.hint.endswith("or use it: --mpi container")
-        assert self.settled(places, tmp_path / "tree", "container").kind == "container"
+        assert self.settled(places, "container").kind == "container"
 
     def test_it_is_told_before_anything_is_fetched_and_once(
         self, places: MpiPlaces, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -197,19 +190,18 @@ class TestInABuild:
         conda = LockedPackage(manager="conda", name="openmpi", version="5.0.8", url="file:///x")
         found = mpi.foreseen(inputs, [conda])
         assert [package.name for package in found] == ["openmpi", "mpich", "h5py"]
-        context = self.context(places, tmp_path, None)
-        assert mpi.may_yield(context)
-        mpi.settle(context, found)
-        choice = context.mpi
-        assert choice.kind == "container" and not mpi.may_yield(context)
+        begun = self.begun(places, None)
+        assert begun.may_yield()
+        begun.settle(found)
+        choice = begun.choice
+        assert choice.kind == "container" and not begun.may_yield()
         said = capsys.readouterr().err
         assert "openmpi 5.0.8: Open MPI cannot" in said and "mpich (pip). So it is used" in said
-        own = [tmp_path / "lib/libmpi.so.12"]
         there = [conda, replace(conda, name="mpich", manager="pip")]
-        mpi.settle(context, there, own)
-        assert (context.mpi, capsys.readouterr().err) == (choice, "")
+        begun.settle(there, ["lib/libmpi.so.12"])
+        assert (begun.choice, capsys.readouterr().err) == (choice, "")
         with pytest.raises(InputError, match=r"mpich \(pip\)$"):
-            mpi.settle(self.context(places, tmp_path, "host"), found[1:])
+            self.begun(places, "host").settle(found[1:])
 
     @pytest.mark.parametrize(
         ("default", "asked", "may"),
@@ -221,8 +213,7 @@ class TestInABuild:
     def test_pip_resolves_beforehand_only_where_it_matters(
         self, places: MpiPlaces, tmp_path: Path, default: str, asked: str | None, may: bool
     ) -> None:
-        context = self.context(replace(places, default=default), tmp_path, asked)
-        assert mpi.may_yield(context) is may
+        assert self.begun(replace(places, default=default), asked).may_yield() is may
 
     @pytest.mark.parametrize(("default", "tells"), [("host", True), ("none", False)])
     def test_a_lock_with_open_mpi(
@@ -245,7 +236,7 @@ class TestInABuild:
     def test_libraries_of_an_environment(self, tmp_path: Path) -> None:
         for name in ("libmpi.so.12.1", "libmpi.so.40", "libmpifort.so.12", "libmpich.so.12"):
             (tmp_path / name).touch()
-        assert [path.name for path in mpi.libraries_in(tmp_path)] == [
+        assert mpi.libraries_in(tmp_path) == [
             "libmpi.so.12.1",
             "libmpich.so.12",
         ]

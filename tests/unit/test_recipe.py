@@ -46,7 +46,8 @@ class Build:
             "inputs": Inputs(),
             "base": Base(),
             "reuse": None,
-            "mpi": None,
+            "mpi": SimpleNamespace(begin=lambda: None, settle=lambda *_: None),
+            "ask_base": lambda *_, **__: None,
             "old": None,
             "variables": {},
             "wrapper_paths": (),
@@ -75,10 +76,8 @@ class Build:
         )
         found = Activation(scripts=(SCRIPT,))
         monkeypatch.setattr(recipe, "IncrementalTree", lambda **_: tree)
-        monkeypatch.setattr(recipe, "asked_base", lambda *_, **__: self.fields["reuse"])
-        none = {"begin": None, "settle": None, "foreseen": [], "libraries_in": []}
-        does = {name: lambda *_, it=answer, **__: it for name, answer in none.items()}
-        monkeypatch.setattr(recipe, "mpi", SimpleNamespace(**does))
+        for name in ("foreseen", "libraries_in"):
+            monkeypatch.setattr(recipe, name, lambda *_: [])
         monkeypatch.setattr(
             recipe, "run_user_script", lambda _, script, **__: self.steps.append(script.name)
         )
@@ -227,7 +226,7 @@ def test_what_is_wrong_with_mpi_is_told_before_packages_are_fetched(
     def refuses(*_: object) -> None:
         raise InputError("its own comes first", where="--mpi host", hint="do without")
 
-    monkeypatch.setattr(recipe.mpi, "settle", refuses)
+    made.fields["mpi"].settle = refuses
     with pytest.raises(InputError):
         made.run()
     assert "prepare" in made.steps and "populate" not in made.steps

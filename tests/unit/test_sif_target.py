@@ -121,7 +121,8 @@ def test_the_manifest_says_what_is_set_where_gpus_are(
     monkeypatch.setattr(f"{module}.described", lambda *_, **__: manifest())
     monkeypatch.setattr(SifTarget, "_assemble", lambda *_: None)
     (tmp_path / "image").mkdir()
-    quiet = SimpleNamespace(**vars(context), inputs=SimpleNamespace(files=[]), mpi=Choice())
+    quiet = SimpleNamespace(**vars(context), inputs=SimpleNamespace(files=[]))
+    quiet.mpi = SimpleNamespace(choice=Choice())
     quiet.squash = quiet.discard = quiet.runscripts = lambda *_, **__: False
     quiet.site = SimpleNamespace(name="", fix_permissions=True)
     quiet.keeps_modes, quiet.tree = False, tmp_path / "image"

@@ -46,7 +46,7 @@ def context(old: Manifest | None, request: Request, **changes: Any) -> BuildCont
         "variables": {"A": "1", "B": "2"},
         "environ": lambda: {"B": "2"},
         "site": Site(),
-        "mpi": Choice(),
+        "mpi": SimpleNamespace(choice=Choice()),
         "others": (),
         "previous": None,
         "console": SimpleNamespace(info=lambda _: None),

@@ -10,14 +10,14 @@ from typing import Protocol
 
 from wrapper import runscripts
 from wrapper.base.built import Tools
-from wrapper.base_python.session import Reuse
+from wrapper.base_python.session import Reuse, start_reuse
 from wrapper.build.inputs import Inputs
+from wrapper.build.mpi import BuildMpi
 from wrapper.build.packed import LENT
 from wrapper.console import Console
 from wrapper.images.compression import EVERYWHERE, Compression
 from wrapper.manifest import Manifest, Values
 from wrapper.models import Base, Site
-from wrapper.mpi.choice import Choice
 from wrapper.packages import LockedPackage
 from wrapper.prefix.generations import Generation
 from wrapper.prefix.other_installations import Other
@@ -53,8 +53,8 @@ class BuildContext:
     :ivar wrapper_paths: of ``-w``, now and before. :ivar variables: to be set at run time.
     :ivar others: further installations whose programs are there too.
     :ivar previous: the generation that is updated, ``None`` for a new one.
-    :ivar reuse: what of the base's packages is in use; its own step finds it out. So
-    :ivar mpi: whose MPI programs get; :ivar settled: names of packages that were looked at for it.
+    :ivar reuse: what of the base's packages is in use: see :meth:`ask_base`.
+    :ivar mpi: whose MPI programs get.
     """
 
     request: Request
@@ -69,8 +69,10 @@ class BuildContext:
     others: tuple[Other, ...] = ()
     previous: Generation | None = None
     reuse: Reuse | None = field(default=None, init=False)
-    mpi: Choice = field(default_factory=Choice, init=False)
-    settled: set[str] = field(default_factory=set, init=False)
+    mpi: BuildMpi = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mpi = BuildMpi(request=self.request, old=self.old, base=self.base, tools=self.tools)
 
     @property
     def console(self) -> Console:
@@ -140,6 +142,19 @@ class BuildContext:
             scratch=self.space.scratch,
             console=self.console,
             cache=self.space.cache,
+        )
+
+    def ask_base(self, container: BuildContainer, *, conda: bool) -> None:
+        """Find out what of the base's packages is in use: its Python is asked where that is to be
+        reused.
+        """
+        self.reuse = start_reuse(
+            container,
+            self.base,
+            self.request,
+            self.previous,
+            unsquashfs=self.tools.squasher.unsquashfs,
+            conda=conda,
         )
 
     def _skeleton(self) -> Path:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from wrapper.build.context import BuildContext
+from wrapper.base.built import Tools
 from wrapper.build.gpu_builds import named
 from wrapper.build.inputs import Inputs
 from wrapper.console import Console
@@ -15,7 +15,7 @@ from wrapper.errors import InputError, ToolError
 from wrapper.images.format import read_format
 from wrapper.images.tree import read_tree
 from wrapper.manifest import Manifest
-from wrapper.models import Site
+from wrapper.models import Base, Site
 from wrapper.mpi.abis import (
     HOST,
     NONE,
@@ -43,13 +43,63 @@ _WITHOUT_OWN = (
 )
 
 
-def begin(context: BuildContext) -> Choice:
-    """Whose MPI the installation gets, as far as that was asked for, now or before.
+@dataclass(kw_only=True)
+class BuildMpi:
+    """Whose MPI the programs of a build get: known better as its packages become known.
 
-    :raises ToolError: it cannot be had.
+    :ivar old: what is recorded of an installation that is updated. :ivar choice: as known by now.
     """
-    kind = context.request.mpi or _before(context.old)
-    return _chosen(kind, context, asked=True) if kind else Choice()
+
+    request: Request
+    old: Manifest | None
+    base: Base
+    tools: Tools
+    choice: Choice = field(default_factory=Choice, init=False)
+    _settled: set[str] = field(default_factory=set, init=False)  # names that were looked at
+
+    def begin(self) -> None:
+        """Take what was asked for, now or before. :raises ToolError: it cannot be had."""
+        if kind := self.request.mpi or _before(self.old):
+            self.choice = self._chosen(kind, asked=True)
+
+    @property
+    def _open_still(self) -> bool:
+        return not (self.request.mpi or self.old or self.choice.by_site)
+
+    def may_yield(self) -> bool:
+        """Whether packages that are not known yet could come before the host's MPI."""
+        default = self.request.site.mpi.default
+        return (default if self._open_still else self.choice.kind) == HOST
+
+    def settle(self, packages: Sequence[LockedPackage], own: Sequence[str] = ()) -> None:
+        """Take what the site wants where MPI is in an environment of these packages, and what of
+        it comes before the host's. Before any is fetched, and when all is installed: each package
+        counts once.
+
+        :param own: libraries of MPI in it, below its prefix.
+        :raises InputError: the host's was asked for, and the environment's own comes before it.
+        """
+        choice, request = self.choice, self.request
+        packages = [package for package in packages if package.canonical not in self._settled]
+        self._settled.update(package.canonical for package in packages)
+        if self._open_still and (own or uses_mpi(packages)):
+            chosen = self._chosen(request.site.mpi.default, asked=False)
+            choice = replace(chosen, by_site=True)
+        given = judged(choice, packages, own, request, self.tools.console)
+        self.choice = replace(given, by_site=choice.by_site)
+
+    def _chosen(self, kind: str, *, asked: bool) -> Choice:
+        def base() -> BaseSystem | None:
+            image, tools = self.base.image, self.tools
+            if image is None:
+                return None
+            files = image_files(
+                image, tools.squasher.unsquashfs, tools.space.scratch, tools.console
+            )
+            glibc = self.base.virtual_packages.get("__glibc", "")
+            return BaseSystem(files=files, name=str(image), glibc=glibc)
+
+        return chosen(kind, self.request.site.mpi, base, self.tools.console, asked=asked)
 
 
 def _before(old: Manifest | None) -> str:
@@ -64,33 +114,6 @@ def foreseen(inputs: Inputs, solved: Iterable[LockedPackage]) -> list[LockedPack
         package = LockedPackage(manager="pip", name=one.name, version="", url="")
         known.setdefault(package.canonical, package)
     return [*known.values()]
-
-
-def may_yield(context: BuildContext) -> bool:
-    """Whether packages that are not known yet could come before the host's MPI."""
-    choice, request = context.mpi, context.request
-    open_still = not (request.mpi or context.old or choice.by_site)
-    return (request.site.mpi.default if open_still else choice.kind) == HOST
-
-
-def settle(
-    context: BuildContext, packages: Sequence[LockedPackage], own: Sequence[Path] = ()
-) -> None:
-    """Whose MPI an environment of these packages gets: what the site wants where MPI is in it, and
-    what of it comes before the host's. Before any is fetched, and when all is installed: each
-    package counts once.
-
-    :param own: libraries of MPI in it.
-    :raises InputError: the host's was asked for, and the environment's own comes before it.
-    """
-    choice, request, site = context.mpi, context.request, context.request.site
-    packages = [package for package in packages if package.canonical not in context.settled]
-    context.settled.update(package.canonical for package in packages)
-    if not (request.mpi or context.old or choice.by_site) and (own or uses_mpi(packages)):
-        choice = replace(_chosen(site.mpi.default, context, asked=False), by_site=True)
-    inside = [str(path.relative_to(context.tree)) for path in own]
-    given = judged(choice, packages, inside, request, context.console)
-    context.mpi = replace(given, by_site=choice.by_site)
 
 
 def judged(
@@ -121,18 +144,6 @@ def judge_plan(
     default = request.site.mpi.default if uses_mpi(packages) else NONE
     kind = request.mpi or _before(old) or default
     judged(Choice(kind=kind), packages, [], request, console)
-
-
-def _chosen(kind: str, context: BuildContext, *, asked: bool) -> Choice:
-    def base() -> BaseSystem | None:
-        image, tools = context.base.image, context.tools
-        if image is None:
-            return None
-        files = image_files(image, tools.squasher.unsquashfs, tools.space.scratch, tools.console)
-        glibc = context.base.virtual_packages.get("__glibc", "")
-        return BaseSystem(files=files, name=str(image), glibc=glibc)
-
-    return chosen(kind, context.request.site.mpi, base, context.console, asked=asked)
 
 
 def chosen(
@@ -205,12 +216,12 @@ def tell_open_mpi(found: Iterable[str], console: Console) -> None:
         console.warning(f"{names}: {_WHY_NOT_OPEN_MPI}. Instead: {_INSTEAD_OF_OPEN_MPI}")
 
 
-def libraries_in(tree: Path) -> list[Path]:
-    """MPI's libraries in an environment, that of Open MPI left out."""
+def libraries_in(tree: Path) -> list[str]:
+    """MPI's libraries in an environment, that of Open MPI left out; paths below it."""
     found = []
     for folder, _, names in os.walk(tree):
         for name in names:
             abi = abi_of(name) if name.startswith("libmpi") else None
             if abi and abi.name != OPEN_MPI:
-                found.append(Path(folder, name))
+                found.append(str(Path(folder, name).relative_to(tree)))
     return sorted(found)

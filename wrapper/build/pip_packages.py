@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from packaging.utils import canonicalize_name
 
-from wrapper.build import mpi
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree
 from wrapper.packages import LockedPackage
@@ -71,13 +70,13 @@ class PipPackages:
                 pip.install(requirements)
 
     def _look_for_mpi(self, container: BuildContainer) -> None:
-        """Of what requirements bring, where it matters: see :func:`mpi.settle`. Raises as that."""
+        """Of what requirements bring, where it matters. Raises as :meth:`BuildMpi.settle`."""
         requirements = self.context.inputs.requirements
-        if not (requirements and mpi.may_yield(self.context)):
+        if not (requirements and self.context.mpi.may_yield()):
             return
         with self.context.console.step("Resolving pip packages"):
             found, _ = self.installer(container).resolved(requirements)
-        mpi.settle(self.context, [*found.values()])
+        self.context.mpi.settle([*found.values()])
 
     def _touched(
         self, container: BuildContainer, locked: Sequence[LockedPackage], sizes: Mapping[str, int]
@@ -89,7 +88,7 @@ class PipPackages:
         before = self.tree.packages_before() or []
         with self.context.console.step("Resolving pip packages"):
             added, touched = self._plan(container, locked)
-        mpi.settle(self.context, added)
+        self.context.mpi.settle(added)
         self.tree.tell_changes(before, _merged(before, added, touched), sizes)
         self.tree.end_if_unchanged()
         return touched

@@ -16,11 +16,10 @@ from dataclasses import dataclass, replace
 from wrapper import installed, microarch, process, programs
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.activation.record import record_activation, tell
-from wrapper.base_python.session import Reuse, start_reuse
-from wrapper.build import mpi
 from wrapper.build.context import BuildContext
 from wrapper.build.gpu_builds import require_amd, tell_builds
 from wrapper.build.incremental import IncrementalTree
+from wrapper.build.mpi import foreseen, libraries_in
 from wrapper.build.packed import LENT, PackedError
 from wrapper.build.scripts import run_user_script
 from wrapper.build.source import Source
@@ -55,18 +54,6 @@ def build_update(context: BuildContext, source: Source, target: Target) -> Manif
         return None
 
 
-def asked_base(context: BuildContext, container: BuildContainer, *, conda: bool) -> Reuse | None:
-    """What of the base's packages is in use: its Python is asked where that is to be reused."""
-    return start_reuse(
-        container,
-        context.base,
-        context.request,
-        context.previous,
-        unsquashfs=context.tools.squasher.unsquashfs,
-        conda=conda,
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
     context: BuildContext
@@ -83,11 +70,11 @@ class _Recipe:
             self._tell_native(
                 f"the script {script.name}", _COMMENT.sub("", os.fsdecode(script.content))
             )
-        context.mpi = mpi.begin(context)
+        context.mpi.begin()
         container = context.container(source.places())
-        context.reuse = asked_base(context, container, conda=source.kind == "conda")
+        context.ask_base(container, conda=source.kind == "conda")
         self._get_ready(container)
-        mpi.settle(context, mpi.foreseen(context.inputs, source.solved()))
+        context.mpi.settle(foreseen(context.inputs, source.solved()))
         before = self.tree.packages_before()
         links = self.target.mount_points()
         self._user_scripts(container, context.inputs.pre_install, "pre-install")
@@ -100,7 +87,7 @@ class _Recipe:
             self.target.make_home(whole)
             packages = self._packages(whole)
             visible = installed.without_replaced(packages, context.tree)
-            mpi.settle(context, visible, mpi.libraries_in(context.tree))
+            context.mpi.settle(visible, libraries_in(context.tree))
             tell_builds(visible, context.base, context.site, context.console)
             if before is not None:
                 self.tree.tell_changes(before, visible, source.sizes())

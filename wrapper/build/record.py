@@ -42,7 +42,7 @@ def described(
         base=BaseRecord.of(context.base, describe_virtual_packages(context.base)),
         runtime=context.tools.runtime.as_record(),
         mksquashfs=".".join(map(str, context.tools.squasher.version)),
-        site=context.site.shaping(mpi=context.mpi.kind == HOST),
+        site=context.site.shaping(mpi=context.mpi.choice.kind == HOST),
         others=tuple(str(other.prefix) for other in context.others),
         options=Options(
             compression=context.compression.asked,

@@ -38,7 +38,8 @@ def shim_programs(context: BuildContext, source: Source) -> dict[str, str]:
     )
     for warning in warnings:
         context.console.warning(warning)
-    if context.mpi.kind == HOST:  # they would hide the machine's, and start all ranks in one place
+    if context.mpi.choice.kind == HOST:
+        # They would hide the machine's, and start all ranks in one place.
         return {name: path for name, path in found.items() if not is_launcher(name)}
     return found
 

@@ -39,7 +39,7 @@ def only_packages(context: BuildContext) -> bool:
         and dict(context.environ()) == dict(old.environ)
         and (sif is not None or not _other_host_programs(context))
         and old.tool == __version__
-        and old.site == context.site.shaping(mpi=context.mpi.kind == HOST)
+        and old.site == context.site.shaping(mpi=context.mpi.choice.kind == HOST)
         and old.others == tuple(str(other.prefix) for other in context.others)
     )
 

@@ -192,7 +192,6 @@ def _reuse(request: Request, base: Base, tools: Tools, previous: Generation | No
 
 # -- pip -----------------------------------------------------------------------------------------
 def _plan_pip(prepared: Prepared[R], chosen: Python, inside: str, console: Console) -> Plan:
-    from wrapper.build.recipe import asked_base
     from wrapper.build.sources.pip import UNPACKED_RATIO, PipSource
     from wrapper.build.targets.prefix import PrefixTarget
 
@@ -219,7 +218,7 @@ def _plan_pip(prepared: Prepared[R], chosen: Python, inside: str, console: Conso
         container = context.container(source.places())
         tree.unpack()
         before = tree.packages_before() or []
-        context.reuse = asked_base(context, container, conda=False)
+        context.ask_base(container, conda=False)
         source.make_environment(container)
         after = source.pip(tree).planned(container, before, prepared.inputs.locked)
         mpi.judge_plan(after, request, context.old, console)

@@ -103,7 +103,7 @@ class PrefixTarget:
         with ThreadPoolExecutor(1) as pool:
             identified = pool.submit(identity, self.place.image)
             context.discard(context.space.image)
-        mpi = choice.write(context.mpi, directory)
+        mpi = choice.write(context.mpi.choice, directory)
         self._write_shims(
             names,
             environment,

@@ -172,7 +172,7 @@ class SifTarget:
                 f"closed to others, so not recorded in the image: {', '.join(closed)}"
             )
         inputs = write_inputs(directory, finished.packages, opened)
-        mpi = choice.write(context.mpi, directory)
+        mpi = choice.write(context.mpi.choice, directory)
         tree.settle(directory)
         layer = self._unpacked_base() if self.flatten else context.space.image
         scripts = context.runscripts(finished.packages)
