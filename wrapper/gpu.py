@@ -12,7 +12,6 @@ import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 from wrapper import rocm
 from wrapper.models import Base
@@ -22,7 +21,7 @@ from wrapper.util import toml
 AMD, NVIDIA = "amd", "nvidia"
 CACHE = "{cache}"
 """In a value: the directory of the user and the job on the node's own disk."""
-_DATA = Path(__file__).with_suffix(".toml")
+_data = functools.partial(toml.beside, __file__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +129,3 @@ def _counts(entry: toml.Table, use: Use) -> bool:
     first, end = rocm.numbers(entry.get("from", "")), rocm.numbers(entry.get("below", ""))
     release = rocm.numbers(use.rocm)
     return first <= release and (not end or release < end)
-
-
-@functools.cache
-def _data() -> toml.Table:
-    return toml.loads(_DATA.read_text(encoding="utf-8"))

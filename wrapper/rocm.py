@@ -14,7 +14,7 @@ from pathlib import Path
 from wrapper.util import toml
 
 DRIVER_VARIABLE = "CONTAINERIZE_ROCM_DRIVER"
-_DATA = Path(__file__).with_suffix(".toml")
+_data = functools.partial(toml.beside, __file__)
 # How packages write it: 6.3.60300 is that of ROCm 6.3.
 _PACKAGED = re.compile(r"\d+\.\d+\.(\d)(\d\d)\d\d\b")
 
@@ -135,11 +135,6 @@ def misfit(rocm: str, driver: str) -> str:
     if fits(rocm, driver) is None:
         return f"that release is not known, {serves} as far as is known"
     return serves
-
-
-@functools.cache
-def _data() -> toml.Table:
-    return toml.loads(_DATA.read_text(encoding="utf-8"))
 
 
 def _drivers(table: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ none: hence ``APT::Sandbox::User`` (measured with Apptainer's namespaces).
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wrapper import process
-from wrapper.base.debian import MIRROR_VARIABLE, current_archive
+from wrapper.base.debian import current_archive
 from wrapper.console import Console
 from wrapper.credentials import public_url
 from wrapper.errors import (
@@ -32,34 +33,10 @@ from wrapper.errors import (
 from wrapper.process import ToolFailed
 from wrapper.runtime.host_program import is_static
 from wrapper.runtime.runtime import Runtime
+from wrapper.util import toml
 from wrapper.util.disk_space import MORE_ROOM
 
-_OUR_LIST = "/etc/apt/sources.list.d/containerize.list"  # in images that name no archive: ours
-_COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "zypper": (
-        "zypper --non-interactive install --no-recommends {names}",
-        "zypper clean --all",
-    ),
-    "apt-get": (
-        "if ! grep -qs '^[^#]' /etc/apt/sources.list /etc/apt/sources.list.d/*; then",
-        "    . /etc/os-release",
-        '    if [ "$ID" != debian ] || [ -z {archive} ]; then',
-        f"        echo 'The image names no archive. {MIRROR_VARIABLE} can, for Debian.'",
-        "        exit 1",
-        "    fi",
-        f'    echo deb {{archive}} "$VERSION_CODENAME" main >{_OUR_LIST}',
-        "fi",
-        "export DEBIAN_FRONTEND=noninteractive",
-        "apt='apt-get --yes -o APT::Sandbox::User=root'",
-        "$apt update",
-        "$apt install --no-install-recommends {names}",
-        "apt-get clean",
-        f"rm -rf /var/lib/apt/lists/* {_OUR_LIST}",
-    ),
-    "dnf": ("dnf install --assumeyes --setopt=install_weak_deps=False {names}", "dnf clean all"),
-    "microdnf": ("microdnf install -y --setopt=install_weak_deps=0 {names}", "microdnf clean all"),
-    "apk": ("apk add --no-cache {names}",),
-}
+_managers = functools.partial(toml.beside, __file__)
 # What all of them allow in the name of a package, with a version or an architecture.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:=~@-]*")
 _BEGUN = "containerize: the package manager begins"
@@ -131,14 +108,14 @@ def definition(image: Path, manager: str, names: Sequence[str], archive: str = "
     :param archive: Debian's, for an image that names none.
     :raises InputError: there is none that we know.
     """
-    if manager not in _COMMANDS:
+    if manager not in _managers():
         raise InputError(
             "the base image has no package manager that is known",
             where=image,
-            hint=f"choose one with {', '.join(_COMMANDS)}",
+            hint=f"choose one with {', '.join(_managers())}",
         )
     words = {"names": shlex.join(names), "archive": shlex.quote(archive)}
-    script = ("set -e", f"echo '{_BEGUN}'", *_COMMANDS[manager])
+    script = ("set -e", f"echo '{_BEGUN}'", *_managers()[manager]["script"].splitlines())
     lines = [f"    {line.format(**words)}" for line in script]
     return "\n".join(["Bootstrap: localimage", f"From: {image}", "", "%post", *lines, ""])
 

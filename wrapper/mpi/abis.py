@@ -12,7 +12,7 @@ from pathlib import Path
 from wrapper.packages import LockedPackage
 from wrapper.util import toml
 
-_DATA = Path(__file__).with_suffix(".toml")
+_data = functools.partial(toml.beside, __file__)
 # mpi4py, h5py=*=mpi_mpich_py311_0, and what depends on "mpich >=4.1".
 _USES = re.compile(r"(?:^|[-_])(?:mpi|mpi4py|mpich|openmpi|impi|mvapich)(?:$|[-_ ])")
 OPEN_MPI = "Open MPI"
@@ -43,11 +43,6 @@ class Plugins:
     variable: str
     directory: Path
     files: tuple[Path, ...]
-
-
-@functools.cache
-def _data() -> toml.Table:
-    return toml.loads(_DATA.read_text())
 
 
 def abis() -> tuple[Abi, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ Table = dict[str, Any]
 def loads(text: str) -> Table:
     """Parse a text that a tool wrote."""
     return tomllib.loads(text)
+
+
+@functools.cache
+def beside(module: str) -> Table:
+    """The data of a module of ours. :param module: its file; the data are in NAME.toml there."""
+    return loads(Path(module).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 def load(path: Path) -> Table:
