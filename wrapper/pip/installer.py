@@ -14,14 +14,14 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import Distribution
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import uv
 from packaging.utils import canonicalize_name
 
 from wrapper import installed
-from wrapper.base_python.packages import BasePython, conflict
+from wrapper.base_python.packages import conflict
+from wrapper.base_python.session import Reuse
 from wrapper.credentials import git_settings, without_logins
 from wrapper.errors import ContainerizeError, InputError, PackageError, ScriptError, SolveError
 from wrapper.inputs.pylock import PyLock
@@ -53,19 +53,6 @@ _CHOSEN = re.compile(r"DEBUG Selecting: \S+ \[.*\] \((\S+)\)\s*$")
 _VERBOSE = re.compile(r"(TRACE|DEBUG) ")
 
 
-class Reused(Protocol):
-    """What an installer has to know of a base whose packages are reused
-    (:mod:`wrapper.base_python`)."""
-
-    python: BasePython
-
-    @property
-    def hashes(self) -> Mapping[str, str]: ...
-    def options(self, given: Sequence[str], *, hashed: bool) -> list[str]: ...
-    def missing(self, locked: Sequence[LockedPackage]) -> list[LockedPackage]: ...
-    def clean(self, tree: Path) -> None: ...
-
-
 @dataclass(kw_only=True)
 class PipInstaller:
     """uv at work on one environment.
@@ -78,7 +65,7 @@ class PipInstaller:
     container: BuildContainer
     directory: Path
     outer: OuterPackages = field(default_factory=OuterPackages)
-    reuse: Reused | None = None
+    reuse: Reuse | None = None
     _copies: dict[Path, Path] = field(default_factory=dict, init=False)
     _logins: dict[str, str] = field(default_factory=dict, init=False)
 

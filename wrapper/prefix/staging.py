@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from wrapper import layout
@@ -44,16 +44,34 @@ _TYKKY_LINKS = {
 _SHARE, _PYTHON, _LIB = ".share", ".python", ".lib"
 
 
-class Staging:
+class _Unpublished:
+    """A generation in the making; ``root`` is all that is new, ``mode`` that of directories."""
+
+    root: Path
+
+    def __init__(self, prefix: Path, generation: int, mode: int) -> None:
+        self.prefix = prefix
+        self.generation = generation
+        self._mode = mode
+
+    @property
+    def directory(self) -> Path:
+        """The generation's directory."""
+        return self.root / layout.GENERATIONS / str(self.generation)
+
+    @property
+    def image(self) -> Path:
+        return self.directory / layout.IMAGE
+
+
+class Staging(_Unpublished):
     """A prefix in the making: ``root`` has the layout of the prefix, elsewhere.
 
     Use as a context manager: what was not published is removed.
     """
 
     def __init__(self, prefix: Path, generation: int, mode: int) -> None:
-        self.prefix = prefix
-        self.generation = generation
-        self._mode = mode
+        super().__init__(prefix, generation, mode)
         # A directory that is there is filled, not replaced: shells may stand in it ('--prefix .'),
         # and its access lists, quota and striping are the user's.
         self._fills = prefix.is_dir()
@@ -84,15 +102,6 @@ class Staging:
             for entry in filter(is_own, [*self.prefix.iterdir()]):  # half moved in
                 remove_tree(entry)
             removal.remove_abandoned(self.prefix, STAGING_NAME, held=True)
-
-    @property
-    def directory(self) -> Path:
-        """The generation's directory."""
-        return self.root / layout.GENERATIONS / str(self.generation)
-
-    @property
-    def image(self) -> Path:
-        return self.directory / layout.IMAGE
 
     def write_programs(
         self, programs: Mapping[str, str], root: str, shim: str, environment: Environment
@@ -131,7 +140,7 @@ class Staging:
 
         :raises PrefixError: something appeared at the prefix meanwhile.
         """
-        try:
+        with _writing(self.prefix):
             (self.directory / USED_MARK).touch()  # it appears in use
             group = self.prefix.stat().st_gid if self.prefix.is_dir() else None
             with removal.opened_marked(self.root) as handle:
@@ -144,8 +153,6 @@ class Staging:
                 with contextlib.suppress(OSError):  # the next change does it
                     (self.prefix / MARK).unlink()
             sync_directory(self.root.parent)
-        except OSError as error:
-            raise _writing_failed(error, self.prefix) from None
 
     def _move_into(self) -> None:
         """Into a prefix that is there. ``current`` comes last: without it the rest is no
@@ -164,26 +171,22 @@ class Staging:
             raise
 
 
-class NextGeneration:
+class NextGeneration(_Unpublished):
     """A further generation of an installation in the making, beside the others.
 
     Has the methods of :class:`Staging`. Use as a context manager that holds the prefix's lock.
     """
 
     def __init__(self, prefix: Path, generation: int, mode: int) -> None:
-        self.prefix = prefix
-        self.generation = generation
-        self._mode = mode
+        super().__init__(prefix, generation, mode)
         self._shim = ""
         self._environment: Environment | None = None  # as it is
         self.root = prefix / layout.GENERATIONS / f".new-{generation}-{secrets.token_hex(4)}"
 
     def __enter__(self) -> NextGeneration:
-        try:
+        with _writing(self.root):
             repair(self.prefix)
             self.root.mkdir(mode=0o700)
-        except OSError as error:
-            raise _writing_failed(error, self.root) from None
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -195,10 +198,6 @@ class NextGeneration:
     @property
     def directory(self) -> Path:
         return self.root
-
-    @property
-    def image(self) -> Path:
-        return self.directory / layout.IMAGE
 
     def write_programs(
         self, programs: Mapping[str, str], root: str, shim: str, environment: Environment
@@ -218,7 +217,7 @@ class NextGeneration:
 
     def publish(self) -> None:
         """Set permissions, sync, and switch to this generation by one rename."""
-        try:
+        with _writing(self.prefix):
             with removal.opened(self.root) as handle:
                 settle(handle, self._mode, self.prefix.stat().st_gid)
             _sync(self.root)
@@ -227,8 +226,6 @@ class NextGeneration:
             if self._environment:
                 _link_environment(self.prefix, self._environment)
             switch(self.prefix, self.generation, self._shim)
-        except OSError as error:
-            raise _writing_failed(error, self.prefix) from None
 
 
 def _write_real(
@@ -351,13 +348,18 @@ def _sync(root: Path) -> None:
         for name in leaves:
             path = Path(directory, name)
             if not path.is_symlink():
-                _sync_file(path)
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
         sync_directory(Path(directory))
 
 
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """:raises ContainerizeError: something at ``path`` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise _writing_failed(error, path) from None
 
 
 def _writing_failed(error: OSError, path: Path) -> PrefixError | SpaceError:
@@ -410,7 +412,7 @@ class Adoption(Staging):
         :param linked: files to be hard links in the generation: name -> file of Tykky's.
         :param tykky_names: what Tykky made in the prefix.
         """
-        try:
+        with _writing(self.prefix):
             (self.directory / USED_MARK).touch()
             with removal.opened_marked(self.root) as handle:
                 settle(handle, self._mode, self.prefix.stat().st_gid)
@@ -427,8 +429,6 @@ class Adoption(Staging):
                 (self.root / name).rename(self.prefix / name)
             sync_directory(self.prefix)
             finish_adoption(self.prefix)
-        except OSError as error:
-            raise _writing_failed(error, self.prefix) from None
 
 
 def finish_adoption(prefix: Path) -> bool:
