@@ -16,8 +16,8 @@ from typing import Any
 
 from wrapper import site_profile
 from wrapper.images import compression
-from wrapper.inputs.names import why_not
 from wrapper.inputs.tykky import MKSQUASHFS_OPTIONS
+from wrapper.inputs.variables import why_not
 from wrapper.models import Site
 from wrapper.runtime.binds import UNLISTABLE
 from wrapper.site_profile import number as _number

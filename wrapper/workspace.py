@@ -17,7 +17,7 @@ from wrapper.models import Site
 from wrapper.runtime.binds import UNBINDABLE_NAMES, unbindable
 from wrapper.util import foreign, removal
 from wrapper.util.cache import make_cache
-from wrapper.util.disk_space import TMPDIR_VARIABLE, existing
+from wrapper.util.disk import TMPDIR_VARIABLE, existing
 
 TOLD_SECONDS = 1.0
 """A removal that takes longer is told."""

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.unit.conftest import Program
-from wrapper.base_python.ask import ask_base
 from wrapper.base_python.packages import STUB_MARK, BasePackage, BasePython, conflict
+from wrapper.base_python.session import ask_base
 from wrapper.console import Console
 from wrapper.errors import InputError
 from wrapper.runtime.container import BuildContainer

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from wrapper import bundled
-from wrapper.base import listing
-from wrapper.base.catalogue import facts_of_name, nearest, read_catalogue, read_catalogues
+from wrapper.base import catalogue
+from wrapper.base.catalogue import Listing, facts_of_name, nearest, read_catalogue, read_catalogues
 from wrapper.base.definition import read_definition
-from wrapper.base.listing import Listing
 from wrapper.errors import InputError
 from wrapper.settings import load
 
@@ -75,7 +74,7 @@ def test_a_directory_that_gives_no_answer_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And told, once for all that the same file system has."""
-    monkeypatch.setattr(listing, "_LOOK", "import time; time.sleep(60)")
+    monkeypatch.setattr(catalogue, "_LOOK", "import time; time.sleep(60)")
     told: list[str] = []
     look = Listing(told.append, 0.3)
     path = write(
@@ -96,7 +95,7 @@ def test_a_directory_that_cannot_be_looked_into_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusing = "from pathlib import Path\ndef no(*_): raise PermissionError(13, 'not yours')\n"
-    monkeypatch.setattr(listing, "_LOOK", f"{refusing}Path.is_dir = no\n{listing._LOOK}")
+    monkeypatch.setattr(catalogue, "_LOOK", f"{refusing}Path.is_dir = no\n{catalogue._LOOK}")
     told: list[str] = []
     assert Listing(told.append).files(tmp_path, "*") == []
     assert told == [f"{tmp_path} cannot be looked into: not yours; images there are left out"]
@@ -105,7 +104,7 @@ def test_a_directory_that_cannot_be_looked_into_is_told(
 def test_of_a_directory_at_a_root_without_it_nobody_is_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listing.process, "capture", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr(catalogue.process, "capture", lambda *_, **__: pytest.fail("asked"))
     assert Listing().files(Path("/no-such-place/images"), "*") is None
 
 

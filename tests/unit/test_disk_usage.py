@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.util import disk_usage
-from wrapper.util.disk_usage import add, overlap
+from wrapper.util import disk
+from wrapper.util.disk import add, overlap
 
 
 def test_files_with_two_names_count_for_the_first(tmp_path: Path) -> None:
@@ -18,10 +18,10 @@ def test_files_with_two_names_count_for_the_first(tmp_path: Path) -> None:
     (tmp_path / "one/below/image").write_bytes(os.urandom(1 << 20))
     (tmp_path / "two/below/image").hardlink_to(tmp_path / "one/below/image")
     (tmp_path / "two/link").symlink_to("nowhere")
-    one, two = disk_usage.disk_usage([tmp_path / "one", tmp_path / "two"])
+    one, two = disk.disk_usage([tmp_path / "one", tmp_path / "two"])
     assert one >= (1 << 20) + (1 << 16)
     assert 1 << 16 <= two < 1 << 17
-    assert disk_usage.disk_usage([tmp_path / "none"]) == [0]
+    assert disk.disk_usage([tmp_path / "none"]) == [0]
 
 
 def test_only_large_files_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,15 +31,15 @@ def test_only_large_files_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "image").write_bytes(os.urandom(1 << 20))
     (tmp_path / "link").symlink_to("image")
     asked: list[str] = []
-    monkeypatch.setattr(disk_usage, "_shared_runs", lambda path: asked.append(path.name) or [])
-    disk_usage.disk_usage([tmp_path])
+    monkeypatch.setattr(disk, "_shared_runs", lambda path: asked.append(path.name) or [])
+    disk.disk_usage([tmp_path])
     assert asked == ["image"]
 
 
 def test_what_became_a_pipe_or_a_link_meanwhile_has_no_runs(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
-    assert [disk_usage._shared_runs(tmp_path / name) for name in ("pipe", "link")] == [[], []]
+    assert [disk._shared_runs(tmp_path / name) for name in ("pipe", "link")] == [[], []]
 
 
 def test_blocks_that_are_shared_count_for_the_first(
@@ -49,13 +49,13 @@ def test_blocks_that_are_shared_count_for_the_first(
         (tmp_path / name).mkdir()
         (tmp_path / name / "image").write_bytes(os.urandom(1 << 20))
     runs = {"one": [(0, 900 << 10)], "two": [(100 << 10, 1000 << 10)]}
-    monkeypatch.setattr(disk_usage, "_shared_runs", lambda path: runs[path.parent.name])
-    one, two = disk_usage.disk_usage([tmp_path / "one", tmp_path / "two"])
+    monkeypatch.setattr(disk, "_shared_runs", lambda path: runs[path.parent.name])
+    one, two = disk.disk_usage([tmp_path / "one", tmp_path / "two"])
     assert one - two == 800 << 10
 
 
 def test_runs_are_joined_and_compared() -> None:
-    found: list[disk_usage.Run] = []
+    found: list[disk.Run] = []
     for runs, union in (
         ([(5, 9), (1, 3)], [(1, 3), (5, 9)]),
         ([(3, 4), (6, 7)], [(1, 4), (5, 9)]),

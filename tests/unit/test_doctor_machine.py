@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.conftest import Program, names
 from wrapper import microarch
-from wrapper.doctor import hardware, machine, places, variables
+from wrapper.doctor import machine, places, variables
 from wrapper.doctor.finding import FAILED, OK, WARNING, Finding
 from wrapper.doctor.places import FileSystem, build_directory, cache_directory, file_system
 from wrapper.models import Site
@@ -265,38 +265,38 @@ def amdgpu(root: Path, version: str | None) -> Path:
 
 
 def test_gpus(tmp_path: Path) -> None:
-    assert "no AMD GPU" in text(hardware.gpu({}, tmp_path))
-    found = hardware.gpu({}, amdgpu(tmp_path, "6.8.5"))
+    assert "no AMD GPU" in text(machine.gpu({}, tmp_path))
+    found = machine.gpu({}, amdgpu(tmp_path, "6.8.5"))
     assert told(found) == [("GPU", OK)]
     assert "driver 6.8.5, serves ROCm 6.0 to 7.0" in text(found)
-    found = hardware.gpu({"CONTAINERIZE_ROCM_DRIVER": "6.0"}, tmp_path)
+    found = machine.gpu({"CONTAINERIZE_ROCM_DRIVER": "6.0"}, tmp_path)
     assert "serves ROCm 5.6 to 6.2" in text(found)
 
 
 @pytest.mark.parametrize("version", [None, "99.1"])
 def test_a_driver_that_is_not_known(version: str | None, tmp_path: Path) -> None:
-    assert told(hardware.gpu({}, amdgpu(tmp_path, version))) == [("GPU", WARNING)]
+    assert told(machine.gpu({}, amdgpu(tmp_path, version))) == [("GPU", WARNING)]
 
 
 def test_gpus_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = amdgpu(tmp_path, "6.8.5")
     (root / "dev").mkdir()
     (root / "dev/kfd").touch()
-    assert told(hardware.gpu({}, root)) == [("GPU", OK)]
+    assert told(machine.gpu({}, root)) == [("GPU", OK)]
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert told(hardware.gpu({}, root)) == [("GPU", OK), ("/dev/kfd", WARNING)]
+    assert told(machine.gpu({}, root)) == [("GPU", OK), ("/dev/kfd", WARNING)]
 
 
 def test_slingshot(tmp_path: Path, program: Program) -> None:
-    assert "no Slingshot" in text(hardware.network({"PATH": ""}, tmp_path))
+    assert "no Slingshot" in text(machine.network({"PATH": ""}, tmp_path))
     (tmp_path / "sys/class/cxi/cxi0").mkdir(parents=True)
-    assert told(hardware.network({"PATH": ""}, tmp_path)) == [("network", WARNING)]
+    assert told(machine.network({"PATH": ""}, tmp_path)) == [("network", WARNING)]
     library = tmp_path / "opt/cray/libfabric/1.15/bin"
     library.mkdir(parents=True)
     program("fi_info", "echo cxi:; echo '    version: 0.1'", library)
-    assert told(hardware.network({"PATH": ""}, tmp_path)) == [("network", OK)]
+    assert told(machine.network({"PATH": ""}, tmp_path)) == [("network", OK)]
     tcp = program("fi_info", "echo 'tcp;ofi_rxm:'")
-    found = hardware.network(on_path(tcp), tmp_path)
+    found = machine.network(on_path(tcp), tmp_path)
     assert told(found) == [("network", WARNING)] and "TCP" in text(found)
 
 

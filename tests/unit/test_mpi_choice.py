@@ -18,9 +18,8 @@ from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
 from wrapper.inputs.requirements import read_requirements
 from wrapper.models import Base, Site
-from wrapper.mpi.choice import BaseSystem, Choice, choose, write
+from wrapper.mpi.choice import BaseSystem, Choice, choose, found_first, write
 from wrapper.mpi.files import Outside
-from wrapper.mpi.inside import found_first
 from wrapper.packages import LockedPackage
 from wrapper.requests import NewRequest
 from wrapper.runtime.host_program import HOST_ROOT

@@ -6,7 +6,7 @@ import pytest
 
 from wrapper.errors import ChannelError, InputError, ScriptError, SolveError, ToolError
 from wrapper.inputs.requirements import Wanted
-from wrapper.pip.failure import explained
+from wrapper.pip.uv_output import explained
 
 WANTED = [
     Wanted(text="six", where="r.txt, line 1", name="six"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wrapper.pip.progress import UvProgress
+from wrapper.pip.uv_output import UvProgress
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from wrapper.console import Console
 from wrapper.errors import ContainerizeError, InputError, Interrupted, SpaceError
 from wrapper.models import Site
 from wrapper.util import removal
-from wrapper.util.disk_space import free_space, require_space
+from wrapper.util.disk import free_space, require_space
 from wrapper.util.owner import identity
 from wrapper.workspace import parent_directory, private_directory, workspace
 
@@ -303,7 +303,7 @@ def test_what_was_kept_stays_kept(console: Console, tmp_path: Path) -> None:
 def test_room_is_required_where_it_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wrapper.util.disk_space.free_space", lambda _path: 1_500_000)
+    monkeypatch.setattr("wrapper.util.disk.free_space", lambda _path: 1_500_000)
     require_space(tmp_path, 1_500_000, "the build", "make some")
     with pytest.raises(SpaceError) as caught:
         require_space(tmp_path, 1_600_000, "the build", "make some")

@@ -25,7 +25,7 @@ from wrapper.activation.probing import Prober, Script, Trial, sourced_by
 from wrapper.activation.together import Shown, footprint, together
 from wrapper.activation.watched import Env, Run
 from wrapper.console import Console, shortened
-from wrapper.inputs.names import why_not
+from wrapper.inputs.variables import why_not
 from wrapper.manifest import ScriptRecord
 from wrapper.runtime.container import BuildContainer
 from wrapper.util import foreign

@@ -20,7 +20,7 @@ from wrapper.process import ToolFailed
 from wrapper.runtime.runtime import Runtime
 from wrapper.util import foreign
 from wrapper.util.cache import FILE_MODE
-from wrapper.util.disk_space import require_space
+from wrapper.util.disk import require_space
 
 _GROWTH = 6  # bytes of an unpacked and packed system per byte of its packages
 _WITHIN = "/mnt"  # where the tree lies, writable, in a container of itself

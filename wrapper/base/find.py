@@ -14,13 +14,12 @@ from wrapper.base.definition import read_definition
 from wrapper.console import Console, piecewise
 from wrapper.errors import InputError, PackageError
 from wrapper.images.format import SANDBOX, ImageFormat, read_format
-from wrapper.images.pull import Store
-from wrapper.images.store import file_digest, images_directory
+from wrapper.images.store import Store, file_digest, images_directory
 from wrapper.runtime.runtime import Runtime
 from wrapper.util import foreign, removal
 from wrapper.util.cache import FILE_MODE
 from wrapper.util.copying import copy_bytes
-from wrapper.util.disk_space import require_space
+from wrapper.util.disk import require_space
 from wrapper.util.memo import Memo
 
 _IDENTITY = 12  # digits that tell states of a definition apart

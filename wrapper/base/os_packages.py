@@ -34,7 +34,7 @@ from wrapper.process import ToolFailed
 from wrapper.runtime.host_program import is_static
 from wrapper.runtime.runtime import Runtime
 from wrapper.util import toml
-from wrapper.util.disk_space import MORE_ROOM
+from wrapper.util.disk import MORE_ROOM
 
 _managers = functools.partial(toml.beside, __file__)
 # What all of them allow in the name of a package, with a version or an architecture.

@@ -28,7 +28,7 @@ from wrapper.packages import Change, LockedPackage, changes_between, describe_ch
 from wrapper.pip import externally_managed as managed
 from wrapper.prefix import home
 from wrapper.runtime.container import BuildContainer
-from wrapper.util.disk_space import MORE_ROOM, require_space
+from wrapper.util.disk import MORE_ROOM, require_space
 from wrapper.util.removal import remove_tree
 from wrapper.workspace import TOLD_SECONDS
 

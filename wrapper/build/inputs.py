@@ -18,7 +18,7 @@ from wrapper.base_python.packages import LOCK_NOTE
 from wrapper.conda.channels import choose
 from wrapper.console import Console
 from wrapper.errors import InputError, PrefixError, ToolError
-from wrapper.inputs.files import InputFile, InputFiles
+from wrapper.inputs.files import InputFile, InputFiles, encoding_of
 from wrapper.inputs.kinds import refuse_condas, refuse_others
 from wrapper.inputs.left_out import left_out, require_left_out
 from wrapper.inputs.pip_lock import parse_requirements_lock
@@ -32,7 +32,6 @@ from wrapper.inputs.requirements import (
     read_requirements,
     repositories,
 )
-from wrapper.inputs.text import encoding_of
 from wrapper.inputs.tykky import ToolFile, parse_tool
 from wrapper.inputs.variables import parse_variables
 from wrapper.manifest import Manifest, Values

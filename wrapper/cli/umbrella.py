@@ -54,7 +54,7 @@ def info(console: Console) -> None:
     from wrapper.images.trial import describe_compression, describe_overlays
     from wrapper.runtime.runtime import find_runtime
     from wrapper.settings_keys import KEYS
-    from wrapper.util.disk_space import free_space
+    from wrapper.util.disk import free_space
     from wrapper.workspace import parent_directory
 
     settings = site.load(os.environ)

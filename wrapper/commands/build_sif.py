@@ -28,7 +28,7 @@ from wrapper.images.sif import output as sif_output
 from wrapper.images.sif.record import INSTALL_PATH, RECORD, manifest_of
 from wrapper.prefix.generations import Generation
 from wrapper.requests import Result, SifRequest
-from wrapper.util import disk_space
+from wrapper.util import disk
 from wrapper.util.lock import locked
 
 
@@ -63,7 +63,7 @@ def build_sif(request: SifRequest, console: Console) -> Result:
         else:
             _require_overlays(tools, compression)
         if not sif.shares_blocks(bottom.image.path, target.parent):
-            disk_space.require_space(
+            disk.require_space(
                 target.parent,
                 bottom.image.size,
                 "the copy of the base image",

@@ -13,7 +13,7 @@ from wrapper.prefix import checks as prefix
 from wrapper.prefix import generations
 from wrapper.prefix.generations import Generation
 from wrapper.requests import HistoryEntry
-from wrapper.util.disk_usage import disk_usage
+from wrapper.util.disk import disk_usage
 from wrapper.util.lock import locked
 from wrapper.workspace import TOLD_SECONDS
 

@@ -25,9 +25,8 @@ from wrapper.images.squasher import find_squasher
 from wrapper.manifest import BaseRecord, Manifest
 from wrapper.models import Base, Environment, HostPrograms, Site, names_of
 from wrapper.mpi.abis import HOST, NONE, OPEN_MPI, is_launcher
-from wrapper.mpi.choice import BaseSystem, Choice, write
+from wrapper.mpi.choice import BaseSystem, Choice, found_first, is_mpich, write
 from wrapper.mpi.files import InImage
-from wrapper.mpi.inside import found_first, is_mpich
 from wrapper.prefix import checks as prefix
 from wrapper.prefix import host_programs, shims
 from wrapper.prefix.checks import install_path

@@ -25,7 +25,7 @@ from wrapper.credentials import login_hint, public_url
 from wrapper.errors import ChannelError, PackageError, SpaceError, means_no_space
 from wrapper.util.background import run_async
 from wrapper.util.cache import make_cache
-from wrapper.util.disk_space import MORE_ROOM
+from wrapper.util.disk import MORE_ROOM
 from wrapper.util.foreign import only_ours
 from wrapper.util.removal import remove_tree
 

@@ -14,7 +14,7 @@ from wrapper.conda.contents import check_contents
 from wrapper.console import Advance
 from wrapper.errors import PackageError, SpaceError, means_no_space
 from wrapper.util.background import run_async
-from wrapper.util.disk_space import MORE_ROOM, free_space
+from wrapper.util.disk import MORE_ROOM, free_space
 
 # Where rattler found a package on the building machine: of no use in an image, and different
 # from build to build.

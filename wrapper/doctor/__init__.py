@@ -17,7 +17,6 @@ from wrapper import settings as site
 from wrapper.console import Console
 from wrapper.doctor import (
     activation,
-    hardware,
     installation,
     machine,
     mpi,
@@ -76,7 +75,7 @@ def diagnose(
     scratch = places.temporary_directory(settings)
     if scratch is None:
         yield failed("temporary files", "no directory can be written to", "set CW_BUILD_TMPDIR")
-    ward = _Ward(
+    diagnosis = _Diagnosis(
         environ=environ,
         site=settings,
         scratch=scratch,
@@ -87,9 +86,9 @@ def diagnose(
     )
     try:
         if target is None:
-            yield from examine(ward.machine())
+            yield from examine(diagnosis.machine())
         else:
-            yield from ward.examine_target(Path(os.path.normpath(target.absolute())))
+            yield from diagnosis.examine_target(Path(os.path.normpath(target.absolute())))
     finally:
         if scratch is not None:
             removal.remove_marked(scratch)
@@ -119,7 +118,7 @@ def _is_file(path: Path) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ward:
+class _Diagnosis:
     """The checks and what they share; ``scratch`` is a temporary directory, if there is one."""
 
     environ: Mapping[str, str]
@@ -164,8 +163,8 @@ class _Ward:
             Check(what="variables", look=lambda: variables.variables(environ)),
             Check(what="PATH", look=lambda: variables.path(environ)),
             Check(what="containerize", look=lambda: variables.commands(environ)),
-            Check(what="GPU", look=lambda: hardware.gpu(environ)),
-            Check(what="network", look=lambda: hardware.network(environ)),
+            Check(what="GPU", look=lambda: machine.gpu(environ)),
+            Check(what="network", look=lambda: machine.network(environ)),
         ]
 
     # -- an installation or an image -------------------------------------------------------------

@@ -13,7 +13,7 @@ from wrapper.doctor.finding import Finding, failed, ok, warning
 from wrapper.models import Site
 from wrapper.runtime.binds import unbindable
 from wrapper.util import foreign
-from wrapper.util.disk_space import free_space
+from wrapper.util.disk import free_space
 from wrapper.util.removal import marked_directory, remove_abandoned
 from wrapper.workspace import parent_directory
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from wrapper.inputs.conda_list import is_conda_list, parse_conda_list
 from wrapper.inputs.environment import parse_environment
 from wrapper.inputs.explicit import is_explicit, parse_explicit
+from wrapper.inputs.files import read_bytes, read_text
 from wrapper.inputs.kinds import refuse_others, refuse_pips
 from wrapper.inputs.lockfile import is_lock, parse_lock
 from wrapper.inputs.pixi_lock import is_pixi_lock, parse_pixi_lock
-from wrapper.inputs.text import read_bytes, read_text
 from wrapper.inputs.variables import parse_variables
 from wrapper.models import EnvironmentSpec
 

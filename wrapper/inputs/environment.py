@@ -12,9 +12,8 @@ from pathlib import Path
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from wrapper.errors import InputError
-from wrapper.inputs.advice import for_conda
-from wrapper.inputs.names import why_not
-from wrapper.inputs.selectors import of_another, only_a_comment
+from wrapper.inputs.advice import for_conda, of_another, only_a_comment
+from wrapper.inputs.variables import why_not
 from wrapper.models import EnvironmentSpec, Located
 from wrapper.util.yaml_nodes import is_null, line, place, scalar, sequence, top_level
 

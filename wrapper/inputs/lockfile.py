@@ -15,7 +15,7 @@ from wrapper import platforms
 from wrapper.errors import InputError
 from wrapper.inputs.explicit import split_archive_name
 from wrapper.inputs.left_out import left_out_line
-from wrapper.inputs.names import why_not
+from wrapper.inputs.variables import why_not
 from wrapper.models import EnvironmentSpec
 from wrapper.packages import LockedPackage
 from wrapper.util import yaml_nodes

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wrapper.errors import InputError
-from wrapper.inputs.text import read_text
+from wrapper.inputs.files import read_text
 
 FILE_NAME = "pyproject.toml"
 

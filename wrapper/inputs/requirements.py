@@ -26,11 +26,10 @@ from packaging.utils import (
 )
 
 from wrapper.errors import InputError
-from wrapper.inputs.advice import for_pip
+from wrapper.inputs.advice import for_pip, of_another, only_a_comment
+from wrapper.inputs.files import read_text
 from wrapper.inputs.kinds import refuse_condas, refuse_others, refuse_projects
 from wrapper.inputs.pylock import PyLock
-from wrapper.inputs.selectors import of_another, only_a_comment
-from wrapper.inputs.text import read_text
 
 REQUIRE_HASHES = "--require-hashes"
 # pip's option -> uv's on the command line: uv reads few of them in files.

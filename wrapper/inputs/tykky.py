@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wrapper.errors import InputError
-from wrapper.inputs.names import why_not
+from wrapper.inputs.variables import why_not
 from wrapper.util import yaml_nodes
 
 _HINT = "see docs/tykky.md"

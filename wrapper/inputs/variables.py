@@ -1,4 +1,4 @@
-"""``--environ`` files: variables to set whenever a program runs."""
+"""Variables to set whenever a program runs: ``--environ`` files; names that a user may choose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 
 from wrapper.errors import InputError
-from wrapper.inputs.names import why_not
 
 
 def parse_variables(text: str, path: Path) -> dict[str, str]:
@@ -52,3 +51,20 @@ def _words(text: str, where: str) -> list[str]:
         raise InputError(
             f"{text} cannot be read as a shell does: {error}", where=where, hint="check the quotes"
         ) from None
+
+
+# -- names ---------------------------------------------------------------------------------------
+# bash sets or uses these itself, or they are read-only in it: a shim, whose own begin with "_cw_",
+# could not hand them on.
+_OF_THE_SHELL = frozenset(
+    ("IFS", "UID", "EUID", "PPID", "OPTIND", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO", "BASHPID")
+)
+
+
+def why_not(name: str) -> str:
+    """Why ``name`` cannot be a variable's name; empty where it can."""
+    if not name.isidentifier() or not name.isascii():
+        return "use letters, digits and underscores"
+    if name in _OF_THE_SHELL or name.startswith("_cw_"):
+        return "the shell uses this name itself: choose another"
+    return ""

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from wrapper.errors import ToolError
 from wrapper.manifest import HostLibrary, MpiRecord
-from wrapper.mpi.abis import CONTAINER, HOST, NONE, variables
+from wrapper.mpi.abis import CONTAINER, HOST, NONE, OPEN_MPI, abi_of, variables
 from wrapper.mpi.files import Files
 from wrapper.mpi.host import HostMpi, digest_of, find_host_mpi
+from wrapper.mpi.loader import BY_RPATH, Loader
 from wrapper.runtime.host_program import HOST_ROOT
 from wrapper.site_profile import MpiPlaces
 from wrapper.util.removal import remove_tree
@@ -149,3 +151,46 @@ def _write_links(links: Mapping[str, str], directory: Path) -> None:
         (draft / name).symlink_to(target)
     draft.chmod(directory.parent.stat().st_mode & 0o777)
     os.rename(draft, directory)  # noqa: PTH104
+
+
+# -- an MPI inside an image that programs would load before any other, whatever is put in ---------
+_EXTENSION = re.compile(r"(.*)/lib/python3[^/]*/site-packages/mpi4py/MPI[^/]*\.so")
+_WHEELS_SEARCH = "mpi4py/_mpiabi.py"
+
+
+def found_first(paths: Sequence[str], files: Files) -> list[str]:
+    """Libraries of an MPI that mpi4py loads by its own search path: DT_RPATH of its module and of
+    Python, and, of a wheel in a virtual environment, ``lib`` of that.
+
+    :param paths: of all files.
+    """
+    there, loader = set(paths), Loader(files)
+    found: dict[str, None] = {}
+    for path in sorted(there):
+        match = _EXTENSION.fullmatch(path)
+        module = loader.start(path) if match else None
+        if not (match and module):
+            continue
+        root = match[1]
+        python = loader.start(f"{root}/bin/python3")
+        needed = [name for name in module.elf.needed if is_mpich(name)]
+        if f"{root}/pyvenv.cfg" in there and f"{_folder(path)}/{_WHEELS_SEARCH}" in there:
+            own = [f"{root}/lib/{name}" for name in ("libmpi.so", *needed)]
+            found |= dict.fromkeys(path for path in own if files.real(path))
+        for name in needed:
+            by = replace(module, by=python)
+            library = loader.find(name, by=by)
+            if library and library.how == BY_RPATH:
+                found[library.found] = None
+    return [*found]
+
+
+def is_mpich(name: str) -> bool:
+    """Whether a library is an MPI whose place the host's can take."""
+    abi = abi_of(name)
+    return abi is not None and abi.name != OPEN_MPI
+
+
+def _folder(path: str) -> str:
+    """The directory that has the package of a module."""
+    return str(PurePosixPath(path).parents[1])

@@ -28,7 +28,6 @@ from wrapper.inputs.pylock import PyLock
 from wrapper.inputs.requirements import REQUIRE_HASHES, Requirements, Wanted
 from wrapper.packages import LockedPackage
 from wrapper.pip.config import uv_settings, without_indexes
-from wrapper.pip.failure import explained
 from wrapper.pip.local import content_digest, copy_project, surroundings
 from wrapper.pip.origin import (
     CACHE_TRACE,
@@ -40,7 +39,7 @@ from wrapper.pip.origin import (
     planned_files,
 )
 from wrapper.pip.outer import OuterPackages
-from wrapper.pip.progress import UvProgress
+from wrapper.pip.uv_output import UvProgress, explained
 from wrapper.runtime.container import BuildContainer
 
 _PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from (.*)\))?\s*")

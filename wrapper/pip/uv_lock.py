@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import uv
 
 from wrapper.errors import InputError
+from wrapper.inputs.files import read_text
 from wrapper.inputs.project import FILE_NAME as PROJECT
-from wrapper.inputs.text import read_text
 from wrapper.process import ToolFailed, capture
 
 _LOCAL = re.compile(r'^source = \{ (?:editable|virtual|directory) = "([^"\\]+)" \}$', re.M)

@@ -13,8 +13,7 @@ from wrapper.credentials import public_file
 from wrapper.images.format import read_format
 from wrapper.images.squashfs.compressors import NAMES
 from wrapper.images.squashfs.reader import read_superblock
-from wrapper.inputs.files import InputFile
-from wrapper.inputs.text import encoding_of
+from wrapper.inputs.files import InputFile, encoding_of
 from wrapper.manifest import ImageRecord, Manifest, write_manifest
 from wrapper.packages import LockedPackage
 from wrapper.util.hashing import sha256

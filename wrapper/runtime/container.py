@@ -23,7 +23,7 @@ from wrapper.runtime.binds import BIND_VARIABLES
 from wrapper.runtime.host_program import HOST_ROOT, host_program
 from wrapper.runtime.runtime import Runtime, home_of
 from wrapper.util.cache import users_own
-from wrapper.util.disk_space import MORE_ROOM
+from wrapper.util.disk import MORE_ROOM
 
 OWN_CACHE = "/containerize-cache"  # inside: a part of the cache that others could exchange outside
 CERTIFICATES = {

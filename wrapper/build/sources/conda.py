@@ -29,7 +29,7 @@ from wrapper.models import EnvironmentSpec, Interpreter, Resolution
 from wrapper.packages import LockedPackage
 from wrapper.pip.interpreter import from_base
 from wrapper.runtime.container import BuildContainer
-from wrapper.util import disk_space, removal
+from wrapper.util import disk, removal
 
 if TYPE_CHECKING:
     from rattler import RepoDataRecord
@@ -127,8 +127,8 @@ class CondaSource(Source):
         context = self.context
         ratio = _COMPILED_RATIO if fetched else 1 + UNPACKED_RATIO
         needed = round(download * ratio)
-        disk_space.require_space(context.space.root, needed, "the build", disk_space.MORE_ROOM)
-        disk_space.require_space(
+        disk.require_space(context.space.root, needed, "the build", disk.MORE_ROOM)
+        disk.require_space(
             context.place.root,
             (context.old.image.size if context.old else 0) + round(download * _IMAGE_RATIO),
             "the image",

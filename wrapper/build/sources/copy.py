@@ -16,7 +16,7 @@ from wrapper.errors import InputError, ScriptError, SpaceError, means_no_space
 from wrapper.manifest import Manifest
 from wrapper.process import ToolFailed
 from wrapper.runtime.container import BuildContainer
-from wrapper.util import disk_space
+from wrapper.util import disk
 
 
 @dataclass(kw_only=True)
@@ -41,9 +41,7 @@ class CopySource(Source):
             for folder, _, names in os.walk(self.source)
             for name in names
         )
-        disk_space.require_space(
-            context.space.root, size, "a copy of the installation", disk_space.MORE_ROOM
-        )
+        disk.require_space(context.space.root, size, "a copy of the installation", disk.MORE_ROOM)
 
     def populate(self, container: BuildContainer, _: IncrementalTree) -> None:
         with self.context.console.step(f"Copying {self.source}"):
@@ -64,7 +62,7 @@ class CopySource(Source):
                 raise SpaceError(
                     "no room left for a copy of the installation",
                     where=self.context.space.root,
-                    hint=disk_space.MORE_ROOM,
+                    hint=disk.MORE_ROOM,
                     detail=error.detail,
                 ) from None
             raise InputError(

@@ -1,4 +1,5 @@
-"""What directories take on their file system, where they share files, or blocks of files.
+"""Is there room, what to do where there is not, and what directories take where they share files,
+or blocks of files.
 
 XFS and Btrfs let a copy share the blocks of its source (copy_file_range(2), see
 :mod:`wrapper.util.copying`); FIEMAP, of the kernel's Documentation/filesystems/fiemap.rst, tells
@@ -17,6 +18,36 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from wrapper.console import human_size
+from wrapper.errors import SpaceError
+
+TMPDIR_VARIABLE = "CW_BUILD_TMPDIR"
+MORE_ROOM = f"name a larger file system with --tmpdir or {TMPDIR_VARIABLE}"
+
+
+def free_space(path: Path) -> int:
+    """Bytes that an ordinary user can still write on the file system of ``path``."""
+    status = os.statvfs(existing(path))
+    return status.f_bavail * status.f_frsize
+
+
+def require_space(path: Path, needed: int, what: str, hint: str) -> None:
+    """:raises SpaceError: fewer than ``needed`` bytes are free where ``path`` is."""
+    free = free_space(path)
+    if free < needed:
+        raise SpaceError(
+            f"no room for {what}: about {human_size(needed)} needed, {human_size(free)} free",
+            where=path,
+            hint=hint,
+        )
+
+
+def existing(path: Path) -> Path:
+    """The path, or the one above it that is there: Tykky's sites build in ``/tmp/$USER``."""
+    return next(p for p in (path, *path.parents) if os.path.lexists(p))
+
+
+# -- what directories take -----------------------------------------------------------------------
 _FIEMAP = 0xC020660B  # FS_IOC_FIEMAP
 _REQUEST = struct.Struct("<2Q4I")  # start, length, flags, extents that there are, and room for
 _EXTENT = struct.Struct("<3Q16xI12x")  # in the file, on the device, length, flags
