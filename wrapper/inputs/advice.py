@@ -12,12 +12,22 @@ PIP_BELOW = "pip takes it: write it below '- pip:'"
 _NAME = r"([A-Za-z0-9][\w.-]*)"
 _TYPOGRAPHIC = re.compile("[\u201c\u201d\u2018\u2019\u2013\u2014\u00a0]")
 _PLACEHOLDER = re.compile(r"\{\{.*\}\}|\$\{?\w+|<\w[\w ]*>|\{%")
+_INSTALL = r"[!%]?(?:python3? -m )?(?:pip3?|uv pip) install (?:-(?![rec] )\S+ )*"
 # How the line is told, what to write: \1 and so on are parts of it.
 _OF_PIP = [
-    (rf"(?:python3? -m )?(?:pip3?|uv pip) install (?:-\S+ )*{_NAME}.*", r"write \1"),
+    (rf"{_INSTALL}((?:-[rec] )?\S+)", r"write \1"),
+    (rf"{_INSTALL}(.*)", r"write what is behind 'install', each in a line of its own: \1"),
+    (
+        r"(?:sudo )?(?:apt|apt-get|dnf|yum|brew|module) .*",
+        "pip installs nothing of the system: remove the line",
+    ),
     (rf"(?:conda|mamba) install .*?{_NAME}", r"conda-containerize takes it from an env.yml"),
     (rf"[\w./-]+::{_NAME}.*", r"write \1, or use conda-containerize, which knows channels"),
     (rf"{_NAME}\s*=([<>]) ?(.*)", r"write \1\2=\3"),
+    (rf"{_NAME} *([<>=!~]) += *(\S.*)", r"write \1\2=\3"),
+    (rf"{_NAME}\[.*=.*\]", r"that is conda's: write \1, and a version behind it"),
+    (rf"{_NAME} *= *\{{.*", r"that is Poetry's or pixi's: write \1, and a version behind it"),
+    (r"[A-Za-z0-9][^#/:\s]*#.*", "a comment begins with a blank in front of the '#'"),
     (rf"{_NAME} ?=[ \"'^~]*([\d.]+)[\"']?", r"write \1==\2"),
     (rf"{_NAME}[@^~ ] ?v?(\d[\w.]*)", r"write \1==\2"),
     (r"[\"'](.*)[\"'],?", r"write \1 without quotes"),
@@ -40,6 +50,7 @@ _OF_CONDA = [
     (r"(?:pip|conda|mamba) install (?:-\S+ )*(.*)", r"write the package: \1"),
     (rf"{_NAME}[^;]*;.*", r"conda has no markers: write \1, or the line below '- pip:'"),
     (rf"{_NAME} ?=([<>]) ?(.*)", r"write \1\2=\3"),
+    (rf"{_NAME}[\^@] ?v?(\d[\w.]*)", r"write \1=\2"),
     (rf"{_NAME},", r"write \1"),
     (rf"{_NAME} [A-Za-z][A-Za-z_-]*", "one package an entry; a version begins with a digit"),
 ]

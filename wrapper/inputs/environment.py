@@ -177,17 +177,31 @@ def _pip_section(node: MappingNode, path: Path) -> list[Located]:
             )
         if name != "pip":
             version = value.value if isinstance(value, ScalarNode) and value.value else "VERSION"
+            hint = f"write '{name}={version}' in one word; only 'pip:' opens a list"
+            if name == "if":
+                hint = "that is a recipe's: write the packages for Linux"
+            elif re.match(r"pip *[=<>!~]", name):
+                hint = f"write '- {name}', and in a line below it '- pip:' with the list"
             raise InputError(
                 f"a dependency must be a string, found a mapping with the key '{name}'",
                 where=place(key, path),
-                hint="that is a recipe's: write the packages for Linux"
-                if name == "if"
-                else f"write '{name}={version}' in one word; only 'pip:' opens a list",
+                hint=hint,
             )
         for item in sequence(value, path, "pip"):
-            text = scalar(item, path, "a pip requirement")
-            lines.append(Located(text=text, line=line(item)))
+            lines.append(Located(text=_requirement(item, path), line=line(item)))
     return lines
+
+
+def _requirement(node: Node, path: Path) -> str:
+    if isinstance(node, MappingNode) and len(node.value) == 1:
+        name, version = (part.value for part in node.value[0])
+        if isinstance(name, str) and isinstance(version, str):
+            raise InputError(
+                f"a pip requirement must be a string, found a mapping with the key '{name}'",
+                where=place(node, path),
+                hint=f"write '{name}=={version or 'VERSION'}', without the colon",
+            )
+    return scalar(node, path, "a pip requirement")
 
 
 def _variables(node: Node | None, path: Path) -> dict[str, str]:

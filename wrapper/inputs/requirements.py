@@ -208,7 +208,7 @@ class _Reader:
             raise InputError(
                 f"'{name}' needs a value" if needy else f"no such option: {line}",
                 where=where,
-                hint=f"write {name} VALUE" if needy else _advice_for_option(line),
+                hint=f"write {name} VALUE in one line" if needy else _advice_for_option(line),
             )
 
     def _nested(self, name: str, value: str, where: str, directory: Path) -> None:
