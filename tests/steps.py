@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -37,3 +39,22 @@ def at_step(
         hung.cancel()
     assert f"begin: {step}" in "".join(said)
     return child.returncode, "".join(said)
+
+
+def filling(account: Account, line: Sequence[str | Path], step: str, full: Path) -> tuple[int, str]:
+    """Run a line; when ``step`` begins, fill the file system before anything else happens.
+
+    With a file ``filler`` in the directory ``full``, which the caller removes.
+    """
+
+    def fill(child: subprocess.Popen[str]) -> None:
+        child.send_signal(signal.SIGSTOP)
+        with (
+            (full / "filler").open("wb", buffering=0) as file,
+            contextlib.suppress(OSError),  # no room is left
+        ):
+            while True:
+                file.write(bytes(1 << 20))
+        child.send_signal(signal.SIGCONT)
+
+    return at_step(account, line, step, fill)

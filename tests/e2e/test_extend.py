@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +11,19 @@ import pytest
 
 from tests.account import Account
 from tests.channel.serve import serve
-from tests.e2e.conftest import UMBRELLA, Installation, seen
+from tests.e2e.conftest import (
+    UMBRELLA,
+    Builder,
+    Installation,
+    entries,
+    needs_root,
+    seen,
+    small_file_system,
+)
 from tests.e2e.test_wrap import CONTAINER, venv_of_a_container
 from tests.index import write_index, write_wheel
+from tests.killed import interrupted
+from tests.steps import filling
 from wrapper.errors import ExitCode
 
 
@@ -116,3 +128,63 @@ def test_the_virtual_environment_of_a_container_is_extended(
         me.ok(UMBRELLA, "extend", prefix, "--to", mine, env=env)
         paths = me.ok(mine / "bin/python", "-s", "-c", code, env=env).splitlines()
         assert paths == [*below[:-1], own, below[-1]]
+
+
+@pytest.fixture(scope="module")
+def delicate(scientific: Installation, pip: dict[str, str]) -> Path:
+    """An extension with alpha, and with a directory that its owner may not write to."""
+    account = scientific.account
+    mine = account.work / "delicate"
+    account.ok(UMBRELLA, "extend", scientific.prefix, "--to", mine)
+    account.ok(mine / "bin/pip", "install", "alpha", env=pip)
+    account.directory("delicate/sealed")
+    account.file("delicate/sealed/results", "").parent.chmod(0o555)
+    return mine
+
+
+@pytest.mark.parametrize("command", ["extend", "freeze", "thaw"])
+def test_what_is_interrupted_works_and_the_next_command_ends_it(
+    scientific: Installation, delicate: Path, command: str
+) -> None:
+    account, tmp = scientific.account, scientific.account.directory(f"killed-{command}")
+    line: tuple[str | Path, ...] = (UMBRELLA, command, delicate)
+    if command == "extend":
+        line = (UMBRELLA, command, scientific.prefix, "--to", delicate)
+    files, works = seen(delicate), (delicate / "bin/alpha-run",)
+    if command == "thaw":
+        account.ok(UMBRELLA, "freeze", delicate)
+    for number, done in interrupted(account, tmp, *line):
+        assert done.returncode in (0, -number, 128 + number), done.stderr
+        assert "Traceback" not in done.stderr and account.ok(*works) == "alpha 1.0\n"
+        again = account.run(*line)
+        assert again.returncode == 0 or "is not frozen" in again.stderr, again.stderr
+        assert account.ok(*works) == "alpha 1.0\n"
+        assert (delicate / "extension.sqfs").exists() is (command == "freeze")
+        if command == "freeze":
+            account.ok(UMBRELLA, "thaw", delicate)
+        assert seen(delicate) == files
+        if command == "thaw":
+            account.ok(UMBRELLA, "freeze", delicate)
+        assert number == signal.SIGKILL or entries(tmp) == set()
+    if command == "thaw":
+        account.ok(*line)
+        account.ok("mkdir", "-p", delicate / ".thawing/lib")  # of one killed after all else
+        account.ok(*line)
+        assert seen(delicate) == files
+    assert ".delicate.lock" not in entries(account.work)
+
+
+@needs_root
+def test_a_full_disk_stops_freeze_and_thaw(me: Account, build: Builder) -> None:
+    base = build(me, "below-a-full-one", "python")
+    with small_file_system(me.work / "full-extension", 60) as full:
+        mine = full / "mine"
+        me.ok(UMBRELLA, "extend", base.prefix, "--to", mine)
+        (mine / "noise").write_bytes(os.urandom(8 << 20))
+        for command, step in (("freeze", "Writing the image"), ("thaw", "Unpacking the image")):
+            line, before = (UMBRELLA, command, mine), seen(mine)
+            code, said = filling(me, (*line, "-v"), step, full)
+            assert code == ExitCode.SPACE and "no room" in said, said
+            (full / "filler").unlink()
+            assert seen(mine) == before
+            me.ok(*line)

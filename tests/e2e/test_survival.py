@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from operator import methodcaller
 from pathlib import Path
 
@@ -30,7 +28,7 @@ from tests.e2e.conftest import (
     small_file_system,
 )
 from tests.index import write_wheel
-from tests.steps import at_step
+from tests.steps import at_step, filling
 from wrapper.errors import ExitCode
 
 KILLS = int(os.environ.get("CONTAINERIZE_TEST_KILLS", "24"))  # of all accounts together
@@ -220,7 +218,7 @@ def test_a_disk_that_fills_up_changes_nothing(
         options = ["--post-install", "more.sh", "--tmpdir", full, "-v"]
         line = [CONDA, "update", done.prefix, file, *options]
         for step, must_fail in FULL_AT.items():
-            code, said = _filling(me, line, step, full)
+            code, said = filling(me, line, step, full)
             assert code == ExitCode.SPACE or (code == 0 and not must_fail), said
             assert code == 0 or "no room" in said
             (full / "filler").unlink()
@@ -233,19 +231,6 @@ def test_a_disk_that_fills_up_changes_nothing(
         assert [p for p in full.glob("containerize-*/*") if p.name != "build.log"] == []
         assert [n for n in entries(full) if n.startswith(".env")] == []
         assert not [n for n in entries(done.prefix / ".generations") if not n.isdigit()]
-
-
-def _filling(
-    account: Account, line: Sequence[str | Path], step: str, full: Path
-) -> tuple[int, str]:
-    """Run a line; when ``step`` begins, fill the file system before anything else happens."""
-
-    def fill(child: subprocess.Popen[str]) -> None:
-        child.send_signal(signal.SIGSTOP)
-        _fill(full / "filler")
-        child.send_signal(signal.SIGCONT)
-
-    return at_step(account, line, step, fill)
 
 
 FILLED = {
@@ -263,16 +248,9 @@ def test_a_disk_that_fills_up_stops_each_way(me: Account, runtime: Path) -> None
         before = seen(made.prefix)
         for way, step in FILLED.items():
             line = [str(word).format(prefix=made.prefix, tmp=full) for word in WAYS[way][0]]
-            code, said = _filling(me, line, step, full)
+            code, said = filling(me, line, step, full)
             assert code == ExitCode.SPACE and "no room" in said, said
             (full / "filler").unlink()
             assert seen(made.prefix) == before, way
         me.ok(*line)
         assert [p for p in full.glob("containerize-*/*") if p.name != "build.log"] == []
-
-
-def _fill(path: Path) -> None:
-    """Write until there is no room left."""
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(1 << 20))

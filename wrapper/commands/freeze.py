@@ -183,12 +183,15 @@ def thaw(target: Path, site: Site, console: Console) -> Extension:
     """
     found = extension.existing(prefix.absolute_prefix(target), starts=False)
     with locked(found.place):
+        unpacked = found.place / _THAWING
+        begun = unpacked.exists()
+        remove_tree(unpacked)
         if not found.image.exists():
+            if begun:  # one that was killed when all was done but this
+                return found
             raise PrefixError(
                 "the extension is not frozen", where=found.place, hint="there is nothing to thaw"
             )
-        unpacked = found.place / _THAWING
-        remove_tree(unpacked)
         try:
             with console.step("Unpacking the image"):
                 find_squasher(os.environ, site).unsquash(found.image, unpacked, console=console)
@@ -225,13 +228,14 @@ def _check_same(found: Extension, unpacked: Path) -> None:
 def _put_back(place: Path, unpacked: Path, console: Console) -> None:
     """All of the tree ``unpacked`` into ``place``; then the image, which counted so far, goes."""
     moved: list[Path] = []
-    times = {name: (unpacked / name).stat() for name in ("", layout.BIN)}
+    root, programs = ((unpacked / name).stat() for name in ("", layout.BIN))
     for entry in sorted(unpacked.iterdir()):
         if entry.name != layout.BIN:
             moved += _put(entry, place / entry.name)
     for program in sorted((unpacked / layout.BIN).iterdir()):
         moved += _put(program, place / layout.BIN / program.name)
     (place / layout.BIN / _LINK).unlink(missing_ok=True)  # of a freeze that was killed
+    _set_times(place / layout.BIN, programs)
     sync_directory(place / layout.BIN)
     sync_directory(place)
     (place / layout.EXTENSION_IMAGE).unlink()
@@ -239,8 +243,11 @@ def _put_back(place: Path, unpacked: Path, console: Console) -> None:
     if moved:
         names = ", ".join(str(path.relative_to(place)) for path in moved)
         console.warning(f"changed beside the image, so they have another name in {place}: {names}")
-    for name, status in times.items():
-        os.utime(place / name, ns=(status.st_atime_ns, status.st_mtime_ns))
+    _set_times(place, root)
+
+
+def _set_times(path: Path, status: os.stat_result) -> None:
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _put(entry: Path, place: Path) -> list[Path]:
@@ -254,7 +261,7 @@ def _put(entry: Path, place: Path) -> list[Path]:
             directory.chmod(stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
         moved = [one for name in sorted(entry.iterdir()) for one in _put(name, place / name.name)]
         place.chmod(stat.S_IMODE(status.st_mode))
-        os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
+        _set_times(place, status)
         return moved
     moved = []
     if place.is_symlink():
@@ -266,7 +273,13 @@ def _put(entry: Path, place: Path) -> list[Path]:
             aside = aside.with_name(f"{aside.name}.outside")
         place.rename(aside)
         moved = [aside]
+    if not _is_directory(entry):
+        entry.replace(place)
+        return moved
+    mode = stat.S_IMODE(entry.stat().st_mode)
+    entry.chmod(mode | stat.S_IRWXU)  # else its owner cannot put it elsewhere
     entry.replace(place)
+    place.chmod(mode)
     return moved
 
 
