@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.account import REPOSITORY, Account, setuid_user
 from tests.conftest import require
 from tests.e2e.conftest import (
     CONDA,
+    PIP,
     SLURM,
     UMBRELLA,
     Installation,
@@ -23,7 +25,8 @@ from tests.e2e.conftest import (
     open_directory,
     slurm_cluster,
 )
-from tests.images import system_files
+from tests.images import system_files, write_files
+from tests.index import write_wheel
 from tests.runtimes import KERNEL
 
 MPICH = REPOSITORY / ".cache/mpich"
@@ -55,6 +58,32 @@ os.write(1, f"{rank} {size} {digest} {library}\\n".encode())  # in one piece
 mpi.MPI_Barrier(world)  # who is in MPI_Finalize may not help the others any more
 mpi.MPI_Finalize()
 """
+
+# What mpi4py is where its wheel is not wanted: compiled by mpicc, for the library that this finds.
+SOURCES = {
+    "pyproject.toml": """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+""",
+    "PKG-INFO": "Metadata-Version: 2.1\nName: mpi4py\nVersion: 4.1\n",
+    "mpi.c": "int MPI_Init(int *, char ***);\nint start(void) { return MPI_Init(0, 0); }\n",
+    "init.py": 'import ctypes\nmpi = ctypes.CDLL(__file__.replace("__init__.py", "mpi.so"))\n',
+    "backend.py": """\
+import subprocess, zipfile
+def build_wheel(directory, settings=None, metadata=None):
+    subprocess.run(["mpicc", "-shared", "-fPIC", "mpi.c", "-o", "mpi.so"], check=True)
+    name, info = "mpi4py-4.1-py3-none-any.whl", "mpi4py-4.1.dist-info"
+    with zipfile.ZipFile(f"{directory}/{name}", "w") as wheel:
+        wheel.write("init.py", "mpi4py/__init__.py")
+        wheel.write("mpi.so", "mpi4py/mpi.so")
+        wheel.write("PKG-INFO", f"{info}/METADATA")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return name
+""",
+}
 
 # The last of 64 is ended by a signal.
 TELLS = """\
@@ -202,6 +231,30 @@ def test_ranks_in_an_image(
     options = ("--base-image", minimal)
     installed = build(world.account, channel, "mpi-image", *options, **site)
     assert_same(world.ranks(installed.program("python3")), native)
+
+
+def test_ranks_of_a_package_that_is_compiled(
+    world: World, site: dict[str, str], native: list[list[str]], runtime: Path
+) -> None:
+    """With the first mpicc of PATH; what it is linked with, the machine's MPI is put in for."""
+    require(shutil.which("gcc") is not None, "a C compiler")
+    account, prefix = world.account, world.account.work / "mpi-compiled"
+    account.directory("mpi-compiler")
+    gcc = f'exec gcc "$@" -L{MPICH}/abi -l:libmpi.so.12\n'
+    account.file("mpi-compiler/mpicc", f"#!/bin/sh\n{gcc}").chmod(0o755)
+    path = f"{account.work}/mpi-compiler:{account.path}"
+    with open_directory() as packages:
+        write_wheel(packages, "mpi4py", "4.1")  # which has no MPI
+        with tarfile.open(packages / "mpi4py-4.1.tar.gz", "w:gz") as archive:
+            sources = write_files(packages / "sources", SOURCES)
+            archive.add(sources, "mpi4py-4.1")
+        text = f"--no-index\n--find-links {packages}\n--no-binary mpi4py\nmpi4py\n"
+        file = account.file("mpi-compiled.txt", text)
+        line = (PIP, "new", "--mpi", "host", "--prefix", prefix, file)
+        account.ok(*line, env={**site, "PATH": path})
+    program = PROGRAM.replace('ctypes.CDLL("libmpi.so.12")', '__import__("mpi4py").mpi')
+    compiled = World(account=account, program=account.file("compiled.py", program))
+    assert_same(compiled.ranks(prefix / "bin/python3"), native)
 
 
 @pytest.fixture(scope="session")
