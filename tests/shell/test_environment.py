@@ -185,8 +185,11 @@ def test_what_is_meant_for_other_containers_is_kept_from_the_runtime(
     assert call.variable(f"APPTAINERENV_{family}_{name}") == r"the \$user's"  # as on any machine
 
 
-@pytest.mark.parametrize("name", ["CACHEDIR", "TMPDIR", "CONFIGDIR", "ENCRYPTION_PASSPHRASE"])
-def test_where_the_runtime_may_write_is_the_users_word(prefix: Prefix, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["CACHEDIR", "TMPDIR", "CONFIGDIR", "ENCRYPTION_PASSPHRASE", "NV", "ROCM"]
+)
+def test_some_settings_are_the_users_word(prefix: Prefix, name: str) -> None:
+    assert not {"--nv", "--rocm"} & {*prefix.run().argv}
     call = prefix.run(env={f"APPTAINER_{name}": "/mine"})
     assert call.variable(f"APPTAINER_{name}") == "/mine"
     assert call.variable(f"APPTAINERENV_APPTAINER_{name}") == "/mine"

@@ -58,7 +58,7 @@ def shim(prefix: Path, runtime: Path) -> str:
     :param prefix: where the installation is (outside). :param runtime: the runtime's program.
     """
     values = {"PREFIX": str(prefix), "RUNTIME": str(runtime), "FLAGS": " ".join(EXEC_FLAGS)}
-    values["SETTINGS"] = RUNTIME_SETTINGS
+    values["SETTINGS"] = f"{RUNTIME_SETTINGS}|NV|ROCM"
     values |= {"UNBINDABLE": UNBINDABLE, "UNBINDABLE_NAMES": UNBINDABLE_NAMES}
     values |= {"NEVER_BOUND": ",".join(NEVER_BOUND), "LINES": ""}
     values["LINES"] = str(render("shim.sh", values).count("\n"))
