@@ -161,9 +161,13 @@ def test_large_files_are_not_copied(tmp_path: Path) -> None:
     with (project / "data").open("wb") as file:
         file.truncate(3 << 30)
     (project / "data").chmod(0o400)
+    for name in ("table.npy", "module.c"):
+        (project / name).write_bytes(bytes(1 << 20))
     copy = copy_project(project, tmp_path / "places")
     assert (copy / "data").readlink() == project / "data"
+    assert (copy / "table.npy").readlink() == project / "table.npy"
     assert not (copy / "setup.py").is_symlink()
+    assert not (copy / "module.c").is_symlink(), "what a build may write anew"
 
 
 def git(directory: Path, *words: str) -> str:

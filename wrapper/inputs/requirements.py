@@ -222,7 +222,10 @@ class _Reader:
         replace(self, limits=limits).file(directory / path, where)
 
     def _editable(self, value: str, where: str) -> None:
-        self._package(value, where)
+        named = re.fullmatch(
+            r"\w[\w.-]*(\[[^]]*\])?", value
+        )  # a directory, never an index's package
+        self._package(f"./{value}" if named else value, where)
         self.found.notes.append(
             f"{where}: '-e {value}' is installed as a copy, since nothing in an image can be "
             "edited; after changes run update with it"

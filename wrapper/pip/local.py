@@ -31,6 +31,11 @@ _LITTER = ("__pycache__", ".tox", ".nox", ".mypy_cache", ".pytest_cache", "node_
 _GIT = ".git"
 _VERSION_CONTROL = (_GIT, ".hg", ".svn")
 _LARGE = 4 << 20  # bytes from which on a file is linked, unless git has it
+_SMALL = 64 << 10  # the same of one that no build writes
+# What a build may have made and make anew: through a link it would write the user's.
+_MADE = re.compile(
+    r"\.(pyi?|pyx|[cfhmo]|c(c|pp|xx|u)|h(h|pp)|f(90)?|so|rs|go|js|map|json|txt)$", re.I
+)
 _BLOCK = 1 << 20
 _SECONDS = 60.0  # for git to list the files of the largest repositories
 _PROJECT_FILES = ("pyproject.toml", "setup.py")
@@ -208,7 +213,8 @@ class _Copying:
         copy.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(copy):
             return
-        if not whole and not path.is_symlink() and path.stat().st_size > _LARGE:
+        most = _LARGE if _MADE.search(path.name) else _SMALL
+        if not whole and not path.is_symlink() and path.stat().st_size > most:
             with path.open("rb"):  # raises where we may not read it
                 copy.symlink_to(path)
         else:
