@@ -139,7 +139,7 @@ def _facts(path: Path) -> object:
         (root / name).chmod(0o755)
     tree = read_tree(
         root,
-        ImageFormat(kind=SANDBOX),
+        format=ImageFormat(kind=SANDBOX),
         unsquashfs=Path("/none"),
         scratch=path.parent,
         console=Console(-1),

@@ -20,7 +20,7 @@ def found(root: Path, console: Console, runscript: str, entry: str = SETTINGS) -
     write_files(root, {".singularity.d/runscript": runscript, "opt/bin/entry": entry})
     (root / "opt/bin/entry").chmod(0o755)
     sandbox = ImageFormat(kind="sandbox")
-    tree = read_tree(root, sandbox, unsquashfs=Path("none"), scratch=root, console=console)
+    tree = read_tree(root, format=sandbox, unsquashfs=Path("none"), scratch=root, console=console)
     return find_entry_point(tree, {"PATH": "/usr/bin:/opt/bin"})
 
 

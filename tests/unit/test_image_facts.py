@@ -24,7 +24,7 @@ LIBC = X86 + b"\0GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36
 
 def tree_of(root: Path, console: Console) -> ImageTree:
     sandbox = ImageFormat(kind="sandbox")
-    return read_tree(root, sandbox, unsquashfs=Path("none"), scratch=root, console=console)
+    return read_tree(root, format=sandbox, unsquashfs=Path("none"), scratch=root, console=console)
 
 
 def facts_of(root: Path, console: Console, **files: str | bytes) -> ImageFacts:

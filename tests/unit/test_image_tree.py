@@ -14,7 +14,7 @@ def test_links_to_the_root_have_no_content(tmp_path: Path, console: Console) -> 
     (root / "file").write_text("x")
     tree = read_tree(
         root,
-        ImageFormat(kind=SANDBOX),
+        format=ImageFormat(kind=SANDBOX),
         unsquashfs=Path("/nowhere"),
         scratch=tmp_path,
         console=console,

@@ -135,7 +135,7 @@ class TestBesideAnImage:
             offers = ["JANSSON_9", "GLIBCXX_3.4.29", "GLIBCXX_3.4.33"]
             elf.put(image / "usr/lib64" / name, offers=offers)
         kind = ImageFormat(kind=SANDBOX)
-        tree = read_tree(image, kind, unsquashfs=image, scratch=image, console=console)
+        tree = read_tree(image, format=kind, unsquashfs=image, scratch=image, console=console)
         calls: list[set[str]] = []
         read = ImageTree.read
 

@@ -74,6 +74,11 @@ class ImageFacts:
     no_entry_point: str = ""
     runscripts: tuple[str, ...] = ()
 
+    @property
+    def glibc(self) -> str:
+        """The version of its glibc, empty where it has another C library."""
+        return self.libc_version if self.libc == "glibc" else ""
+
     def tell_entry_point(self, name: str, console: Console) -> None:
         """What shims make of it. :param name: of the image."""
         if self.entry_point:
@@ -118,7 +123,11 @@ def inspect_image(
             return msgspec.convert(data, ImageFacts)
     with console.step(f"Looking into {image.path.name}"):
         tree = tree or read_tree(
-            image.path, image.format, unsquashfs=unsquashfs, scratch=scratch, console=console
+            image.path,
+            unsquashfs=unsquashfs,
+            scratch=scratch,
+            console=console,
+            format=image.format,
         )
         facts = read_facts(tree)
     require_architecture(facts.architecture, image.path)

@@ -26,7 +26,6 @@ from wrapper.errors import (
     ContainerizeError,
     InputError,
     ScriptError,
-    SpaceError,
     ToolError,
     means_no_space,
 )
@@ -34,7 +33,7 @@ from wrapper.process import ToolFailed
 from wrapper.runtime.host_program import is_static
 from wrapper.runtime.runtime import Runtime
 from wrapper.util import toml
-from wrapper.util.disk import MORE_ROOM
+from wrapper.util.disk import no_room
 
 _managers = functools.partial(toml.beside, __file__)
 # What all of them allow in the name of a package, with a version or an architecture.
@@ -164,12 +163,7 @@ def _explained(
 ) -> ContainerizeError:
     """A failed build as its cause: no room, no way to build here, the packages."""
     if means_no_space(error.detail):
-        return SpaceError(
-            "no room to add packages to the base image",
-            where="--os-package",
-            hint=MORE_ROOM,
-            detail=error.detail,
-        )
+        return no_room("no room to add packages to the base image", "--os-package", error.detail)
     if not begun:
         return ToolError(
             f"{runtime.name} cannot build from a definition file here",

@@ -12,6 +12,7 @@ from wrapper.base import find as images
 from wrapper.base.built import Tools, find_image, look_into, ready_image
 from wrapper.base.catalogue import read_catalogues
 from wrapper.base.facts import ImageFacts
+from wrapper.base.find import BaseImage
 from wrapper.console import Console
 from wrapper.errors import InputError, PrefixError
 from wrapper.images.format import mark
@@ -91,21 +92,12 @@ def named_base(
         image = images.kept_image(image, staging, cache, console=tools.console)
     tools.trials.require(image.path)
     facts = look_into(image, tools)
-    base = Base(
-        image=image.path,
+    base = replace(
+        as_base(image, facts),
         name=entry.name if entry else name,
-        source=image.source,
-        digest=image.digest,
-        mark=mark(image.path),
-        has_bash=facts.bash,
         virtual_packages=_offered(facts),
         owned=image.owned or image.path.parent == staging,
         environments=facts.environments,
-        rocm=facts.rocm,
-        level=facts.level,
-        sets=tuple(sorted(facts.environment)),
-        entry_point=facts.entry_point,
-        runscripts=facts.runscripts,
     )
     driver = rocm.driver_release(os.environ)
     if why := rocm.misfit(facts.rocm, driver):
@@ -113,12 +105,30 @@ def named_base(
     return base, facts
 
 
+def as_base(image: BaseImage, facts: ImageFacts) -> Base:
+    """An image as what programs stand on. :param facts: what is in it."""
+    return Base(
+        image=image.path,
+        name=image.name,
+        source=image.source,
+        digest=image.digest,
+        mark=mark(image.path),
+        has_bash=facts.bash,
+        owned=image.owned,
+        rocm=facts.rocm,
+        level=facts.level,
+        sets=tuple(sorted(facts.environment)),
+        entry_point=facts.entry_point,
+        runscripts=facts.runscripts,
+    )
+
+
 def _offered(facts: ImageFacts) -> dict[str, str]:
     """Virtual packages in which an image differs from the host.
 
     On a base with ROCm there is no ``__cuda``: the solver would prefer builds for CUDA.
     """
-    offered = {"__glibc": facts.libc_version if facts.libc == "glibc" else ""}
+    offered = {"__glibc": facts.glibc}
     if facts.rocm or facts.cuda:
         offered["__cuda"] = "" if facts.rocm else facts.cuda
     return offered

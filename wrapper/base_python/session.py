@@ -14,7 +14,6 @@ from pathlib import Path
 from wrapper.base_python.environment import remove_stubs
 from wrapper.base_python.packages import LOCK_NOTE, BasePython, conflict
 from wrapper.errors import InputError, ScriptError
-from wrapper.images.format import read_format
 from wrapper.images.tree import read_tree
 from wrapper.manifest import ReusedPackage, ReuseRecord
 from wrapper.models import Base
@@ -298,7 +297,6 @@ def _read_records(container: BuildContainer, unsquashfs: Path, root: str, record
     """
     tree = read_tree(
         container.image,
-        read_format(container.image),
         unsquashfs=unsquashfs,
         scratch=container.scratch,
         console=container.console,

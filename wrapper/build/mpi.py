@@ -12,7 +12,6 @@ from wrapper.build.gpu_builds import named
 from wrapper.build.inputs import Inputs
 from wrapper.console import Console
 from wrapper.errors import InputError, ToolError
-from wrapper.images.format import read_format
 from wrapper.images.tree import read_tree
 from wrapper.manifest import Manifest
 from wrapper.models import Base, Site
@@ -171,9 +170,7 @@ def chosen(
 def image_files(image: Path, unsquashfs: Path, scratch: Path, console: Console) -> InImage:
     """An image, to be looked into for libraries and other files."""
     with console.step(f"Listing what is in {image.name}"):
-        tree = read_tree(
-            image, read_format(image), unsquashfs=unsquashfs, scratch=scratch, console=console
-        )
+        tree = read_tree(image, unsquashfs=unsquashfs, scratch=scratch, console=console)
     return InImage(tree=tree)
 
 

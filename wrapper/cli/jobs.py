@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,61 +10,32 @@ import click
 from wrapper.cli.common import Command, say, with_console
 from wrapper.cli.options import Decorator, configured, flag, grouped
 from wrapper.console import Console
+from wrapper.partitions import Shape
 
 if TYPE_CHECKING:
-    from wrapper.commands.jobscript import Batch
-    from wrapper.models import Site
-    from wrapper.partitions import Shape
+    from wrapper.commands.jobscript import Batch, JobRequest
 
 _COUNT = click.IntRange(min=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobOptions:
-    """What a job can be asked for: :data:`_JOB`."""
-
-    nodes: int
-    gpus_per_node: int
-    tasks_per_node: int
-    cpus_per_task: int
-    partition: str
-    time: str
-    memory: str
-    account: str
-    mpi: str
-
-    def shape(self) -> Shape:
-        """The job's shape; 0 tasks where nobody said how many."""
-        from wrapper.partitions import Shape
-
-        return Shape(
-            nodes=self.nodes,
-            gpus=self.gpus_per_node,
-            tasks=self.tasks_per_node,
-            cpus=self.cpus_per_task,
-            time=self.time,
-            memory=self.memory,
-        )
 
 
 _OPTIONS: list[Decorator] = [
     click.option("--nodes", type=_COUNT, default=1, show_default=True, help="How many nodes."),
     click.option(
-        "--gpus-per-node",
+        *("--gpus-per-node", "gpus"),
         type=click.IntRange(min=0),
         default=0,
         metavar="N",
         help="GPUs of each node, as this site's Slurm counts them.",
     ),
     click.option(
-        "--tasks-per-node",
+        *("--tasks-per-node", "tasks"),
         type=click.IntRange(min=0),
         default=0,
         metavar="N",
         help="How often COMMAND is started on each node. Default: once for each GPU, else once.",
     ),
     click.option(
-        "--cpus-per-task",
+        *("--cpus-per-task", "cpus"),
         type=click.IntRange(min=0),
         default=0,
         metavar="N",
@@ -107,7 +77,7 @@ _OPTIONS: list[Decorator] = [
     help="Hand the script to Slurm instead of printing it; a build is waited for, and its status "
     "is that of this command.",
 )
-@grouped("job", JobOptions, *_OPTIONS)
+@grouped("shape", Shape, *_OPTIONS)
 @with_console
 def jobscript(
     console: Console,
@@ -115,7 +85,10 @@ def jobscript(
     words: tuple[str, ...],
     build: bool,
     submit: bool,
-    job: JobOptions,
+    shape: Shape,
+    partition: str,
+    account: str,
+    mpi: str,
 ) -> None:
     """Print a batch script that runs COMMAND with the programs of DIR or of the image SIF.
 
@@ -129,11 +102,13 @@ def jobscript(
       containerize jobscript --build -- conda-containerize new --prefix DIR env.yml
     """
     from wrapper.commands import submit as slurm
+    from wrapper.commands.jobscript import JobRequest
 
     if submit:
         slurm.require_slurm()  # before anything is asked that takes time
     site = configured(console, building=False)
-    batch = _build(words, job, site, console) if build else _run(words, job, site, console)
+    job = JobRequest(command=words, shape=shape, partition=partition, account=account, site=site)
+    batch = _build(job, mpi, console) if build else _run(job, mpi, console)
     if not submit:
         say(batch.text, end="")
     elif build:
@@ -142,38 +117,31 @@ def jobscript(
         say(slurm.submit(batch))
 
 
-def _run(words: tuple[str, ...], job: JobOptions, site: Site, console: Console) -> Batch:
+def _run(job: JobRequest, mpi: str, console: Console) -> Batch:
     from wrapper.commands.jobscript import RunRequest
     from wrapper.commands.jobscript import jobscript as make
 
-    target, *command = words
+    target, *command = job.command
     if not (target and command):
         raise click.UsageError("Missing argument 'COMMAND...': what is to run, after --.")
     request = RunRequest(
         target=Path(target),
         command=tuple(command),
-        shape=job.shape(),
+        shape=job.shape,
         partition=job.partition,
         account=job.account,
-        mpi=job.mpi,
-        site=site,
+        mpi=mpi,
+        site=job.site,
     )
     return make(request, console)
 
 
-def _build(words: tuple[str, ...], job: JobOptions, site: Site, console: Console) -> Batch:
+def _build(job: JobRequest, mpi: str, console: Console) -> Batch:
     from wrapper.commands.build_job import build_job
-    from wrapper.commands.jobscript import JobRequest
 
-    if job.mpi or job.nodes > 1 or job.gpus_per_node or job.tasks_per_node > 1:
+    shape = job.shape
+    if mpi or shape.nodes > 1 or shape.gpus or shape.tasks > 1:
         raise click.UsageError(
             "A build is one task of one node: no --nodes, --gpus-per-node, --tasks-per-node, --mpi."
         )
-    request = JobRequest(
-        command=words,
-        shape=job.shape(),
-        partition=job.partition,
-        account=job.account,
-        site=site,
-    )
-    return build_job(request, console)
+    return build_job(job, console)

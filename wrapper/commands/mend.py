@@ -10,7 +10,6 @@ from wrapper import layout, workspace
 from wrapper.base.facts import read_facts
 from wrapper.console import Console
 from wrapper.errors import PrefixError
-from wrapper.images.format import read_format
 from wrapper.images.squasher import find_squasher
 from wrapper.images.tree import read_tree
 from wrapper.manifest import Manifest, MpiRecord, manifest_text
@@ -60,12 +59,8 @@ def _base(generation: Generation, site: Site, scratch: Path, console: Console) -
         return None
     image = generation.directory / known.path
     unsquashfs = find_squasher(os.environ, site).unsquashfs
-    tree = read_tree(
-        image, read_format(image), unsquashfs=unsquashfs, scratch=scratch, console=console
-    )
-    facts = read_facts(tree)
-    glibc = facts.libc_version if facts.libc == "glibc" else ""
-    return BaseSystem(files=InImage(tree=tree), name=str(image), glibc=glibc)
+    tree = read_tree(image, unsquashfs=unsquashfs, scratch=scratch, console=console)
+    return BaseSystem(files=InImage(tree=tree), name=str(image), glibc=read_facts(tree).glibc)
 
 
 def _switch(directory: Path, manifest: Manifest, record: MpiRecord) -> None:

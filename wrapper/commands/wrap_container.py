@@ -15,15 +15,16 @@ from wrapper.base import find as images
 from wrapper.base.catalogue import read_catalogues
 from wrapper.base.facts import ImageFacts, inspect_image
 from wrapper.base.find import BaseImage
+from wrapper.base.resolve import as_base
 from wrapper.build import inputs, mpi
 from wrapper.commands.prepare import finish, first_generation
 from wrapper.console import Console
 from wrapper.errors import ToolError
 from wrapper.gpu import Use, settings_for
-from wrapper.images.format import mark, rarest_compression
+from wrapper.images.format import rarest_compression
 from wrapper.images.squasher import find_squasher
 from wrapper.manifest import BaseRecord, Manifest
-from wrapper.models import Base, Environment, HostPrograms, Site, names_of
+from wrapper.models import Environment, HostPrograms, Site, names_of
 from wrapper.mpi.abis import HOST, NONE, OPEN_MPI, is_launcher
 from wrapper.mpi.choice import BaseSystem, Choice, found_first, is_mpich, write
 from wrapper.mpi.files import InImage
@@ -116,8 +117,7 @@ def _mpi(
 
     def base() -> BaseSystem:
         assert files
-        glibc = facts.libc_version if facts.libc == "glibc" else ""
-        return BaseSystem(files=files, name=str(image), glibc=glibc)
+        return BaseSystem(files=files, name=str(image), glibc=facts.glibc)
 
     choice = mpi.chosen(kind, site.mpi, base, console, asked=bool(asked))
     own = found_first(paths, files) if files and choice.kind == HOST else ()
@@ -172,7 +172,7 @@ def _write(
     # By this path a shim sees that it runs in the container.
     inside = install_path(staging.prefix, site)
     venv = found.venv
-    sign, reference = mark(image.path), image.reference
+    reference = image.reference
     environment = found.environment or Environment(root=venv or inside)
     programs = dict(found.programs)
     scripts = "torchrun" in programs and found.has_bash
@@ -188,20 +188,7 @@ def _write(
     record = write(choice, staging.directory)
     if scripts:  # where the image does not say itself how it is activated
         active |= {n: value for n, value in runscripts.NO_OPS.items() if n not in facts.environment}
-    base = Base(
-        image=image.path,
-        name=image.name,
-        source=image.source,
-        digest=image.digest,
-        mark=sign,
-        has_bash=found.has_bash,
-        owned=image.owned,
-        rocm=facts.rocm,
-        level=facts.level,
-        sets=tuple(sorted(facts.environment)),
-        entry_point=facts.entry_point,
-        runscripts=facts.runscripts,
-    )
+    base = replace(as_base(image, facts), has_bash=found.has_bash)
     there = site.on_image(names_of(image.name, image.source, image.path))
     env = shims.environment_file(
         generation=staging.generation,
@@ -211,7 +198,7 @@ def _write(
         variables={**site.variables, **variables},
         site=there,
         image=reference,
-        mark=sign,
+        mark=base.mark,
         mpi=record,
         no_bash=not found.has_bash,
         compressed=rarest_compression({reference: image.path}),

@@ -22,10 +22,10 @@ from wrapper.conda.client import channel_client
 from wrapper.conda.contents import directory_of
 from wrapper.console import Advance, piecewise
 from wrapper.credentials import login_hint, public_url
-from wrapper.errors import ChannelError, PackageError, SpaceError, means_no_space
+from wrapper.errors import ChannelError, PackageError, means_no_space
 from wrapper.util.background import run_async
 from wrapper.util.cache import make_cache
-from wrapper.util.disk import MORE_ROOM
+from wrapper.util.disk import no_room
 from wrapper.util.foreign import only_ours
 from wrapper.util.removal import remove_tree
 
@@ -170,9 +170,7 @@ async def _download(record: RepoDataRecord, client: Client, target: Path) -> Non
 def _require_room(error: Exception, place: Path) -> None:
     """:raises SpaceError: ``error`` means that the file system of ``place`` is full."""
     if means_no_space(str(error)):
-        raise SpaceError(
-            "no room left for the packages", where=place, hint=MORE_ROOM, detail=str(error)
-        ) from None
+        raise no_room("no room left for the packages", place, str(error)) from None
 
 
 def _local_record(

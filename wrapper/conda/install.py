@@ -12,9 +12,9 @@ from rattler.exceptions import ExtractError, InstallerError, IoError, LinkError,
 
 from wrapper.conda.contents import check_contents
 from wrapper.console import Advance
-from wrapper.errors import PackageError, SpaceError, means_no_space
+from wrapper.errors import PackageError, means_no_space
 from wrapper.util.background import run_async
-from wrapper.util.disk import MORE_ROOM, free_space
+from wrapper.util.disk import free_space, no_room
 
 # Where rattler found a package on the building machine: of no use in an image, and different
 # from build to build.
@@ -77,12 +77,7 @@ def link_packages(
     except (InstallerError, ExtractError, LinkError, TransactionError, IoError, OSError) as error:
         # On a full disk rattler may stumble over its own half-written records first (measured).
         if means_no_space(str(error)) or free_space(tree) < _FULL:
-            raise SpaceError(
-                "no room left for the packages",
-                where=tree,
-                hint=MORE_ROOM,
-                detail=str(error),
-            ) from None
+            raise no_room("no room left for the packages", tree, str(error)) from None
         raise PackageError(
             "a package cannot be installed",
             hint="report it to the channel's owner",

@@ -12,7 +12,6 @@ from pathlib import Path
 from wrapper import layout
 from wrapper.console import Console
 from wrapper.doctor.finding import Finding, failed, ok, warning
-from wrapper.images.format import read_format
 from wrapper.images.sif.record import RECORD
 from wrapper.images.tree import ImageTree, read_tree
 from wrapper.manifest import Manifest, MpiRecord
@@ -64,9 +63,7 @@ def walk(
     """
 
     def listed(image: Path) -> ImageTree:
-        return read_tree(
-            image, read_format(image), unsquashfs=unsquashfs, scratch=scratch, console=console
-        )
+        return read_tree(image, unsquashfs=unsquashfs, scratch=scratch, console=console)
 
     if data.form:
         whole = listed(target)

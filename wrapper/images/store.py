@@ -21,7 +21,7 @@ from wrapper.process import ToolFailed
 from wrapper.runtime.runtime import Runtime, home_of
 from wrapper.util import foreign
 from wrapper.util.cache import FILE_MODE, make_cache, users_directory, users_own
-from wrapper.util.disk import MORE_ROOM
+from wrapper.util.disk import no_room
 from wrapper.util.lock import locked
 from wrapper.util.memo import Memo
 
@@ -207,12 +207,7 @@ def _explained(uri: str, error: ToolFailed) -> ChannelError | InputError | Space
     """A failed pull as its cause: no such scheme, no room, no network, no permission, no image."""
     text = error.detail
     if means_no_space(text):
-        return SpaceError(
-            f"no room to pull {uri}",
-            where=uri,
-            hint=MORE_ROOM,
-            detail=text,
-        )
+        return no_room(f"no room to pull {uri}", uri, text)
     if _scheme(uri) not in (*_SCHEMES, *_LOCAL_SCHEMES):
         return InputError(
             f"no such image: {uri}",

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from wrapper import process
 from wrapper.console import Console
 from wrapper.errors import PackageError
-from wrapper.images.format import SANDBOX, ImageFormat
+from wrapper.images.format import SANDBOX, ImageFormat, read_format
 from wrapper.process import ToolFailed
 from wrapper.util import foreign
 from wrapper.util.removal import remove_tree
@@ -116,12 +116,19 @@ class ImageTree:
 
 
 def read_tree(
-    path: Path, format: ImageFormat, *, unsquashfs: Path, scratch: Path, console: Console
+    path: Path,
+    *,
+    unsquashfs: Path,
+    scratch: Path,
+    console: Console,
+    format: ImageFormat | None = None,
 ) -> ImageTree:
-    """List an image. :raises PackageError: it is damaged.
+    """List an image. :raises InputError: it is none. :raises PackageError: it is damaged.
 
     :param unsquashfs: the program; :param scratch: a directory for files that are looked at.
+    :param format: of the image, where it is known.
     """
+    format = format or read_format(path)
     modes: dict[str, str] = {}
     links: dict[str, str] = {}
     if format.kind == SANDBOX:

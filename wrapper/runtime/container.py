@@ -13,7 +13,6 @@ from wrapper import process
 from wrapper.console import Console
 from wrapper.errors import (
     ScriptError,
-    SpaceError,
     means_no_loop_device,
     means_no_space,
     no_loop_device,
@@ -23,7 +22,7 @@ from wrapper.runtime.binds import BIND_VARIABLES
 from wrapper.runtime.host_program import HOST_ROOT, host_program
 from wrapper.runtime.runtime import Runtime, home_of
 from wrapper.util.cache import users_own
-from wrapper.util.disk import MORE_ROOM
+from wrapper.util.disk import no_room
 
 OWN_CACHE = "/containerize-cache"  # inside: a part of the cache that others could exchange outside
 CERTIFICATES = {
@@ -116,12 +115,7 @@ class BuildContainer:
             )
         except ToolFailed as error:
             if means_no_space(error.detail):
-                raise SpaceError(
-                    f"no room left: {what} failed",
-                    where=self.scratch,
-                    hint=MORE_ROOM,
-                    detail=error.detail,
-                ) from None
+                raise no_room(f"no room left: {what} failed", self.scratch, error.detail) from None
             if means_no_loop_device(error.detail):
                 what = f"{what} could not start"
                 raise no_loop_device(what, self.runtime.path, error.detail) from None

@@ -42,6 +42,11 @@ def require_space(path: Path, needed: int, what: str, hint: str) -> None:
         )
 
 
+def no_room(what: str, where: str | Path, detail: str) -> SpaceError:
+    """The error where it has run out in a build. :param detail: what a program or library said."""
+    return SpaceError(what, where=where, hint=MORE_ROOM, detail=detail)
+
+
 def existing(path: Path) -> Path:
     """The path, or the one above it that is there: Tykky's sites build in ``/tmp/$USER``."""
     return next(p for p in (path, *path.parents) if os.path.lexists(p))

@@ -12,7 +12,7 @@ from wrapper.activation.record import conda_variables
 from wrapper.build.incremental import IncrementalTree
 from wrapper.build.source import Source
 from wrapper.console import Advance
-from wrapper.errors import InputError, ScriptError, SpaceError, means_no_space
+from wrapper.errors import InputError, ScriptError, means_no_space
 from wrapper.manifest import Manifest
 from wrapper.process import ToolFailed
 from wrapper.runtime.container import BuildContainer
@@ -59,12 +59,8 @@ class CopySource(Source):
             )
         except ToolFailed as error:
             if means_no_space(error.detail):
-                raise SpaceError(
-                    "no room left for a copy of the installation",
-                    where=self.context.space.root,
-                    hint=disk.MORE_ROOM,
-                    detail=error.detail,
-                ) from None
+                what, root = "a copy of the installation", self.context.space.root
+                raise disk.no_room(f"no room left for {what}", root, error.detail) from None
             raise InputError(
                 f"{self.source} cannot be copied",
                 where=self.source,
