@@ -8,8 +8,8 @@ import pytest
 
 from tests.images import write_files
 from wrapper.console import Console
-from wrapper.images.entry_point import EntryPoint, find_entry_point
 from wrapper.images.format import ImageFormat
+from wrapper.images.software import EntryPoint, find_entry_point
 from wrapper.images.tree import read_tree
 
 SETTINGS = '#!/bin/bash\nexport A=1\nexec "$@"\n'

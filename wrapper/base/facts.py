@@ -17,13 +17,18 @@ import msgspec
 from wrapper import microarch, runscripts
 from wrapper.base.find import BaseImage
 from wrapper.console import Console
-from wrapper.images.entry_point import RUNSCRIPT, find_entry_point
 from wrapper.images.format import require_architecture
-from wrapper.images.software import find_libfabric, find_mpi, find_pythons
+from wrapper.images.software import (
+    RUNSCRIPT,
+    find_entry_point,
+    find_libfabric,
+    find_mpi,
+    find_pythons,
+)
 from wrapper.images.store import images_directory
 from wrapper.images.tree import ImageTree, read_tree
 from wrapper.util import foreign
-from wrapper.util.memo import Memo
+from wrapper.util.cache import Memo
 
 _FACTS_VERSION = 4  # raised where the same image would be described differently
 _LIBRARIES = r"(?:/usr)?/lib(?:64|/[a-z0-9_]+-linux-gnu)?"
@@ -44,7 +49,7 @@ class ImageFacts:
         of conda environments, those included. :ivar venvs: roots of virtual environments.
     :ivar mpi: ``MPICH`` or ``Open MPI``. :ivar package_manager: ``zypper``, ``apt-get``, ``dnf``…
     :ivar environment: variables that its own files set, as far as they are plain assignments.
-    :ivar entry_point: see :class:`wrapper.images.entry_point.EntryPoint`; so ``no_entry_point``.
+    :ivar entry_point: see :class:`wrapper.images.software.EntryPoint`; so ``no_entry_point``.
     :ivar runscripts: names in a ``/runscripts`` that is not of our making.
     """
 

@@ -17,10 +17,9 @@ from wrapper.images.format import SANDBOX, ImageFormat, read_format
 from wrapper.images.store import Store, file_digest, images_directory
 from wrapper.runtime.runtime import Runtime
 from wrapper.util import foreign, removal
-from wrapper.util.cache import FILE_MODE
+from wrapper.util.cache import FILE_MODE, Memo
 from wrapper.util.copying import copy_bytes
 from wrapper.util.disk import require_space
-from wrapper.util.memo import Memo
 
 _IDENTITY = 12  # digits that tell states of a definition apart
 

@@ -21,7 +21,7 @@ from packaging.version import InvalidVersion, Version
 
 from wrapper import rocm
 from wrapper.errors import SolveError
-from wrapper.inputs.markers import counting
+from wrapper.inputs.requirements import counting
 
 LOCK_NOTE = "# On the base image"  # begins a line of locks whose packages do not stand alone
 STUB_MARK = "Generator: containerize-stub"

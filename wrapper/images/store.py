@@ -20,10 +20,9 @@ from wrapper.errors import BusyError, ChannelError, InputError, SpaceError, mean
 from wrapper.process import ToolFailed
 from wrapper.runtime.runtime import Runtime, home_of
 from wrapper.util import foreign
-from wrapper.util.cache import FILE_MODE, make_cache, users_directory, users_own
+from wrapper.util.cache import FILE_MODE, Memo, make_cache, users_directory, users_own
 from wrapper.util.disk import no_room
 from wrapper.util.lock import locked
-from wrapper.util.memo import Memo
 
 _CHUNK = 8 << 20
 _TOLD_SIZE = 200 << 20  # hashing less takes no time worth telling

@@ -12,10 +12,12 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import (
     InvalidSdistFilename,
@@ -536,3 +538,21 @@ def _name_of_archive(path: Path) -> str | None:
 def repositories(packages: Sequence[Wanted]) -> list[Wanted]:
     """Those that need git."""
     return [wanted for wanted in packages if wanted.is_repository]
+
+
+# -- environment markers, as PEP 508 defines them ------------------------------------------------
+def counting(text: str, python: str) -> Requirement | None:
+    """A requirement, ``None`` where it is none or does not count: of an extra, for other Pythons.
+
+    :param python: the version, X.Y.Z; empty for the one that runs us.
+    """
+    try:
+        wanted = Requirement(text)
+    except InvalidRequirement:
+        return None
+    here: dict[str, str | AbstractSet[str]] = {"extra": ""}
+    here.update((name, str(value)) for name, value in default_environment().items())
+    if python:
+        here["python_full_version"] = python
+        here["python_version"] = ".".join(python.split(".")[:2])
+    return None if wanted.marker and not wanted.marker.evaluate(here) else wanted

@@ -13,8 +13,7 @@ from importlib.metadata import Distribution
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from wrapper.inputs.markers import counting
-from wrapper.inputs.requirements import Wanted
+from wrapper.inputs.requirements import Wanted, counting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,8 @@ from wrapper.activation.model import Activation
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree, Place
 from wrapper.build.mpi import image_files
-from wrapper.build.record import described
 from wrapper.build.source import Source
-from wrapper.build.target import Finished, shim_programs
+from wrapper.build.target import Finished, described, shim_programs
 from wrapper.gpu import Use, settings_for
 from wrapper.images.format import rarest_compression
 from wrapper.manifest import Manifest, MpiRecord

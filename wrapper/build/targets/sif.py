@@ -27,9 +27,8 @@ from wrapper import __version__, runscripts, tree, workspace
 from wrapper.activation.model import Activation
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import Place
-from wrapper.build.record import described
 from wrapper.build.source import Source
-from wrapper.build.target import Finished, shim_programs
+from wrapper.build.target import Finished, described, shim_programs
 from wrapper.gpu import NONE, Settings, Use, settings_for
 from wrapper.images.sif import content as sif_content
 from wrapper.images.sif import file as sif
