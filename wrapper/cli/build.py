@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wrapper.cli.common import CONTEXT, Command, say
+from wrapper.cli.common import CONTEXT, Command, say, with_console
 from wrapper.cli.options import (
     COMPRESSION,
     ENVIRON,
@@ -24,16 +23,14 @@ from wrapper.cli.options import (
     REUSE_BASE,
     TMPDIR,
     Decorator,
-    asking,
+    chosen_compression,
     configured,
-    file,
-    flag,
-    on_site,
-    several,
+    grouped,
 )
 from wrapper.console import Console
 
 if TYPE_CHECKING:
+    from wrapper.models import Site
     from wrapper.requests import SifRequest
 
 
@@ -58,61 +55,74 @@ _BASE: list[Decorator] = [
     REUSE_BASE,
 ]
 _CONTENT: list[Decorator] = [
-    file(
+    click.option(
         "--conda-env",
         "environment",
+        type=FILE,
+        metavar="FILE",
         help="Install this conda environment: an env.yml, an explicit list or a conda-lock.yml.",
     ),
-    file(
+    click.option(
         "-r",
         "--requirements",
+        type=FILE,
         multiple=True,
+        metavar="FILE",
         help="Install the packages of this pip requirements file, into the conda environment or, "
         "without one, for the base image's own Python; repeatable.",
     ),
     REQUIRE_HASHES,
-    flag(
+    click.option(
         "--system-site-packages",
         "system_site",
+        is_flag=True,
         help="Without a conda environment: see the packages of the base image's Python too.",
     ),
-    several(
+    click.option(
         "-c",
         "--channel",
         "channels",
+        multiple=True,
         metavar="URL",
         help="Search this channel (a name, URL or path) instead of those in FILE; repeatable.",
     ),
-    several(
+    click.option(
         "--os-package",
         "os_packages",
+        multiple=True,
         metavar="NAME",
         help="Add this package of the base image's system with its own package manager (zypper, "
         "apt, dnf); repeatable. Needs root, a static proot on PATH, or Apptainer where users may "
         "have namespaces. Unpacks the whole base.",
     ),
-    file(
+    click.option(
         "--pre-install",
+        type=FILE,
         multiple=True,
+        metavar="FILE",
         help="Bash script to run in the container before packages are installed.",
     ),
-    file(
+    click.option(
         "--post-install",
+        type=FILE,
         multiple=True,
+        metavar="FILE",
         help="Bash script to run in the container afterwards, the environment active. What it "
         "writes into $env_root is in the image.",
     ),
     ENVIRON,
 ]
 _HOW: list[Decorator] = [
-    flag(
+    click.option(
         "--update",
+        is_flag=True,
         help="Change the environment of the image OUT that is there; without --conda-env its conda "
         "packages stay. An image without an environment gets one.",
     ),
-    flag("--force", help="Replace OUT without asking."),
-    flag(
+    click.option("--force", is_flag=True, help="Replace OUT without asking."),
+    click.option(
         "--flatten",
+        is_flag=True,
         default=None,
         help="One file system of base and environment, for runtimes without overlays: see "
         "'containerize info'. Takes minutes per GB of the base.",
@@ -122,14 +132,16 @@ _HOW: list[Decorator] = [
     TMPDIR,
     COMPRESSION,
     JSON_RESULT,
-    flag(
+    click.option(
         "--accept-licenses",
+        is_flag=True,
         expose_value=False,
         help="Accepted as cotainr's; changes nothing.",
     ),
-    flag("--log-to-file", help="Keep the log, in the current directory."),
-    flag(
+    click.option("--log-to-file", is_flag=True, help="Keep the log, in the current directory."),
+    click.option(
         "--no-color",
+        is_flag=True,
         expose_value=False,
         callback=_without_colours,
         help="No colours on the screen, as with NO_COLOR.",
@@ -137,25 +149,45 @@ _HOW: list[Decorator] = [
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """Everything that ``build`` can be told."""
+
+    prefix: Path
+    base_image: str | None
+    system: str | None
+    reuse_base: bool
+    environment: Path | None
+    requirements: tuple[Path, ...]
+    require_hashes: bool
+    system_site: bool
+    channels: tuple[str, ...]
+    os_packages: tuple[str, ...]
+    pre_install: tuple[Path, ...]
+    post_install: tuple[Path, ...]
+    environ: Path | None
+    update: bool
+    force: bool
+    flatten: bool | None
+    nocache: bool
+    mpi: str | None
+    tmpdir: Path | None
+    compression: str | None
+    as_json: bool
+    log_to_file: bool
+
+
 @click.command("build", cls=Command, context_settings=CONTEXT, short_help="Build one portable SIF.")
-@asking(
-    "SifRequest",
+@grouped(
+    "options",
+    _Options,
     click.argument("prefix", type=FILE, metavar="OUT.sif"),
     *_BASE,
     *_CONTENT,
     *_HOW,
+    with_console,
 )
-def build(
-    console: Console,
-    *,
-    asked: partial[SifRequest],
-    prefix: Path,
-    system: str | None,
-    tmpdir: Path | None,
-    compression: str | None,
-    as_json: bool,
-    log_to_file: bool,
-) -> None:
+def build(console: Console, options: _Options) -> None:
     """Build one portable SIF: a base image with an environment, active in exec, run and shell.
 
     The base is copied, never unpacked; the environment is a layer over it. The file runs wherever
@@ -168,43 +200,73 @@ def build(
     """
     from wrapper.cli import report
     from wrapper.commands.build_sif import build_sif
-    from wrapper.images.sif.systems import base_of, find_systems
 
-    request = asked(prefix=prefix)
-    _check_base(request, system)
-    request = replace(request, force=_may_replace(request))
-    request = on_site(request, configured(console, tmpdir=tmpdir, compression=compression))
-    if system:
-        request = replace(request, base_image=base_of(system, find_systems(os.environ)))
-    if log_to_file:
+    _check_base(options)
+    force = _may_replace(options)
+    tmpdir, compression = options.tmpdir, options.compression
+    site = configured(console, tmpdir=tmpdir, compression=compression)
+    request = _request(options, site, force=force)
+    if options.log_to_file:
         console.copy_log(Path(time.strftime("containerize_build_%Y%m%d_%H%M%S.log")))
     result = build_sif(request, console)
-    for line in report.sif_lines(result, request.site.host_programs):
+    for line in report.sif_lines(result, site.host_programs):
         console.info(line)
-    if as_json:
+    if options.as_json:
         say(report.result_json(result))
 
 
-def _check_base(request: SifRequest, system: str | None) -> None:
-    named = [name for name in (request.base_image, system) if name]
-    if request.update:
-        if named or request.os_packages:
+def _check_base(options: _Options) -> None:
+    named = [name for name in (options.base_image, options.system) if name]
+    if options.update:
+        if named or options.os_packages:
             raise click.UsageError("--update keeps the base image: name none, and no --os-package")
     elif len(named) != 1:
         raise click.UsageError("name the base image with --base-image or --system, one of the two")
 
 
-def _may_replace(request: SifRequest) -> bool:
+def _may_replace(options: _Options) -> bool:
     """Whether OUT may be replaced: the user said so, or says so now, on a terminal."""
     from wrapper.images.sif.output import check_kind, output_path
 
-    there = os.path.isfile(request.prefix)  # noqa: PTH113 - false, not raised, if forbidden
-    if request.force or request.update or not there:
-        return request.force
+    there = os.path.isfile(options.prefix)  # noqa: PTH113 - false, not raised, if forbidden
+    if options.force or options.update or not there:
+        return options.force
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    check_kind(output_path(request.prefix))
+    check_kind(output_path(options.prefix))
     try:
-        return click.confirm(f"{request.prefix} exists already. Replace it?", err=True)
+        return click.confirm(f"{options.prefix} exists already. Replace it?", err=True)
     except click.Abort:  # the end of the input
         return False
+
+
+def _request(options: _Options, site: Site, *, force: bool) -> SifRequest:
+    """:raises InputError: this machine has no image for the system."""
+    from wrapper.conda import channels
+    from wrapper.images.sif.systems import base_of, find_systems
+    from wrapper.requests import SifRequest
+
+    base_image = options.base_image
+    if options.system:
+        base_image = base_of(options.system, find_systems(os.environ))
+    return SifRequest(
+        prefix=options.prefix,
+        environment=options.environment,
+        requirements=options.requirements,
+        channels=tuple(map(channels.absolute, options.channels)),
+        require_hashes=options.require_hashes,
+        system_site=options.system_site,
+        os_packages=options.os_packages,
+        pre_install=options.pre_install,
+        post_install=options.post_install,
+        environ=options.environ,
+        base_image=base_image,
+        reuse_base=options.reuse_base,
+        update=options.update,
+        force=force,
+        flatten=options.flatten,
+        mpi=options.mpi,
+        use_cache=not options.nocache,
+        compression=chosen_compression(site),
+        site=site,
+    )

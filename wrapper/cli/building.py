@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from wrapper.cli.common import say
-from wrapper.cli.options import BuildOptions, configured, on_site, prefix_of
+from wrapper.cli.options import (
+    BuildOptions,
+    chosen_compression,
+    configured,
+    prefix_of,
+    split_paths,
+)
 from wrapper.console import Console
 
 if TYPE_CHECKING:
@@ -30,18 +35,35 @@ class Building:
     tool: ToolFile
     tool_file: Path | None
 
-    def request(self, asked: partial[R], prefix: Path | None) -> R:
-        """The request, with what site and tool's file add.
-
-        :param prefix: where to install, if the command line says it. :raises ContainerizeError:
-            nobody does.
-        """
+    def prefix(self, given: Path | None) -> Path:
+        """Where to install. :raises ContainerizeError: nobody says it."""
         from wrapper.build import inputs
 
-        if self.tool_file and not (prefix or self.site.prefix or self.tool.prefix):
+        if self.tool_file and not (given or self.site.prefix or self.tool.prefix):
             raise inputs.incomplete(self.tool_file, "where to install", "installation_prefix: DIR")
-        request = asked(prefix=prefix_of(prefix, self.site, self.tool))
-        return inputs.completed(on_site(request, self.site), self.tool)
+        return prefix_of(given, self.site, self.tool)
+
+    def completed(self, request: R) -> R:
+        """``request`` with what all these commands can be told, and what the tool's file adds."""
+        from wrapper.build import inputs
+
+        options = self.options
+        request = replace(
+            request,
+            site=self.site,
+            pre_install=options.pre_install,
+            post_install=options.post_install,
+            environ=options.environ,
+            wrapper_paths=split_paths(options.wrapper_paths),
+            use_cache=not options.nocache,
+            compression=chosen_compression(self.site),
+            base_image=options.base_image,
+            copy_base=options.copy_base,
+            reuse_base=options.reuse_base,
+            mpi=options.mpi,
+            others=options.others,
+        )
+        return inputs.completed(request, self.tool)
 
     def require(self, asked: object, line: str) -> None:
         """:raises InputError: nothing is ``asked`` for; ``line`` of a tool's file could do so."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,46 +12,56 @@ from wrapper.cli.common import CONTEXT, Group
 from wrapper.cli.options import (
     BUILD,
     FILE,
-    HOW,
     KEEP,
     PREFIX,
     REQUIRE_HASHES,
     BuildOptions,
     apply,
-    asking,
-    file,
-    flag,
-    several,
+    grouped,
 )
 from wrapper.console import Console
 from wrapper.platforms import MACHINES
 
-if TYPE_CHECKING:
-    from wrapper.requests import NewRequest, Request, UpdateRequest
-
 _MODES = ("conda", "conda_modify")  # Tykky's words for a new installation and an update
 
 
-_CONDA = apply(
-    file(
+@dataclass(frozen=True, kw_only=True)
+class _CondaOptions:
+    """What ``new`` and ``update`` can be told besides."""
+
+    requirements: tuple[Path, ...] = ()
+    channels: tuple[str, ...] = ()
+    require_hashes: bool = False
+    dry_run: bool = False
+    mamba: bool = False
+    uv: bool = False
+
+
+_CONDA = grouped(
+    "conda",
+    _CondaOptions,
+    click.option(
         "-r",
         "--requirement",
         "requirements",
+        type=FILE,
         multiple=True,
+        metavar="FILE",
         help="Also install the packages of this pip requirements file; repeatable.",
     ),
-    several(
+    click.option(
         "-c",
         "--channel",
         "channels",
+        multiple=True,
         metavar="URL",
         help="Search this channel (a name, URL or path) instead of those of ENV_FILE; an update "
         "does so too. Repeatable.",
     ),
     REQUIRE_HASHES,
-    flag("--dry-run", help="Solve, print what would be done, and stop."),
-    flag("--mamba", help="Accepted as Tykky's; changes nothing."),
-    flag("--uv", help="Accepted as Tykky's; changes nothing."),
+    click.option("--dry-run", is_flag=True, help="Solve, print what would be done, and stop."),
+    click.option("--mamba", is_flag=True, help="Accepted as Tykky's; changes nothing."),
+    click.option("--uv", is_flag=True, help="Accepted as Tykky's; changes nothing."),
 )
 
 
@@ -71,31 +80,28 @@ def conda_containerize() -> None:
 
 
 @conda_containerize.command("new")
-@asking(
-    "NewRequest",
-    click.argument("environment", type=FILE, metavar="ENV_FILE"),
-    PREFIX,
-    click.option(
-        "--platform",
-        type=click.Choice(list(MACHINES)),
-        help="With --dry-run or --lock: solve for machines of this kind instead of this one's.",
-    ),
-    file(
-        "--lock",
-        help="Solve, write the packages into FILE as a conda-lock.yml, and stop.",
-    ),
-    _CONDA,
-    BUILD,
-    HOW,
+@click.argument("environment", type=FILE, metavar="ENV_FILE")
+@PREFIX
+@click.option(
+    "--platform",
+    type=click.Choice(list(MACHINES)),
+    help="With --dry-run or --lock: solve for machines of this kind instead of this one's.",
 )
+@click.option(
+    "--lock",
+    type=FILE,
+    metavar="FILE",
+    help="Solve, write the packages into FILE as a conda-lock.yml, and stop.",
+)
+@apply(_CONDA, BUILD)
 def new(
     console: Console,
     *,
-    asked: partial[NewRequest],
+    environment: Path,
     prefix: Path | None,
-    dry_run: bool,
-    mamba: bool,
-    uv: bool,
+    platform: str | None,
+    lock: Path | None,
+    conda: _CondaOptions,
     options: BuildOptions,
 ) -> None:
     """Install the environment that ENV_FILE describes.
@@ -104,28 +110,23 @@ def new(
     conda-lock.yml or a pixi.lock. The build happens in a directory of its own; DIR appears when it
     is complete, or not at all.
     """
-    _tell_of_tykky(mamba or uv, console)
-    _new(begin(console, options, _MODES), asked, prefix, dry_run=dry_run)
+    _tell_of_tykky(conda, console)
+    building = begin(console, options, _MODES)
+    _new(building, conda, environment, prefix, platform=platform, lock=lock)
 
 
 @conda_containerize.command("update")
-@asking(
-    "UpdateRequest",
-    click.argument("prefix", type=FILE, metavar="DIR"),
-    click.argument("environment", type=FILE, metavar="[ENV_FILE]", required=False),
-    KEEP,
-    _CONDA,
-    BUILD,
-    HOW,
-)
+@click.argument("prefix", type=FILE, metavar="DIR")
+@click.argument("environment", type=FILE, metavar="[ENV_FILE]", required=False)
+@KEEP
+@apply(_CONDA, BUILD)
 def update(
     console: Console,
     *,
-    asked: partial[UpdateRequest],
     prefix: Path,
-    dry_run: bool,
-    mamba: bool,
-    uv: bool,
+    environment: Path | None,
+    keep: int | None,
+    conda: _CondaOptions,
     options: BuildOptions,
 ) -> None:
     """Change the installation DIR, which keeps working all the time.
@@ -134,50 +135,80 @@ def update(
     packages stay and only -r, --post-install and so on are applied. The result is a further
     generation: programs that run keep theirs, and 'containerize rollback DIR' switches back.
     """
-    _tell_of_tykky(mamba or uv, console)
-    _update(begin(console, options, _MODES), asked, prefix, dry_run=dry_run)
+    _tell_of_tykky(conda, console)
+    _update(begin(console, options, _MODES), conda, environment, prefix, keep=keep)
 
 
 @conda_containerize.command("advanced")
-@asking("Request", click.argument("tool_file", type=FILE, metavar="YAML"), BUILD, HOW)
-def advanced(
-    console: Console, *, asked: partial[Request], tool_file: Path, options: BuildOptions
-) -> None:
+@click.argument("tool_file", type=FILE, metavar="YAML")
+@BUILD
+def advanced(console: Console, *, tool_file: Path, options: BuildOptions) -> None:
     """Build what a file in Tykky's format says.
 
     Its keys are listed in docs/tykky.md: mode (conda or conda_modify), env_file,
     requirements_file, installation_prefix, pre_install, post_install, extra_envs, wrapper_paths.
     """
 
-    from wrapper.requests import NewRequest, UpdateRequest
-
     building = begin(console, options, _MODES, tool_file)
-    if building.tool.mode == _MODES[1]:
-        _update(building, partial(UpdateRequest, **asked.keywords), None)
-    else:
-        _new(building, partial(NewRequest, **asked.keywords), None)
+    build = _update if building.tool.mode == _MODES[1] else _new
+    build(building, _CondaOptions(), None, None)
 
 
-def _tell_of_tykky(named: bool, console: Console) -> None:
-    if named:
+def _tell_of_tykky(conda: _CondaOptions, console: Console) -> None:
+    if conda.mamba or conda.uv:
         console.info("--mamba and --uv change nothing: both are always in use")
 
 
 def _new(
-    building: Building, asked: partial[NewRequest], prefix: Path | None, *, dry_run: bool = False
+    building: Building,
+    conda: _CondaOptions,
+    environment: Path | None,
+    prefix: Path | None,
+    *,
+    platform: str | None = None,
+    lock: Path | None = None,
 ) -> None:
     from wrapper.commands.new import new
     from wrapper.commands.plan import plan_new
+    from wrapper.conda import channels
+    from wrapper.requests import NewRequest
 
-    request = building.request(asked, prefix)
+    request = building.completed(
+        NewRequest(
+            prefix=building.prefix(prefix),
+            environment=environment,
+            requirements=conda.requirements,
+            channels=tuple(map(channels.absolute, conda.channels)),
+            require_hashes=conda.require_hashes,
+            platform=platform,
+            lock=lock,
+        )
+    )
     building.require(request.environment, "env_file: ENV_FILE")
-    building.run(request, new, plan_new if dry_run or request.lock else None)
+    building.run(request, new, plan_new if conda.dry_run or lock else None)
 
 
 def _update(
-    building: Building, asked: partial[UpdateRequest], prefix: Path | None, *, dry_run: bool = False
+    building: Building,
+    conda: _CondaOptions,
+    environment: Path | None,
+    prefix: Path | None,
+    *,
+    keep: int | None = None,
 ) -> None:
     from wrapper.commands.plan import plan_update
     from wrapper.commands.update import update
+    from wrapper.conda import channels
+    from wrapper.requests import UpdateRequest
 
-    building.run(building.request(asked, prefix), update, plan_update if dry_run else None)
+    request = building.completed(
+        UpdateRequest(
+            prefix=building.prefix(prefix),
+            environment=environment,
+            requirements=conda.requirements,
+            channels=tuple(map(channels.absolute, conda.channels)),
+            require_hashes=conda.require_hashes,
+            keep=keep,
+        )
+    )
+    building.run(request, update, plan_update if conda.dry_run else None)

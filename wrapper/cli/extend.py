@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from wrapper.cli.common import Command, with_console
-from wrapper.cli.options import FILE, TMPDIR, apply, configured, paths_of_programs
+from wrapper.cli.options import FILE, TMPDIR, apply, configured, split_paths
 from wrapper.console import Console, human_size
 
 
@@ -21,7 +21,11 @@ from wrapper.console import Console, human_size
     help="The directory; default: 'extension' in DIR. The installation may be another's. Of an "
     "IMAGE its programs and 'extension' in it.",
 )
-@paths_of_programs(
+@click.option(
+    "-w",
+    "--wrapper-paths",
+    multiple=True,
+    metavar="PATHS",
     help="Of an IMAGE: as for wrap-container. Default: the directory of its python3.",
 )
 @with_console
@@ -52,7 +56,10 @@ def extend(
         if place is None:
             raise click.UsageError("--to MYDIR is needed, for shims of the image's programs")
         request = WrapContainerRequest(
-            prefix=place, image=str(target), wrapper_paths=wrapper_paths, site=site
+            prefix=place,
+            image=str(target),
+            wrapper_paths=split_paths(wrapper_paths),
+            site=site,
         )
         found = command.extend_image(request, console)
     elif wrapper_paths and target.is_dir():

@@ -6,9 +6,9 @@ import functools
 import inspect
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,9 +19,6 @@ from wrapper.site_profile import MPI_KINDS
 if TYPE_CHECKING:
     from wrapper.inputs.tykky import ToolFile
     from wrapper.models import Site
-    from wrapper.requests import Request
-
-R = TypeVar("R", bound="Request")
 
 
 class _File(click.Path):
@@ -41,9 +38,6 @@ class _File(click.Path):
 # click would look whether it can be read, and take what cannot for a wrong command line.
 FILE = _File(path_type=Path, readable=False)
 Decorator = Callable[[Callable[..., object]], Callable[..., object]]
-flag = functools.partial(click.option, is_flag=True)
-several = functools.partial(click.option, multiple=True)
-file = functools.partial(click.option, type=FILE, metavar="FILE")
 
 PREFIX = click.option(
     "--prefix",
@@ -51,8 +45,9 @@ PREFIX = click.option(
     metavar="DIR",
     help="Where to install: a new or an empty directory. Required, unless the site sets one.",
 )
-REQUIRE_HASHES = flag(
+REQUIRE_HASHES = click.option(
     "--require-hashes",
+    is_flag=True,
     help="Install nothing whose hash is not known beforehand: all packages of a lock, list or "
     "requirements file need one (as with pip, one that has a hash there asks for all).",
 )
@@ -68,12 +63,14 @@ BASE_IMAGE = click.option(
     help="Stand on this container image instead of the host's system: a file, a name of "
     "'containerize base list' or a URI (docker://…). An update keeps the one before.",
 )
-COPY_BASE = flag(
+COPY_BASE = click.option(
     "--copy-base",
+    is_flag=True,
     help="Keep a copy of the base image in DIR: the site may remove or change its own.",
 )
-REUSE_BASE = flag(
+REUSE_BASE = click.option(
     "--reuse-base",
+    is_flag=True,
     help="Keep the Python and the packages of the base image (its conda environment, for a conda "
     "environment) and install only what is missing, in versions that fit. An update keeps this.",
 )
@@ -83,15 +80,18 @@ MPI = click.option(
     help="Which MPI programs get: this machine's, put before any other; the container's own; or "
     "none, nothing is done. Default: what the site says; an update keeps the one before.",
 )
-WITH = several(
+WITH = click.option(
     "--with",
     "others",
+    multiple=True,
     metavar="DIR",
     help="Let programs call those of this other installation by its bin/, as if it were named in "
     "CONTAINERIZE_WITH; repeatable. An update keeps those before unless it names some, or 'none'.",
 )
-ENVIRON = file(
+ENVIRON = click.option(
     "--environ",
+    type=FILE,
+    metavar="FILE",
     help="File of NAME=VALUE lines to set whenever a program runs.",
 )
 TMPDIR = click.option(
@@ -119,38 +119,39 @@ COMPRESSION = click.option(
     help="Of the image: fast, default or small, each with the best compressor that the runtime "
     "starts; or zstd, lz4 or gzip, which may have a level (zstd:15).",
 )
-NOCACHE = flag(
+NOCACHE = click.option(
     "--nocache",
-    "use_cache",
-    callback=lambda _ctx, _param, value: not value,
+    is_flag=True,
     help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
 )
 JSON_RESULT = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-TOOL_FILE = file(
+TOOL_FILE = click.option(
     "-y",
     "--yaml",
     "tool_file",
+    type=FILE,
+    metavar="FILE",
     help="Also what this file in Tykky's format says; options win.",
 )
-PRE_INSTALL = file(
+PRE_INSTALL = click.option(
     "--pre-install",
+    type=FILE,
     multiple=True,
+    metavar="FILE",
     help="Bash script to run in the container before anything is installed; repeatable.",
 )
-POST_INSTALL = file(
+POST_INSTALL = click.option(
     "--post-install",
+    type=FILE,
     multiple=True,
+    metavar="FILE",
     help="Bash script to run in the container afterwards, the environment active; repeatable.",
 )
-paths_of_programs = functools.partial(
-    several,
-    *("-w", "--wrapper-paths"),
+WRAPPER_PATHS = click.option(
+    "-w",
+    "--wrapper-paths",
+    multiple=True,
     metavar="PATHS",
-    callback=lambda _ctx, _param, words: tuple(
-        path for word in words for path in word.split(",") if path
-    ),
-)
-WRAPPER_PATHS = paths_of_programs(
     help="Programs, or directories of programs, to make available: a comma-separated list; "
     "repeatable. Required.",
 )
@@ -186,45 +187,36 @@ def grouped(name: str, kind: Callable[..., object], *options: Decorator) -> Deco
     return decorate
 
 
-_OF_SITES = {"prefix", "compression"}
-
-
-def asking(request: str, *options: Decorator) -> Decorator:
-    """Options of a command whose values are fields of a request, a class in
-    :mod:`wrapper.requests`: the command gets them as ``asked``, which makes the request of what
-    else there is to say, and by themselves those that are no field, or that a site may set too.
-    """
-
-    def decorate(command: Callable[..., object]) -> Callable[..., object]:
-        @functools.wraps(command)
-        def wrapped(console: Console, **given: object) -> object:
-            from wrapper import requests  # not for --help
-
-            kind = getattr(requests, request)
-            names = {field.name for field in fields(kind)} - _OF_SITES
-            values = {name: given.pop(name) for name in names & given.keys()}
-            return command(console, asked=functools.partial(kind, **values), **given)
-
-        return apply(*options, with_console)(wrapped)
-
-    return decorate
-
-
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """How every command that builds an installation does so: :data:`HOW`."""
+    """What every command that builds an installation can be told: :data:`BUILD`."""
 
+    pre_install: tuple[Path, ...]
+    post_install: tuple[Path, ...]
+    environ: Path | None
+    wrapper_paths: tuple[str, ...]
+    nocache: bool
+    base_image: str | None
+    copy_base: bool
+    reuse_base: bool
+    mpi: str | None
+    others: tuple[str, ...]
     tmpdir: Path | None
     compression: str | None
     as_json: bool
 
 
-HOW = grouped("options", BuildOptions, TMPDIR, COMPRESSION, JSON_RESULT)
-BUILD = apply(
+BUILD = grouped(
+    "options",
+    BuildOptions,
     PRE_INSTALL,
     POST_INSTALL,
     ENVIRON,
-    paths_of_programs(
+    click.option(
+        "-w",
+        "--wrapper-paths",
+        multiple=True,
+        metavar="PATHS",
         help="More programs, or directories of programs, to make available: a comma-separated "
         "list of paths in the environment; repeatable. All programs in its bin are anyway.",
     ),
@@ -234,8 +226,16 @@ BUILD = apply(
     REUSE_BASE,
     MPI,
     WITH,
+    TMPDIR,
+    COMPRESSION,
+    JSON_RESULT,
+    with_console,
 )
-"""What every such command can be asked for."""
+
+
+def split_paths(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Paths of ``-w``, each of whose values is a comma-separated list."""
+    return tuple(path for word in words for path in word.split(",") if path)
 
 
 def configured(
@@ -267,18 +267,9 @@ def configured(
     return settings
 
 
-def on_site(request: R, site: Site) -> R:
-    """A request with the configuration; the compression is what the command line, or what the site
-    forces, names for this build.
-    """
-    from wrapper.conda import channels
-
-    return replace(
-        request,
-        site=site,
-        compression=site.compression if "compression" in site.chosen else None,
-        channels=tuple(map(channels.absolute, request.channels)),
-    )
+def chosen_compression(settings: Site) -> str | None:
+    """The compression that the command line or the site's force names for this build."""
+    return settings.compression if "compression" in settings.chosen else None
 
 
 def prefix_of(given: Path | None, settings: Site, tool: ToolFile) -> Path:

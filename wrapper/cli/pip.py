@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,59 +12,69 @@ from wrapper.cli.common import CONTEXT, Group
 from wrapper.cli.options import (
     BUILD,
     FILE,
-    HOW,
     KEEP,
     PREFIX,
     REQUIRE_HASHES,
     BuildOptions,
-    R,
     apply,
-    asking,
-    file,
-    flag,
-    several,
+    grouped,
 )
 from wrapper.console import Console
-
-if TYPE_CHECKING:
-    from wrapper.requests import NewPipRequest, Request, UpdatePipRequest
 
 SLIM = "python"  # of base_images/catalogue.toml
 _MODES = ("venv", "venv_modify")  # Tykky's words for a new installation and an update
 
 
-_PIP = apply(
-    several(
+@dataclass(frozen=True, kw_only=True)
+class _PipOptions:
+    """What ``new`` and ``update`` can be told besides."""
+
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    no_isolation: tuple[str, ...] = ()
+    require_hashes: bool = False
+    dry_run: bool = False
+
+
+_PIP = grouped(
+    "pip",
+    _PipOptions,
+    click.option(
         "--extra",
         "extras",
+        multiple=True,
         metavar="NAME",
         help="Also the optional dependencies NAME of a pyproject.toml; repeatable.",
     ),
-    several(
+    click.option(
         "--group",
         "groups",
+        multiple=True,
         metavar="NAME",
         help="Also the dependency group NAME of a pyproject.toml; repeatable.",
     ),
-    several(
+    click.option(
         "--no-build-isolation",
         "no_isolation",
+        multiple=True,
         metavar="NAME",
         help="Build the package NAME after all others are installed and against them (flash-attn "
         "needs torch); ':all:' for every package; repeatable.",
     ),
     REQUIRE_HASHES,
-    flag("--dry-run", help="Print what would be installed, and stop."),
+    click.option("--dry-run", is_flag=True, help="Print what would be installed, and stop."),
 )
 
 
 _FILES = click.argument("files", type=FILE, nargs=-1, metavar="[REQ_FILE…]")
-_REQUIREMENTS = file(
+_REQUIREMENTS = click.option(
     "-r",
     "--requirement",
     "--requirements-file",
     "requirements",
+    type=FILE,
     multiple=True,
+    metavar="FILE",
     help="Another REQ_FILE, written as for pip; repeatable.",
 )
 
@@ -84,44 +93,45 @@ def pip_containerize() -> None:
 
 
 @pip_containerize.command("new")
-@asking(
-    "NewPipRequest",
-    _FILES,
-    _REQUIREMENTS,
-    PREFIX,
-    flag(
-        "--system-site-packages",
-        "system_site",
-        help="See the packages of the Python on PATH too, for example Cray's numpy and mpi4py.",
-    ),
-    flag(
-        "--slim",
-        help="Stand on a small Debian with Python instead of the host's: --base-image python.",
-    ),
-    click.option(
-        "--pyver",
-        default="",
-        metavar="X.Y[.Z]",
-        help="Build on the Python of this version that is on PATH, or see --uv.",
-    ),
-    flag(
-        "--uv",
-        "managed",
-        help="Where PATH has no Python that fits, let uv download one into the image. Packages are "
-        "installed with uv in any case.",
-    ),
-    _PIP,
-    BUILD,
-    HOW,
+@_FILES
+@_REQUIREMENTS
+@PREFIX
+@click.option(
+    "--system-site-packages",
+    "system_site",
+    is_flag=True,
+    help="See the packages of the Python on PATH too, for example Cray's numpy and mpi4py.",
 )
+@click.option(
+    "--slim",
+    is_flag=True,
+    help="Stand on a small Debian with Python instead of the host's: --base-image python.",
+)
+@click.option(
+    "--pyver",
+    default="",
+    metavar="X.Y[.Z]",
+    help="Build on the Python of this version that is on PATH, or see --uv.",
+)
+@click.option(
+    "--uv",
+    "managed",
+    is_flag=True,
+    help="Where PATH has no Python that fits, let uv download one into the image. Packages are "
+    "installed with uv in any case.",
+)
+@apply(_PIP, BUILD)
 def new(
     console: Console,
     *,
-    asked: partial[NewPipRequest],
     files: tuple[Path, ...],
+    requirements: tuple[Path, ...],
     prefix: Path | None,
+    system_site: bool,
     slim: bool,
-    dry_run: bool,
+    pyver: str,
+    managed: bool,
+    pip: _PipOptions,
     options: BuildOptions,
 ) -> None:
     """Install what REQ_FILE asks for into a virtual environment.
@@ -130,35 +140,40 @@ def new(
     uv.lock, a pylock.toml or a requirements.lock of an earlier installation. A Python on PATH stays
     where it is.
     """
-    asked = _with_files(asked, files)
-    if not asked.keywords["requirements"]:
+    if not (files or requirements):
         raise click.UsageError("name a file with requirements: REQ_FILE")
     if slim:
-        if asked.keywords["base_image"]:
+        if options.base_image:
             raise click.UsageError("--slim stands for --base-image python: give one of them")
-        asked = partial(asked, base_image=SLIM)
-    _new(begin(console, options, _MODES), asked, prefix, dry_run=dry_run)
+        options = replace(options, base_image=SLIM)
+    _new(
+        begin(console, options, _MODES),
+        pip,
+        (*files, *requirements),
+        prefix,
+        system_site=system_site,
+        pyver=pyver,
+        managed=managed,
+    )
 
 
 @pip_containerize.command("update")
-@asking(
-    "UpdatePipRequest",
-    click.argument("prefix", type=FILE, metavar="DIR"),
-    _FILES,
-    _REQUIREMENTS,
-    KEEP,
-    flag("--uv", expose_value=False, help="Accepted as Tykky's; changes nothing."),
-    _PIP,
-    BUILD,
-    HOW,
+@click.argument("prefix", type=FILE, metavar="DIR")
+@_FILES
+@_REQUIREMENTS
+@KEEP
+@click.option(
+    "--uv", is_flag=True, expose_value=False, help="Accepted as Tykky's; changes nothing."
 )
+@apply(_PIP, BUILD)
 def update(
     console: Console,
     *,
-    asked: partial[UpdatePipRequest],
     prefix: Path,
     files: tuple[Path, ...],
-    dry_run: bool,
+    requirements: tuple[Path, ...],
+    keep: int | None,
+    pip: _PipOptions,
     options: BuildOptions,
 ) -> None:
     """Change the installation DIR, which keeps working all the time.
@@ -166,15 +181,14 @@ def update(
     REQ_FILE, see 'new', is what to install besides, or in another version. The result is a further
     generation: programs that run keep theirs, and 'containerize rollback DIR' switches back.
     """
-    asked = _with_files(asked, files)
-    _update(begin(console, options, _MODES), asked, prefix, dry_run=dry_run)
+    given = (*files, *requirements)
+    _update(begin(console, options, _MODES), pip, given, prefix, keep=keep)
 
 
 @pip_containerize.command("advanced")
-@asking("Request", click.argument("tool_file", type=FILE, metavar="YAML"), BUILD, HOW)
-def advanced(
-    console: Console, *, asked: partial[Request], tool_file: Path, options: BuildOptions
-) -> None:
+@click.argument("tool_file", type=FILE, metavar="YAML")
+@BUILD
+def advanced(console: Console, *, tool_file: Path, options: BuildOptions) -> None:
     """Build what a file in Tykky's format says.
 
     Its keys are listed in docs/tykky.md: mode (venv or venv_modify), requirements_file,
@@ -182,39 +196,63 @@ def advanced(
     enable_site_packages.
     """
 
-    from wrapper.requests import NewPipRequest, UpdatePipRequest
-
     building = begin(console, options, _MODES, tool_file)
-    if building.tool.mode == _MODES[1]:
-        _update(building, partial(UpdatePipRequest, **asked.keywords), None)
-    else:
-        _new(building, partial(NewPipRequest, **asked.keywords), None)
-
-
-def _with_files(asked: partial[R], files: tuple[Path, ...]) -> partial[R]:
-    """:param files: those that are named without ``-r``, which come first."""
-    return partial(asked, requirements=(*files, *asked.keywords["requirements"]))
+    build = _update if building.tool.mode == _MODES[1] else _new
+    build(building, _PipOptions(), (), None)
 
 
 def _new(
-    building: Building, asked: partial[NewPipRequest], prefix: Path | None, *, dry_run: bool = False
+    building: Building,
+    pip: _PipOptions,
+    requirements: tuple[Path, ...],
+    prefix: Path | None,
+    *,
+    system_site: bool = False,
+    pyver: str = "",
+    managed: bool = False,
 ) -> None:
     from wrapper.commands.new import new_pip
     from wrapper.commands.plan import plan_pip
+    from wrapper.requests import NewPipRequest
 
-    request = building.request(asked, prefix)
+    request = building.completed(
+        NewPipRequest(
+            prefix=building.prefix(prefix),
+            requirements=requirements,
+            extras=pip.extras,
+            groups=pip.groups,
+            no_isolation=pip.no_isolation,
+            require_hashes=pip.require_hashes,
+            system_site=system_site,
+            pyver=pyver,
+            managed=managed,
+        )
+    )
     building.require(request.requirements, "requirements_file: REQ_FILE")
-    building.run(request, new_pip, plan_pip if dry_run else None)
+    building.run(request, new_pip, plan_pip if pip.dry_run else None)
 
 
 def _update(
     building: Building,
-    asked: partial[UpdatePipRequest],
+    pip: _PipOptions,
+    requirements: tuple[Path, ...],
     prefix: Path | None,
     *,
-    dry_run: bool = False,
+    keep: int | None = None,
 ) -> None:
     from wrapper.commands.plan import plan_pip
     from wrapper.commands.update import update_pip
+    from wrapper.requests import UpdatePipRequest
 
-    building.run(building.request(asked, prefix), update_pip, plan_pip if dry_run else None)
+    request = building.completed(
+        UpdatePipRequest(
+            prefix=building.prefix(prefix),
+            requirements=requirements,
+            extras=pip.extras,
+            groups=pip.groups,
+            no_isolation=pip.no_isolation,
+            require_hashes=pip.require_hashes,
+            keep=keep,
+        )
+    )
+    building.run(request, update_pip, plan_pip if pip.dry_run else None)

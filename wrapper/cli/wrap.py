@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from wrapper.cli.common import CONTEXT, Command
+from wrapper.cli.common import CONTEXT, Command, with_console
 from wrapper.cli.options import (
     COMPRESSION,
     ENVIRON,
@@ -21,38 +18,30 @@ from wrapper.cli.options import (
     TMPDIR,
     TOOL_FILE,
     WRAPPER_PATHS,
-    asking,
+    apply,
+    chosen_compression,
     configured,
-    flag,
-    on_site,
     prefix_of,
     require,
+    split_paths,
 )
 from wrapper.console import Console
-
-if TYPE_CHECKING:
-    from wrapper.requests import WrapContainerRequest, WrapInstallRequest
 
 _PATHS = "-w' / '--wrapper-paths"
 
 
 @click.command("wrap-container", cls=Command, context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="wrap-container")
-@asking(
-    "WrapContainerRequest",
-    click.argument("image", metavar="IMAGE"),
-    PREFIX,
-    WRAPPER_PATHS,
-    ENVIRON,
-    MPI,
-    TOOL_FILE,
-    TMPDIR,
-)
+@click.argument("image", metavar="IMAGE")
+@apply(PREFIX, WRAPPER_PATHS, ENVIRON, MPI, TOOL_FILE, TMPDIR, with_console)
 def wrap_container(
     console: Console,
     *,
-    asked: partial[WrapContainerRequest],
+    image: str,
     prefix: Path | None,
+    wrapper_paths: tuple[str, ...],
+    environ: Path | None,
+    mpi: str | None,
     tool_file: Path | None,
     tmpdir: Path | None,
 ) -> None:
@@ -68,10 +57,18 @@ def wrap_container(
     from wrapper.build import inputs
     from wrapper.cli import report
     from wrapper.commands.wrap_container import wrap_container
+    from wrapper.requests import WrapContainerRequest
 
     tool = inputs.read_tool(tool_file, ("wrapcont",), console)
     site = configured(console, tmpdir=tmpdir)
-    request = replace(asked(prefix=prefix_of(prefix, site, tool)), site=site)
+    request = WrapContainerRequest(
+        prefix=prefix_of(prefix, site, tool),
+        image=image,
+        wrapper_paths=split_paths(wrapper_paths),
+        environ=environ,
+        mpi=mpi,
+        site=site,
+    )
     require(request.wrapper_paths or tool.wrapper_paths, _PATHS)
     result = wrap_container(inputs.completed_container(request, tool), console)
     for line in report.lines(result):
@@ -80,29 +77,26 @@ def wrap_container(
 
 @click.command("wrap-install", cls=Command, context_settings=CONTEXT)
 @click.version_option(package_name="containerize", prog_name="wrap-install")
-@asking(
-    "WrapInstallRequest",
-    click.argument("source", type=FILE, metavar="SRC"),
-    PREFIX,
-    WRAPPER_PATHS,
-    flag(
-        "--mask",
-        help="Let programs see the image at the path SRC itself: for installations that have "
-        "stored their own path. SRC must stay, but may be emptied.",
-    ),
-    PRE_INSTALL,
-    POST_INSTALL,
-    ENVIRON,
-    MPI,
-    TOOL_FILE,
-    TMPDIR,
-    COMPRESSION,
+@click.argument("source", type=FILE, metavar="SRC")
+@apply(PREFIX, WRAPPER_PATHS)
+@click.option(
+    "--mask",
+    is_flag=True,
+    help="Let programs see the image at the path SRC itself: for installations that have stored "
+    "their own path. SRC must stay, but may be emptied.",
 )
+@apply(PRE_INSTALL, POST_INSTALL, ENVIRON, MPI, TOOL_FILE, TMPDIR, COMPRESSION, with_console)
 def wrap_install(
     console: Console,
     *,
-    asked: partial[WrapInstallRequest],
+    source: Path,
     prefix: Path | None,
+    wrapper_paths: tuple[str, ...],
+    mask: bool,
+    pre_install: tuple[Path, ...],
+    post_install: tuple[Path, ...],
+    environ: Path | None,
+    mpi: str | None,
     tool_file: Path | None,
     tmpdir: Path | None,
     compression: str | None,
@@ -118,10 +112,22 @@ def wrap_install(
     from wrapper.build import inputs
     from wrapper.cli import report
     from wrapper.commands.wrap_install import wrap_install
+    from wrapper.requests import WrapInstallRequest
 
     tool = inputs.read_tool(tool_file, ("wrapdisk",), console)
     site = configured(console, tmpdir=tmpdir, compression=compression)
-    request = on_site(asked(prefix=prefix_of(prefix, site, tool)), site)
+    request = WrapInstallRequest(
+        prefix=prefix_of(prefix, site, tool),
+        source=source,
+        mask=mask,
+        wrapper_paths=split_paths(wrapper_paths),
+        pre_install=pre_install,
+        post_install=post_install,
+        environ=environ,
+        mpi=mpi,
+        compression=chosen_compression(site),
+        site=site,
+    )
     require(request.wrapper_paths or tool.wrapper_paths, _PATHS)
     for line in report.lines(wrap_install(inputs.completed(request, tool), console)):
         console.info(line)
