@@ -19,7 +19,7 @@ from wrapper.errors import InputError
 from wrapper.inputs.condarc import parse_condarc
 from wrapper.inputs.tykky import Layer, parse_global
 from wrapper.models import Site
-from wrapper.settings_keys import KEYS, Key, put
+from wrapper.settings_keys import KEYS, Key
 from wrapper.site_profile import near
 from wrapper.util import yaml_nodes
 
@@ -84,7 +84,7 @@ class _Sheet:
     def put(self, name: str, value: object, origin: str) -> None:
         """Set a value; ``None`` is none (a path with a variable that is not set)."""
         if value is not None:
-            self.site = put(self.site, name, value)
+            self.site = KEYS[name].field.put(self.site, value)
             self.origins[name] = origin
 
     def read(self, values: Mapping[str, tuple[object, str]], layer: Layer) -> None:
@@ -143,7 +143,7 @@ class _Sheet:
 def _checked(key: Key, value: object, where: str, layer: Layer | None = None) -> object:
     """A setting's value. :param layer: the file which has it, where one does."""
     try:
-        read = key.read(value)
+        read = key.field.read(value)
     except ValueError as error:
         inside = getattr(error, "inside", ()) if layer else ()
         raise InputError(

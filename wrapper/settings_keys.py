@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from wrapper import site_profile
 from wrapper.images import compression
@@ -24,25 +24,42 @@ from wrapper.site_profile import number as _number
 from wrapper.site_profile import text as _text
 from wrapper.site_profile import texts as _texts
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
+class Field:
+    """A field of :class:`Site`.
+
+    :ivar read: a value of YAML, or a variable's text, into what it means, ``None`` for nothing;
+        raises ``ValueError`` with the reason. :ivar put: the site with what was read.
+    """
+
+    read: Callable[[object], object]
+    put: Callable[[Site, Any], Site]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Key:
     """One thing that can be set.
 
-    :ivar read: a value of YAML, or a variable's text, into what the site's field of the key's name
-        is (``tests/unit/test_site.py`` reads one of each), ``None`` for nothing; raises
-        ``ValueError`` with the reason. :ivar help: what it means, for ``containerize info -v``.
+    :ivar help: what it means, for ``containerize info -v``.
     :ivar variable: an environment variable. :ivar flag: whether it counts by being set at all, as
         Tykky's do. :ivar option: of the command line. :ivar beside: paths, of which relative ones
         start at the directory of the file that has them.
     """
 
-    read: Callable[[object], object]
     help: str
+    field: Field
     variable: str = ""
     flag: bool = False
     option: str = ""
     beside: bool = False
+
+
+def _field(read: Callable[[object], T | None], put: Callable[[Site, T], Site]) -> Field:
+    """Here it is checked that what is read is what the site's field is."""
+    return Field(read, put)
 
 
 def _expanded(value: object) -> str:
@@ -139,96 +156,146 @@ def _squashfs(value: object) -> tuple[str, ...]:
 
 KEYS: Mapping[str, Key] = {
     "tmpdir": Key(
-        _first_directory,
-        "where to build; of a list the first directory that can be written to",
+        help="where to build; of a list the first directory that can be written to",
+        field=_field(_first_directory, lambda site, value: replace(site, tmpdir=value)),
         variable="CW_BUILD_TMPDIR",
         option="--tmpdir",
     ),
     "cache": Key(
-        _path, "where downloads are kept for later builds", variable="CONTAINERIZE_CACHE_DIR"
+        help="where downloads are kept for later builds",
+        field=_field(_path, lambda site, value: replace(site, cache=value)),
+        variable="CONTAINERIZE_CACHE_DIR",
     ),
     "runtime": Key(
-        _expanded, "name or path of the container runtime", variable="CONTAINERIZE_RUNTIME"
+        help="name or path of the container runtime",
+        field=_field(_expanded, lambda site, value: replace(site, runtime=value)),
+        variable="CONTAINERIZE_RUNTIME",
     ),
-    "prefix": Key(_path, "where to install without --prefix", option="--prefix"),
-    "install_path": Key(_install_path, "stem of the directory that has the environment inside"),
-    "channels": Key(_texts, "conda channels where an env.yml names none"),
-    "mirrors": Key(_mirrors, "URLs to use for channels, by name or URL; '*' for all other names"),
+    "prefix": Key(
+        help="where to install without --prefix",
+        field=_field(_path, lambda site, value: replace(site, prefix=value)),
+        option="--prefix",
+    ),
+    "install_path": Key(
+        help="stem of the directory that has the environment inside",
+        field=_field(_install_path, lambda site, value: replace(site, install_path=value)),
+    ),
+    "channels": Key(
+        help="conda channels where an env.yml names none",
+        field=_field(_texts, lambda site, value: replace(site, channels=value)),
+    ),
+    "mirrors": Key(
+        help="URLs to use for channels, by name or URL; '*' for all other names",
+        field=_field(_mirrors, lambda site, value: replace(site, mirrors=value)),
+    ),
     "condarc": Key(
-        _yes, "whether the user's .condarc is read", variable="CW_ENABLE_CONDARC", flag=True
+        help="whether the user's .condarc is read",
+        field=_field(_yes, lambda site, value: replace(site, condarc=value)),
+        variable="CW_ENABLE_CONDARC",
+        flag=True,
     ),
     "compression": Key(
-        compression.check_word,
-        "of images: fast, default, small, or zstd, lz4, gzip, which may have a level",
+        help="of images: fast, default, small, or zstd, lz4, gzip, which may have a level",
+        field=_field(compression.check_word, lambda site, value: replace(site, compression=value)),
         option="--compression",
     ),
     "squashfs_options": Key(
-        _squashfs, "options of mksquashfs; a -comp among them counts unless an option names another"
+        help="options of mksquashfs; a -comp among them counts unless an option names another",
+        field=_field(_squashfs, lambda site, value: replace(site, squashfs_options=value)),
     ),
-    "processors": Key(_positive, "how many processors mksquashfs may use at most"),
+    "processors": Key(
+        help="how many processors mksquashfs may use at most",
+        field=_field(_positive, lambda site, value: replace(site, processors=value)),
+    ),
     "base_image": Key(
-        _expanded,
-        "base image of new installations without --base-image; the host where none is named",
+        help="base image of new installations without --base-image; the host where none is named",
+        field=_field(_expanded, lambda site, value: replace(site, base_image=value)),
         option="--base-image",
     ),
-    "base_images": Key(_paths, "catalogues and directories of base images", beside=True),
-    "binds": Key(_bind_list, "more binds, SOURCE[:DESTINATION[:OPTIONS]]"),
-    "image_binds": Key(
-        site_profile.by_name(_bind_list),
-        "by a pattern of base images' names: binds that they need besides; the first counts",
+    "base_images": Key(
+        help="catalogues and directories of base images",
+        field=_field(_paths, lambda site, value: replace(site, base_images=value)),
+        beside=True,
     ),
-    "exclude_binds": Key(_bind_list, "top-level directories of the host to leave out"),
+    "binds": Key(
+        help="more binds, SOURCE[:DESTINATION[:OPTIONS]]",
+        field=_field(_bind_list, lambda site, value: replace(site, binds=value)),
+    ),
+    "image_binds": Key(
+        help="by a pattern of base images' names: binds that they need besides; the first counts",
+        field=_field(
+            site_profile.by_name(_bind_list), lambda site, value: replace(site, image_binds=value)
+        ),
+    ),
+    "exclude_binds": Key(
+        help="top-level directories of the host to leave out",
+        field=_field(_bind_list, lambda site, value: replace(site, exclude_binds=value)),
+    ),
     "host_programs": Key(
-        _programs, "programs of the host that those in an image can call: srun, sbatch…"
+        help="programs of the host that those in an image can call: srun, sbatch…",
+        field=_field(_programs, lambda site, value: replace(site, host_programs=value)),
     ),
     "installations": Key(
-        _paths,
-        "other installations whose programs those of new ones can call",
+        help="other installations whose programs those of new ones can call",
+        field=_field(_paths, lambda site, value: replace(site, installations=value)),
         option="--with",
         beside=True,
     ),
-    "variables": Key(_variables, "variables to set for programs at run time"),
+    "variables": Key(
+        help="variables to set for programs at run time",
+        field=_field(_variables, lambda site, value: replace(site, variables=value)),
+    ),
     "fix_permissions": Key(
-        _yes,
-        "whether all in the image is made readable, and root's",
+        help="whether all in the image is made readable, and root's",
+        field=_field(_yes, lambda site, value: replace(site, fix_permissions=value)),
         variable="CW_NO_FIX_PERM",
         flag=True,
     ),
     "keep_files": Key(
-        _yes, "whether the build directory is kept", variable="CW_DEBUG_KEEP_FILES", flag=True
+        help="whether the build directory is kept",
+        field=_field(_yes, lambda site, value: replace(site, keep_files=value)),
+        variable="CW_DEBUG_KEEP_FILES",
+        flag=True,
     ),
     "log_level": Key(
-        _number,
-        "0 errors, 1 and warnings, 2 and steps, 3 everything",
+        help="0 errors, 1 and warnings, 2 and steps, 3 everything",
+        field=_field(_number, lambda site, value: replace(site, log_level=value)),
         variable="CW_LOG_LEVEL",
         option="-v/-q",
     ),
-    "message": Key(_text, "a text that every build begins with"),
+    "message": Key(
+        help="a text that every build begins with",
+        field=_field(_text, lambda site, value: replace(site, message=value)),
+    ),
     "mounts": Key(
-        site_profile.mounts, "top-level directories of the site, for which images have mount points"
+        help="top-level directories of the site, for which images have mount points",
+        field=_field(site_profile.mounts, lambda site, value: replace(site, mounts=value)),
     ),
     "modules": Key(
-        site_profile.by_name(_text),
-        "modules that hold what is missing: name of the thing -> what 'module load' is given",
+        help="modules that hold what is missing: name of the thing -> what 'module load' is given",
+        field=_field(site_profile.by_name(_text), lambda site, value: replace(site, modules=value)),
     ),
     "partitions": Key(
-        site_profile.partitions,
-        "Slurm's partitions: nodes and time of a job at most, cores, memory, GPUs of a node",
+        help="Slurm's partitions: nodes and time of a job at most, cores, memory, GPUs of a node",
+        field=_field(site_profile.partitions, lambda site, value: replace(site, partitions=value)),
     ),
     "gpus": Key(
-        site_profile.gpus, "GPUs of a node, and which processors are next to that of each task"
+        help="GPUs of a node, and which processors are next to that of each task",
+        field=_field(site_profile.gpus, lambda site, value: replace(site, gpus=value)),
     ),
-    "detect": Key(site_profile.detect, "by what this site is found"),
+    "detect": Key(
+        help="by what this site is found",
+        field=_field(site_profile.detect, lambda site, value: replace(site, detect=value)),
+    ),
     "mpi": Key(
-        site_profile.mpi, "whose MPI programs get, where the machine's is, and srun's word for it"
+        help="whose MPI programs get, where the machine's is, and srun's word for it",
+        field=_field(site_profile.mpi, lambda site, value: replace(site, mpi=value)),
     ),
     "sources": Key(
-        site_profile.by_name(site_profile.source),
-        "where the value of a key comes from, and the day on which that was read",
+        help="where the value of a key comes from, and the day on which that was read",
+        field=_field(
+            site_profile.by_name(site_profile.source),
+            lambda site, value: replace(site, sources=value),
+        ),
     ),
 }
-
-
-def put(site: Site, name: str, value: Any) -> Site:
-    """The site with what was read of a key."""
-    return replace(site, **{name: value})

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import pytest
 
@@ -39,41 +37,6 @@ def tykky_file(place: Path, text: str) -> dict[str, str]:
 def test_every_key_is_a_field_and_is_explained() -> None:
     assert set(KEYS) <= {field.name for field in fields(Site)}
     assert all(key.help for key in KEYS.values())
-
-
-def fits(value: object, kind: Any) -> bool:
-    """Whether a value is of a field's type."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return any(fits(value, one) for one in inner)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(fits(one, inner[0]) for one in value)
-    if origin is Mapping:
-        pairs = value.items() if isinstance(value, dict) else [(None, None)]
-        return all(fits(name, inner[0]) and fits(one, inner[1]) for name, one in pairs)
-    return type(value) is kind or (kind is Path and isinstance(value, Path))
-
-
-def test_what_is_read_is_what_the_site_has() -> None:
-    """No checker of types sees it: keys are names here."""
-    given: dict[str, object] = {
-        **dict.fromkeys(("condarc", "fix_permissions", "keep_files"), True),
-        **dict.fromkeys(("processors", "log_level"), 1),
-        **{key: {"N": "/x"} for key in ("mirrors", "variables", "image_binds", "modules")},
-        **dict.fromkeys(("install_path", "binds", "exclude_binds", "mounts"), "/x"),
-        "compression": "fast",
-        "squashfs_options": "-comp gzip",
-        "partitions": {"small": {"nodes": 1}},
-        "gpus": {"per_node": 1},
-        "detect": {"clusters": ["c"]},
-        "mpi": {"default": "host"},
-        "sources": {"N": "a manual, 2026-11-28"},
-    }
-    kinds = get_type_hints(Site)
-    for name, key in KEYS.items():
-        value = key.read(given.get(name, "x"))
-        assert value and fits(value, kinds[name]), name
-    assert not fits({"N": 1}, kinds["variables"]) and not fits("x", kinds["binds"])
 
 
 def test_later_sources_win_and_are_known(place: Path) -> None:
