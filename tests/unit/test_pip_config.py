@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wrapper.pip import config as pip_config
-from wrapper.pip.config import uv_settings, without_indexes
+from wrapper.pip.config import pip_variables, uv_settings, without_indexes
 
 
 @pytest.fixture
@@ -56,6 +56,13 @@ def test_every_setting_in_its_form(home: Path) -> None:
     assert settings(home, **own, PIP_CERT="/pip.pem") == {"SSL_CERT_FILE": "/pip.pem"}
     configure(home / ".config/pip/pip.conf", "[global]\ncert = /c.pem\n")
     assert settings(home, **own) == {}
+
+
+def test_a_pip_that_cannot_see_the_files_is_told(home: Path) -> None:
+    text = "[global]\nindex-url = https://a\nextra-index-url =\n  https://b\n  https://c\n"
+    configure(home / "site/pip.conf", text)
+    own = {"HOME": str(home), "PIP_INDEX_URL": "https://mine"}
+    assert pip_variables(own) == {"PIP_EXTRA_INDEX_URL": "https://b https://c"}
 
 
 def test_variables_come_before_files_and_the_users_before_the_sites(home: Path) -> None:

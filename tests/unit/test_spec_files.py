@@ -80,7 +80,10 @@ def test_a_mark_at_the_beginning_tells_the_encoding(tmp_path: Path, content: byt
     assert read_text(tmp_path / "env.yml") == "name: café\n"
 
 
-@pytest.mark.parametrize("head", ["# -*- coding: latin-1 -*-", "# why\n# coding=cp1252"])
+@pytest.mark.parametrize(
+    "head",
+    ["# -*- coding: latin-1 -*-", "# why\n# coding=cp1252", "# vim: fileencoding=ISO-8859-15 :"],
+)
 def test_a_comment_declares_the_encoding(tmp_path: Path, head: str) -> None:
     text = f"{head}\nsix  # café\n"
     (tmp_path / "r.txt").write_bytes(text.encode("latin-1"))

@@ -18,7 +18,7 @@ from wrapper import process
 from wrapper.console import Console
 from wrapper.errors import InputError, ScriptError
 from wrapper.inputs.files import InputFile
-from wrapper.pip.config import uv_settings
+from wrapper.pip.config import pip_variables, uv_settings
 from wrapper.runtime.container import BuildContainer
 from wrapper.runtime.host_program import HOST_ROOT, host_program
 
@@ -183,7 +183,11 @@ def run_user_script(
     copy.write_bytes(script.content)
     runner = str(files("wrapper") / "templates" / "run-active.sh")
     settings = uv_settings(container.environ)
-    certificates = settings.get("SSL_CERT_FILE")
+    own_pip: dict[str, str] = {}  # the environment's: an image hides a site's files from it
+    if container.own_system:
+        own_pip = pip_variables(container.environ)
+        if certificates := settings.get("SSL_CERT_FILE"):
+            own_pip["PIP_CERT"] = certificates
     container.run(
         ["/bin/bash", runner, inside, str(copy), str(script.path.absolute())],
         what=f"the {kind} script {script.path}",
@@ -200,8 +204,7 @@ def run_user_script(
             "PIP_BREAK_SYSTEM_PACKAGES": "1",
             # uv, which is the pip of an environment without one, reads no settings of pip's.
             **settings,
-            # The environment's own pip does, and an image has not the file that they name.
-            **({"PIP_CERT": certificates} if certificates and container.own_system else {}),
+            **own_pip,
             CHANNELS_VARIABLE: "\n".join(channels),
             CACHE_VARIABLE: str(cache),
             "CONTAINERIZE_SITE": site,

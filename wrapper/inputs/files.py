@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import stat
@@ -99,7 +100,7 @@ _MARKS = {  # of a file's beginning, as pip knows them; the longer ones first
 }
 _DECLARED = re.compile(rb"\A(?:#[^\n]*\n)?#[^\n]*coding[:=]\s*([-\w.]+)")  # PEP 263
 # Tables of characters: other codecs of Python's take their time, or mean something else.
-_TABLES = re.compile(r"(iso8859|latin|cp\d|windows|koi8|mac|gb|big5|euc|shift.?jis|ascii)", re.I)
+_TABLES = re.compile(r"iso8859|cp\d|koi8|mac|gb|big5|euc|shift_jis|ascii")
 _MOST = 100_000_000  # bytes: no file of a user's is so long, and a device has no end
 
 
@@ -148,11 +149,10 @@ def encoding_of(content: bytes) -> tuple[bytes, str]:
     except UnicodeDecodeError:
         declared = _DECLARED.match(content)
         name = declared[1].decode("ascii", "replace") if declared else ""
-        try:
-            if _TABLES.match(name):
-                return b"", codecs.lookup(name).name
-        except LookupError:  # no such encoding
-            pass
+        with contextlib.suppress(LookupError):  # no such encoding
+            codec = codecs.lookup(name).name
+            if _TABLES.match(codec):
+                return b"", codec
     return b"", "utf-8"
 
 

@@ -224,9 +224,8 @@ class _Reader:
         replace(self, limits=limits).file(directory / path, where)
 
     def _editable(self, value: str, where: str) -> None:
-        named = re.fullmatch(
-            r"\w[\w.-]*(\[[^]]*\])?", value
-        )  # a directory, never an index's package
+        # A name is a directory's, never that of an index's package.
+        named = re.fullmatch(r"\w[\w.-]*(\[[^]]*\])?", value)
         self._package(f"./{value}" if named else value, where)
         self.found.notes.append(
             f"{where}: '-e {value}' is installed as a copy, since nothing in an image can be "

@@ -40,7 +40,7 @@ def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
     site's), "Environment variables" in uv's.
     """
     settings = _pip_config(environ)
-    named = {name: "PIP_" + name.upper().replace("-", "_") for name in _PIP_SETTINGS}
+    named = {name: _variable(name) for name in _PIP_SETTINGS}
     settings |= {name: environ[it] for name, it in named.items() if it in environ}
     result: dict[str, str] = {}
     for name, value in settings.items():
@@ -55,6 +55,16 @@ def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
         if environ.get(name) and "SSL_CERT_FILE" not in environ:
             result.setdefault("SSL_CERT_FILE", environ[name])
     return result
+
+
+def pip_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """What pip's configuration files say as its variables, for a pip that cannot see the files."""
+    settings = {_variable(name): value.split() for name, value in _pip_config(environ).items()}
+    return {name: " ".join(words) for name, words in settings.items() if name not in environ}
+
+
+def _variable(name: str) -> str:
+    return "PIP_" + name.upper().replace("-", "_")
 
 
 def without_indexes(
