@@ -206,7 +206,7 @@ def test_nothing_is_started_for_settings_of_every_kind(
     (tmp_path / "bash_env").write_text("/bin/true\n")
     env = {
         "BASH_ENV": str(tmp_path / "bash_env"),
-        "SINGULARITY_BIND": "/a,/b:/c:ro",
+        "SINGULARITY_BIND": "/usr/lib,/etc:/c:ro,/no/such",
         "LD_LIBRARY_PATH": "/lib",
         "BASH_FUNC_x%%": "() { /bin/true; }",
     }

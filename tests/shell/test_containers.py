@@ -62,32 +62,51 @@ USER_VARIABLES = [
 
 @pytest.mark.parametrize("name", USER_VARIABLES)
 def test_the_users_binds_are_kept(prefix: Prefix, name: str) -> None:
-    call = prefix.run(env={name: "/data,/in:/out:ro"})
-    assert call.binds[-3:] == ["/data", "/in:/out:ro", ours(prefix)]
+    call = prefix.run(env={name: "/usr/lib,/etc:/out:ro"})
+    assert call.binds[-3:] == ["/usr/lib", "/etc:/out:ro", ours(prefix)]
+
+
+@pytest.mark.parametrize("name", USER_VARIABLES)
+def test_a_users_bind_that_is_not_on_this_node_is_told_and_left_out(
+    prefix: Prefix, name: str
+) -> None:
+    """The runtime would end the program. The rest counts, also what the missing one would cover."""
+    given = {name: "/no/such:/usr,/etc:/out,/nor/this"}
+    call = prefix.call(prefix.program(), env=given)
+    assert call.binds[-2:] == ["/etc:/out", ours(prefix)]
+    assert "/usr" in call.binds and not [bind for bind in call.binds if bind.startswith("/no")]
+    assert call.stderr.count("[ WARNING ]") == 2
+    assert "this node has no /no/such\n" in call.stderr
+    assert prefix.call(prefix.program(), env={**given, "SLURM_PROCID": "1"}).stderr == ""
+
+
+def test_words_with_escaped_commas_are_the_runtimes_to_read(prefix: Prefix) -> None:
+    given = r"/no/such\,file:/in,/etc:/out"
+    assert given in ",".join(prefix.run(env={"APPTAINER_BIND": given}).binds)
 
 
 def test_all_variables_for_binds_count_at_once(prefix: Prefix) -> None:
-    env = {name: f"/source-{number}" for number, name in enumerate(USER_VARIABLES)}
+    env = {name: f"/usr:/source-{number}" for number, name in enumerate(USER_VARIABLES)}
     assert prefix.run(env=env).binds[-6:-1] == list(env.values())
 
 
 def test_binds_that_two_variables_name_are_not_doubled(prefix: Prefix) -> None:
-    binds = prefix.run(env=dict.fromkeys(USER_VARIABLES, "/data,/in:/out")).binds
-    assert binds.count("/data") == 1 and binds.count("/in:/out") == 1
+    binds = prefix.run(env=dict.fromkeys(USER_VARIABLES, "/usr/lib,/etc:/out")).binds
+    assert binds.count("/usr/lib") == 1 and binds.count("/etc:/out") == 1
 
 
 def test_a_runtime_does_not_see_the_variables_again(prefix: Prefix) -> None:
     """Apptainer drops SINGULARITY_BIND, with a warning, where APPTAINER_BIND differs."""
-    call = prefix.run(env=dict.fromkeys(USER_VARIABLES, "/data"))
+    call = prefix.run(env=dict.fromkeys(USER_VARIABLES, "/usr/lib"))
     seen = {name: call.variable(name) for name in USER_VARIABLES}
-    assert seen == {**dict.fromkeys(USER_VARIABLES), "CW_EXTRA_BIND_MOUNTS": "/data"}
+    assert seen == {**dict.fromkeys(USER_VARIABLES), "CW_EXTRA_BIND_MOUNTS": "/usr/lib"}
 
 
-@pytest.mark.parametrize("bind", ["/usr", "/usr/", "/data:/usr", "/data:/usr/:ro"])
+@pytest.mark.parametrize("bind", ["/usr", "/usr/", "/etc:/usr", "/etc:/usr/:ro"])
 def test_a_users_bind_to_one_of_our_places_takes_it(prefix: Prefix, bind: str) -> None:
-    binds = prefix.run(env={"APPTAINER_BIND": f"/first,{bind},/last"}).binds
+    binds = prefix.run(env={"APPTAINER_BIND": f"/usr/lib,{bind},/usr/bin"}).binds
     assert [b for b in binds if re.fullmatch(r"(.*:)?/usr/?(:ro)?", b)] == [bind]
-    assert binds[-4:] == ["/first", bind, "/last", ours(prefix)]
+    assert binds[-4:] == ["/usr/lib", bind, "/usr/bin", ours(prefix)]
 
 
 def test_a_users_bind_cannot_cover_the_programs(prefix: Prefix) -> None:
@@ -372,10 +391,12 @@ def test_tykkys_way_to_name_others(prefix: Prefix, tmp_path: Path) -> None:
     """Binds of images at the install path, in CW_EXTRA_BIND_MOUNTS; one's own is left out."""
     binds = other(tmp_path / "o ther", 5)
     theirs = f"{tmp_path}/tykkys/img.sqfs:/LUMI_TYKKY_x:image-src=/"
-    extra = f"/in:/out,{tmp_path}/o ther/img.sqfs:/containerize-other-5:image-src=/,{theirs}"
+    (tmp_path / "tykkys").mkdir()
+    (tmp_path / "tykkys/img.sqfs").touch()
+    extra = f"/etc:/out,{tmp_path}/o ther/img.sqfs:/containerize-other-5:image-src=/,{theirs}"
     extra += f",{prefix.root}/img.sqfs:{NOWHERE}:image-src=/"
     found = prefix.run(env={"CW_EXTRA_BIND_MOUNTS": extra}).binds
-    assert found[-5:] == ["/in:/out", theirs, ours(prefix), *binds]
+    assert found[-5:] == ["/etc:/out", theirs, ours(prefix), *binds]
 
 
 def test_tykkys_users_join_binds_by_colons(prefix: Prefix, tmp_path: Path) -> None:
@@ -384,18 +405,18 @@ def test_tykkys_users_join_binds_by_colons(prefix: Prefix, tmp_path: Path) -> No
         f"{tmp_path}/{name}/img.sqfs:/containerize-other-{number}:image-src=/"
         for name, number in (("one", 5), ("two", 6))
     )
-    found = prefix.run(env={"CW_EXTRA_BIND_MOUNTS": f"{extra}:/in:/out:ro,/a:/b"}).binds
-    assert found[-7:] == ["/in:/out:ro", "/a:/b", ours(prefix), *one, *two]
+    found = prefix.run(env={"CW_EXTRA_BIND_MOUNTS": f"{extra}:/etc:/out:ro,/usr:/b"}).binds
+    assert found[-7:] == ["/etc:/out:ro", "/usr:/b", ours(prefix), *one, *two]
 
 
 def test_what_wraps_a_container_gets_none_of_them(wrapped: Prefix, tmp_path: Path) -> None:
     """As in Tykky: they would lie over a system that they were not made for."""
     (wrapped.root / "img.sqfs").unlink()  # wrap-container makes none
     other(tmp_path / "one", 5)
-    extra = f"/in:/out,{tmp_path}/one/img.sqfs:/containerize-other-5:image-src=/"
-    call = wrapped.run(env={"CW_EXTRA_BIND_MOUNTS": extra, "SINGULARITY_BIND": "/mine"})
-    assert "/mine" in call.binds and not [bind for bind in call.binds if "one" in bind]
-    assert "/in:/out" not in call.binds
+    extra = f"/etc:/out,{tmp_path}/one/img.sqfs:/containerize-other-5:image-src=/"
+    call = wrapped.run(env={"CW_EXTRA_BIND_MOUNTS": extra, "SINGULARITY_BIND": "/usr/lib"})
+    assert "/usr/lib" in call.binds and not [bind for bind in call.binds if "one" in bind]
+    assert "/etc:/out" not in call.binds
 
 
 def test_a_program_without_shim_is_told_where_the_installation_is(prefix: Prefix) -> None:

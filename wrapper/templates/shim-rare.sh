@@ -280,6 +280,18 @@ _cw_add_layer() {
     [[ -z $_cw_layer ]] || _cw_add_image "$_cw_install_path" "$_cw_install_path"
 }
 
+# -- What the user binds.
+_cw_leave_out() { # _cw_pair, of which the source is not on this node: no container starts with it
+    _cw_user_binds+=,
+    while [[ $_cw_user_binds == *",$_cw_pair,"* ]]; do
+        _cw_user_binds=${_cw_user_binds/",$_cw_pair,"/,}
+    done
+    _cw_user_binds=${_cw_user_binds%,}
+    [[ ${SLURM_PROCID:-0} != 0 ]] || printf '%s\n' \
+        "[ WARNING ] a bind of yours is left out, this node has no ${_cw_pair%%:*}" \
+        "  to do:  correct SINGULARITY_BIND (APPTAINER_BIND, CW_EXTRA_BIND_MOUNTS) where it is needed" >&2
+}
+
 # -- Of the host little.
 _cw_bind_little() {
     # Of the host what programs need, the installation, and what the user binds; nothing else.

@@ -167,6 +167,10 @@ while [[ -n $_cw_rest ]]; do # SOURCE[:DESTINATION[:OPTIONS]],…
     _cw_pair=${_cw_rest%%,*}
     _cw_rest=${_cw_rest#"$_cw_pair"}
     _cw_rest=${_cw_rest#,}
+    [[ -e ${_cw_pair%%:*} || -z $_cw_pair || $_cw_user_binds == *\\* ]] || { # (a comma may be escaped)
+        _cw_rarely _cw_leave_out
+        continue
+    }
     [[ $_cw_pair == *:* ]] && _cw_pair=${_cw_pair#*:} && _cw_pair=${_cw_pair%%:*}
     _cw_taken+=${_cw_pair%/},
 done
