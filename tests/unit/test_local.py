@@ -122,6 +122,16 @@ def test_what_is_around_a_project_is_around_its_copy(tmp_path: Path) -> None:
     assert not (copy.parents[1] / ".git").exists(), "to git, links are changes"
 
 
+def test_what_is_named_hides_nothing_beside_it(tmp_path: Path) -> None:
+    write(tmp_path / "app/pyproject.toml", 'x = ["../rust/Cargo.toml", "../libs/common"]\n')
+    write(tmp_path / "libs/common/pyproject.toml")
+    for name in ("rust/Cargo.toml", "rust/src/lib.rs", "libs/shared.toml"):
+        write(tmp_path / name, name)
+    beside = copy_project(tmp_path / "app", tmp_path / "places").parent
+    assert (beside / "rust/src/lib.rs").is_file() and (beside / "libs/shared.toml").is_file()
+    assert not (beside / "libs/common").is_symlink()
+
+
 def test_a_member_of_uvs_workspace_is_there_with_those_it_names(tmp_path: Path) -> None:
     root = '[tool.uv.workspace]\nmembers = ["packages/*"]\n'
     write(tmp_path / "ws/pyproject.toml", root)

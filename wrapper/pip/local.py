@@ -15,7 +15,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -83,7 +83,7 @@ def surroundings(project: Path) -> Surroundings:
     """What is read while a project is built: what its own files name, and what is around it."""
     projects, linked, asks = [project], dict[Path, None](), False
     work_tree, workspace = _work_tree(project), _workspace(project)
-    above = {*_between(project, work_tree), *_between(project, workspace), project.parent}
+    above = {path for path in (project.parent, work_tree, workspace) if path and path != project}
     for one in projects:  # grows
         text = _texts(one)
         asks = asks or bool(_ASKS_GIT.search(text))
@@ -104,11 +104,6 @@ def surroundings(project: Path) -> Surroundings:
         above=tuple(sorted(path for path in above if path.parent != path)),
         repository=work_tree if asks and work_tree != project else None,
     )
-
-
-def _between(project: Path, top: Path | None) -> list[Path]:
-    """The directories around a project, as far as ``top``."""
-    return [path for path in project.parents if top and path.is_relative_to(top)]
 
 
 def _workspace(project: Path) -> Path | None:
@@ -163,10 +158,10 @@ def copy_project(project: Path, places: Path) -> Path:
             copying.tree(one)
         if around.repository:
             copying.repository(around.repository)
+        for path in around.above:
+            copying.around(path, around.projects)
         for path in around.linked:
             copying.link(path)
-        for path in around.above:
-            copying.around(path)
     except OSError as error:
         if means_no_space(error):
             raise
@@ -240,12 +235,14 @@ class _Copying:
         if not os.path.lexists(self.there(work_tree) / _GIT):
             self.git(work_tree)
 
-    def around(self, directory: Path) -> None:
-        """What is in a directory beside what was copied."""
+    def around(self, directory: Path, projects: Sequence[Path]) -> None:
+        """What is in a directory beside the projects that were copied, wherever they are in it."""
         with contextlib.suppress(PermissionError):  # to enter it needs no right to list it
             entries = list(islice(directory.iterdir(), _MOST_AROUND + 1))
             for path in entries if len(entries) <= _MOST_AROUND else ():
-                if path.name != _GIT:  # it would find all changed
+                if any(path in project.parents for project in projects):
+                    self.around(path, projects)
+                elif path.name != _GIT:  # it would find all changed
                     self.link(path)
 
     def link(self, path: Path) -> None:
