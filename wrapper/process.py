@@ -295,6 +295,17 @@ def ignore_signals() -> None:
 
 
 @contextlib.contextmanager
+def interruptible_after() -> Iterator[None]:
+    """Signals are handled after the ``with`` block as before it: the switch in it is not the last
+    thing that the command does.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def umask(mask: int) -> Iterator[None]:
     """The umask for the ``with`` block, that of programs too."""
     before = os.umask(mask)

@@ -14,6 +14,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from tests.e2e.conftest import (
 )
 from tests.images import OLD_SIF, system_files
 from tests.index import write_index, write_wheel
+from tests.killed import interrupted
 from tests.steps import at_step
 from tests.trees import different, image_tree
 from wrapper.errors import ExitCode
@@ -271,6 +273,31 @@ def test_files_lie_in_the_order_of_a_start(account: Account, portable: Path, ind
     account.ok(account.runtime, "exec", image, "python3", "-c", code)
 
 
+@pytest.mark.parametrize("command", ["profile", "repack"])
+def test_an_image_is_written_anew_whole_or_not(
+    account: Account, portable: Path, command: str
+) -> None:
+    """Also when it is interrupted, at changes of files."""
+    folder, tmp = account.directory(f"killed-{command}"), account.directory(f"killed-{command}-tmp")
+    image = account.owns(Path(shutil.copy(portable, folder)))
+    image.chmod(0o755)
+    words = {"profile": ("--", "python3", "-c", "0"), "repack": ("--compression", "gzip:2")}
+    start = (account.runtime, "exec", image, "python3", "-c", "import demo_noarch")
+
+    def left() -> set[str]:  # drafts of locks may stay for an hour
+        return {name for name in entries(folder) if not name.endswith(".partial")}
+
+    for number, done in interrupted(account, tmp, UMBRELLA, command, image, *words[command]):
+        assert done.returncode in (0, -number, 128 + number), done.stderr
+        account.ok(*start)
+        if number == signal.SIGTERM:
+            assert left() == {image.name} and entries(tmp) == set()
+        image.write_bytes(portable.read_bytes())
+    account.ok(UMBRELLA, command, image, *words[command], env={"TMPDIR": str(tmp)})
+    assert left() == {image.name} and entries(tmp) == set(), "nor of what was killed"
+    account.ok(UMBRELLA, "doctor", "--deep", image)
+
+
 def test_a_flattened_image_needs_no_overlay(
     account: Account, runtime: Path, channel: Path, base: Path
 ) -> None:
@@ -302,6 +329,24 @@ def test_an_image_of_anybody_gets_an_environment(
     me.ok(UMBRELLA, "build", other, "--base-image", image, "--conda-env", lean)
     assert me.run(me.runtime, "exec", other, "bash", "-c", "type -p demo-tool").stdout == ""
     assert len(sif.read_sif(other).overlays) == 1
+
+
+def test_a_base_without_a_runtimes_files_gets_them(
+    me: Account, channel: Path, base: Path, index: Path, tmp_path: Path
+) -> None:
+    """With ours alone beside nothing the runtime would set no variable: no PATH, no settings."""
+    system, bare, image = tmp_path / "system.sqfs", tmp_path / "bare.sif", tmp_path / "made.sif"
+    leave_out = ("-quiet", "-no-progress", "-e", ".singularity.d")
+    me.ok("mksquashfs", base.parent / "sandbox", system, *leave_out)
+    primary = sif.partition(sif.PRIMARY)
+    part = sif.NewObject(kind=sif.PARTITION, name="system", content=system, extra=primary)
+    sif.write_sif(bare, [part])
+    file = me.file("bare.yml", environment_text(channel, "python"))
+    me.ok(UMBRELLA, "build", image, "--base-image", bare, "--conda-env", file)
+    variables = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
+    me.ok(UMBRELLA, "build", "--update", image, "-r", me.file("a.txt", "alpha\n"), env=variables)
+    code = "import alpha, subprocess; subprocess.run(['ls', '/containerize/bin'], check=True)"
+    assert "python3" in me.ok(me.runtime, "exec", image, "python3", "-c", code)
 
 
 # -- cotainr's command line -----------------------------------------------------------------------
@@ -417,6 +462,9 @@ def test_an_image_is_extended_in_one_command(
     none = account.run(UMBRELLA, "extend", base, "--to", new)
     assert none.returncode == ExitCode.INPUT and "no python3 on its PATH" in none.stderr
     assert not new.exists()
+    line = (UMBRELLA, "extend", portable, "--to", new / "deep", "-v")
+    status, said = at_step(account, line, "Making", methodcaller("send_signal", signal.SIGTERM))
+    assert status == 128 + signal.SIGTERM and not new.exists(), said
     for words in ([portable], [place, "-w", "/opt/venv/bin"]):
         assert account.run(UMBRELLA, "extend", *words).returncode == ExitCode.USAGE
 

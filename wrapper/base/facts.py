@@ -30,7 +30,7 @@ from wrapper.images.tree import ImageTree, read_tree
 from wrapper.util import foreign
 from wrapper.util.cache import Memo
 
-_FACTS_VERSION = 4  # raised where the same image would be described differently
+_FACTS_VERSION = 5  # raised where the same image would be described differently
 _LIBRARIES = r"(?:/usr)?/lib(?:64|/[a-z0-9_]+-linux-gnu)?"
 _MANAGERS = ("zypper", "apt-get", "dnf", "microdnf", "apk")
 # `export NAME="value"`, and how images from OCI registries have it: NAME="${NAME:-"value"}".
@@ -51,6 +51,7 @@ class ImageFacts:
     :ivar environment: variables that its own files set, as far as they are plain assignments.
     :ivar entry_point: see :class:`wrapper.images.software.EntryPoint`; so ``no_entry_point``.
     :ivar runscripts: names in a ``/runscripts`` that is not of our making.
+    :ivar runtime_files: whether it has what a runtime's build puts into ``/.singularity.d``.
     """
 
     os_id: str = ""
@@ -78,6 +79,7 @@ class ImageFacts:
     entry_point: tuple[str, ...] = ()
     no_entry_point: str = ""
     runscripts: tuple[str, ...] = ()
+    runtime_files: bool = False
 
     @property
     def glibc(self) -> str:
@@ -178,6 +180,7 @@ def read_facts(tree: ImageTree) -> ImageFacts:
         entry_point=entry_point.words,
         no_entry_point=entry_point.why_not,
         runscripts=runscripts.of_image(tree),
+        runtime_files="/.singularity.d/actions" in tree.modes,
     )
 
 

@@ -94,7 +94,7 @@ def _new_bottom(request: SifRequest, tools: Tools) -> Bottom:
     facts.tell_run(base.name, tools.console)
     assert base.image is not None
     path = base.image
-    if image_format.read_format(path).kind != image_format.SIF:
+    if image_format.read_format(path).kind != image_format.SIF or not facts.runtime_files:
         path = _converted(path, folder / "converted.sif", tools)
     if request.os_packages:
         bigger = folder / "packages.sif"
@@ -122,7 +122,9 @@ def _foreign(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _converted(path: Path, target: Path, tools: Tools) -> Path:
-    """A SIF of a sandbox or a plain SquashFS image, made by the runtime."""
+    """A SIF of a sandbox, a plain SquashFS image or a SIF without ``/.singularity.d``, made by the
+    runtime: with ours alone in there it would set no variable, not even PATH.
+    """
     with tools.console.step(f"Making a SIF of {path.name}"):
         process.run(
             [tools.runtime.path, "-s", "build", target, path],
@@ -139,6 +141,8 @@ def _updated_bottom(target: Path, tools: Tools) -> Bottom:
     if manifest is None:
         base, facts = base_image.named_base(str(target), tools, tools.space.root)
         foreign, labels = _foreign(facts.environment), dict(facts.labels)
+        if not facts.runtime_files:
+            image = sif.read_sif(_converted(target, tools.space.root / "converted.sif", tools))
         return Bottom(base=base, image=image, foreign=foreign, labels=labels)
     tools.trials.require(target)
     base = replace(manifest.base.on(target), mark="", owned=False)

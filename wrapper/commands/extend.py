@@ -73,13 +73,15 @@ def extend_image(request: WrapContainerRequest, console: Console) -> Extension:
         return extend(place, None, console)
     _check_new(place)
     missing = not place.exists()
-    wrap_container(request, console)
-    try:
-        return extend(place, None, console)
-    except BaseException:
-        for entry in [place] if missing else [*place.iterdir()]:
-            remove_tree(entry)
-        raise
+    with prefix.parents(place):
+        with process.interruptible_after():
+            wrap_container(request, console)
+        try:
+            return extend(place, None, console)
+        except BaseException:
+            for entry in [place] if missing else [*place.iterdir()]:
+                remove_tree(entry)
+            raise
 
 
 def _check_shims(manifest: Manifest, place: Path, request: WrapContainerRequest) -> None:
