@@ -135,7 +135,8 @@ def test_a_wrong_password_of_an_index(me: Account, index: str, runtime: Path) ->
     file = me.file("wrong.txt", f"--index-url {wrong}/simple\nalpha\n")
     done = me.run(PIP, "new", "--dry-run", "--prefix", me.work / "wrong", file)
     assert done.returncode == ExitCode.CHANNEL, done.stderr
-    assert f"where:  {index}/simple" in done.stderr and "machine 127.0.0.1 login" in done.stderr
+    assert f"where:  {index}/simple ({file}, line 1)" in done.stderr
+    assert "machine 127.0.0.1 login" in done.stderr
 
 
 def test_an_update_lacks_the_login_of_a_channel(me: Account, channel: Path, runtime: Path) -> None:

@@ -375,12 +375,13 @@ def test_cotainrs_command_line_works(
 
 
 def test_a_base_alone(me: Account, runtime: Path, base: Path, tmp_path: Path) -> None:
-    """As cotainr without --conda-env; a script may put programs into it."""
+    """As cotainr without --conda-env; a script may put programs into it. The home is not there."""
     script = tmp_path / "script.sh"
     script.write_text('mkdir "$env_root/bin"\necho "echo mine" >"$env_root/bin/own"\n')
     with script.open("a") as file:
         file.write('chmod +x "$env_root/bin/own"\n')
-    me.ok(UMBRELLA, "build", tmp_path / "out.sif", "--base-image", base, "--post-install", script)
+    words = ("build", tmp_path / "out.sif", "--base-image", base, "--post-install", script)
+    me.ok(UMBRELLA, *words, env={"HOME": str(tmp_path / "none")})
     assert me.ok(me.runtime, "exec", tmp_path / "out.sif", "bash", "-c", "own") == "mine\n"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.conftest import Program, names
+from tests.unit.conftest import Program, names, without_powers
 from wrapper.console import Console
 from wrapper.errors import ScriptError, ToolError
 from wrapper.runtime.container import OWN_CACHE, BuildContainer
@@ -98,6 +98,17 @@ def test_uvs_logins_are_the_users_where_there_are_some(
     assert "UV_CREDENTIALS_DIR" not in environment(container)
     replace(container, environ={**environ, "UV_CREDENTIALS_DIR": "/own"}).run(["prog"], what="x")
     assert environment(container)["UV_CREDENTIALS_DIR"] == "/own"
+
+
+def test_a_home_that_is_closed_to_the_user_has_no_logins(
+    container: BuildContainer, open_place: Path
+) -> None:
+    """``su USER`` leaves HOME=/root."""
+    home = open_place / "home"
+    home.mkdir(mode=0)
+    container = replace(container, environ={**container.environ, "HOME": str(home)})
+    with without_powers():
+        assert "UV_CREDENTIALS_DIR" in container._uv_logins(container.environ)
 
 
 def test_certificates_are_the_hosts_in_an_image_with_its_own_system(

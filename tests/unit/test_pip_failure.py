@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from wrapper.errors import ChannelError, InputError, ScriptError, SolveError, ToolError
-from wrapper.inputs.requirements import Wanted
+from wrapper.errors import (
+    ChannelError,
+    InputError,
+    PackageError,
+    ScriptError,
+    SolveError,
+    ToolError,
+)
+from wrapper.inputs.requirements import Requirements, Wanted
 from wrapper.pip.uv_output import explained
 
-WANTED = [
+PACKAGES = [
     Wanted(text="six", where="r.txt, line 1", name="six"),
     Wanted(text="Num-Py >=99", where="r.txt, line 2", name="num-py"),
 ]
+WANTED = Requirements(packages=PACKAGES)
 
 
 def no_solution(cause: str) -> ScriptError:
@@ -132,7 +142,8 @@ def test_what_is_not_known_stays_as_it_is(detail: str) -> None:
 
 def test_a_base_image_without_git() -> None:
     detail = "error: Git operation failed\n  cause: Git executable not found. Ensure that Git is"
-    wanted = [*WANTED, Wanted(text="git+https://h/x", where="r.txt, line 3")]
+    repository = Wanted(text="git+https://h/x", where="r.txt, line 3")
+    wanted = Requirements(packages=[*PACKAGES, repository])
     found = explained(ScriptError("uv pip install failed with status 1", detail=detail), wanted)
     assert isinstance(found, ToolError) and "has no git" in found.what
     assert found.where == "r.txt, line 3"
@@ -187,15 +198,55 @@ def test_the_index_that_refused_is_named() -> None:
     assert "${NAME}:${PASSWORD}@" in error.hint
 
 
+def test_a_server_is_told_with_the_line_that_names_it() -> None:
+    refused = "HTTP status client error (401 Unauthorized) for url (https://h.example{})"
+    gone = "HTTP status client error (404 Not Found) for url (https://h.example{})"
+    wheel = Wanted(text="a @ https://me:x@h.example/f/a-1-py3-none-any.whl", where="r.txt, line 3")
+    asked = Requirements(
+        packages=[*PACKAGES, wheel], sources=[("https://me:x@h.example/simple/", "r.txt, line 1")]
+    )
+    for text, kind in ((refused, ChannelError), (gone, PackageError)):
+        for path, place in (
+            ("/simple", " (r.txt, line 1)"),
+            ("/simple/six/", " (r.txt, line 1)"),
+            ("/f/a-1-py3-none-any.whl", " (r.txt, line 3)"),
+            ("/simpler", ""),
+        ):
+            error = explained(ScriptError("uv failed", detail=text.format(path)), asked)
+            assert isinstance(error, kind)
+            assert error.where == f"https://h.example{path}{place}"
+
+
 def test_a_build_that_lacks_a_module() -> None:
-    text = "  x Failed to build `visdom==0.2.4`\nModuleNotFoundError: No module named '{}'"
+    text = "  x Failed to build `six==0.2.4`\nModuleNotFoundError: No module named '{}'"
     error = explained(ScriptError("uv failed", detail=text.format("pkg_resources")), WANTED)
-    assert error.what.startswith("visdom is built from source")
+    assert error.what.startswith("six is built from source") and error.where == "r.txt, line 1"
     assert "'setuptools<81'" in error.hint and "PIP_BUILD_CONSTRAINT" in error.hint
     error = explained(ScriptError("uv failed", detail=text.format("torch")), WANTED)
-    assert "'--no-build-isolation visdom'" in error.hint
-    text = (
+    assert "'--no-build-isolation six'" in error.hint
+    other = (
         "No module named 'x'\nhint: This error likely indicates that `visdom@0.2.4` depends on `x`"
     )
-    error = explained(ScriptError("uv failed", detail=f"ModuleNotFoundError: {text}"), WANTED)
-    assert error.what.startswith("visdom is built from source")
+    error = explained(ScriptError("uv failed", detail=f"ModuleNotFoundError: {other}"), WANTED)
+    assert error.what.startswith("visdom is built from source") and error.where is None
+
+
+def test_a_build_without_isolation_lacks_what_is_not_asked_for() -> None:
+    """The line that would turn isolation off is there."""
+    text = "  x Failed to build `six==0.2.4`\nModuleNotFoundError: No module named '{}'"
+    asked = Requirements(packages=PACKAGES, late={"six"})
+    error = explained(ScriptError("uv failed", detail=text.format("setuptools")), asked)
+    assert "write a line with what has it (setuptools)" in error.hint
+    error = explained(ScriptError("uv failed", detail=text.format("pkg_resources")), asked)
+    assert error.hint.endswith("write a line 'setuptools<81'")
+
+
+def test_a_project_whose_name_only_its_build_tells() -> None:
+    """uv has no name for it: "The build backend returned an error"."""
+    local = [Wanted(text=f"./{n}", where=f"r.txt, line {n}", path=Path(f"/w/{n}")) for n in (3, 4)]
+    missing = ScriptError("uv failed", detail="ModuleNotFoundError: No module named 'numpy'")
+    error = explained(missing, Requirements(packages=[*PACKAGES, local[0]]))
+    assert error.what.startswith("./3 is built from source") and error.where == "r.txt, line 3"
+    assert "write 'NAME @ file:///w/3'" in error.hint
+    error = explained(missing, Requirements(packages=[*PACKAGES, *local]))
+    assert error.what.startswith("a package is built from source") and error.where is None

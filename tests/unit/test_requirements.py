@@ -110,6 +110,22 @@ def test_packages_that_are_built_last(here: Path) -> None:
     assert read(here, "--no-build-isolation").late == {":all:"}
 
 
+@pytest.mark.parametrize("line", ["./project", "-e ./project", "file://HERE/project"])
+def test_a_project_has_the_name_that_it_says(here: Path, line: str) -> None:
+    """So ``--no-build-isolation NAME`` finds it, and what uv says of it has a place."""
+    (here / "project/pyproject.toml").write_text('[project]\nname = "Its.Name"\n')
+    found = read(here, line.replace("HERE", str(here)), "--no-build-isolation its_name")
+    assert [one.name for one in found.packages] == ["its-name"] == list(found.late)
+    (here / "project/pyproject.toml").write_text("[project\n")
+    assert read(here, "./project").packages[0].name is None, "uv tells what is wrong there"
+
+
+def test_indexes_are_known_with_their_places(here: Path) -> None:
+    found = read(here, "six", "-i https://h/simple --extra-index-url=https://u:p@k/x", "-f wheels")
+    place = f"{here / 'r.txt'}, line 2"
+    assert found.sources == [("https://h/simple", place), ("https://u:p@k/x", place)]
+
+
 def test_lines_of_another_file_are_told_with_their_own_places(here: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_requirements(["numpy", "a = b"], here, "env.yml", ["env.yml, line 4", "line 5"])

@@ -17,14 +17,17 @@ from wrapper.build.context import BuildContext
 from wrapper.build.incremental import Place
 from wrapper.build.source import Source
 from wrapper.build.targets.sif import Bottom, SifOutput, SifTarget
+from wrapper.commands.build_sif import _with_channels
 from wrapper.console import Console
 from wrapper.gpu import Use, settings_for
 from wrapper.images.sif import content
 from wrapper.images.sif import file as sif
 from wrapper.images.sif.file import NewObject, Sif, read_sif, write_sif
 from wrapper.images.sif.record import LAYER, LOG, MANIFEST_NAME, RECORD, VALUES
+from wrapper.manifest import manifest_text
 from wrapper.models import Base
 from wrapper.mpi.choice import Choice
+from wrapper.requests import SifRequest
 
 
 def image(path: Path) -> Sif:
@@ -131,3 +134,15 @@ def test_the_manifest_says_what_is_set_where_gpus_are(
     quiet.base = replace(quiet.base, rocm=rocm)
     expected = settings_for(Use(gpu="amd", rocm=rocm, image="rocm.sif")) if rocm else None
     assert target(tmp_path, quiet).deliver(finished).gpu == expected
+
+
+def test_an_update_takes_the_channels_of_before(tmp_path: Path) -> None:
+    """As that of an installation does."""
+    made = manifest(options={"channels": ["https://h/mine"]})
+    written = NewObject(kind=sif.JSON, name=MANIFEST_NAME, content=manifest_text(made).encode())
+    path = tmp_path / "x.sif"
+    write_sif(path, [written])
+    request = SifRequest(prefix=path, update=True)
+    assert _with_channels(request).channels == ("https://h/mine",)
+    named = replace(request, channels=("https://h/other",))
+    assert _with_channels(named).channels == ("https://h/other",)

@@ -174,7 +174,8 @@ class BuildContext:
         directory = self.inputs.directory
         places = local_places(os.environ, self.inputs.requirements, directory)
         users = [directory, Path.cwd(), Path(home_of(os.environ))]
-        return [*own, *files, *places, *(path for path in users if path != Path("/"))]
+        there = [path for path in users if path != Path("/") and os.path.exists(path)]  # noqa: PTH110
+        return [*own, *files, *places, *there]
 
     def discard(self, tree: Path) -> None:
         """Remove a tree that was packed, before the result is synced: a file system that keeps

@@ -41,6 +41,8 @@ def build_sif(request: SifRequest, console: Console) -> Result:
     sif_output.check_output(target, update=request.update, force=request.force)
     request = replace(request, prefix=target)
     os_packages.check_names(request.os_packages)
+    if request.update:
+        request = _with_channels(request)
     asked = inputs.read(request, console)
     if not request.update:
         inputs.check_reuse(request, asked)
@@ -83,6 +85,14 @@ def build_sif(request: SifRequest, console: Console) -> Result:
     changed, manifest = manifest is not None, manifest or bottom.manifest
     assert manifest
     return Result(prefix=target, manifest=manifest, seconds=console.seconds, changed=changed)
+
+
+def _with_channels(request: SifRequest) -> SifRequest:
+    """With the channels that --channel named before, where it names none now."""
+    before = manifest_of(sif.read_sif(request.prefix))
+    return replace(
+        request, channels=request.channels or (before.options.channels if before else ())
+    )
 
 
 # -- the image below ------------------------------------------------------------------------------

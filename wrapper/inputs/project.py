@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from wrapper.errors import InputError
 from wrapper.inputs.files import read_text
 
@@ -47,6 +49,21 @@ def project_lines(
     for group in groups:
         lines += _group(declared, group, path, ())
     return tuple(lines)
+
+
+def project_name(directory: Path) -> str | None:
+    """The canonical name that a project's ``pyproject.toml`` says; ``None`` where only its build
+    tells it.
+    """
+    from wrapper.util import toml
+
+    path = directory / FILE_NAME
+    try:
+        project = toml.parse(read_text(path), path).get("project")
+    except InputError:
+        return None
+    name = project.get("name") if isinstance(project, dict) else None
+    return canonicalize_name(name) if isinstance(name, str) else None
 
 
 def passed_over(text: str) -> str:

@@ -31,6 +31,7 @@ from wrapper.errors import InputError
 from wrapper.inputs.advice import for_pip, of_another, only_a_comment
 from wrapper.inputs.files import read_text
 from wrapper.inputs.kinds import refuse_condas, refuse_others, refuse_projects
+from wrapper.inputs.project import project_name
 from wrapper.inputs.pylock import PyLock
 
 REQUIRE_HASHES = "--require-hashes"
@@ -89,6 +90,10 @@ class Wanted:
     def is_repository(self) -> bool:
         return "git+" in self.text.partition(";")[0]
 
+    @property
+    def is_remote(self) -> bool:
+        return "://" in self.text and not self.path
+
     def at(self, path: Path) -> str:
         """The line for a local package that lies at ``path``."""
         named = f"{self.name}{self.extras} @ {path.as_uri()}"
@@ -100,7 +105,8 @@ class Wanted:
 class Requirements:
     """All that requirements ask for.
 
-    :ivar options: for uv's command line: indexes and the like. :ivar late: canonical names of
+    :ivar options: for uv's command line: indexes and the like. :ivar sources: the URLs among
+        them, each with its place. :ivar late: canonical names of
         packages that are built after all others are installed, without isolation (``:all:`` for
         every one, at once). :ivar remote: ``-r`` and ``-c`` lines with URLs, uv reads them.
     :ivar locks: packages that are chosen already, installed before all others.
@@ -109,6 +115,7 @@ class Requirements:
     packages: list[Wanted] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
+    sources: list[tuple[str, str]] = field(default_factory=list)
     late: set[str] = field(default_factory=set)
     remote: list[str] = field(default_factory=list)
     locks: list[PyLock] = field(default_factory=list)
@@ -247,6 +254,8 @@ class _Reader:
         values = value.split(",") if name in ("--no-binary", "--only-binary") else [value]
         for one in values:
             self.found.options += [option, one.strip()]
+        if "://" in value:
+            self.found.sources.append((value, where))
         if rest:
             self.line(rest, where, directory)
 
@@ -265,7 +274,7 @@ class _Reader:
         wanted = _parse(text, where, self.start)
         options = self._own_options(rest[1], wanted, where) if rest else ()
         if self.limits:
-            if wanted.extras or not wanted.name:
+            if wanted.extras or not wanted.name or _looks_local(wanted.text):
                 raise InputError(
                     f"'{text}' cannot be a constraint", where=where, hint="write NAME and versions"
                 )
@@ -378,7 +387,7 @@ def _parse(text: str, where: str, start: Path) -> Wanted:
     return Wanted(
         text=text,
         where=where,
-        name=_name_of_archive(path),
+        name=_name_at(path),
         path=path,
         extras=extras or "",
         marker=marker or "",
@@ -465,7 +474,7 @@ def _remote(text: str, where: str) -> Wanted:
     name: str | None = canonicalize_name(egg[1]) if egg else None
     if url.startswith("file://"):
         path = _existing(Path(_path_of(url, where)), where, Path("/"))
-        name = name or _name_of_archive(path)
+        name = name or _name_at(path)
         return Wanted(text=text, where=where, name=name, path=path, marker=marker.strip())
     return Wanted(text=text, where=where, name=name or _name_of_archive(Path(urlsplit(url).path)))
 
@@ -521,6 +530,10 @@ def _existing(path: Path, where: str, start: Path) -> Path:
             hint="write -r in front of a requirements file",
         )
     return path
+
+
+def _name_at(path: Path) -> str | None:
+    return project_name(path) if path.is_dir() else _name_of_archive(path)
 
 
 def _name_of_archive(path: Path) -> str | None:

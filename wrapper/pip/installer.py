@@ -93,7 +93,7 @@ class PipInstaller:
             excluded = self.outer.fitting(packages)
             while True:
                 asked = [lines[one] for one in packages]
-                self._uv("install", *self._files(wanted, asked, excluded), wanted=packages)
+                self._uv("install", *self._files(wanted, asked, excluded), asked=wanted)
                 unfit = self._unfit() & excluded
                 if not unfit:
                     break
@@ -257,7 +257,7 @@ class PipInstaller:
         def ask(packages: Sequence[Wanted]) -> None:
             lines = [self._line(one, hashed=wanted.hashes_required) for one in packages]
             files = self._files(wanted, lines, self.outer.fitting(packages))
-            self._uv("install", "--dry-run", *files, wanted=packages, on_line=on_line)
+            self._uv("install", "--dry-run", *files, asked=wanted, on_line=on_line)
 
         late = [one for one in wanted.packages if one.name in wanted.late]
         early = [one for one in wanted.packages if one not in late]
@@ -350,7 +350,7 @@ class PipInstaller:
         self,
         command: str,
         *words: str | Path,
-        wanted: Sequence[Wanted] = (),
+        asked: Requirements | None = None,
         on_line: Callable[[str], bool] | None = None,
         strategy: str = _BEST,
     ) -> None:
@@ -394,16 +394,16 @@ class PipInstaller:
             if unfit and "No solution found" in error.detail:
                 raise conflict(unfit, error.detail) from None
             if _NOT_FOUND in error.detail and (command, strategy) == ("install", _BEST):
-                self._require_logins(words, wanted)
-            raise explained(error, wanted) from None
+                self._require_logins(words, asked)
+            raise explained(error, asked or Requirements()) from None
 
-    def _require_logins(self, words: Sequence[str | Path], wanted: Sequence[Wanted]) -> None:
+    def _require_logins(self, words: Sequence[str | Path], asked: Requirements | None) -> None:
         """:raises ChannelError: an index has refused the login: where uv asks all of them, it
         passes over those without a word.
         """
         with suppress(SolveError, ScriptError):
             trial = [] if "--dry-run" in words else ["--dry-run"]
-            self._uv("install", *trial, *words, wanted=wanted, strategy="first-index")
+            self._uv("install", *trial, *words, asked=asked, strategy="first-index")
 
     @property
     def _python(self) -> str:

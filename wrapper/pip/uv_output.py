@@ -5,21 +5,22 @@ what it is at, for somebody who waits at a terminal.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from packaging.utils import canonicalize_name
 
 from wrapper.console import human_size
-from wrapper.credentials import login_hint, refused_url
+from wrapper.credentials import login_hint, public_url, refused_url
 from wrapper.errors import (
     ChannelError,
     ContainerizeError,
     InputError,
+    PackageError,
     ScriptError,
     SolveError,
     ToolError,
 )
-from wrapper.inputs.requirements import Wanted, repositories
+from wrapper.inputs.requirements import Requirements, Wanted, repositories
 
 _ANOTHER = "add the index that has it: a line '--extra-index-url URL'"
 _WITH_LOGIN = "in requirements ${NAME}:${PASSWORD}@ in front of the host"
@@ -43,6 +44,7 @@ _NO_FILE = re.compile(
 )
 _UNREACHABLE = re.compile(r"Failed to fetch: `?(\S+?)`?$", re.M)
 _NOT_CONNECTED = ("client error (Connect)", "operation timed out")
+_GONE = re.compile(r"HTTP status client error \((?:404|410) [^)]*\) for url \((\S+?)\)")
 _NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _BUILDING = re.compile(
     r"(?:Failed to (?:build|download and build)|error likely indicates that) "
@@ -57,15 +59,15 @@ _NO_COMPILER = re.compile(
 )
 
 
-def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError:
+def explained(error: ScriptError, asked: Requirements) -> ContainerizeError:
     """The error of uv with its cause as its message, where that is told.
 
-    :param wanted: the requirements, each with its place.
+    :param asked: what it was to install: packages and indexes, each with its place.
     """
     if hint := login_hint(error.detail, _WITH_LOGIN):
         return ChannelError(
             "an index or a repository cannot be read",
-            where=refused_url(error.detail) or None,
+            where=_with_place(refused_url(error.detail), asked) or None,
             hint=hint,
             detail=error.detail,
         )
@@ -80,11 +82,18 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
             detail=error.detail,
         )
     if match := _NO_HASH.search(error.detail):
-        return _without_hash(match[1] or match[2], error.detail, wanted)
+        return _without_hash(match[1] or match[2], error.detail, asked)
     if _NO_SOLUTION in error.detail:
-        return _unsolved(error.detail, wanted)
+        return _unsolved(error.detail, asked)
+    if match := _GONE.search(error.detail):
+        return PackageError(
+            "a file of pip's is not there, or not any more",
+            where=_with_place(public_url(match[1]), asked),
+            hint="check the URL; of one that a lock names, build from the requirements again",
+            detail=error.detail,
+        )
     if _NO_GIT in error.detail:  # of a base image; the host's is looked for before
-        asking = repositories(wanted)
+        asking = repositories(asked.packages)
         return ToolError(
             "a package comes from a git repository, and the base image has no git",
             where=asking[0].where if asking else None,
@@ -93,7 +102,7 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
             detail=error.detail,
         )
     if match := _NO_MODULE.search(error.detail):
-        return _unbuilt(match[1], error.detail)
+        return _unbuilt(match[1], error.detail, asked)
     match = _NO_COMPILER.search(error.detail)
     if not match:
         return error
@@ -106,54 +115,79 @@ def explained(error: ScriptError, wanted: Sequence[Wanted]) -> ContainerizeError
     )
 
 
-def _unbuilt(module: str, detail: str) -> ScriptError:
+def _with_place(url: str, asked: Requirements) -> str:
+    """A URL, and in which line it, or the index that it is of, is named; the URL where none is."""
+    named = [(one.text, one.where) for one in asked.packages if one.is_remote]
+    for text, where in [*named, *asked.sources]:
+        if url in public_url(text) or url.startswith(f"{public_url(text).rstrip('/')}/"):
+            return f"{url} ({where})"
+    return url
+
+
+def _unbuilt(module: str, detail: str, asked: Requirements) -> ScriptError:
     """A package's build lacks a Python module that it does not ask for."""
     built = _BUILDING.search(detail)
-    name = built[1] if built else "a package"
-    hint = f"ask for a version that has a wheel, or write a line '--no-build-isolation {name}'"
-    if module == "pkg_resources":
+    canonical = canonicalize_name(built[1]) if built else None
+    # Where uv has no name, it is one of those that only their build would tell it of.
+    asking = [one for one in asked.packages if one.name == canonical]
+    if not built and len(asking) > 1:
+        asking = []
+    name = built[1] if built else asking[0].text if asking else "a package"
+    is_late = canonical in asked.late
+    old = " 'setuptools<81'" if module == "pkg_resources" else ""
+    if is_late:
         hint = (
-            "newer setuptools lack it: ask for a version that has a wheel, or write a line "
-            "'setuptools<81' into a file and name that in PIP_BUILD_CONSTRAINT"
+            f"it is built without isolation: write a line{old or f' with what has it ({module})'}"
         )
+    elif old:
+        hint = (
+            "newer setuptools lack it: ask for a version that has a wheel, or write a line"
+            f"{old} into a file and name that in PIP_BUILD_CONSTRAINT"
+        )
+    elif built or not asking:
+        hint = f"ask for a version that has a wheel, or write a line '--no-build-isolation {name}'"
+    else:
+        url = asking[0].path.as_uri() if asking[0].path else asking[0].text
+        hint = f"write 'NAME @ {url}' with its name, and a line '--no-build-isolation NAME'"
     return ScriptError(
         f"{name} is built from source, and its build lacks the module '{module}'",
+        where=asking[0].where if asking else None,
         hint=hint,
         detail=detail,
     )
 
 
-def _without_hash(package: str, detail: str, wanted: Sequence[Wanted]) -> InputError:
+def _without_hash(package: str, detail: str, asked: Requirements) -> InputError:
     name = re.split(r"[=<>!~@\[; ]", package, maxsplit=1)[0]
     return InputError(
         f"hashes are required, and there is none of {package}",
-        where=_place(name, wanted),
+        where=_place(name, asked),
         hint="write NAME==VERSION --hash=sha256:… for every package, those that others need too "
         "('uv pip compile --generate-hashes' does)",
         detail=detail,
     )
 
 
-def _unsolved(detail: str, wanted: Sequence[Wanted]) -> SolveError:
+def _unsolved(detail: str, asked: Requirements) -> SolveError:
     if match := _NO_PACKAGE.search(detail):
         return SolveError(
             f"no index has a package '{match[1]}'",
-            where=_place(match[1], wanted),
+            where=_place(match[1], asked),
             hint=f"check the spelling, or {_ANOTHER}",
             detail=detail,
         )
     if match := _NO_VERSION.search(detail):
-        asked = [one for one in wanted if one.name == canonicalize_name(match[1])]
+        asking = _asking(match[1], asked)
         return SolveError(
-            f"no index has a package that fits '{asked[0].text if asked else match[1]}'",
-            where=_place(match[1], wanted),
+            f"no index has a package that fits '{asking[0].text if asking else match[1]}'",
+            where=_place(match[1], asked),
             hint=f"ask for a version that there is, or {_ANOTHER}",
             detail=detail,
         )
     if match := _NO_FILE.search(detail):
         return SolveError(
             f"no index has '{match[1]}' for this Python on Linux",
-            where=_place(match[1], wanted),
+            where=_place(match[1], asked),
             hint="ask for another version; what only another system needs gets a marker, as in "
             f"{match[1]}; sys_platform == 'win32'",
             detail=detail,
@@ -165,10 +199,13 @@ def _unsolved(detail: str, wanted: Sequence[Wanted]) -> SolveError:
     )
 
 
-def _place(name: str, wanted: Sequence[Wanted]) -> str | None:
+def _place(name: str, asked: Requirements) -> str | None:
     """Where a package is asked for, ``None`` where it comes by way of others."""
-    wheres = [one.where for one in wanted if one.name == canonicalize_name(name)]
-    return wheres[0] if wheres else None
+    return next((one.where for one in _asking(name, asked)), None)
+
+
+def _asking(name: str, asked: Requirements) -> list[Wanted]:
+    return [one for one in asked.packages if one.name == canonicalize_name(name)]
 
 
 # -- progress ------------------------------------------------------------------------------------

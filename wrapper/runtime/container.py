@@ -186,10 +186,9 @@ class BuildContainer:
     def _uv_logins(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Where uv looks for logins: where a user has none, it would leave a lock in $HOME."""
         data = environ.get("XDG_DATA_HOME") or Path(home_of(environ), ".local/share")
-        if (
-            "UV_CREDENTIALS_DIR" in environ
-            or Path(data, "uv/credentials/credentials.toml").exists()
-        ):
+        logins = Path(data, "uv/credentials/credentials.toml")
+        # (False, not raised, below a home that is closed to this user.)
+        if "UV_CREDENTIALS_DIR" in environ or os.path.exists(logins):  # noqa: PTH110
             return {}
         return {"UV_CREDENTIALS_DIR": str(self.scratch / "uv-credentials")}
 
