@@ -1,4 +1,4 @@
-"""What people feed it: some 280 files of the kinds that the field has, and what is read and told.
+"""What people feed it: some 350 files of the kinds that the field has, and what is read and told.
 
 The cases are in ``field/*.txt``: a title, the file (with others beside it), and behind ``>>>`` what
 comes of it: packages, channels, pip's lines and options, variables, notes, warnings; or the error

@@ -15,8 +15,10 @@ from wrapper.errors import InputError
 from wrapper.models import EnvironmentSpec, Located
 
 _EXPORT = "# This file may be used to create an environment using:"
-_SPEC = re.compile(r"([\w.:/-]+::)?[A-Za-z0-9_][\w.-]*( ?[=<>!~].*| [\d*].*)?")
-_CONDAS = re.compile(r"[\w.:/-]+::.*|[\w.-]+ ?=[^=].*|python( ?[=<>!~].*)?")  # none of pip's
+_SPEC = re.compile(r"([\w.:/-]+::)?[A-Za-z0-9_][\w.-]*( ?[=<>!~].*| [\d*].*|\[\w+=.*\])?")
+_CONDAS = re.compile(
+    r"[\w.:/-]+::.*|[\w.-]+ ?=[^=].*|[\w.-]+\[\w+=.*|python( ?[=<>!~].*)?"
+)  # none of pip's
 _PIPS_NAME = re.compile(r"requirement|constraint|freeze|\bpip\b", re.I)
 _PLATFORM = re.compile(r"# platform: ([\w-]+)")
 _OF_PIP = re.compile(r"([^=\s]+)=([^=\s]+)=pypi_\d+")

@@ -16,13 +16,14 @@ from wrapper.packages import LockedPackage
 _EXTENSIONS = (".conda", ".tar.bz2")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_IN_CHANNEL = re.compile(r"\S+:/\S*/(noarch|[a-z]+-\w+)/[^/\s]+(\.conda|\.tar\.bz2)(#\S*)?")
 _OF_PIP = re.compile(r"# pip ([\w.-]+(\[[\w,. -]*\])? ?(@|===?) ?\S.*)")
 
 
 def is_explicit(text: str) -> bool:
-    """Whether the first line that is no comment is the marker."""
-    lines = (line.strip() for line in text.splitlines())
-    return next((line for line in lines if line and not line.startswith("#")), "") == "@EXPLICIT"
+    """Whether the first line that is no comment is the marker, or all are URLs in a channel."""
+    lines = [line for raw in text.splitlines() if (line := raw.strip()) and line[0] != "#"]
+    return bool(lines) and (lines[0] == "@EXPLICIT" or all(map(_IN_CHANNEL.fullmatch, lines)))
 
 
 def parse_explicit(text: str, path: Path) -> EnvironmentSpec:

@@ -73,6 +73,11 @@ def passed_over(text: str) -> str:
             "[tool.uv.sources] and [[tool.uv.index]] are uv's and have no effect: let 'uv lock' "
             "make a uv.lock, and give that"
         )
+    if found := re.search(r"^\[\[tool\.(pdm|poetry)\.source\]\]", text, re.M):
+        return (
+            f"[[tool.{found[1]}.source]] has no effect, the usual index is asked: let "
+            f"'{found[1]} export -o requirements.txt' write what it has chosen, and give that"
+        )
     return ""
 
 
