@@ -283,10 +283,12 @@ def test_an_mpi_that_pip_would_bring_is_told_before_it_is_fetched(
 
 
 def test_bad_requirements(me: Account, runtime: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.txt").write_text("--no-index\nno-such-distribution\n")
+    (tmp_path / "bad.txt").write_text("--no-index\nno-such-distribution\nno-such-either\n")
     done = me.run(PIP, "new", "--prefix", tmp_path / "p", tmp_path / "bad.txt", cwd=tmp_path)
-    assert done.returncode == ExitCode.SOLVE and "no-such-distribution" in done.stderr
-    assert f"where:  {tmp_path}/bad.txt, line 2" in done.stderr
+    assert done.returncode == ExitCode.SOLVE and "no index has 2 of the packages" in done.stderr
+    for line, name in (2, "no-such-distribution"), (3, "no-such-either"):
+        told = f"{tmp_path}/bad.txt, line {line}: no index has a package '{name}'"
+        assert told in done.stderr
     missing = me.run(PIP, "new", "--prefix", tmp_path / "p", "none.txt", cwd=tmp_path)
     assert missing.returncode == ExitCode.INPUT and "no such file" in missing.stderr
     assert entries(tmp_path) == {"bad.txt"}

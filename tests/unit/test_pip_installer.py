@@ -240,6 +240,27 @@ def test_no_solution_is_told_as_such(uv: Uv, tmp_path: Path) -> None:
 
 
 # -- what is bound -------------------------------------------------------------------------------
+def test_all_that_no_index_has_is_told_at_once(uv: Uv, tmp_path: Path) -> None:
+    """uv stops at the first."""
+    absent = {"one", "two"}
+
+    def answer(words: Sequence[str]) -> Sequence[str]:
+        lines = uv.files[-1]["requirements.in"].split()
+        if missing := [name for name in lines if name in absent]:
+            cause = f"Because {missing[0]} was not found in the registry and you require it"
+            raise ScriptError("uv failed", detail=f"{NO_SOLUTION}\n{cause}")
+        return ()
+
+    uv.answer = answer
+    wanted = read_requirements(["one", "six", "two"], tmp_path, "", ["r.txt, line 1", "", "l. 3"])
+    with pytest.raises(SolveError, match="no index has 2 of the packages") as caught:
+        installer(uv).install(wanted)
+    assert caught.value.where == "r.txt, line 1"
+    assert "l. 3: no index has a package 'two'" in caught.value.detail
+    with pytest.raises(SolveError, match="no index has a package 'two'"):
+        installer(uv).install(asked(tmp_path, "six", "two"))
+
+
 def test_places_of_the_host_that_installing_reads(tmp_path: Path) -> None:
     for name in ("wheels", "real", "elsewhere"):
         (tmp_path / name).mkdir()

@@ -8,7 +8,7 @@ configuration files) are honoured.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import Distribution
@@ -39,13 +39,14 @@ from wrapper.pip.origin import (
     planned_files,
 )
 from wrapper.pip.outer import OuterPackages
-from wrapper.pip.uv_output import UvProgress, explained
+from wrapper.pip.uv_output import UvProgress, explained, lacking, together
 from wrapper.runtime.container import BuildContainer
 
 _PLANNED = re.compile(r"\s*([+~-]) (\S+?)(?:==(\S+)| @ (\S+))(?: \(from (.*)\))?\s*")
 _ALL = ":all:"
 _LAST = "(built last)"  # in the place of a version
 _BEST = "unsafe-best-match"
+_MOST_LACKING = 9  # that are looked for besides the first
 _NOT_FOUND = "was not found in the package registry"
 # Of uv's verbose output (with uv 0.13): which file it takes of a version.
 _CHOSEN = re.compile(r"DEBUG Selecting: \S+ \[.*\] \((\S+)\)\s*$")
@@ -395,7 +396,26 @@ class PipInstaller:
                 raise conflict(unfit, error.detail) from None
             if _NOT_FOUND in error.detail and (command, strategy) == ("install", _BEST):
                 self._require_logins(words, asked)
-            raise explained(error, asked or Requirements()) from None
+            told = explained(error, asked or Requirements())
+            if asked and "--no-deps" not in words and (name := lacking(error.detail)):
+                told = together([told, *self._others_lacking({name}, asked)])
+            raise told from None
+
+    def _others_lacking(self, names: set[str], asked: Requirements) -> Iterator[ContainerizeError]:
+        """What else of the requirements no index has, besides ``names``: each in a run of uv."""
+        for _ in range(_MOST_LACKING):
+            rest = replace(asked, packages=[p for p in asked.packages if p.name not in names])
+            lines = [self._line(one, hashed=asked.hashes_required) for one in rest.packages]
+            words = ["--dry-run", "--no-deps", *self._files(rest, lines)]
+            try:
+                self._uv("install", *words, asked=rest)
+                return
+            except ContainerizeError as error:
+                name = lacking(error.detail)
+                if not name or name in names:
+                    return
+                names.add(name)
+                yield error
 
     def _require_logins(self, words: Sequence[str | Path], asked: Requirements | None) -> None:
         """:raises ChannelError: an index has refused the login: where uv asks all of them, it

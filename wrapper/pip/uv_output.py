@@ -5,7 +5,7 @@ what it is at, for somebody who waits at a terminal.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from packaging.utils import canonicalize_name
 
@@ -42,6 +42,7 @@ _NO_FILE = re.compile(
     r" and you require \1(?![\w.-])",
     re.S,
 )
+_LACKING = (_NO_PACKAGE, _NO_VERSION, _NO_FILE)
 _UNREACHABLE = re.compile(r"Failed to fetch: `?(\S+?)`?$", re.M)
 _NOT_CONNECTED = ("client error (Connect)", "operation timed out")
 _GONE = re.compile(r"HTTP status client error \((?:404|410) [^)]*\) for url \((\S+?)\)")
@@ -112,6 +113,29 @@ def explained(error: ScriptError, asked: Requirements) -> ContainerizeError:
         hint="load the module that has it, or ask for a version that has a wheel "
         "(--only-binary NAME)",
         detail=error.detail,
+    )
+
+
+def lacking(detail: str) -> str | None:
+    """The canonical name of a requirement that no index has, or none that fits, where a failure
+    says so. uv names but one.
+    """
+    if _NO_SOLUTION not in detail:
+        return None
+    found = next(filter(None, (one.search(detail) for one in _LACKING)), None)
+    return canonicalize_name(found[1]) if found else None
+
+
+def together(found: Sequence[ContainerizeError]) -> ContainerizeError:
+    """One error of several packages that no index has."""
+    if len(found) == 1:
+        return found[0]
+    lines = [f"{one.where}: {one.what}\n  {one.hint}" for one in found]
+    return SolveError(
+        f"no index has {len(found)} of the packages",
+        where=found[0].where,
+        hint="correct or remove these lines, or add the index that has them",
+        detail="\n".join(lines),
     )
 
 
