@@ -14,7 +14,7 @@ from wrapper.errors import InputError, PackageError, ScriptError, SolveError
 from wrapper.inputs.requirements import Requirements, read_requirements
 from wrapper.packages import LockedPackage
 from wrapper.pip.installer import PipInstaller, local_places
-from wrapper.pip.local import content_digest
+from wrapper.pip.local import Surroundings, content_digest
 from wrapper.pip.outer import OuterPackages
 from wrapper.runtime.container import BuildContainer
 
@@ -274,3 +274,8 @@ def test_places_of_the_host_that_installing_reads(tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app/setup.py").touch()
     assert tmp_path in local_places({}, asked(tmp_path, f"{tmp_path}/app"), tmp_path)
+    opt = Surroundings(projects=(tmp_path / "app",), above=(Path("/opt"), Path("/usr/local")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wrapper.pip.installer.surroundings", lambda _: opt)
+        found = local_places({}, asked(tmp_path, f"{tmp_path}/app"), tmp_path)
+    assert not {*opt.above} & {*found}, "they would hide what a base image has there"

@@ -47,6 +47,7 @@ _ALL = ":all:"
 _LAST = "(built last)"  # in the place of a version
 _BEST = "unsafe-best-match"
 _MOST_LACKING = 9  # that are looked for besides the first
+_SYSTEMS = 3  # parts of paths as /usr/local and /opt, in whose place a base image has its own
 _NOT_FOUND = "was not found in the package registry"
 # Of uv's verbose output (with uv 0.13): which file it takes of a version.
 _CHOSEN = re.compile(r"DEBUG Selecting: \S+ \[.*\] \((\S+)\)\s*$")
@@ -481,4 +482,5 @@ def local_places(environ: Mapping[str, str], wanted: Requirements, directory: Pa
     found = [path for path in paths if "://" not in str(path) and path.exists()]
     entries = [entry for path in found if path.is_dir() for entry in path.iterdir()]
     linked = [entry.resolve().parent for entry in entries if entry.is_symlink()]
-    return [*found, *linked, *(path for each in around for path in each.above)]
+    above = [path for each in around for path in each.above if len(path.parts) > _SYSTEMS]
+    return [*found, *linked, *above]
