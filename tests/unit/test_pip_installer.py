@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.unit.conftest import without_powers
 from wrapper.console import Console
 from wrapper.errors import InputError, PackageError, ScriptError, SolveError
 from wrapper.inputs.requirements import Requirements, read_requirements
@@ -279,3 +280,11 @@ def test_places_of_the_host_that_installing_reads(tmp_path: Path) -> None:
         patch.setattr("wrapper.pip.installer.surroundings", lambda _: opt)
         found = local_places({}, asked(tmp_path, f"{tmp_path}/app"), tmp_path)
     assert not {*opt.above} & {*found}, "they would hide what a base image has there"
+
+
+def test_a_place_that_cannot_be_listed_is_one_all_the_same(open_place: Path) -> None:
+    closed = open_place / "closed"
+    closed.mkdir()
+    closed.chmod(0o311)
+    with without_powers():
+        assert closed in local_places({"PIP_FIND_LINKS": str(closed)}, Requirements(), open_place)

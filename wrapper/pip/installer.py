@@ -7,6 +7,7 @@ configuration files) are honoured.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -480,7 +481,8 @@ def local_places(environ: Mapping[str, str], wanted: Requirements, directory: Pa
     for one in wanted.packages:  # repositories on disk
         paths += [Path(place) for place in re.findall(r"git\+file://([^@#\s]+)", one.text)]
     found = [path for path in paths if "://" not in str(path) and path.exists()]
-    entries = [entry for path in found if path.is_dir() for entry in path.iterdir()]
+    listed = [path for path in found if path.is_dir() and os.access(path, os.R_OK | os.X_OK)]
+    entries = [entry for path in listed for entry in path.iterdir()]
     linked = [entry.resolve().parent for entry in entries if entry.is_symlink()]
     above = [path for each in around for path in each.above if len(path.parts) > _SYSTEMS]
     return [*found, *linked, *above]
