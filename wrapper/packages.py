@@ -79,8 +79,8 @@ def _same(one: LockedPackage, other: LockedPackage) -> bool:
     for kind in ("sha256", "content"):
         if (before := getattr(one, kind)) and (after := getattr(other, kind)):
             return bool(before == after)
-    if one.url.startswith("git+") and other.url and one.url != other.url:
-        return False  # another commit
+    if one.url.startswith("git+") and other.url:
+        return one.url == other.url  # with the commit
     return (one.version, one.build) == (other.version, other.build)
 
 

@@ -277,6 +277,19 @@ def test_an_update_that_changes_nothing_makes_nothing(with_pip: Installation, wh
         assert seen(base.prefix) == before
 
 
+def test_a_project_is_installed_anew_where_it_has_changed(me: Account, runtime: Path) -> None:
+    project = write_project(me.work / "edited", "edited", "1.0")
+    file, prefix = me.file("edited.txt", f"--no-index\n-e {project}\n"), me.work / "edits"
+    me.ok(PIP, "new", "--prefix", prefix, file)
+    made = Installation(prefix=prefix, account=me)
+    for text in ("VERSION = '1.0'\n", "VERSION = 'edited'\n"):
+        (project / "edited.py").write_text(text)
+        said = me.run(PIP, "update", prefix, file).stderr
+        changed = made.python("import edited; print(edited.VERSION)") == "edited\n"
+        assert said.count("~ edited") == changed, said
+        assert current(made) == 1 + changed
+
+
 @needs_root
 def test_an_update_needs_room_for_what_it_unpacks(
     numeric: Installation, channel: Path, tmp_path: Path

@@ -80,6 +80,14 @@ def invoke(program: click.Command, *words: str | Path) -> Result:
     return CliRunner().invoke(program, [str(word) for word in words])
 
 
+def test_an_option_of_a_command_without_two_dashes_before_it() -> None:
+    for name in ("profile", "jobscript"):
+        result = invoke(containerize, name, "DIR", "python3", "-c", "0")
+        assert result.exit_code == ExitCode.USAGE and "write -- before COMMAND" in result.stderr
+        result = invoke(containerize, name, "--nothing", "DIR", "--", "python3", "-c", "0")
+        assert "--nothing" in result.stderr and "before COMMAND" not in result.stderr
+
+
 # -- help ----------------------------------------------------------------------------------------
 def test_help_is_help() -> None:
     for program, words, _ in EVERY:

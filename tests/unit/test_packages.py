@@ -12,7 +12,8 @@ from wrapper.packages import LockedPackage, changes_between, describe_changes, s
 
 
 def package(name: str, version: str = "1", manager: str = "conda", **more: str) -> LockedPackage:
-    return LockedPackage(manager=manager, name=name, version=version, url="u", **more)  # type: ignore[arg-type]
+    more = {"url": "u", **more}
+    return LockedPackage(manager=manager, name=name, version=version, **more)  # type: ignore[arg-type]
 
 
 OLD = [package("a"), package("b"), package("c", build="h1"), package("p", manager="pip")]
@@ -35,6 +36,8 @@ def test_changes_are_told_by_name() -> None:
         (package("a", sha256="1"), package("a", sha256="2"), False),
         (package("a", sha256="1"), package("a"), True),
         (package("a"), package("a", manager="pip"), False),
+        (package("a", url="git+u@1"), package("a", url="git+u@1", version="@ git+u@1"), True),
+        (package("a", url="git+u@1"), package("a", url="git+u@2"), False),
     ],
 )
 def test_two_packages_are_the_same_by_hash_or_by_version_and_build(

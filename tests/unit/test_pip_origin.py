@@ -9,7 +9,13 @@ from pathlib import Path
 
 from wrapper.packages import LockedPackage
 from wrapper.pip.local import copy_project
-from wrapper.pip.origin import direct_entry, forget_origin, locked_files, planned_files
+from wrapper.pip.origin import (
+    direct_entry,
+    forget_origin,
+    locked_files,
+    planned_entry,
+    planned_files,
+)
 
 
 def distribution(site: Path, name: str, version: str, *tags: str) -> Distribution:
@@ -195,3 +201,22 @@ def test_a_plan_counts_the_file_that_uv_takes() -> None:
     (first,) = planned_files(text)
     (taken,) = planned_files(text, {"ray-2-cp311-cp311-manylinux2014_x86_64.whl"})
     assert (first.url, taken.url) == (RAY[1], RAY[0])
+
+
+def test_of_a_project_with_a_version_of_its_own_the_content_is_known_before(tmp_path: Path) -> None:
+    project = tmp_path / "here"
+    project.mkdir()
+    (project / "a.py").write_text("")
+    for text, known in (
+        ("[project]\nname = 'a'\nversion = '1'\n", True),
+        ("[project]\nname = 'a'\ndynamic = ['version']\n", False),
+        ("[tool.other]\n", False),
+        ("no TOML", False),
+    ):
+        (project / "pyproject.toml").write_text(text)
+        planned = planned_entry("a", None, project.as_uri())
+        assert planned.version == f"@ {project.as_uri()}" and bool(planned.content) is known
+    assert planned_entry("a", "1", "").version == "1"
+    assert (
+        planned_entry("a", None, (project / "a.py").as_uri()).sha256 == hashlib.sha256().hexdigest()
+    )

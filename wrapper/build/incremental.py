@@ -82,6 +82,7 @@ class IncrementalTree:
     changed: bool = field(default=False, init=False)
     _unpacked: Mapping[str, State] = field(default_factory=dict, init=False)
     _told: str = field(default="", init=False)
+    _versions: dict[str, str] = field(default_factory=dict, init=False)
 
     def may_leave_packed(self, container: BuildContainer) -> bool:
         """Whether the steps may do with a part of the old environment in the tree.
@@ -291,9 +292,19 @@ class IncrementalTree:
     ) -> Sequence[Change]:
         """Say what an update changes: as soon as it is known, and again where it came otherwise."""
         found = changes_between(old, new, sizes)
-        text = describe_changes(found)
+        text = describe_changes([self._as_told(change) for change in found])
         self.changed = self.changed or bool(found)
         if text != self._told and (found or not only_packages(self.context)):
             self.context.console.info(f"changes:\n{text}" if "\n" in text else text)
         self._told = text
         return found
+
+    def _as_told(self, change: Change) -> Change:
+        """A change by the word that stood for a version when it was told first: what is built has
+        none before.
+        """
+        if not change.new:
+            return change
+        first = self._versions.setdefault(change.new.canonical, change.new.version)
+        version = first if first.startswith(("@ ", "(")) else change.new.version
+        return replace(change, new=replace(change.new, version=version))

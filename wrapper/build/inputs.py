@@ -15,7 +15,7 @@ from typing import Literal
 from wrapper import inputs as spec
 from wrapper import layout, programs, trust
 from wrapper.base_python.packages import LOCK_NOTE
-from wrapper.conda.channels import choose
+from wrapper.conda.channels import DEFAULTS, choose
 from wrapper.console import Console
 from wrapper.errors import InputError, PrefixError, ToolError
 from wrapper.inputs.files import InputFile, InputFiles, encoding_of
@@ -192,8 +192,9 @@ class _Reading:
         self._add(asked.pip_lines, asked.directory, str(asked.source), asked.pip_places)
         self._lines += asked.pip_lines
         channels, said = choose(asked, request.channels, request.site)
+        alone = asked.channels == (DEFAULTS,)  # packages come from elsewhere than the file says
         for note in said:
-            self._console.info(note)
+            (self._console.warning if alone else self._console.info)(note)
         self.environment = replace(asked, channels=channels)
 
     def requirements_file(self, path: Path, request: Request) -> None:

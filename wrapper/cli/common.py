@@ -48,7 +48,13 @@ class Command(click.Command):
         }
         end = args.index("--") if "--" in args else len(args)
         whole = [_whole(word, options) for word in args[:end]]
-        return super().parse_args(ctx, [*whole, *args[end:]])
+        try:
+            return super().parse_args(ctx, [*whole, *args[end:]])
+        except click.NoSuchOption as error:
+            if end == len(args) and any("--" in str(it.metavar) for it in self.get_params(ctx)):
+                text = f"{error.format_message()} If it is COMMAND's, write -- before COMMAND."
+                raise click.UsageError(text, ctx) from None
+            raise
 
 
 class Group(click.Group):

@@ -36,7 +36,7 @@ from wrapper.pip.origin import (
     direct_entry,
     forget_origin,
     locked_files,
-    origin_url,
+    planned_entry,
     planned_files,
 )
 from wrapper.pip.outer import OuterPackages
@@ -248,10 +248,7 @@ class PipInstaller:
                 if mark == "-":
                     removed.add(name)
                 elif not (self.reuse and canonicalize_name(name) in self.reuse.python.packages):
-                    version = version or f"@ {origin_url(url)}"  # it is not built for a plan
-                    added[name] = LockedPackage(
-                        manager="pip", name=name, version=version, url=url or ""
-                    )
+                    added[name] = planned_entry(name, version, url or "")
             return False
 
         for lock in wanted.locks:

@@ -6,6 +6,7 @@ installed by URL, and the image has to be the same.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -17,6 +18,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from wrapper import platforms
 from wrapper.credentials import public_url
+from wrapper.errors import InputError
 from wrapper.packages import LockedPackage
 from wrapper.pip.local import origin_of
 from wrapper.util import hashing, toml
@@ -34,18 +36,11 @@ def direct_entry(distribution: Distribution) -> LockedPackage | None:
     if not text:
         return None
     data = json.loads(text)
-    url = public_url(str(data["url"]))
-    sha256: str | None = None
-    content = ""
+    url, sha256, content = public_url(str(data["url"])), None, None
     if "vcs_info" in data:
         url = f"git+{url}@{data['vcs_info']['commit_id']}"
-    elif url.startswith("file://"):
-        path = Path(unquote(urlsplit(url).path))
-        if path.is_dir():
-            origin, content = origin_of(path)
-            url = origin.as_uri()
-        elif path.is_file():
-            sha256 = hashing.sha256(path)
+    else:
+        url, sha256, content = _at(url)
     if data.get("subdirectory"):
         url += f"#subdirectory={data['subdirectory']}"
     return LockedPackage(
@@ -68,10 +63,42 @@ def builder_of(distribution: Distribution) -> str | None:
     return f"{'wheel' if name == 'bdist_wheel' else name}=={version}"
 
 
-def origin_url(url: str) -> str:
-    """The URL of a project of which a copy may be at ``url``."""
+def planned_entry(name: str, version: str | None, url: str) -> LockedPackage:
+    """The entry of a package that is to be installed, as :func:`direct_entry` gives it later; the
+    version of what is still to be built is its origin. :param url: empty where an index has it.
+    """
+    origin, sha256, content = _at(url)
+    if content and not _says_its_version(Path(unquote(urlsplit(url).path))):
+        content = None
+    return LockedPackage(
+        manager="pip",
+        name=name,
+        version=version or f"@ {origin}",
+        url=url,
+        sha256=sha256,
+        content=content,
+    )
+
+
+def _says_its_version(project: Path) -> bool:
+    """Whether a project's version is written in it. Others' comes from a repository, which does not
+    count as content, or from anywhere.
+    """
+    with contextlib.suppress(OSError, InputError):
+        table = toml.load(project / "pyproject.toml").get("project")
+        return isinstance(table, dict) and isinstance(table.get("version"), str)
+    return False
+
+
+def _at(url: str) -> tuple[str, str | None, str | None]:
+    """The URL, of a copied project where it is; the SHA-256 of a file, and that of a
+    project's content, where it is on this machine.
+    """
     path = Path(unquote(urlsplit(url).path))
-    return origin_of(path)[0].as_uri() if url.startswith("file:") and path.is_dir() else url
+    if url.startswith("file:") and path.is_dir():
+        origin, content = origin_of(path)
+        return origin.as_uri(), None, content
+    return url, hashing.sha256(path) if url.startswith("file:") and path.is_file() else None, None
 
 
 def forget_origin(info: Path, traces: Sequence[str] = TRACES) -> None:
