@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from wrapper.build.scripts import PostLink, more_than_pip
+from wrapper.build.scripts import PostLink, more_than_pip, run_user_script
 from wrapper.inputs.files import InputFile
+from wrapper.runtime.container import BuildContainer
 
 
 def test_a_post_link_script_runs_in_its_directory(tmp_path: Path) -> None:
@@ -19,6 +22,44 @@ def test_a_post_link_script_runs_in_its_directory(tmp_path: Path) -> None:
     )
     job.run_here()
     assert (tmp_path / "bin/here").read_text() == "value\n"
+
+
+class Container:
+    """One in which a script's variables are seen."""
+
+    has_bash, install_path = True, "/containerize-x"
+
+    def __init__(self, scratch: Path, environ: Mapping[str, str], *, own_system: bool) -> None:
+        self.scratch, self.environ, self.own_system = scratch, environ, own_system
+        self.env: dict[str, str] = {}
+
+    def own_program(self, path: str) -> list[str]:
+        return [path]
+
+    def run(self, _argv: Sequence[str], *, env: dict[str, str], **_: object) -> None:
+        self.env = env
+
+
+@pytest.mark.parametrize("own_system", [True, False])
+def test_pip_of_a_script_knows_settings_of_files_that_an_image_hides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_system: bool
+) -> None:
+    site = tmp_path / "pip.conf"
+    site.write_text("[global]\nindex-url = https://a\ncert = /c.pem\n")
+    monkeypatch.setattr("wrapper.pip.config._SITE_CONFIGS", (site,))
+    container = Container(tmp_path, {"HOME": str(tmp_path)}, own_system=own_system)
+    run_user_script(
+        cast(BuildContainer, container),
+        InputFile(path=tmp_path / "x.sh", content=b"pip install x", name="x.sh"),
+        kind="post-install",
+        variables={},
+        cache=tmp_path,
+        channels=(),
+    )
+    told = {name: container.env.get(name) for name in ("PIP_INDEX_URL", "PIP_CERT")}
+    seen = {"PIP_INDEX_URL": "https://a", "PIP_CERT": "/c.pem"}
+    assert told == (seen if own_system else dict.fromkeys(seen)), "/etc is the host's elsewhere"
+    assert container.env["UV_DEFAULT_INDEX"] == "https://a"
 
 
 def first_line_with_more(text: str) -> int:
