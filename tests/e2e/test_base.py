@@ -57,7 +57,8 @@ def test_everybody_builds_the_same_image(
 
 def test_it_runs_and_is_what_its_catalogue_says(account: Account, minimal: Path) -> None:
     environ = {"CONTAINERIZE_BASE_IMAGES": str(minimal.parent)}
-    system = "apt-get --version && dpkg -s libc6 && awk 'BEGIN {print ENVIRON[\"LC_ALL\"]}'"
+    system = "ps -p $$ >/dev/null && "  # Nextflow asks it
+    system += "apt-get --version && dpkg -s libc6 && awk 'BEGIN {print ENVIRON[\"LC_ALL\"]}'"
     told = account.ok(account.runtime, "-s", "exec", minimal, "bash", "-c", system)
     assert "apt 3" in told and "Version: 2.41" in told and "C.UTF-8" in told
     data = json.loads(account.ok(UMBRELLA, "base", "show", "--json", "minimal", env=environ))

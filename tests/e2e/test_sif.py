@@ -475,6 +475,7 @@ def test_doctor_looks_into_an_image(account: Account, portable: Path) -> None:
     told = account.ok(UMBRELLA, "doctor", "--deep", portable)
     assert "failed" not in told and "warning" not in told
     assert "ok       content: SHA-256 as in the manifest" in told
+    assert "'exec --unsquash' and 'build --sandbox' leave out (for them: --flatten)" in told
     assert "ok       start: python3 -c pass in " in told
     copy = account.owns(Path(shutil.copy(portable, account.work / "ill.sif")))
     item = sif_record.environment_layer(sif.read_sif(copy))

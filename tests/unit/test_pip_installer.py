@@ -272,6 +272,10 @@ def test_places_of_the_host_that_installing_reads(tmp_path: Path) -> None:
     found = local_places(environ, wanted, tmp_path)
     assert {tmp_path / name for name in ("wheels", "real", "elsewhere")} <= {*found}
     assert tmp_path / "gone" not in found
+    (tmp_path / "mirror/simple").mkdir(parents=True)
+    mirror = {"PIP_EXTRA_INDEX_URL": f"file://{tmp_path}/mirror/simple/ file:///opt/simple"}
+    found = local_places(mirror, asked(tmp_path), tmp_path)
+    assert tmp_path / "mirror" in found and Path("/opt") not in found, "an image has one of its own"
     (tmp_path / "app").mkdir()
     (tmp_path / "app/setup.py").touch()
     assert tmp_path in local_places({}, asked(tmp_path, f"{tmp_path}/app"), tmp_path)

@@ -469,6 +469,8 @@ def local_places(environ: Mapping[str, str], wanted: Requirements, directory: Pa
     """Directories and files of the host that installing reads: ``--find-links`` and the like."""
     words = [*re.split(r"[\s,]+", " ".join(uv_settings(environ).values())), *wanted.options]
     paths = [directory / word.removeprefix("file://") for word in words]
+    # A mirror's pages lead to files beside them, as "simple/NAME/" to "packages/".
+    paths += [path.parent for path in paths if path.name == "simple" and path.parents[2:]]
     paths += [one.path for one in wanted.packages if one.path]
     projects = [one.path for one in wanted.packages if one.path and one.path.is_dir()]
     projects += [path for lock in wanted.locks for path in lock.directories if path.is_dir()]
