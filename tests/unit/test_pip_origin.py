@@ -7,6 +7,8 @@ import json
 from importlib.metadata import Distribution
 from pathlib import Path
 
+import pytest
+
 from wrapper.packages import LockedPackage
 from wrapper.pip.local import copy_project
 from wrapper.pip.origin import (
@@ -220,3 +222,13 @@ def test_of_a_project_with_a_version_of_its_own_the_content_is_known_before(tmp_
     assert (
         planned_entry("a", None, (project / "a.py").as_uri()).sha256 == hashlib.sha256().hexdigest()
     )
+
+
+@pytest.mark.parametrize(
+    "line", ['open("../VERSION")', "here.parents[1]", "os.path.join(here, os.pardir)"]
+)
+def test_what_a_project_reads_outside_is_no_content_of_it(tmp_path: Path, line: str) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "a"\nversion = "1"\n')
+    assert planned_entry("a", None, tmp_path.as_uri()).content
+    (tmp_path / "setup.py").write_text(line)
+    assert not planned_entry("a", None, tmp_path.as_uri()).content, "it may have changed"

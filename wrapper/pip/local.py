@@ -53,6 +53,8 @@ _MOST_AROUND = 10_000  # entries of a directory; one with more is a store, not a
 _OUTSIDE = re.compile(
     r"(?:(?<![\w./])|(?<=-[IL])|(?<=[^\w./]/)|(?<=[^\w./]\./))\.\.(?:/[\w.+-]+)*(?![\w.])"
 )
+# Other ways to say so, for who asks whether a build reads what is outside at all.
+_ABOVE = re.compile(r"\bpardir\b|\bparents\[|\.parent\.parent\b|dirname\(.*dirname\(")
 # What tells a version from a repository, which may be one above the project.
 _ASKS_GIT = re.compile(
     r"setuptools[-_]scm|hatch-vcs|versioneer|versioningit|git[-_]versioning|\bpbr\b"
@@ -104,6 +106,12 @@ def surroundings(project: Path) -> Surroundings:
         above=tuple(sorted(path for path in above if path.parent != path)),
         repository=work_tree if asks and work_tree != project else None,
     )
+
+
+def reads_outside(project: Path) -> bool:
+    """Whether a build reads what the project's digest does not have, as far as its files say."""
+    text = _texts(project)
+    return bool(_OUTSIDE.search(text) or _ABOVE.search(text))
 
 
 def _workspace(project: Path) -> Path | None:

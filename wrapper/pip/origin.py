@@ -20,7 +20,7 @@ from wrapper import platforms
 from wrapper.credentials import public_url
 from wrapper.errors import InputError
 from wrapper.packages import LockedPackage
-from wrapper.pip.local import origin_of
+from wrapper.pip.local import origin_of, reads_outside
 from wrapper.util import hashing, toml
 
 CACHE_TRACE = "uv_cache.json"  # it has a time in it
@@ -68,7 +68,8 @@ def planned_entry(name: str, version: str | None, url: str) -> LockedPackage:
     version of what is still to be built is its origin. :param url: empty where an index has it.
     """
     origin, sha256, content = _at(url)
-    if content and not _says_its_version(Path(unquote(urlsplit(url).path))):
+    project = Path(unquote(urlsplit(url).path))
+    if content and (reads_outside(project) or not _says_its_version(project)):
         content = None
     return LockedPackage(
         manager="pip",
