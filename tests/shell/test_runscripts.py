@@ -239,6 +239,19 @@ def test_gpus_of_nvidia_that_slurm_does_not_name_are_counted(scripts: Path, devi
     assert words[words.index("--nproc_per_node") + 1] == "4"
 
 
+@pytest.mark.parametrize(("device", "own"), [("nvidiactl", "CUDA"), ("kfd", "ROCR")])
+def test_of_two_lists_that_of_the_machines_gpus_counts(
+    scripts: Path, devices: Path, device: str, own: str
+) -> None:
+    """A Slurm that nobody told whose the GPUs are sets both."""
+    (devices / device).touch()
+    both = {"ROCR_VISIBLE_DEVICES": "0,1,2,3", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}
+    script = scripts / "conda-python-distributed"
+    found = told(script, env={**STEP, **both})
+    assert {name: found[name] for name in both} == {**both, f"{own}_VISIBLE_DEVICES": "2"}
+    assert run(script, env={**STEP, **both}).stderr.endswith("; GPU 2\n")
+
+
 def test_python_alone_sees_them_all(scripts: Path) -> None:
     env = {**STEP, "ROCR_VISIBLE_DEVICES": "0,1,2,3"}
     assert told(scripts / "conda-python-simple", env=env) == {"ROCR_VISIBLE_DEVICES": "0,1,2,3"}

@@ -68,6 +68,8 @@ gpus_seen() { # names of the GPUs that this task may use, in gpus; whose variabl
     gpus=()
     for visible in ROCR_VISIBLE_DEVICES CUDA_VISIBLE_DEVICES; do
         [[ -n ${!visible-} ]] || continue
+        # Where nobody has told Slurm whose the GPUs are, it sets both.
+        [[ $visible != ROCR* || -z ${CUDA_VISIBLE_DEVICES-} || ! -e /dev/nvidiactl ]] || continue
         IFS=, read -r -a gpus <<<"${!visible}"
         return
     done
@@ -136,7 +138,7 @@ report() { # where this rank is: to see that processors and GPU belong together
         [[ $line != Cpus_allowed_list:* ]] || processors=${line#*:}
     done </proc/self/status
     printf '%s\n' "Rank $RANK of $WORLD_SIZE --> ${SLURMD_NODENAME:-here}, processors ${processors//[[:space:]]/}; \
-GPU ${ROCR_VISIBLE_DEVICES:-${CUDA_VISIBLE_DEVICES:-as the program chooses}}" >&2
+GPU ${!visible:-as the program chooses}" >&2
 }
 
 find_python() { # of the active virtual environment, beside this file, or on PATH; in python
