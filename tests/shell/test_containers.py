@@ -74,7 +74,7 @@ def test_a_users_bind_that_is_not_on_this_node_is_told_and_left_out(
     given = {name: "/no/such:/usr,/etc:/out,/nor/this"}
     call = prefix.call(prefix.program(), env=given)
     assert call.binds[-2:] == ["/etc:/out", ours(prefix)]
-    assert "/usr" in call.binds and not [bind for bind in call.binds if bind.startswith("/no")]
+    assert "/usr" in call.binds and not {"/no/such:/usr", "/nor/this"} & {*call.binds}
     assert call.stderr.count("[ WARNING ]") == 2
     assert "this node has no /no/such\n" in call.stderr
     assert prefix.call(prefix.program(), env={**given, "SLURM_PROCID": "1"}).stderr == ""
@@ -415,7 +415,9 @@ def test_what_wraps_a_container_gets_none_of_them(wrapped: Prefix, tmp_path: Pat
     other(tmp_path / "one", 5)
     extra = f"/etc:/out,{tmp_path}/one/img.sqfs:/containerize-other-5:image-src=/"
     call = wrapped.run(env={"CW_EXTRA_BIND_MOUNTS": extra, "SINGULARITY_BIND": "/usr/lib"})
-    assert "/usr/lib" in call.binds and not [bind for bind in call.binds if "one" in bind]
+    assert "/usr/lib" in call.binds and not [
+        bind for bind in call.binds if f"{tmp_path}/one" in bind
+    ]
     assert "/etc:/out" not in call.binds
 
 
