@@ -5,11 +5,10 @@ Names and places are those of LUMI's container modules, so that job scripts go o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from wrapper import gpu
 from wrapper.images.tree import ImageTree
 
 DIRECTORY = "runscripts"
@@ -17,11 +16,6 @@ DIRECTORY = "runscripts"
 NAMES = ("conda-python-distributed", "conda-python-simple", "get-master", "torchrun-distributed")
 # Job scripts for images of LUMI's and cotainr's making call "$WITH_CONDA" before a program.
 NO_OPS: Mapping[str, str] = dict.fromkeys(("WITH_CONDA", "WITH_CONDA_VENV", "WITH_VENV"), "true")
-
-
-def wanted(packages: Iterable[str]) -> bool:
-    """Whether an environment with these packages (canonical names) is for such jobs."""
-    return gpu.for_many_gpus(packages)
 
 
 def of_image(tree: ImageTree) -> tuple[str, ...]:

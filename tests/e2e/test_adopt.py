@@ -17,7 +17,7 @@ from tests.account import REPOSITORY, Account
 from tests.channel.elf import printing
 from tests.e2e.conftest import CONDA, UMBRELLA, Installation, environment_text
 from wrapper.errors import ExitCode
-from wrapper.runtime.skeleton import write_skeleton
+from wrapper.runtime.binds import write_skeleton
 from wrapper.util.owner import process_start
 
 

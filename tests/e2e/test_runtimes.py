@@ -15,8 +15,7 @@ from tests.account import Account, setuid_user
 from tests.conftest import require
 from wrapper.images.sif import file as sif
 from wrapper.images.sif.file import NewObject
-from wrapper.runtime.binds import host_binds
-from wrapper.runtime.skeleton import write_skeleton
+from wrapper.runtime.binds import host_binds, write_skeleton
 from wrapper.util.removal import remove_tree
 
 Images = Callable[..., Path]

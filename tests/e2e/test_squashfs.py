@@ -21,8 +21,7 @@ from wrapper.images.squashfs.layout import Directory, File, Link, Unsupported
 from wrapper.images.squashfs.reader import read_image
 from wrapper.images.squashfs.writer import transcode, write_image
 from wrapper.models import Site
-from wrapper.runtime.binds import host_binds
-from wrapper.runtime.skeleton import write_skeleton
+from wrapper.runtime.binds import host_binds, write_skeleton
 
 BLOCK = 128 * 1024
 

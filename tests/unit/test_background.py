@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from wrapper.conda.client import run_async
 from wrapper.errors import Interrupted
-from wrapper.util.background import run_async
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from wrapper.build.bytecode import _has_fresh_modules
+from wrapper.build.source import _has_fresh_modules
 from wrapper.images.squasher import IMAGE_TIME
 
 SCRIPT = str(files("wrapper") / "templates/compile.py")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wrapper.inputs.requirements import read_requirements
-from wrapper.pip.outer import OuterPackages
+from wrapper.pip.interpreter import OuterPackages
 
 OUTER = OuterPackages.of({"NumPy": "1.26.4", "mpi4py": "3.1.4"}, python="3.9.5")
 

@@ -15,8 +15,8 @@ from wrapper.errors import InputError, PackageError, ScriptError, SolveError
 from wrapper.inputs.requirements import Requirements, read_requirements
 from wrapper.packages import LockedPackage
 from wrapper.pip.installer import PipInstaller, local_places
+from wrapper.pip.interpreter import OuterPackages
 from wrapper.pip.local import Surroundings, content_digest
-from wrapper.pip.outer import OuterPackages
 from wrapper.runtime.container import BuildContainer
 
 INSIDE = "/containerize-x"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.conftest import names, without_powers
 from wrapper import sites
-from wrapper.runtime.skeleton import write_skeleton
+from wrapper.runtime.binds import write_skeleton
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ class BaseBuild:
     def _runtime_files(self) -> None:
         """``/.singularity.d`` as the runtime makes it, with the definition's own parts.
 
-        An incomplete one is worse than none (see :func:`wrapper.runtime.skeleton.write_skeleton`),
+        An incomplete one is worse than none (see :func:`wrapper.runtime.binds.write_skeleton`),
         so the runtime completes an empty system, and it is taken from there. Labels with times and
         names of this build are left out: the same packages shall give the same image.
         """

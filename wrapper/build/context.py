@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from wrapper import runscripts
+from wrapper import gpu
 from wrapper.base.built import Tools
 from wrapper.base_python.session import Reuse, start_reuse
 from wrapper.build.inputs import Inputs
@@ -22,10 +22,9 @@ from wrapper.packages import LockedPackage
 from wrapper.prefix.generations import Generation
 from wrapper.prefix.other_installations import Other
 from wrapper.requests import Request
-from wrapper.runtime.binds import host_binds, image_binds, with_more
+from wrapper.runtime.binds import host_binds, image_binds, with_more, write_skeleton
 from wrapper.runtime.container import OWN_CACHE, BuildContainer
 from wrapper.runtime.runtime import home_of
-from wrapper.runtime.skeleton import write_skeleton
 from wrapper.util import removal
 from wrapper.workspace import TOLD_SECONDS, Workspace
 
@@ -117,7 +116,7 @@ class BuildContext:
     def runscripts(self, packages: Iterable[LockedPackage]) -> bool:
         """Whether programs for jobs on many GPUs come with an environment of these packages."""
         reused = self.reuse.taken.values() if self.reuse else ()
-        found = runscripts.wanted(package.canonical for package in (*packages, *reused))
+        found = gpu.for_many_gpus(package.canonical for package in (*packages, *reused))
         return found and self.base.has_bash
 
     def environ(self) -> Values:

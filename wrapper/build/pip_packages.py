@@ -11,7 +11,7 @@ from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree
 from wrapper.packages import LockedPackage
 from wrapper.pip.installer import PipInstaller
-from wrapper.pip.outer import OuterPackages
+from wrapper.pip.interpreter import OuterPackages
 from wrapper.runtime.container import BuildContainer
 
 

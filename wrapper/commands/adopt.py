@@ -36,9 +36,8 @@ from wrapper.prefix.record import identity, now, write_inputs, write_record
 from wrapper.prefix.staging import Adoption, finish_adoption
 from wrapper.prefix.tykky_prefix import OWN_NAMES, TykkyPrefix, read_tykky_prefix
 from wrapper.requests import Result
-from wrapper.runtime.binds import host_binds
+from wrapper.runtime.binds import host_binds, write_skeleton
 from wrapper.runtime.container import BuildContainer
-from wrapper.runtime.skeleton import write_skeleton
 from wrapper.util.lock import locked
 
 # Bytes unpacked against bytes of the image, to see whether there is room for an update.

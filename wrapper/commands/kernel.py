@@ -24,7 +24,7 @@ from wrapper.manifest import Manifest, read_manifest
 from wrapper.models import Site
 from wrapper.prefix import checks as prefix
 from wrapper.runtime.runtime import find_runtime
-from wrapper.util.owned_file import write_owned
+from wrapper.util.sync import write_owned
 
 MARK = "made by 'containerize kernel install'"
 """At the beginning of a file that may be written anew."""

@@ -28,7 +28,7 @@ from wrapper.models import Site, names_of
 from wrapper.prefix import checks as prefix
 from wrapper.runtime.binds import OWN_SYSTEM
 from wrapper.runtime.host_program import HOST_BIND
-from wrapper.util.owned_file import write_owned
+from wrapper.util.sync import write_owned
 
 LUA, TCL, EASYCONFIG = "lua", "tcl", "easyconfig"
 MARK = "made by 'containerize modulefile'"

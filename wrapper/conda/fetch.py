@@ -18,12 +18,11 @@ from urllib.parse import unquote, urlsplit
 from rattler import Client, PackageRecord, RepoDataRecord
 from rattler.package_streaming import download_and_extract, download_to_path
 
-from wrapper.conda.client import channel_client
+from wrapper.conda.client import channel_client, run_async
 from wrapper.conda.contents import directory_of
 from wrapper.console import Advance, piecewise
 from wrapper.credentials import login_hint, public_url
 from wrapper.errors import ChannelError, PackageError, means_no_space
-from wrapper.util.background import run_async
 from wrapper.util.cache import make_cache
 from wrapper.util.disk import no_room
 from wrapper.util.foreign import only_ours

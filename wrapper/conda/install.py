@@ -10,10 +10,10 @@ import rattler
 from rattler import PackageCache, PrefixRecord, RepoDataRecord, ValidationMode
 from rattler.exceptions import ExtractError, InstallerError, IoError, LinkError, TransactionError
 
+from wrapper.conda.client import run_async
 from wrapper.conda.contents import check_contents
 from wrapper.console import Advance
 from wrapper.errors import PackageError, means_no_space
-from wrapper.util.background import run_async
 from wrapper.util.disk import free_space, no_room
 
 # Where rattler found a package on the building machine: of no use in an image, and different

@@ -34,12 +34,11 @@ from rattler.package import BuildString
 
 from wrapper import platforms
 from wrapper.conda.channels import mirrored
-from wrapper.conda.client import channel_client
+from wrapper.conda.client import channel_client, run_async
 from wrapper.credentials import login_hint, public_url, refused_url, with_credentials
 from wrapper.errors import ChannelError, InputError, SolveError
 from wrapper.models import Base, EnvironmentSpec, Resolution, Site
 from wrapper.packages import LockedPackage
-from wrapper.util.background import run_async
 from wrapper.util.cache import users_directory
 
 _LISTED = 6  # versions in a message

@@ -25,9 +25,8 @@ from wrapper.images.sif import file as sif
 from wrapper.images.squasher import Squasher, find_squasher
 from wrapper.models import Site
 from wrapper.process import ToolFailed
-from wrapper.runtime.binds import BIND_VARIABLES, host_binds
+from wrapper.runtime.binds import BIND_VARIABLES, host_binds, write_skeleton
 from wrapper.runtime.runtime import RUNTIME_VARIABLE, Runtime, find_runtime
-from wrapper.runtime.skeleton import write_skeleton
 from wrapper.util.removal import remove_marked, remove_tree
 from wrapper.workspace import private_directory
 

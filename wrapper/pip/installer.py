@@ -29,6 +29,7 @@ from wrapper.inputs.pylock import PyLock
 from wrapper.inputs.requirements import REQUIRE_HASHES, Requirements, Wanted
 from wrapper.packages import LockedPackage
 from wrapper.pip.config import uv_settings, without_indexes
+from wrapper.pip.interpreter import OuterPackages
 from wrapper.pip.local import content_digest, copy_project, surroundings
 from wrapper.pip.origin import (
     CACHE_TRACE,
@@ -39,7 +40,6 @@ from wrapper.pip.origin import (
     planned_entry,
     planned_files,
 )
-from wrapper.pip.outer import OuterPackages
 from wrapper.pip.uv_output import UvProgress, explained, lacking, together
 from wrapper.runtime.container import BuildContainer
 

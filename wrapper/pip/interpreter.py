@@ -1,4 +1,9 @@
-"""The Python that a virtual environment is made for: one on PATH, or one that uv brings."""
+"""The Python that a virtual environment is made for: one on PATH, or one that uv brings; and the
+packages that an environment sees of it besides its own.
+
+uv does not look at those. pip does: what is there and fits is not installed again. That matters
+where they are special (Cray's NumPy and mpi4py), so they are kept out of uv's resolution.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +13,22 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 import uv
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from wrapper import layout, process
 from wrapper.base_python.packages import BasePython
 from wrapper.errors import ChannelError, InputError, PackageError, ScriptError, ToolError
+from wrapper.inputs.requirements import Wanted, counting
 from wrapper.models import Interpreter
-from wrapper.pip.outer import OuterPackages
 from wrapper.runtime.container import BuildContainer
 
 T = TypeVar("T")
@@ -364,3 +372,42 @@ def _by_version(path: Path, version: str) -> Path:
     """
     named = path.with_name(f"python{'.'.join(version.split('.')[:2])}")
     return named if named.exists() and named.resolve() == path.resolve() else path
+
+
+# -- packages that an environment sees besides its own -------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class OuterPackages:
+    """:ivar versions: by canonical name. :ivar python: version of the Python, for markers."""
+
+    versions: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+
+    @classmethod
+    def of(cls, packages: Mapping[str, str], *, python: str) -> OuterPackages:
+        return cls(versions={canonicalize_name(n): v for n, v in packages.items()}, python=python)
+
+    def fitting(self, wanted: Sequence[Wanted]) -> set[str]:
+        """Names of those that nothing in ``wanted`` asks for in another form."""
+        others = {
+            one.name
+            for one in wanted
+            if one.path or one.extras or " @ " in one.text or not self._fits(one.text)
+        }
+        return set(self.versions) - others
+
+    def unfit(self, distributions: Iterable[Distribution]) -> set[str]:
+        """Names of those in whose place the installed distributions need other versions."""
+        return {
+            canonicalize_name(Requirement(text).name)
+            for distribution in distributions
+            for text in distribution.requires or ()
+            if not self._fits(text)
+        }
+
+    def _fits(self, text: str) -> bool:
+        """Whether a requirement that speaks of one of them is met by it."""
+        wanted = counting(text, self.python)
+        if wanted is None:
+            return True
+        version = self.versions.get(canonicalize_name(wanted.name))
+        return version is None or wanted.specifier.contains(version, prereleases=True)

@@ -19,6 +19,7 @@ from wrapper.models import Interpreter
 from wrapper.packages import LockedPackage
 from wrapper.pip.interpreter import (
     Outer,
+    OuterPackages,
     bring_interpreter,
     find_inside,
     find_interpreter,
@@ -27,7 +28,6 @@ from wrapper.pip.interpreter import (
     none_found,
     parse_version,
 )
-from wrapper.pip.outer import OuterPackages
 from wrapper.requests import NewPipRequest
 from wrapper.runtime.container import BuildContainer
 

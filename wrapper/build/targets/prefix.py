@@ -28,8 +28,8 @@ from wrapper.prefix import home, host_programs, shims
 from wrapper.prefix.reading_order import read_order, write_order
 from wrapper.prefix.record import identity, write_inputs, write_record
 from wrapper.prefix.staging import NextGeneration, Staging
+from wrapper.runtime.binds import write_skeleton
 from wrapper.runtime.container import BuildContainer
-from wrapper.runtime.skeleton import write_skeleton
 
 
 @dataclass(kw_only=True)
