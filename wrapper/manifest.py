@@ -379,16 +379,11 @@ def _path(kind: type, value: object) -> object:
 
 
 def _read_values(text: str) -> dict[str, dict[str, str]]:
-    try:
-        found = foreign.parse_json(text)
-    except ValueError:
-        return {}
-    if not isinstance(found, dict):
-        return {}
+    found = foreign.json_object(text)
     return {
-        key: {str(name): str(value) for name, value in found[key].items()}
+        key: {str(name): str(value) for name, value in values.items()}
         for key in _VALUES
-        if isinstance(found.get(key), dict)
+        if isinstance(values := found.get(key), dict)
     }
 
 

@@ -211,11 +211,8 @@ def _environment(tree: ImageTree) -> dict[str, str]:
 
 
 def _labels(tree: ImageTree) -> dict[str, str]:
-    try:
-        labels = foreign.parse_json(tree.text("/.singularity.d/labels.json") or "{}")
-    except ValueError:
-        return {}
-    return {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {}
+    labels = foreign.json_object(tree.text("/.singularity.d/labels.json"))
+    return {name: str(value) for name, value in labels.items()}
 
 
 def _packages(tree: ImageTree) -> dict[str, str]:

@@ -79,7 +79,11 @@ def tell_builds(
     """Warn of what was installed and cannot use the GPUs, or only a part of the base."""
     driver = rocm.driver_release(os.environ)
     amd = target(base, site)
-    wrong = {p.canonical: _plain(p.version) for p in packages if _of_nvidia(p)}
+    wrong = {
+        p.canonical: _plain(p.version)
+        for p in packages
+        if rocm.for_nvidia(p.canonical, p.version, p.build)
+    }
     if amd and wrong:
         plain = {p.canonical: p.version for p in packages if not _release(p)}
         hint, lines = _instead(amd, {**plain, **wrong})  # a plain torch needs them
@@ -126,10 +130,6 @@ def named(inputs: Inputs) -> Iterator[Named]:
         yield Named(name=package.canonical, told=package.version, build=package.build, where=where)
     for package in inputs.locked:
         yield Named(name=package.canonical, told=package.version, where="requirements.lock")
-
-
-def _of_nvidia(package: LockedPackage) -> bool:
-    return rocm.for_nvidia(package.canonical, package.version, package.build)
 
 
 def _plain(told: str) -> str:

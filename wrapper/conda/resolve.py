@@ -68,7 +68,7 @@ def resolve(
     :raises InputError: a spec cannot be parsed. :raises ChannelError: a channel cannot be read.
     :raises SolveError: there is no solution; ``detail`` holds the solver's whole explanation.
     """
-    subdirs = _subdirs(platform)
+    subdirs = [platform or platforms.here(), platforms.NOARCH]  # the parts of channels
     if spec.locked is not None:
         return _from_lock(spec, site, subdirs)
     specs = check_specs(spec, site)
@@ -116,11 +116,6 @@ def check_specs(spec: EnvironmentSpec, site: Site | None = None) -> list[MatchSp
     """What the specs say to the solver. :raises InputError: one of them says nothing."""
     site = site or Site()
     return [_match_spec(_at_mirror(s.text, site), spec.source, s.line) for s in spec.specs]
-
-
-def _subdirs(platform: str | None) -> list[str]:
-    """The parts of a channel that have packages for a platform, ``None`` for this machine's."""
-    return [platform or platforms.here(), platforms.NOARCH]
 
 
 def _with_secrets(spec: EnvironmentSpec, site: Site) -> list[str]:

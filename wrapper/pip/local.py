@@ -325,9 +325,5 @@ def _ignored(folder: str, names: list[str]) -> set[str]:
         for name in names
         if name in _LITTER
         or Path(folder, name, "pyvenv.cfg").exists()
-        or not _can_be_copied(Path(folder, name))
+        or not ((path := Path(folder, name)).is_symlink() or path.is_dir() or path.is_file())
     }
-
-
-def _can_be_copied(path: Path) -> bool:
-    return path.is_symlink() or path.is_dir() or path.is_file()

@@ -58,15 +58,16 @@ def link_library(tree: Path, library: Path, names: Iterable[str], include: Path 
     own, headers = tree / "lib" / library.name, tree / "include"
     # A directory that stays packed in an update is a link meanwhile, and has it all.
     for name in names if own.is_dir() else ():
-        _link(own / name, library / name)
+        link(own / name, library / name)
     if include and not headers.is_symlink():
         headers.mkdir(exist_ok=True)
         with contextlib.suppress(OSError):  # venv makes an empty one
             (headers / include.name).rmdir()
-        _link(headers / include.name, include)
+        link(headers / include.name, include)
 
 
-def _link(path: Path, target: Path) -> None:
+def link(path: Path, target: Path | str) -> None:
+    """A link, where nothing is there."""
     if not os.path.lexists(path):
         path.symlink_to(target)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from wrapper import layout
 from wrapper.errors import PrefixError, SpaceError
 from wrapper.models import Environment
-from wrapper.prefix import shims
+from wrapper.prefix import home, shims
 from wrapper.prefix.checks import STAGING_NAME, is_own
 from wrapper.prefix.generations import USED_MARK, repair, switch
 from wrapper.util import foreign, removal
@@ -258,7 +258,7 @@ def _link_environment(prefix: Path, environment: Environment) -> None:
     """
     folder = prefix / layout.BIN
     for name in environment.entries:
-        _link(prefix / name, f"{environment.root}/{name}")
+        home.link(prefix / name, f"{environment.root}/{name}")
     if environment.python:
         if not (folder / _PYTHON).exists():
             (folder / _PYTHON).mkdir()
@@ -266,8 +266,8 @@ def _link_environment(prefix: Path, environment: Environment) -> None:
             _give(folder / _PYTHON, folder.stat().st_gid)
         for name in {*environment.pythons, *environment.pythons.values()}:
             shim = name if name in environment.pythons else min(environment.pythons)
-            _link(folder / _PYTHON / name, f"../{shim}")
-    _link(folder / _SHARE, "../current")
+            home.link(folder / _PYTHON / name, f"../{shim}")
+    home.link(folder / _SHARE, "../current")
     share = prefix / "share"
     if share.is_symlink() and share.readlink() == Path(layout.CURRENT):  # of an earlier version
         _replace_link(share, _TYKKY_LINKS["share"])
@@ -290,8 +290,8 @@ def link_sources(prefix: Path) -> bool:
         return False
     for generation in (prefix / layout.GENERATIONS).iterdir():  # also those of earlier versions
         if (generation / layout.PROGRAMS).is_dir():
-            _link(generation / layout.PROGRAMS / _LIB, inside)
-    _link(prefix / hidden, f"../{layout.CURRENT}/{layout.SOURCES}/lib")
+            home.link(generation / layout.PROGRAMS / _LIB, inside)
+    home.link(prefix / hidden, f"../{layout.CURRENT}/{layout.SOURCES}/lib")
     _replace_link(library, hidden)
     return True
 
@@ -302,11 +302,6 @@ def _replace_link(path: Path, target: str) -> None:
     replacement.symlink_to(target)
     replacement.rename(path)
     sync_directory(path.parent)
-
-
-def _link(path: Path, target: str) -> None:
-    if not os.path.lexists(path):
-        path.symlink_to(target)
 
 
 def settle(root: int, mode: int, group: int | None) -> None:
@@ -450,7 +445,7 @@ def finish_adoption(prefix: Path) -> bool:
             link = draft / ".link"  # "ours" stays whole, to begin again
             link.unlink(missing_ok=True)
             if entry.is_symlink():  # of the user's, and there already; or hidden
-                _link(theirs / entry.name, str(entry.readlink()))
+                home.link(theirs / entry.name, str(entry.readlink()))
             else:
                 link.hardlink_to(entry)
                 link.rename(theirs / entry.name)

@@ -153,13 +153,13 @@ class Memo:
         path = self.path(key)
         if path is None:
             return None
-        with contextlib.suppress(OSError, ValueError):
-            with foreign.open_regular(path, follow=False) as file:
-                if not foreign.is_kept_from_others(os.fstat(file.fileno())):
-                    return None
-                entry = foreign.parse_json(file.read(foreign.MOST))
-            if isinstance(entry, dict) and entry.get("key") == key:
-                data = entry.get("data")
+        with (
+            contextlib.suppress(OSError),
+            foreign.open_regular(path, follow=False) as file,
+        ):
+            if foreign.is_kept_from_others(os.fstat(file.fileno())):
+                entry = foreign.json_object(file.read(foreign.MOST))
+                data = entry.get("data") if entry.get("key") == key else None
                 return data if isinstance(data, dict) else None
         return None
 

@@ -84,6 +84,15 @@ def parse_json(text: str | bytes) -> object:
         raise ValueError("it is nested too deeply") from None
 
 
+def json_object(text: str | bytes) -> dict[str, object]:
+    """The same where only an object is of use: what is none, or damaged, counts as empty."""
+    try:
+        found = parse_json(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 # -- owners --------------------------------------------------------------------------------------
 def user_name(uid: int) -> str:
     """Name of a user, or the number where there is none."""

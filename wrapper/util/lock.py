@@ -122,7 +122,7 @@ def _take_over_or_fail(path: Path, prefix: Path) -> dict[str, object]:
         content = _content(path)
     except FileNotFoundError:
         return {}
-    record = _record(content)
+    record = foreign.json_object(content)
     if not _is_dead(path, record):
         raise _busy(path, prefix, record)
     if not _take_away(path, content):
@@ -183,15 +183,6 @@ def _take_away(path: Path, content: bytes) -> bool:
     return True
 
 
-def _record(content: bytes) -> dict[str, object]:
-    """What a lock says, as far as it can be read."""
-    try:
-        record = foreign.parse_json(content)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def _is_dead(path: Path, record: dict[str, object]) -> bool:
     ended = has_ended(record)
     return _age(path) > _DEAD_SECONDS if ended is None else ended
@@ -222,7 +213,7 @@ def holder(prefix: Path) -> Holder | None:
 def _holder(path: Path, status: os.stat_result) -> Holder:
     if not stat.S_ISREG(status.st_mode):
         raise _in_the_way(path, status, "it is no lock of a build")
-    record = _record(_content(path))
+    record = foreign.json_object(_content(path))
     ended = has_ended(record)
     dead = time.time() - status.st_mtime > _DEAD_SECONDS if ended is None else ended
     return Holder(lock=path, text=_told(record), dead=dead)

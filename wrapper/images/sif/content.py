@@ -18,6 +18,7 @@ from wrapper.gpu import CACHE, NONE, Settings
 from wrapper.images.sif.record import RECORD
 from wrapper.manifest import MpiRecord
 from wrapper.runtime.host_program import HOST_ROOT
+from wrapper.util import foreign
 
 ACTIVATE = ".singularity.d/env/96-containerize.sh"
 RUNSCRIPT = ".singularity.d/runscript"
@@ -206,26 +207,17 @@ def inspect_metadata(base: str, texts: Mapping[str, str]) -> str:
 
     :param base: text of the base's own, or empty. :param texts: our files by path.
     """
-    data = _object(base)
+    data = foreign.json_object(base)
     inner = _part(data, "data")
     attributes = _part(inner, "attributes")
     attributes["environment"] = {
         **_part(attributes, "environment"),
         f"/{ACTIVATE}": texts[ACTIVATE],
     }
-    attributes |= {"labels": _object(texts[LABELS]), "runscript": texts[RUNSCRIPT]}
+    attributes |= {"labels": foreign.json_object(texts[LABELS]), "runscript": texts[RUNSCRIPT]}
     return json.dumps({**data, "data": {**inner, "attributes": attributes}, "type": "container"})
 
 
 def _part(data: Mapping[str, object], key: str) -> dict[str, object]:
     value = data.get(key)
     return dict(value) if isinstance(value, dict) else {}
-
-
-def _object(text: str) -> dict[str, object]:
-    """A JSON object; a damaged one counts as empty."""
-    try:
-        data = json.loads(text)
-    except ValueError:
-        return {}
-    return data if isinstance(data, dict) else {}
