@@ -132,51 +132,38 @@ def _how_to_use(request: ModuleRequest, output: Path, module: Module) -> str:
 
 def describe(request: ModuleRequest) -> Module:
     """What the module is to say; raises as :func:`modulefile`."""
-    if request.target.is_file():
-        return _of_sif(request)
-    return _of_prefix(request)
-
-
-def _of_prefix(request: ModuleRequest) -> Module:
-    target = prefix.absolute_prefix(request.target)
-    manifest = read_manifest(target)
-    name, version = _name(request, target.name)
-    places = [target, *([prefix.absolute_prefix(request.fallback)] if request.fallback else [])]
+    is_sif = request.target.is_file()
+    place = Path.absolute if is_sif else prefix.absolute_prefix
+    target = place(request.target)
+    manifest = image_manifest(target) if is_sif else read_manifest(target)
+    name, version = _name(request, target.stem if is_sif else target.name)
+    places = [target, *([place(request.fallback)] if request.fallback else [])]
+    usage = _usage_of_sif(name) if is_sif else _usage_of_prefix(manifest)
     return Module(
         name=name,
         version=version,
         places=tuple(map(str, places)),
-        is_sif=False,
+        is_sif=is_sif,
         about=_about(manifest),
-        help=(
-            f"{_about(manifest)}, in {target}\n"
-            f"Its {counted(manifest.programs, 'program')} are first on PATH: call them by their "
-            "names. What they run in is not to be noticed.\n"
-            "CONTAINERROOT is the directory of the installation."
-        ),
+        help=f"{_about(manifest)}, in {target}\n{usage}",
         conflicts=_conflicts(request, name),
+        binds=site_binds(request.site, target, manifest) if is_sif else (),
     )
 
 
-def _of_sif(request: ModuleRequest) -> Module:
-    target = request.target.absolute()
-    manifest = image_manifest(target)
-    name, version = _name(request, target.stem)
-    places = [target, *([request.fallback.absolute()] if request.fallback else [])]
-    return Module(
-        name=name,
-        version=version,
-        places=tuple(map(str, places)),
-        is_sif=True,
-        about=_about(manifest),
-        help=(
-            f"{_about(manifest)}, in {target}\n"
-            "Run a program of it:  singularity exec $SIF python my_program.py\n"
-            f"SIF and {_variable(name)} are the image, CONTAINERROOT its directory, RUNSCRIPTS "
-            "that of its helpers; SINGULARITY_BIND has the directories of this machine."
-        ),
-        conflicts=_conflicts(request, name),
-        binds=site_binds(request.site, target, manifest),
+def _usage_of_prefix(manifest: Manifest | None) -> str:
+    programs = counted(manifest.programs if manifest else 0, "program")
+    return (
+        f"Its {programs} are first on PATH: call them by their names. What they run in is not to "
+        "be noticed.\nCONTAINERROOT is the directory of the installation."
+    )
+
+
+def _usage_of_sif(name: str) -> str:
+    return (
+        "Run a program of it:  singularity exec $SIF python my_program.py\n"
+        f"SIF and {_variable(name)} are the image, CONTAINERROOT its directory, RUNSCRIPTS that of "
+        "its helpers; SINGULARITY_BIND has the directories of this machine."
     )
 
 
