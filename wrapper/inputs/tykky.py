@@ -7,6 +7,7 @@ of CSCfi/hpc-container-wrapper.
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +16,10 @@ from pathlib import Path
 
 from wrapper.errors import InputError
 from wrapper.inputs.variables import why_not
-from wrapper.util import yaml_nodes
+from wrapper.util import toml, yaml_nodes
 
 _HINT = "see docs/tykky.md"
+_keys = functools.partial(toml.beside, __file__)
 MKSQUASHFS_OPTIONS = ("-comp", "-Xcompression-level", "-b", "-mem", "-processors")
 """Those that may be chosen, each with a value; the others are ours to say."""
 Placed = Mapping[str, tuple[object, str]]
@@ -35,50 +37,6 @@ class Layer:
     appends: Placed = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict)  # of the keys of tables, with dots
-
-
-# Tykky's key -> the key that means the same.
-_SITE_KEYS = {
-    "build_tmpdir_base": "tmpdir",
-    "excluded_mount_points": "exclude_binds",
-    "extra_envs": "variables",
-    "installation_path": "install_path",
-    "installation_prefix": "prefix",
-    "log_level": "log_level",
-    "max_num_cpus": "processors",
-    "num_cpus": "processors",
-    "singularity_executable_path": "runtime",
-    "sqfs_options": "squashfs_options",
-}
-# Where these are as they should be there is nothing to say: names of files and directories that
-# are others here, versions of programs that are not used, and what happens anyway.
-_NOTHING_TO_SAY: Mapping[str, Sequence[object] | None] = {
-    "add_ld": None,
-    "composable": (True, "yes"),
-    "conda_arch": None,
-    "conda_version": None,
-    "container_image": None,
-    "container_src": None,  # without 'isolate' it only carries the host's directories
-    "create_wrappers": (True, "yes"),
-    "env_name": None,
-    "installation_file_paths": None,
-    "isolate": (False, "no"),
-    "mount_points": None,
-    "source_mount_point": None,
-    "sqfs_image": None,
-    "template_script": None,
-    "update_installation": None,
-    "workdir": None,
-    "wrap_all": (False, "no"),
-}
-_INSTEAD = {
-    "composable": "install paths are always different",
-    "create_wrappers": "there are always shims",
-    "isolate": "the whole host is bound; --base-image stands on another system",
-    "share_container": "there is no container to share",
-    "wrap_src": "it is named on the command line",
-    "wrap_all": "only executable files get shims",
-}
 
 
 def parse_global(text: str, path: Path) -> Layer:
@@ -122,7 +80,7 @@ def _translated(
     """Our keys and values for Tykky's; what has no effect goes into ``without``."""
     most = [entries[key] for key in ("num_cpus", "max_num_cpus") if key in entries]
     for key, given in entries.items():
-        value, ours = given, _SITE_KEYS.get(key)
+        value, ours = given, _keys()["site"].get(key)
         place = f"{places[key]}: {key}"
         if value is None or value == "":
             continue
@@ -142,11 +100,11 @@ def _translated(
 
 
 def _without_effect(key: str, value: object) -> list[str]:
-    silent = _NOTHING_TO_SAY.get(key, ())
-    if silent is None or value in silent:
+    silent = _keys()["nothing_to_say"]
+    if key in silent and (not silent[key] or value in silent[key]):
         return []
-    known = "only of a site's file" if key in _SITE_KEYS else "unknown here"
-    return [f"{key} ({_INSTEAD.get(key, known)})"]
+    known = "only of a site's file" if key in _keys()["site"] else "unknown here"
+    return [f"{key} ({_keys()['instead'].get(key, known)})"]
 
 
 def _squashfs(value: object, where: str, without: list[str]) -> list[str]:
@@ -235,14 +193,6 @@ class ToolFile:
     warnings: tuple[str, ...] = ()
 
 
-_COMMANDS = {
-    "conda": "use conda-containerize advanced",
-    "conda_modify": "use conda-containerize advanced",
-    "venv": "use pip-containerize advanced",
-    "venv_modify": "use pip-containerize advanced",
-    "wrapcont": "use wrap-container --yaml",
-    "wrapdisk": "use wrap-install --yaml",
-}
 _TOOL_KEYS = frozenset(
     (
         *("env_file", "extra_env", "extra_envs", "installation_path", "installation_prefix"),
@@ -308,7 +258,7 @@ class _ToolKeys:
     def mode(self, modes: Sequence[str]) -> str:
         mode = self.text("mode")
         if mode and modes and mode not in modes:
-            hint = _COMMANDS.get(mode, _HINT)
+            hint = _keys()["commands"].get(mode, _HINT)
             raise self._wrong("mode", f"must be {' or '.join(modes)} here, found '{mode}'", hint)
         return mode
 
