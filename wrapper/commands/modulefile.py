@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
+from string import Template
 
 from wrapper import __version__
 from wrapper.console import Console, counted
@@ -339,30 +340,14 @@ def as_easyconfig(module: Module) -> str:
     footer = "".join([*others, _lua_code(here)])
     footer = footer.replace("%", "%%").replace(_HERE, '" .. root .. "')
     footer = footer.replace("\\", "\\\\").replace("'", "\\'")
-    about, usage = (
-        text.replace("%", "%%") for text in (module.about, module.help.partition("\n")[2])
+    texts = {"name": module.name, "version": module.version, "image": image}
+    for key, text in {"about": module.about, "usage": module.help.partition("\n")[2]}.items():
+        texts[key] = text.replace("%", "%%")
+    return Template((files("wrapper") / "templates" / "module.eb").read_text()).substitute(
+        {key: repr(text) for key, text in texts.items()},
+        made=f"{MARK} {__version__}",
+        footer=footer,
     )
-    lines = [
-        f"# {MARK} {__version__}: make it anew with that",
-        "easyblock = 'MakeCp'",
-        "",
-        f"name = {module.name!r}",
-        f"version = {module.version!r}",
-        "homepage = 'https://docs.easybuild.io'",
-        f"description = {about!r}",
-        f"usage = {usage!r}",
-        "toolchain = SYSTEM",
-        "",
-        f"sources = [{{'filename': {image!r}, 'extract_cmd': 'cp -L %s .'}}]",
-        "skipsteps = ['build']",
-        f"files_to_copy = [([{image!r}], '.')]",
-        f"sanity_check_paths = {{'files': [{image!r}], 'dirs': []}}",
-        "",
-        f"modluafooter = '''\n{footer}'''",
-        "moduleclass = 'devel'",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 # -- both ----------------------------------------------------------------------------------------

@@ -36,14 +36,8 @@ from wrapper.inputs.pylock import PyLock
 
 REQUIRE_HASHES = "--require-hashes"
 # pip's option -> uv's on the command line: uv reads few of them in files.
-_WITH_VALUE = {
-    "--index-url": "--index-url",
-    "--extra-index-url": "--extra-index-url",
-    "--find-links": "--find-links",
-    "--trusted-host": "--allow-insecure-host",
-    "--no-binary": "--no-binary",
-    "--only-binary": "--only-binary",
-}
+_ALIKE = ("--index-url", "--extra-index-url", "--find-links", "--no-binary", "--only-binary")
+_WITH_VALUE = {**{name: name for name in _ALIKE}, "--trusted-host": "--allow-insecure-host"}
 _FLAGS = {
     "--no-index": ("--no-index",),
     "--pre": ("--prerelease", "allow"),

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import configparser
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from wrapper.util import toml
+
 _SITE_CONFIGS = (Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"))
-# pip's setting -> uv's variable that means the same.
-_PIP_SETTINGS = {
-    "index-url": "UV_DEFAULT_INDEX",
-    "extra-index-url": "UV_INDEX",
-    "find-links": "UV_FIND_LINKS",
-    "trusted-host": "UV_INSECURE_HOST",
-    "no-index": "UV_NO_INDEX",
-    "constraint": "UV_CONSTRAINT",
-    "build-constraint": "UV_BUILD_CONSTRAINT",
-    "cert": "SSL_CERT_FILE",
-    "client-cert": "SSL_CLIENT_CERT",
-    "timeout": "UV_HTTP_TIMEOUT",
-    "require-hashes": "UV_REQUIRE_HASHES",
-    "keyring-provider": "UV_KEYRING_PROVIDER",
-}
-# uv's options that name indexes -> its variables, and what stands between several.
-_INDEXES = {
-    "--index-url": ("UV_DEFAULT_INDEX", ""),
-    "--extra-index-url": ("UV_INDEX", " "),
-    "--find-links": ("UV_FIND_LINKS", ","),
-}
+_data = functools.partial(toml.beside, __file__)
 _FILE_SETTINGS = ("constraint", "build-constraint", "cert", "client-cert")
 _CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # pip reads them too
 
@@ -40,11 +23,11 @@ def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
     site's), "Environment variables" in uv's.
     """
     settings = _pip_config(environ)
-    named = {name: _variable(name) for name in _PIP_SETTINGS}
+    named = {name: _variable(name) for name in _data()["settings"]}
     settings |= {name: environ[it] for name, it in named.items() if it in environ}
     result: dict[str, str] = {}
     for name, value in settings.items():
-        variable = _PIP_SETTINGS[name]
+        variable = _data()["settings"][name]
         # PIP_CERT is meant for pip, SSL_CERT_FILE for all programs.
         if variable not in environ or (variable.startswith("SSL_") and named[name] in environ):
             words = value.split()
@@ -79,15 +62,15 @@ def without_indexes(
     found: dict[str, str] = {}
     rest = iter(words)
     for word in rest:
-        if word not in _INDEXES:
+        if word not in _data()["indexes"]:
             kept.append(word)
             continue
-        variable, between = _INDEXES[word]
+        variable, between = _data()["indexes"][word]
         value = next(rest)
         if word == "--find-links":
             value = (value if "://" in value else Path(value).as_uri()).replace(",", "%2C")
         found[variable] = f"{found[variable]}{between}{value}" if variable in found else value
-    for variable, between in _INDEXES.values():
+    for variable, between in _data()["indexes"].values():
         if between and variable in found and settings.get(variable):
             found[variable] += f"{between}{settings[variable]}"
     return kept, found
@@ -112,5 +95,5 @@ def _pip_config(environ: Mapping[str, str]) -> dict[str, str]:
         for section in ("global", "install"):
             if parser.has_section(section):
                 items = {k.replace("_", "-"): v for k, v in parser.items(section)}
-                settings.update({k: v for k, v in items.items() if k in _PIP_SETTINGS})
+                settings.update({k: v for k, v in items.items() if k in _data()["settings"]})
     return settings

@@ -64,7 +64,7 @@ _LIBRARY_QUESTION = (
 import json, os, sysconfig
 include = sysconfig.get_path("include")
 print(json.dumps({
-    "names": os.listdir(os.path.dirname(os.__file__)),
+    "names": sorted(os.listdir(os.path.dirname(os.__file__))),
     "include": include if os.path.isdir(include) else "",
 }))
 """
@@ -85,14 +85,6 @@ class _Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _LibraryFacts:
-    """The answer to :data:`_LIBRARY_QUESTION`; ``include`` is empty where there is none."""
-
-    names: tuple[str, ...]
-    include: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Outer:
     """What else a Python on the host has.
 
@@ -106,10 +98,12 @@ class Outer:
 
 @dataclass(frozen=True, kw_only=True)
 class Library:
-    """What is in a Python's standard library, and the directory of its header files, if any."""
+    """What is in a Python's standard library, and the directory of its header files, empty where
+    there is none: the answer to :data:`_LIBRARY_QUESTION`.
+    """
 
     names: tuple[str, ...]
-    include: Path | None
+    include: str
 
 
 def parse_version(text: str) -> str:
@@ -252,9 +246,7 @@ def look_into_library(
     interpreter: Interpreter, environ: Mapping[str, str], container: BuildContainer | None = None
 ) -> Library:
     """The library of a Python on the host, or in the container."""
-    facts = _ask(interpreter.path, environ, _LIBRARY_QUESTION, _LibraryFacts, container)
-    include = Path(facts.include) if facts.include else None
-    return Library(names=tuple(sorted(facts.names)), include=include)
+    return _ask(interpreter.path, environ, _LIBRARY_QUESTION, Library, container)
 
 
 def bring_interpreter(container: BuildContainer, version: str) -> Interpreter:

@@ -74,7 +74,8 @@ class PrefixTarget:
         if below := source.python_below():
             inside = container if below.managed or context.base.image else None
             library = look_into_library(below, os.environ, inside)
-            home.link_library(context.tree, below.library, library.names, library.include)
+            include = Path(library.include) if library.include else None
+            home.link_library(context.tree, below.library, library.names, include)
 
     def deliver(self, finished: Finished) -> Manifest:
         context, source, directory = self.context, self.source, self.place.directory
