@@ -204,7 +204,7 @@ class _Work:
         if kind not in ("conda", "pip"):
             return []
         pip = [
-            direct_entry(d) or LockedPackage(manager="pip", name=d.name, version=d.version, url="")
+            direct_entry(d) or installed.of_no_index(d)
             for d in installed.pip_distributions(self.tree).values()
         ]
         return [*installed.conda_packages(self.tree), *pip]

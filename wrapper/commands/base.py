@@ -15,15 +15,14 @@ from wrapper.base.catalogue import Entry, nearest
 from wrapper.base.definition import read_definition
 from wrapper.base.facts import ImageFacts
 from wrapper.base.find import BaseImage
+from wrapper.commands.prepare import find_programs
 from wrapper.console import Console
 from wrapper.errors import InputError, PackageError, PrefixError, ToolError
 from wrapper.images.compression import Compression, travelling
 from wrapper.images.sif.output import check_kind
-from wrapper.images.squasher import find_squasher
 from wrapper.images.store import file_digest
 from wrapper.models import Site
 from wrapper.runtime.host_program import HOST_ROOT, host_program
-from wrapper.runtime.runtime import find_runtime
 from wrapper.util.cache import make_cache, make_directory
 from wrapper.util.lock import locked
 
@@ -89,9 +88,9 @@ def _listed_definition(entry: Entry, cache: Path | None) -> Listed:
 @contextmanager
 def _tools(site: Site, console: Console) -> Iterator[Tools]:
     """What it takes to look into images and to build them, for the ``with`` block."""
-    runtime, squasher = find_runtime(os.environ, site), find_squasher(os.environ, site)
+    programs = find_programs(site)
     with workspace.workspace(console, site=site) as space, process.umask(0o022):
-        yield Tools(site, runtime, squasher, space, console)
+        yield Tools(site, *programs, space, console)
 
 
 def show(
