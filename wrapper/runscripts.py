@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wrapper.images.tree import ImageTree
+if TYPE_CHECKING:
+    from wrapper.images.tree import ImageTree
 
 DIRECTORY = "runscripts"
 """In the root of the container, and in a generation, where that has them."""

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
-from wrapper import runscripts, sites
+from wrapper import runscripts
 from wrapper.models import Site
 
 UNLISTABLE = ',"\n'
@@ -179,6 +179,8 @@ def write_skeleton(
     :param places: more mount points, absolute paths inside the container.
     :returns: the symlinks, as absolute paths inside the container (``/bin``, ``/lib64``…).
     """
+    from wrapper import sites  # reads YAML, which what only asks for binds can do without
+
     target.chmod(0o755)  # the root directory of the container, whatever the umask says
     links: list[str] = []
     names = {*_ALWAYS, *sites.mounts()}
