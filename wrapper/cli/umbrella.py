@@ -27,15 +27,10 @@ def containerize() -> None:
     """Build portable images, look after installations, see what this machine offers to them."""
 
 
-containerize.add_command(base)
-containerize.add_command(build)
-
-
-for _command in (activate, deactivate, shell_init, doctor, modulefile, jobscript):
-    containerize.add_command(_command)
-for _command in (kernel, export_sources):
-    containerize.add_command(_command)
-for _command in (extend, freeze, thaw):
+for _command in (
+    *(base, build, activate, deactivate, shell_init, doctor, modulefile, jobscript),
+    *(kernel, export_sources, extend, freeze, thaw),
+):
     containerize.add_command(_command)
 
 
