@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wrapper.cli.common import CONTEXT, say, with_console
-from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply, configured
+from wrapper.cli.options import COMPRESSION, TMPDIR, apply, configured, file, flag
 from wrapper.console import Console, human_size
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wrapper.commands.base import Check, Listed
     from wrapper.models import Site
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+_JSON = flag("--json", "as_json", help="Print it as JSON.")
 _NAME = click.argument("name", metavar="NAME")
 
 
@@ -75,11 +75,9 @@ def show_base(console: Console, name: str, as_json: bool) -> None:
 @base.command("build", short_help="Build a base image from its definition.")
 @apply(
     _NAME,
-    click.option(
+    file(
         "--output",
         "-o",
-        type=FILE,
-        metavar="FILE",
         help="The image to write; default: in CONTAINERIZE_CACHE_DIR, where builds find it by its "
         "name as long as the definition does not change; without that NAME.sif, here.",
     ),
@@ -93,7 +91,7 @@ def show_base(console: Console, name: str, as_json: bool) -> None:
     ),
     TMPDIR,
     COMPRESSION,
-    click.option("--force", is_flag=True, help="Replace an image that exists."),
+    flag("--force", help="Replace an image that exists."),
     with_console,
 )
 def build_base(
@@ -130,9 +128,7 @@ def build_base(
 
 
 @base.command("prune", short_help="Remove base images whose definitions have changed.")
-@apply(
-    click.option("--dry-run", is_flag=True, help="Only say what would be removed."), with_console
-)
+@apply(flag("--dry-run", help="Only say what would be removed."), with_console)
 def prune_bases(console: Console, dry_run: bool) -> None:
     """Remove images in CONTAINERIZE_CACHE_DIR that were built before their definitions changed.
 

@@ -25,7 +25,10 @@ from wrapper.cli.options import (
     Decorator,
     chosen_compression,
     configured,
+    file,
+    flag,
     grouped,
+    several,
 )
 from wrapper.console import Console
 
@@ -55,74 +58,61 @@ _BASE: list[Decorator] = [
     REUSE_BASE,
 ]
 _CONTENT: list[Decorator] = [
-    click.option(
+    file(
         "--conda-env",
         "environment",
-        type=FILE,
-        metavar="FILE",
         help="Install this conda environment: an env.yml, an explicit list or a conda-lock.yml.",
     ),
-    click.option(
+    file(
         "-r",
         "--requirements",
-        type=FILE,
         multiple=True,
-        metavar="FILE",
         help="Install the packages of this pip requirements file, into the conda environment or, "
         "without one, for the base image's own Python; repeatable.",
     ),
     REQUIRE_HASHES,
-    click.option(
+    flag(
         "--system-site-packages",
         "system_site",
-        is_flag=True,
         help="Without a conda environment: see the packages of the base image's Python too.",
     ),
-    click.option(
+    several(
         "-c",
         "--channel",
         "channels",
-        multiple=True,
         metavar="URL",
         help="Search this channel (a name, URL or path) instead of those in FILE; repeatable.",
     ),
-    click.option(
+    several(
         "--os-package",
         "os_packages",
-        multiple=True,
         metavar="NAME",
         help="Add this package of the base image's system with its own package manager (zypper, "
         "apt, dnf); repeatable. Needs root, a static proot on PATH, or Apptainer where users may "
         "have namespaces. Unpacks the whole base.",
     ),
-    click.option(
+    file(
         "--pre-install",
-        type=FILE,
         multiple=True,
-        metavar="FILE",
         help="Bash script to run in the container before packages are installed.",
     ),
-    click.option(
+    file(
         "--post-install",
-        type=FILE,
         multiple=True,
-        metavar="FILE",
         help="Bash script to run in the container afterwards, the environment active. What it "
         "writes into $env_root is in the image.",
     ),
     ENVIRON,
 ]
 _HOW: list[Decorator] = [
-    click.option(
+    flag(
         "--update",
-        is_flag=True,
         help="Change the environment of the image OUT that is there; without --conda-env its conda "
         "packages stay. An image without an environment gets one.",
     ),
-    click.option("--force", is_flag=True, help="Replace OUT without asking."),
-    click.option(
+    flag("--force", help="Replace OUT without asking."),
+    flag(
         "--flatten",
-        is_flag=True,
         default=None,
         help="One file system of base and environment, for runtimes without overlays: see "
         "'containerize info'. Takes minutes per GB of the base.",
@@ -132,16 +122,14 @@ _HOW: list[Decorator] = [
     TMPDIR,
     COMPRESSION,
     JSON_RESULT,
-    click.option(
+    flag(
         "--accept-licenses",
-        is_flag=True,
         expose_value=False,
         help="Accepted as cotainr's; changes nothing.",
     ),
-    click.option("--log-to-file", is_flag=True, help="Keep the log, in the current directory."),
-    click.option(
+    flag("--log-to-file", help="Keep the log, in the current directory."),
+    flag(
         "--no-color",
-        is_flag=True,
         expose_value=False,
         callback=_without_colours,
         help="No colours on the screen, as with NO_COLOR.",

@@ -17,7 +17,10 @@ from wrapper.cli.options import (
     REQUIRE_HASHES,
     BuildOptions,
     apply,
+    file,
+    flag,
     grouped,
+    several,
 )
 from wrapper.console import Console
 from wrapper.platforms import MACHINES
@@ -40,28 +43,25 @@ class _CondaOptions:
 _CONDA = grouped(
     "conda",
     _CondaOptions,
-    click.option(
+    file(
         "-r",
         "--requirement",
         "requirements",
-        type=FILE,
         multiple=True,
-        metavar="FILE",
         help="Also install the packages of this pip requirements file; repeatable.",
     ),
-    click.option(
+    several(
         "-c",
         "--channel",
         "channels",
-        multiple=True,
         metavar="URL",
         help="Search this channel (a name, URL or path) instead of those of ENV_FILE; an update "
         "does so too. Repeatable.",
     ),
     REQUIRE_HASHES,
-    click.option("--dry-run", is_flag=True, help="Solve, print what would be done, and stop."),
-    click.option("--mamba", is_flag=True, help="Accepted as Tykky's; changes nothing."),
-    click.option("--uv", is_flag=True, help="Accepted as Tykky's; changes nothing."),
+    flag("--dry-run", help="Solve, print what would be done, and stop."),
+    flag("--mamba", help="Accepted as Tykky's; changes nothing."),
+    flag("--uv", help="Accepted as Tykky's; changes nothing."),
 )
 
 
@@ -87,10 +87,8 @@ def conda_containerize() -> None:
     type=click.Choice(list(MACHINES)),
     help="With --dry-run or --lock: solve for machines of this kind instead of this one's.",
 )
-@click.option(
+@file(
     "--lock",
-    type=FILE,
-    metavar="FILE",
     help="Solve, write the packages into FILE as a conda-lock.yml, and stop.",
 )
 @apply(_CONDA, BUILD)

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from wrapper.cli.common import say, with_console
-from wrapper.cli.options import FILE
+from wrapper.cli.options import FILE, flag
 from wrapper.console import Console
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -25,22 +25,19 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
     required=False,
     metavar="[DIR]",
 )
-@click.option(
+@flag(
     "--deep",
-    is_flag=True,
     help="Read images as a whole, to compare their SHA-256 with the manifest.",
 )
-@click.option(
+@flag(
     "--start",
-    is_flag=True,
     help="Start programs of DIR also where it belongs to somebody else, who decides what runs.",
 )
-@click.option(
+@flag(
     "--mpi",
-    is_flag=True,
     help="Of DIR, an installation or a SIF: which MPI, libfabric and RCCL its programs would load.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@flag("--json", "as_json", help="Print the findings as JSON.")
 @with_console
 def doctor(
     console: Console,

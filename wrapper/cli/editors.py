@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from wrapper.cli.common import CONTEXT, Command, Group, say, with_console
-from wrapper.cli.options import FILE, configured
+from wrapper.cli.options import FILE, configured, flag
 from wrapper.console import Console
 
 
@@ -27,7 +27,7 @@ def kernel() -> None:
 @click.option(
     "--display-name", default="", metavar="TEXT", help="What Jupyter shows. Default: Python (NAME)."
 )
-@click.option("--user", is_flag=True, help="For yourself, in ~/.local/share/jupyter: the default.")
+@flag("--user", help="For yourself, in ~/.local/share/jupyter: the default.")
 @click.option(
     "--prefix",
     type=FILE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wrapper.cli.common import Command, say, with_console
-from wrapper.cli.options import Decorator, configured, grouped
+from wrapper.cli.options import Decorator, configured, flag, grouped
 from wrapper.console import Console
 from wrapper.partitions import Shape
 
@@ -71,10 +71,9 @@ _OPTIONS: list[Decorator] = [
 
 @click.command("jobscript", cls=Command, short_help="Print a batch script for this site's Slurm.")
 @click.argument("words", nargs=-1, required=True, metavar="DIR|SIF -- COMMAND...")
-@click.option("--build", is_flag=True, help="COMMAND builds something; no DIR or SIF before it.")
-@click.option(
+@flag("--build", help="COMMAND builds something; no DIR or SIF before it.")
+@flag(
     "--submit",
-    is_flag=True,
     help="Hand the script to Slurm instead of printing it; a build is waited for, and its status "
     "is that of this command.",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from wrapper.cli.common import Command, say, with_console
-from wrapper.cli.options import FILE, configured
+from wrapper.cli.options import FILE, configured, flag, several
 from wrapper.console import Console
 
 
@@ -20,9 +20,8 @@ from wrapper.console import Console
     help="For Lmod, or for Environment Modules (Lmod reads that too). Default: as FILE is named "
     "(NAME.lua), else for Lmod.",
 )
-@click.option(
+@flag(
     "--easyconfig",
-    is_flag=True,
     help="For EasyBuild, which then copies SIF and makes its module. Default where FILE is named "
     "NAME.eb.",
 )
@@ -39,10 +38,9 @@ from wrapper.console import Console
     metavar="DIR|SIF",
     help="Used instead when DIR or SIF has gone, such as one that the site shares.",
 )
-@click.option(
+@several(
     "--conflict",
     "conflicts",
-    multiple=True,
     metavar="NAME",
     help="A module that cannot be loaded beside it; repeatable. Other versions never can.",
 )

@@ -38,6 +38,9 @@ class _File(click.Path):
 # click would look whether it can be read, and take what cannot for a wrong command line.
 FILE = _File(path_type=Path, readable=False)
 Decorator = Callable[[Callable[..., object]], Callable[..., object]]
+flag = functools.partial(click.option, is_flag=True)
+several = functools.partial(click.option, multiple=True)
+file = functools.partial(click.option, type=FILE, metavar="FILE")
 
 PREFIX = click.option(
     "--prefix",
@@ -45,9 +48,8 @@ PREFIX = click.option(
     metavar="DIR",
     help="Where to install: a new or an empty directory. Required, unless the site sets one.",
 )
-REQUIRE_HASHES = click.option(
+REQUIRE_HASHES = flag(
     "--require-hashes",
-    is_flag=True,
     help="Install nothing whose hash is not known beforehand: all packages of a lock, list or "
     "requirements file need one (as with pip, one that has a hash there asks for all).",
 )
@@ -63,14 +65,12 @@ BASE_IMAGE = click.option(
     help="Stand on this container image instead of the host's system: a file, a name of "
     "'containerize base list' or a URI (docker://…). An update keeps the one before.",
 )
-COPY_BASE = click.option(
+COPY_BASE = flag(
     "--copy-base",
-    is_flag=True,
     help="Keep a copy of the base image in DIR: the site may remove or change its own.",
 )
-REUSE_BASE = click.option(
+REUSE_BASE = flag(
     "--reuse-base",
-    is_flag=True,
     help="Keep the Python and the packages of the base image (its conda environment, for a conda "
     "environment) and install only what is missing, in versions that fit. An update keeps this.",
 )
@@ -80,18 +80,15 @@ MPI = click.option(
     help="Which MPI programs get: this machine's, put before any other; the container's own; or "
     "none, nothing is done. Default: what the site says; an update keeps the one before.",
 )
-WITH = click.option(
+WITH = several(
     "--with",
     "others",
-    multiple=True,
     metavar="DIR",
     help="Let programs call those of this other installation by its bin/, as if it were named in "
     "CONTAINERIZE_WITH; repeatable. An update keeps those before unless it names some, or 'none'.",
 )
-ENVIRON = click.option(
+ENVIRON = file(
     "--environ",
-    type=FILE,
-    metavar="FILE",
     help="File of NAME=VALUE lines to set whenever a program runs.",
 )
 TMPDIR = click.option(
@@ -119,38 +116,30 @@ COMPRESSION = click.option(
     help="Of the image: fast, default or small, each with the best compressor that the runtime "
     "starts; or zstd, lz4 or gzip, which may have a level (zstd:15).",
 )
-NOCACHE = click.option(
+NOCACHE = flag(
     "--nocache",
-    is_flag=True,
     help="Neither use nor fill the download cache (CONTAINERIZE_CACHE_DIR).",
 )
-JSON_RESULT = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-TOOL_FILE = click.option(
+JSON_RESULT = flag("--json", "as_json", help="Print the result as JSON.")
+TOOL_FILE = file(
     "-y",
     "--yaml",
     "tool_file",
-    type=FILE,
-    metavar="FILE",
     help="Also what this file in Tykky's format says; options win.",
 )
-PRE_INSTALL = click.option(
+PRE_INSTALL = file(
     "--pre-install",
-    type=FILE,
     multiple=True,
-    metavar="FILE",
     help="Bash script to run in the container before anything is installed; repeatable.",
 )
-POST_INSTALL = click.option(
+POST_INSTALL = file(
     "--post-install",
-    type=FILE,
     multiple=True,
-    metavar="FILE",
     help="Bash script to run in the container afterwards, the environment active; repeatable.",
 )
-WRAPPER_PATHS = click.option(
+WRAPPER_PATHS = several(
     "-w",
     "--wrapper-paths",
-    multiple=True,
     metavar="PATHS",
     help="Programs, or directories of programs, to make available: a comma-separated list; "
     "repeatable. Required.",
@@ -212,10 +201,9 @@ BUILD = grouped(
     PRE_INSTALL,
     POST_INSTALL,
     ENVIRON,
-    click.option(
+    several(
         "-w",
         "--wrapper-paths",
-        multiple=True,
         metavar="PATHS",
         help="More programs, or directories of programs, to make available: a comma-separated "
         "list of paths in the environment; repeatable. All programs in its bin are anyway.",

@@ -17,7 +17,10 @@ from wrapper.cli.options import (
     REQUIRE_HASHES,
     BuildOptions,
     apply,
+    file,
+    flag,
     grouped,
+    several,
 )
 from wrapper.console import Console
 
@@ -39,42 +42,37 @@ class _PipOptions:
 _PIP = grouped(
     "pip",
     _PipOptions,
-    click.option(
+    several(
         "--extra",
         "extras",
-        multiple=True,
         metavar="NAME",
         help="Also the optional dependencies NAME of a pyproject.toml; repeatable.",
     ),
-    click.option(
+    several(
         "--group",
         "groups",
-        multiple=True,
         metavar="NAME",
         help="Also the dependency group NAME of a pyproject.toml; repeatable.",
     ),
-    click.option(
+    several(
         "--no-build-isolation",
         "no_isolation",
-        multiple=True,
         metavar="NAME",
         help="Build the package NAME after all others are installed and against them (flash-attn "
         "needs torch); ':all:' for every package; repeatable.",
     ),
     REQUIRE_HASHES,
-    click.option("--dry-run", is_flag=True, help="Print what would be installed, and stop."),
+    flag("--dry-run", help="Print what would be installed, and stop."),
 )
 
 
 _FILES = click.argument("files", type=FILE, nargs=-1, metavar="[REQ_FILE…]")
-_REQUIREMENTS = click.option(
+_REQUIREMENTS = file(
     "-r",
     "--requirement",
     "--requirements-file",
     "requirements",
-    type=FILE,
     multiple=True,
-    metavar="FILE",
     help="Another REQ_FILE, written as for pip; repeatable.",
 )
 
@@ -96,15 +94,13 @@ def pip_containerize() -> None:
 @_FILES
 @_REQUIREMENTS
 @PREFIX
-@click.option(
+@flag(
     "--system-site-packages",
     "system_site",
-    is_flag=True,
     help="See the packages of the Python on PATH too, for example Cray's numpy and mpi4py.",
 )
-@click.option(
+@flag(
     "--slim",
-    is_flag=True,
     help="Stand on a small Debian with Python instead of the host's: --base-image python.",
 )
 @click.option(
@@ -113,10 +109,9 @@ def pip_containerize() -> None:
     metavar="X.Y[.Z]",
     help="Build on the Python of this version that is on PATH, or see --uv.",
 )
-@click.option(
+@flag(
     "--uv",
     "managed",
-    is_flag=True,
     help="Where PATH has no Python that fits, let uv download one into the image. Packages are "
     "installed with uv in any case.",
 )

@@ -16,7 +16,7 @@ from wrapper.cli.editors import export_sources, kernel
 from wrapper.cli.extend import extend, freeze, thaw
 from wrapper.cli.jobs import jobscript
 from wrapper.cli.modules import modulefile
-from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply, configured
+from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply, configured, flag
 from wrapper.cli.shell import activate, deactivate, shell_init
 from wrapper.console import Console, counted, human_size
 
@@ -95,9 +95,8 @@ def info(console: Console) -> None:
 
 @containerize.command("inspect", short_help="Print the manifest of an installation or an image.")
 @click.argument("prefix", type=FILE, metavar="DIR")
-@click.option(
+@flag(
     "--settings",
-    is_flag=True,
     help="Print what programs are told by variables instead: why, since when, by which source.",
 )
 @with_console
@@ -117,7 +116,7 @@ def inspect(_console: Console, prefix: Path, settings: bool) -> None:
 
 @containerize.command("list")
 @click.argument("prefix", type=FILE, metavar="DIR")
-@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@flag("--json", "as_json", help="Print the list as JSON.")
 @with_console
 def list_generations(_console: Console, prefix: Path, as_json: bool) -> None:
     """List the generations of the installation DIR.

@@ -21,6 +21,7 @@ from wrapper.cli.options import (
     apply,
     chosen_compression,
     configured,
+    flag,
     prefix_of,
     require,
     split_paths,
@@ -79,9 +80,8 @@ def wrap_container(
 @click.version_option(package_name="containerize", prog_name="wrap-install")
 @click.argument("source", type=FILE, metavar="SRC")
 @apply(PREFIX, WRAPPER_PATHS)
-@click.option(
+@flag(
     "--mask",
-    is_flag=True,
     help="Let programs see the image at the path SRC itself: for installations that have stored "
     "their own path. SRC must stay, but may be emptied.",
 )
