@@ -206,16 +206,21 @@ def test_an_update_replaces_the_layer(
     assert seen == "unset\n", "a new environment file says its variables anew"
 
 
-@pytest.fixture(params=["--post-install", "--conda-env"])
+@pytest.fixture(params=["pip in a script", "a script", "added", "removed"])
 def wish(
     request: pytest.FixtureRequest, account: Account, channel: Path, index: Path
 ) -> tuple[str, Path]:
     """What an update is asked for: an option and its file."""
-    if request.param == "--conda-env":
-        text = environment_text(channel, *PACKAGES, "demo-tool")
-        return request.param, account.file("packed.yml", text)
+    if request.param in ("added", "removed"):
+        packages = (*PACKAGES, "demo-tool") if request.param == "added" else PACKAGES[:3]
+        return "--conda-env", account.file(
+            f"{request.param}.yml", environment_text(channel, *packages)
+        )
     text = f"pip install --no-index --find-links {index} alpha\n"
-    return request.param, account.file("packed.sh", text)
+    if request.param == "a script":
+        text += "cd $env_root/lib/python3*; rm wave.py; mkdir -p a/b; chmod 500 a/b\n"
+        text += "python3 -c \"import os; os.link('abc.py', 'a/abc.py')\"\n"
+    return "--post-install", account.file(f"{request.param}.sh", text)
 
 
 @pytest.mark.every_runtime
@@ -224,25 +229,30 @@ def test_an_update_leaves_packed_what_stays(
 ) -> None:
     layers = []
     for options in ((), ("--compression", "gzip:1")):
-        folder = account.directory(f"packed{wish[0]}{len(layers)}")
+        folder = account.directory(f"packed {wish[1].stem} {len(layers)}")
         image = account.owns(Path(shutil.copy(portable, folder)))
         image.chmod(0o755)
         told = account.run(UMBRELLA, "build", "--update", image, *wish, *options)
         assert told.returncode == 0, told.stderr
-        assert ("Unpacking the image" in told.stderr) is bool(options), told.stderr
         assert ("Packing what is new" in told.stderr) is (not options), told.stderr
         code = "import demo_noarch, importlib.util as u; print(u.find_spec('alpha') is None)"
         said = account.ok(account.runtime, "exec", image, "python", "-c", code)
         assert said == f"{wish[0] == '--conda-env'}\n"
-        layer = sif_record.environment_layer(sif.read_sif(image))
-        tree = image_tree(account, image, folder / "tree", layer.offset)
-        layers.append({path: it for path, it in tree.items() if path.startswith("containerize/")})
+        layers.append(environment_tree(account, image, folder / "tree"))
     assert different(*layers) == set()
+
+
+def environment_tree(account: Account, image: Path, place: Path) -> dict[str, object]:
+    """What the layer of an image has of the environment. :param place: where it is unpacked."""
+    layer = sif_record.environment_layer(sif.read_sif(image))
+    tree = image_tree(account, image, place, layer.offset)
+    return {path: it for path, it in tree.items() if path.startswith("containerize/")}
 
 
 def test_files_lie_in_the_order_of_a_start(account: Account, portable: Path, index: Path) -> None:
     """Also after an update; the base's file system stays as it is."""
-    image = account.owns(Path(shutil.copy(portable, account.directory("profiled"))))
+    folder = account.directory("profiled")
+    image = account.owns(Path(shutil.copy(portable, folder)))
     image.chmod(0o755)
 
     def first_and_base() -> tuple[list[str], bytes]:
@@ -264,10 +274,16 @@ def test_files_lie_in_the_order_of_a_start(account: Account, portable: Path, ind
         and first[:10] != before[:10]
         and account.ok(UMBRELLA, "doctor", "--deep", image)
     )
+    trees = [environment_tree(account, portable, folder / "before")]
+    trees.append(environment_tree(account, image, folder / "after"))
+    assert different(*trees) == set(), "nothing else changes"
     file = account.file("profiled.txt", f"--no-index\n--find-links {index}\nalpha\n")
     account.ok(UMBRELLA, "build", "--update", image, "--requirements", file)
     assert first_and_base()[0][:10] == first[:10]
+    trees = [environment_tree(account, image, folder / "updated")]
     account.ok(UMBRELLA, "repack", image, "--compression", "gzip:2")
+    trees.append(environment_tree(account, image, folder / "repacked"))
+    assert different(*trees) == set(), "nor when it is repacked"
     assert first_and_base()[0][:10] == first[:10]
     code += ", alpha"
     account.ok(account.runtime, "exec", image, "python3", "-c", code)

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.e2e.conftest import (
     environment_text,
     has,
     needs_root,
+    open_directory,
     seen,
     small_file_system,
 )
@@ -131,11 +133,17 @@ def test_an_update_keeps_the_compression_and_joins(
 
 
 @pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheels() -> Iterator[Path]:
     """A directory of packages: two of one namespace, one that was a module before, and one with
     files among another's, of no name of its own, and outside of Python's library.
     """
-    root = tmp_path_factory.mktemp("update-wheels")
+    with open_directory() as root:
+        write_wheels(root)
+        yield root
+
+
+def write_wheels(root: Path) -> None:
+    """What :func:`wheels` has."""
     for name, version in (("alpha", "1.0"), ("alpha", "2.0"), ("beta", "1.0"), ("lone", "2.0")):
         write_wheel(root, name, version)
     write_files_wheel(root, "lone", "1.0", {"lone.py": "VERSION = '1.0'\n"})
@@ -150,7 +158,6 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "__editable__.odd.pth": "",
         }
         write_files_wheel(root, "odd", version, files)
-    return root
 
 
 def pip_file(me: Account, wheels: Path, *lines: str) -> Path:
@@ -237,7 +244,6 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.every_runtime
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_joined_images_after_scripts(
     with_pip: Installation, name: str, wheels: Path, tmp_path: Path
@@ -258,6 +264,43 @@ def test_joined_images_after_scripts(
         numbers.append(str(base.manifest["generation"]))
         me.ok(UMBRELLA, "rollback", base.prefix, "1")
     assert differing(base, tmp_path, *numbers) == set()
+
+
+@pytest.fixture(scope="session")
+def everyones_pip(account: Account, wheels: Path, runtime: Path) -> Installation:
+    """An installation with pip packages for every account, with a directory that is closed."""
+    text = 'mkdir -p "$env_root"/kept/closed; echo x >"$env_root"/kept/closed/x; '
+    script = account.file("closed.sh", f'{text} chmod 555 "$env_root"/kept/closed\n')
+    prefix = account.work / "everyones-pip"
+    account.ok(
+        PIP, "new", "--prefix", prefix, "--post-install", script, pip_file(account, wheels, *HAD)
+    )
+    return Installation(prefix=prefix, account=account)
+
+
+EVERYWHERE = {"added": "beta", "replaced": "alpha==2.0", "script": "pip", "other": "more"}
+
+
+@pytest.mark.every_runtime
+@pytest.mark.parametrize("way", EVERYWHERE)
+def test_joined_images_of_every_account(
+    everyones_pip: Installation, way: str, wheels: Path
+) -> None:
+    """Files, modes, links and times as the whole way gives them, with each runtime."""
+    base, account, what = everyones_pip, everyones_pip.account, EVERYWHERE[way]
+    words: tuple[str | Path, ...] = ("-r", pip_file(account, wheels, what))
+    if what in SCRIPTS:
+        text = SCRIPTS[what][0].format(index=f"--no-index --find-links {wheels}")
+        words = ("--post-install", account.file(f"every-{what}.sh", text))
+    numbers = []
+    for options in ((), ("--compression", "gzip:1")):
+        said = account.run(PIP, "update", base.prefix, *words, *options)
+        assert said.returncode == 0, said.stderr
+        assert (JOINED in said.stderr) is (not options), said.stderr
+        numbers.append(str(current(base)))
+        account.ok(UMBRELLA, "rollback", base.prefix, "1")
+    place = account.directory(f"every-{way}")
+    assert differing(base, place, *numbers) == set()
 
 
 def test_an_update_that_changes_nothing_makes_nothing(with_pip: Installation, wheels: Path) -> None:
