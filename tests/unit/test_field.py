@@ -43,10 +43,11 @@ def cases() -> Iterator[tuple[str, bool, str, str, str]]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with what files name: a project, a wheel, requirements, constraints."""
+    """A directory with what files name: a project, wheels, requirements, constraints."""
     (tmp_path / "project").mkdir()
     (tmp_path / "project/pyproject.toml").write_text('[project]\nname = "p"\n')
     (tmp_path / "channel").mkdir()
+    (tmp_path / "wheels").mkdir()
     (tmp_path / "demo-1.0-py3-none-any.whl").touch()
     (tmp_path / "more.txt").write_text("tqdm\n")
     (tmp_path / "limits.txt").write_text("numpy<2\n")

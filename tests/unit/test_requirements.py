@@ -22,6 +22,7 @@ def here(tmp_path: Path) -> Path:
     (tmp_path / "empty").mkdir()
     (tmp_path / "demo-1.0-py3-none-any.whl").write_text("")
     (tmp_path / "demo-1.0.tar.gz").write_text("")
+    (tmp_path / "wheels").mkdir()
     return tmp_path
 
 
@@ -94,7 +95,7 @@ def test_options_become_uvs(here: Path) -> None:
 
 
 def test_nested_files_start_where_they_are(here: Path) -> None:
-    (here / "sub").mkdir()
+    (here / "sub/wheels").mkdir(parents=True)
     (here / "sub/two.txt").write_text("-r three.txt\n-f wheels\n-c limits.txt\n-r ../r.txt\n")
     (here / "sub/three.txt").write_text("./project\n")
     (here / "sub/limits.txt").write_text("numpy<2\n")
@@ -118,6 +119,22 @@ def test_a_project_has_the_name_that_it_says(here: Path, line: str) -> None:
     assert [one.name for one in found.packages] == ["its-name"] == list(found.late)
     (here / "project/pyproject.toml").write_text("[project\n")
     assert read(here, "./project").packages[0].name is None, "uv tells what is wrong there"
+
+
+def test_places_of_wheels_that_are_not_there_are_a_warning(here: Path) -> None:
+    """As with pip; uv would end with it."""
+    (here / "a b").mkdir()
+    kept = [f"file://{here}/a%20b", "https://h/none", f"{here}/a b"]
+    lines = [f"-f '{place}'" for place in [*kept, "gone"]]
+    found = read(here, *lines, f"--extra-index-url file://{here}/no", "--no-binary gone")
+    said = "is not there, so nothing is found in it"
+    assert [line.partition(": ")[2] for line in found.warnings] == [
+        f"{here}/gone {said}",
+        f"{here}/no {said}",
+    ]
+    expected = [word for place in kept for word in ("--find-links", place)]
+    expected += ["--extra-index-url", f"file://{here}/no", "--no-binary", "gone"]
+    assert found.options == expected
 
 
 def test_indexes_are_known_with_their_places(here: Path) -> None:

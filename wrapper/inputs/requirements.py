@@ -245,13 +245,26 @@ class _Reader:
             del self.found.options[place : place + 2]
         if option == "--find-links" and not _URL.match(value):
             value = str(directory / value)
+        gone = self._is_gone(option, value, where)
         values = value.split(",") if name in ("--no-binary", "--only-binary") else [value]
-        for one in values:
+        for one in values if not gone else ():
             self.found.options += [option, one.strip()]
         if "://" in value:
             self.found.sources.append((value, where))
         if rest:
             self.line(rest, where, directory)
+
+    def _is_gone(self, option: str, value: str, where: str) -> bool:
+        """Whether a directory of wheels is not there, which pip warns of, and uv ends with. Of an
+        index only the warning: without it another one would be asked.
+        """
+        is_url = value.startswith("file://")
+        local = unquote(value.removeprefix("file://")) if is_url else value
+        is_place = option == "--find-links" or ("index" in option and is_url)
+        if not is_place or "://" in local or os.path.exists(local):  # noqa: PTH110
+            return False
+        self.found.warnings.append(f"{where}: {local} is not there, so nothing is found in it")
+        return option == "--find-links"
 
     # -- one package ----------------------------------------------------------------------------
     def _package(self, line: str, where: str) -> None:
