@@ -77,7 +77,15 @@ def test_a_users_bind_that_is_not_on_this_node_is_told_and_left_out(
     assert "/usr" in call.binds and not {"/no/such:/usr", "/nor/this"} & {*call.binds}
     assert call.stderr.count("[ WARNING ]") == 2
     assert "this node has no /no/such\n" in call.stderr
-    assert prefix.call(prefix.program(), env={**given, "SLURM_PROCID": "1"}).stderr == ""
+    for rank in ("SLURM_PROCID", "PMI_RANK"):
+        assert prefix.call(prefix.program(), env={**given, rank: "1"}).stderr == ""
+
+
+def test_options_of_the_users_binds_stay_with_their_bind(prefix: Prefix) -> None:
+    given = "/etc:/img:id=1,image-src=/,ro,/no/such:/x:image-src=/,ro,/etc:/out"
+    call = prefix.call(prefix.program(), env={"APPTAINER_BIND": given})
+    expected = ["/etc:/img:id=1", "image-src=/", "ro", "/etc:/out", ours(prefix)]
+    assert call.binds[-5:] == expected and call.stderr.count("[ WARNING ]") == 1
 
 
 def test_words_with_escaped_commas_are_the_runtimes_to_read(prefix: Prefix) -> None:

@@ -144,6 +144,38 @@ def test_a_member_of_uvs_workspace_is_there_with_those_it_names(tmp_path: Path) 
     assert not (copy / "../ws_common").is_symlink() and (copy / "../other").is_symlink()
 
 
+def test_members_above_their_workspace_are_copied_where_they_lie(tmp_path: Path) -> None:
+    root = '[tool.uv.workspace]\nmembers = ["app", "../../shared/*"]\n'
+    write(tmp_path / "deep/ws/pyproject.toml", root)
+    write(tmp_path / "deep/ws/app/pyproject.toml", '[project]\nname = "app"\nneeds = ["lib"]\n')
+    write(tmp_path / "shared/lib/pyproject.toml", '[project]\nname = "lib"\n')
+    copy = copy_project(tmp_path / "deep/ws/app", tmp_path / "places")
+    found = copy / "../../../shared/lib/pyproject.toml"
+    assert found.resolve().is_relative_to(tmp_path / "places/0") and not found.is_symlink()
+
+
+def test_a_link_where_a_copy_is_remembered_leads_nowhere(tmp_path: Path) -> None:
+    """Beside a project others may write, too: no file of the user's is written or read by it."""
+    mine = write(tmp_path / "home/mine", "precious")
+    project = write(tmp_path / "shared/app/setup.py", "'../../home'").parent
+    for name in ("app", "shared"):
+        (tmp_path / f"shared/.{name}.origin.json").symlink_to(mine)
+    (tmp_path / ".shared.origin.json").symlink_to(mine)
+    copy = copy_project(project, tmp_path / "places")
+    assert mine.read_text() == "precious"
+    assert origin_of(copy) == (project, content_digest(project))
+    assert origin_of(copy.parent)[0] == copy.parent
+
+
+def test_a_repository_in_a_project_that_is_named_too(tmp_path: Path) -> None:
+    (tmp_path / "a/sub/.git").mkdir(parents=True)
+    for name in ("a", "a/sub"):
+        write(tmp_path / name / "setup.py")
+    app = write(tmp_path / "app/setup.py", "'../a' '../a/sub'").parent
+    copy = copy_project(app, tmp_path / "places")
+    assert (copy / "../a/sub/.git").resolve() == tmp_path / "a/sub/.git"
+
+
 def test_a_project_in_a_project_is_told_by_its_own_place(tmp_path: Path) -> None:
     inner = write(tmp_path / "top/packages/inner/setup.py").parent
     copy = copy_project(tmp_path / "top", tmp_path / "places")
@@ -171,13 +203,14 @@ def test_large_files_are_not_copied(tmp_path: Path) -> None:
     with (project / "data").open("wb") as file:
         file.truncate(3 << 30)
     (project / "data").chmod(0o400)
-    for name in ("table.npy", "module.c"):
+    for name in ("table.npy", "module.c", "Cargo.lock", "configure"):
         (project / name).write_bytes(bytes(1 << 20))
     copy = copy_project(project, tmp_path / "places")
     assert (copy / "data").readlink() == project / "data"
     assert (copy / "table.npy").readlink() == project / "table.npy"
     assert not (copy / "setup.py").is_symlink()
-    assert not (copy / "module.c").is_symlink(), "what a build may write anew"
+    for name in ("module.c", "Cargo.lock", "configure"):
+        assert not (copy / name).is_symlink(), "what a build may write anew"
 
 
 def git(directory: Path, *words: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.conftest import without_powers
 from wrapper.console import Console
-from wrapper.errors import InputError, PackageError, ScriptError, SolveError
+from wrapper.errors import ChannelError, InputError, PackageError, ScriptError, SolveError
 from wrapper.inputs.requirements import Requirements, read_requirements
 from wrapper.packages import LockedPackage
 from wrapper.pip.installer import PipInstaller, local_places
@@ -260,6 +260,22 @@ def test_all_that_no_index_has_is_told_at_once(uv: Uv, tmp_path: Path) -> None:
     assert "l. 3: no index has a package 'two'" in caught.value.detail
     with pytest.raises(SolveError, match="no index has a package 'two'"):
         installer(uv).install(asked(tmp_path, "six", "two"))
+
+
+def test_a_refused_login_is_told_before_what_no_index_has(uv: Uv, tmp_path: Path) -> None:
+    """Each of the packages is of the index that refuses: where uv asks them all, it has none."""
+
+    def answer(words: Sequence[str]) -> Sequence[str]:
+        lines = uv.files[-1]["requirements.in"].split()
+        if "first-index" in words:
+            raise ScriptError("uv failed", detail="401 Unauthorized for url (https://i/simple)")
+        cause = f"Because {lines[0]} was not found in the package registry and you require it"
+        raise ScriptError("uv failed", detail=f"{NO_SOLUTION}\n{cause}")
+
+    uv.answer = answer
+    with pytest.raises(ChannelError):
+        installer(uv).install(asked(tmp_path, "one", "two"))
+    assert len(uv.asked) == 2, "the install and one trial"
 
 
 def test_places_of_the_host_that_installing_reads(tmp_path: Path) -> None:

@@ -254,13 +254,13 @@ def test_binds_of_the_user_come_instead_of_the_hosts(tmp_path: Path) -> None:
 
 def test_binds_that_are_not_there_are_left_out_of_a_build(tmp_path: Path) -> None:
     environ = {
-        "SINGULARITY_BIND": f"/var/spool/no-slurmd,{tmp_path}:/mnt:ro,/no/such:/x",
+        "SINGULARITY_BIND": f"/var/spool/no-slurmd,{tmp_path}:/mnt:id=1,ro,/no/such:/x:id=1,ro",
         "APPTAINER_BIND": "/var/spool/no-slurmd",
         "CW_EXTRA_BIND_MOUNTS": f"{tmp_path}",
     }
-    assert leave_out_missing(environ) == ["/var/spool/no-slurmd", "/no/such:/x"]
+    assert leave_out_missing(environ) == ["/var/spool/no-slurmd", "/no/such:/x:id=1,ro"]
     assert environ == {
-        "SINGULARITY_BIND": f"{tmp_path}:/mnt:ro",
+        "SINGULARITY_BIND": f"{tmp_path}:/mnt:id=1,ro",
         "APPTAINER_BIND": "",
         "CW_EXTRA_BIND_MOUNTS": f"{tmp_path}",
     }
@@ -279,6 +279,8 @@ def test_what_a_site_leaves_out_is_not_there_in_a_build_either() -> None:
         ("", []),
         (",/a,,/b:/c,", ["/a", "/b:/c"]),
         ("/a:/b:ro,/c", ["/a:/b:ro", "/c"]),
+        ("/a:/b:id=4,image-src=/,ro,/c:/d", ["/a:/b:id=4,image-src=/,ro", "/c:/d"]),
+        ("/a:/b,ro,/rw,row", ["/a:/b,ro", "/rw", "row"]),
         (
             "/x/img.sqfs:/X:image-src=/:/y/img.sqfs:/Y:image-src=/,/z",
             ["/x/img.sqfs:/X:image-src=/", "/y/img.sqfs:/Y:image-src=/", "/z"],

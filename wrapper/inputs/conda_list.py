@@ -16,9 +16,8 @@ from wrapper.models import EnvironmentSpec, Located
 
 _EXPORT = "# This file may be used to create an environment using:"
 _SPEC = re.compile(r"([\w.:/-]+::)?[A-Za-z0-9_][\w.-]*( ?[=<>!~].*| [\d*].*|\[\w+=.*\])?")
-_CONDAS = re.compile(
-    r"[\w.:/-]+::.*|[\w.-]+ ?=[^=].*|[\w.-]+\[\w+=.*|python( ?[=<>!~].*)?"
-)  # none of pip's
+_CONDAS = re.compile(r"[\w.:/-]+::.*|[\w.-]+ ?=[^=].*|[\w.-]+\[\w+=.*")  # none of pip's
+_CONDAS_OR_PYTHON = re.compile(rf"{_CONDAS.pattern}|python( ?[=<>!~].*)?")
 _PIPS_NAME = re.compile(r"requirement|constraint|freeze|\bpip\b", re.I)
 _PLATFORM = re.compile(r"# platform: ([\w-]+)")
 _OF_PIP = re.compile(r"([^=\s]+)=([^=\s]+)=pypi_\d+")
@@ -38,14 +37,15 @@ def is_conda_list(text: str, path: Path) -> bool:
     specs = [spec for spec, _ in _lines(text)]
     if not specs or not all(map(_SPEC.fullmatch, specs)):
         return False
-    return _is_condas(text) or not (
+    return _is_condas(text, path) or not (
         _PIPS_NAME.search(path.name) or any("==" in spec for spec in specs)
     )
 
 
-def _is_condas(text: str) -> bool:
-    """Whether a list cannot be one of pip's."""
-    return is_export(text) or any(_CONDAS.fullmatch(spec) for spec, _ in _lines(text))
+def _is_condas(text: str, path: Path) -> bool:
+    """Whether a list cannot be one of pip's, which has no Python."""
+    known = _CONDAS if _PIPS_NAME.search(path.name) else _CONDAS_OR_PYTHON
+    return is_export(text) or any(known.fullmatch(spec) for spec, _ in _lines(text))
 
 
 def parse_conda_list(text: str, path: Path, wanted: str | None = None) -> EnvironmentSpec:
@@ -70,7 +70,9 @@ def parse_conda_list(text: str, path: Path, wanted: str | None = None) -> Enviro
     return EnvironmentSpec(
         source=path,
         specs=tuple(specs),
-        notes=() if _is_condas(text) else (f"{path.name} is read as a list of conda packages",),
+        notes=()
+        if _is_condas(text, path)
+        else (f"{path.name} is read as a list of conda packages",),
         pip_lines=tuple(one.text for one in pip),
         pip_places=tuple(f"{path}, line {one.line}" for one in pip),
     )

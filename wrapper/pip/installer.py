@@ -396,7 +396,8 @@ class PipInstaller:
             if _NOT_FOUND in error.detail and (command, strategy) == ("install", _BEST):
                 self._require_logins(words, asked)
             told = explained(error, asked or Requirements())
-            if asked and "--no-deps" not in words and (name := lacking(error.detail)):
+            trial = strategy != _BEST or "--no-deps" in words
+            if asked and not trial and (name := lacking(error.detail)):
                 told = together([told, *self._others_lacking({name}, asked)])
             raise told from None
 

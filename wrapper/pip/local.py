@@ -29,12 +29,16 @@ from wrapper.util import foreign, toml
 # What builds and tools leave in a project; not part of it.
 _LITTER = ("__pycache__", ".tox", ".nox", ".mypy_cache", ".pytest_cache", "node_modules")
 _GIT = ".git"
+_ORIGIN = ".origin.json"
 _VERSION_CONTROL = (_GIT, ".hg", ".svn")
 _LARGE = 4 << 20  # bytes from which on a file is linked, unless git has it
-_SMALL = 64 << 10  # the same of one that no build writes
-# What a build may have made and make anew: through a link it would write the user's.
-_MADE = re.compile(
-    r"\.(pyi?|pyx|[cfhmo]|c(c|pp|xx|u)|h(h|pp)|f(90)?|so|rs|go|js|map|json|txt)$", re.I
+_SMALL = 64 << 10  # the same of data
+# Of data alone: what else is there a build may make anew, and through a link it would write the
+# user's.
+_DATA = re.compile(
+    r"\.(np[yz]|h5|hdf5|nc|parquet|[ct]sv|pkl|pth?|safetensors|bin|dat|[gx]z|bz2|zst|zip|tar|whl|db"
+    r"|png|jpe?g|gif|tiff?|pdf|fits|mp[34]|wav|sif|sqfs)$",
+    re.I,
 )
 _BLOCK = 1 << 20
 _SECONDS = 60.0  # for git to list the files of the largest repositories
@@ -85,12 +89,15 @@ def surroundings(project: Path) -> Surroundings:
     """What is read while a project is built: what its own files name, and what is around it."""
     projects, linked, asks = [project], dict[Path, None](), False
     work_tree, workspace = _work_tree(project), _workspace(project)
+    members = _members(workspace) if workspace else {}
     above = {path for path in (project.parent, work_tree, workspace) if path and path != project}
     for one in projects:  # grows
         text = _texts(one)
         asks = asks or bool(_ASKS_GIT.search(text))
         named = [Path(os.path.normpath(one / word)) for word in _OUTSIDE.findall(text)]
-        for path in [*named, *(_members(workspace, text) if workspace else ())]:
+        words = set(re.findall(r"[\w.-]+", text)) if members else set()
+        named += [members[name] for name in map(canonicalize_name, words) if name in members]
+        for path in dict.fromkeys(named):
             if path in projects or path.is_relative_to(one) or not os.path.exists(path):  # noqa: PTH110
                 continue
             if any(each.is_relative_to(path) for each in projects):  # one above it: what is there
@@ -127,15 +134,16 @@ def _patterns(workspace: Path) -> list[str]:
     return []
 
 
-def _members(workspace: Path, text: str) -> list[Path]:
-    """The members of a workspace whose names a project's files have in them."""
-    words, found = set(map(canonicalize_name, re.findall(r"[\w.-]+", text))), []
+def _members(workspace: Path) -> dict[str, Path]:
+    """The members of a workspace by their names."""
+    found: dict[str, Path] = {}
     for pattern in _patterns(workspace):
         with contextlib.suppress(ValueError, NotImplementedError):  # a pattern that is none
             for path in workspace.glob(pattern):
-                name = re.search(r"""^name *= *["']([\w.-]+)""", _texts(path), re.M)
-                if name and canonicalize_name(name[1]) in words:
-                    found.append(path)
+                with contextlib.suppress(OSError):
+                    text = foreign.read_bytes(path / _PROJECT_FILES[0], most=_MOST_TEXT)
+                    if name := re.search(rb"""^name *= *["']([\w.-]+)""", text, re.M):
+                        found[canonicalize_name(name[1].decode())] = Path(os.path.normpath(path))
     return found
 
 
@@ -166,6 +174,8 @@ def copy_project(project: Path, places: Path) -> Path:
             copying.tree(one)
         if around.repository:
             copying.repository(around.repository)
+        for one in around.projects:
+            copying.remember(one)
         for path in around.above:
             copying.around(path, around.projects)
         for path in around.linked:
@@ -179,9 +189,6 @@ def copy_project(project: Path, places: Path) -> Path:
             hint="check that you may read all of it",
             detail=str(error),
         ) from None
-    for one in around.projects:
-        origin = {"path": str(one), "content": content_digest(one)}
-        _origin(copying.there(one)).write_text(json.dumps(origin))
     return copying.there(project)
 
 
@@ -216,16 +223,26 @@ class _Copying:
         copy.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(copy):
             return
-        most = _LARGE if _MADE.search(path.name) else _SMALL
+        most = _SMALL if _DATA.search(path.name) else _LARGE
         if not whole and not path.is_symlink() and path.stat().st_size > most:
             with path.open("rb"):  # raises where we may not read it
                 copy.symlink_to(path)
         else:
             shutil.copy2(path, copy, follow_symlinks=False)
 
+    def remember(self, project: Path) -> None:
+        """Where it came from. A link of that name beside a project would lead to a file of
+        somebody's.
+        """
+        record = _origin(self.there(project))
+        record.unlink(missing_ok=True)
+        record.write_text(json.dumps({"path": str(project), "content": content_digest(project)}))
+
     def git(self, work_tree: Path) -> None:
         """git's own files where they lie: it reads them there."""
         found, copy = work_tree / _GIT, self.there(work_tree) / _GIT
+        if os.path.lexists(copy):
+            return
         if found.is_dir():
             copy.symlink_to(found)
         else:  # of a submodule or a further work tree: the path in it may be relative
@@ -240,8 +257,7 @@ class _Copying:
             path = work_tree / name
             if path.is_symlink() or path.is_file():
                 self.file(path, whole=True)
-        if not os.path.lexists(self.there(work_tree) / _GIT):
-            self.git(work_tree)
+        self.git(work_tree)
 
     def around(self, directory: Path, projects: Sequence[Path]) -> None:
         """What is in a directory beside the projects that were copied, wherever they are in it."""
@@ -250,8 +266,8 @@ class _Copying:
             for path in entries if len(entries) <= _MOST_AROUND else ():
                 if any(path in project.parents for project in projects):
                     self.around(path, projects)
-                elif path.name != _GIT:  # it would find all changed
-                    self.link(path)
+                elif path.name != _GIT and not path.name.endswith(_ORIGIN):
+                    self.link(path)  # not the repository: git would find all changed
 
     def link(self, path: Path) -> None:
         copy = self.there(path)
@@ -271,7 +287,7 @@ def _listed(work_tree: Path) -> list[str]:
 
 
 def _origin(directory: Path) -> Path:
-    return directory.with_name(f".{directory.name}.origin.json")
+    return directory.with_name(f".{directory.name}{_ORIGIN}")
 
 
 def origin_of(directory: Path) -> tuple[Path, str]:

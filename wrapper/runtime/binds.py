@@ -114,9 +114,10 @@ def beyond(links: Sequence[str], binds: Sequence[str], root: Path = Path("/")) -
 
 def split_binds(text: str) -> list[str]:
     """The binds in a list of the user's, separated by commas; Tykky's users also join whole ones,
-    ``SOURCE:DESTINATION:OPTIONS``, by colons.
+    ``SOURCE:DESTINATION:OPTIONS``, by colons. Options of one are separated by commas too.
     """
-    found = re.findall(r"([^,:]*(?::[^,:]*){0,2})[,:]?", text)
+    option = r"(?:r[ow]|id=[^,:]*|image-src=[^,:]*)(?![^,:])"
+    found = re.findall(rf"([^,:]*(?::[^,:]*){{0,2}}(?:,{option})*)[,:]?", text)
     return [bind for bind in found if bind]
 
 

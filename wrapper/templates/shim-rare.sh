@@ -282,12 +282,16 @@ _cw_add_layer() {
 
 # -- What the user binds.
 _cw_leave_out() { # _cw_pair, of which the source is not on this node: no container starts with it
+    while [[ ${_cw_rest%%,*} == @(ro|rw|id=*|image-src=*) ]]; do # its further options
+        _cw_pair+=,${_cw_rest%%,*}
+        [[ $_cw_rest == *,* ]] && _cw_rest=${_cw_rest#*,} || _cw_rest=
+    done
     _cw_user_binds+=,
     while [[ $_cw_user_binds == *",$_cw_pair,"* ]]; do
         _cw_user_binds=${_cw_user_binds/",$_cw_pair,"/,}
     done
     _cw_user_binds=${_cw_user_binds%,}
-    [[ ${SLURM_PROCID:-0} != 0 ]] || printf '%s\n' \
+    [[ ${SLURM_PROCID:-${PMI_RANK:-${OMPI_COMM_WORLD_RANK:-0}}} != 0 ]] || printf '%s\n' \
         "[ WARNING ] a bind of yours is left out, this node has no ${_cw_pair%%:*}" \
         "  to do:  correct SINGULARITY_BIND (APPTAINER_BIND, CW_EXTRA_BIND_MOUNTS) where it is needed" >&2
 }

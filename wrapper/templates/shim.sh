@@ -163,11 +163,11 @@ for _cw_pair in "${_cw_site_binds[@]}"; do # (an image twice at one place is fat
 done
 _cw_taken=,
 _cw_rest=${_cw_user_binds#,}
-while [[ -n $_cw_rest ]]; do # SOURCE[:DESTINATION[:OPTIONS]],…
+while [[ -n $_cw_rest ]]; do # SOURCE[:DESTINATION[:OPTION[,OPTION…]]],…; a comma may be escaped
     _cw_pair=${_cw_rest%%,*}
     _cw_rest=${_cw_rest#"$_cw_pair"}
     _cw_rest=${_cw_rest#,}
-    [[ -e ${_cw_pair%%:*} || -z $_cw_pair || $_cw_user_binds == *\\* ]] || { # (a comma may be escaped)
+    [[ -e ${_cw_pair%%:*} || $_cw_pair == ?(ro|rw|id=*|image-src=*) || $_cw_user_binds == *\\* ]] || {
         _cw_rarely _cw_leave_out
         continue
     }
