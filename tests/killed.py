@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # as a program it has the standard library alone
     from tests.account import Account
 
 KILLS = int(os.environ.get("CONTAINERIZE_TEST_KILLS", "24"))
-"""How many there are of an update; of each smaller command an eighth for each account."""
+"""How many there are of an update, for all accounts together; of each smaller command an eighth for
+each account."""
 
 _CHANGES = {
     *("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"),
@@ -45,12 +46,15 @@ def interrupted(
     done = run(0, 0)
     assert done.returncode == 0, done.stderr
     yield 0, done
-    turns = KILLS // 8
+    turns, ended = max(1, KILLS // 8), False
     step = int(done.stderr.split()[-1]) / turns
     first = 1 if account.uid is None else 1 + step / 2
     for turn in range(turns):
         number = (signal.SIGKILL, signal.SIGTERM)[turn % 2]
-        yield number, run(number, int(first + turn * step))
+        done = run(number, int(first + turn * step))
+        ended |= done.returncode != 0
+        yield number, done
+    assert ended, "no signal ended any of them"
 
 
 def _is_change(event: str, arguments: tuple[object, ...]) -> bool:

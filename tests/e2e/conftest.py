@@ -121,9 +121,11 @@ def slurm_cluster(account: Account | None = None) -> Iterator[dict[str, str]]:
         line = [str(REPOSITORY / "tools/slurm-cluster"), str(root / "slurm"), "8"]
         argv = account.argv(line) if account else line
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as daemons:
-            assert daemons.stdout and daemons.stdout.readline() == "ready\n"
-            yield {"SLURM_CONF": f"{root}/slurm/slurm.conf"}
-            daemons.terminate()
+            try:
+                assert daemons.stdout and daemons.stdout.readline() == "ready\n"
+                yield {"SLURM_CONF": f"{root}/slurm/slurm.conf"}
+            finally:  # else a test that fails waits for them without an end
+                daemons.terminate()
 
 
 @contextlib.contextmanager

@@ -28,10 +28,10 @@ from tests.e2e.conftest import (
     small_file_system,
 )
 from tests.index import write_wheel
+from tests.killed import KILLS
 from tests.steps import at_step, filling
 from wrapper.errors import ExitCode
 
-KILLS = int(os.environ.get("CONTAINERIZE_TEST_KILLS", "24"))  # of all accounts together
 ACCOUNTS = 2 if os.getuid() == 0 else 1
 KINDS = 4  # at a time, at a step, in the switch, right after it
 TURNS = KILLS // KINDS
