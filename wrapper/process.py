@@ -302,7 +302,8 @@ def interruptible_after() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():
-        signal.signal(number, handler)
+        if handler is not None:  # None: not set by Python, which cannot set it either
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

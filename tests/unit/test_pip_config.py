@@ -63,6 +63,9 @@ def test_a_pip_that_cannot_see_the_files_is_told(home: Path) -> None:
     configure(home / "site/pip.conf", text)
     own = {"HOME": str(home), "PIP_INDEX_URL": "https://mine"}
     assert pip_variables(own) == {"PIP_EXTRA_INDEX_URL": "https://b https://c"}
+    configure(home / "site/pip.conf", "[global]\nconstraint = ~/c.txt rel.txt\n")
+    files = f"{Path('~/c.txt').expanduser()} {Path('rel.txt').absolute()}"
+    assert pip_variables(own) == {"PIP_CONSTRAINT": files}, "scripts run in other directories"
 
 
 def test_variables_come_before_files_and_the_users_before_the_sites(home: Path) -> None:

@@ -15,7 +15,7 @@ from wrapper.errors import (
     ToolError,
 )
 from wrapper.inputs.requirements import Requirements, Wanted
-from wrapper.pip.uv_output import explained
+from wrapper.pip.uv_output import explained, together
 
 PACKAGES = [
     Wanted(text="six", where="r.txt, line 1", name="six"),
@@ -95,6 +95,13 @@ def test_what_no_index_has_is_told_with_its_place(cause: str, what: str, where: 
     assert isinstance(error, SolveError)
     assert (error.what, error.where) == (what, where)
     assert cause in error.detail and error.hint
+
+
+def test_several_packages_are_told_with_the_places_that_are_known() -> None:
+    """A line of a remote file has none."""
+    found = [SolveError("no six", hint="a"), SolveError("no x", where="r.txt, line 2", hint="b")]
+    error = together(found)
+    assert error.detail == "no six\n  a\nr.txt, line 2: no x\n  b"
 
 
 @pytest.mark.parametrize(
@@ -231,10 +238,11 @@ def test_a_build_that_lacks_a_module() -> None:
     assert error.what.startswith("visdom is built from source") and error.where is None
 
 
-def test_a_build_without_isolation_lacks_what_is_not_asked_for() -> None:
+@pytest.mark.parametrize("late", ["six", ":all:"])
+def test_a_build_without_isolation_lacks_what_is_not_asked_for(late: str) -> None:
     """The line that would turn isolation off is there."""
     text = "  x Failed to build `six==0.2.4`\nModuleNotFoundError: No module named '{}'"
-    asked = Requirements(packages=PACKAGES, late={"six"})
+    asked = Requirements(packages=PACKAGES, late={late})
     error = explained(ScriptError("uv failed", detail=text.format("setuptools")), asked)
     assert "write a line with what has it (setuptools)" in error.hint
     error = explained(ScriptError("uv failed", detail=text.format("pkg_resources")), asked)

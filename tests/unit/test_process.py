@@ -225,6 +225,12 @@ def test_what_would_make_builds_differ_is_not(name: str) -> None:
     assert base_environment({name: "x"}) == {}
 
 
+def test_a_handler_that_python_did_not_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda _number: None)
+    with process.interruptible_after():
+        pass
+
+
 def test_a_build_takes_its_share_of_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
     for available, used in ((1, 1), (8, 8), (128, 16)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _pid, n=available: set(range(n)))

@@ -117,8 +117,9 @@ def test_a_project_has_the_name_that_it_says(here: Path, line: str) -> None:
     (here / "project/pyproject.toml").write_text('[project]\nname = "Its.Name"\n')
     found = read(here, line.replace("HERE", str(here)), "--no-build-isolation its_name")
     assert [one.name for one in found.packages] == ["its-name"] == list(found.late)
-    (here / "project/pyproject.toml").write_text("[project\n")
-    assert read(here, "./project").packages[0].name is None, "uv tells what is wrong there"
+    for wrong in ("[project\n", '[project]\nname = "its name"\n'):
+        (here / "project/pyproject.toml").write_text(wrong)
+        assert read(here, "./project").packages[0].name is None, "uv tells what is wrong there"
 
 
 def test_places_of_wheels_that_are_not_there_are_a_warning(here: Path) -> None:

@@ -36,7 +36,7 @@ def refuse_others(text: str, path: Path) -> None:
         if found := re.search(kind["told"], text):
             place = f"{path}, line {text.count(chr(10), 0, found.start()) + 1}"
             raise InputError(f"{path.name} {kind['what']}", where=place, hint=kind["hint"])
-    for kind in _data()["others"]:
+    for kind in (_data()["pixi"], *_data()["others"]):
         if re.search(kind["told"], text):
             raise _of_another_tool(kind, path)
 
@@ -58,7 +58,7 @@ def refuse_pips(text: str, path: Path) -> None:
             hint="use pip-containerize, or give it with -r besides an env.yml",
         )
     if _PIXI.search(text):
-        raise _of_another_tool(_data()["others"][0], path)
+        raise _of_another_tool(_data()["pixi"], path)
     if is_pylock(text) or is_uv_lock(text):
         raise InputError(
             f"{path.name} locks pip packages, not a conda environment",

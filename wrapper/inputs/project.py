@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 
 from wrapper.errors import InputError
 from wrapper.inputs.files import read_text
@@ -53,17 +53,17 @@ def project_lines(
 
 def project_name(directory: Path) -> str | None:
     """The canonical name that a project's ``pyproject.toml`` says; ``None`` where only its build
-    tells it.
+    tells it, or what is wrong with it.
     """
     from wrapper.util import toml
 
     path = directory / FILE_NAME
     try:
         project = toml.parse(read_text(path), path).get("project")
-    except InputError:
+        name = project.get("name") if isinstance(project, dict) else None
+        return canonicalize_name(name, validate=True) if isinstance(name, str) else None
+    except (InputError, InvalidName):
         return None
-    name = project.get("name") if isinstance(project, dict) else None
-    return canonicalize_name(name) if isinstance(name, str) else None
 
 
 def passed_over(text: str) -> str:

@@ -13,6 +13,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -28,7 +29,7 @@ from packaging.utils import (
 )
 
 from wrapper.errors import InputError
-from wrapper.inputs.advice import for_pip, of_another, only_a_comment
+from wrapper.inputs.advice import for_pip, of_another, of_install, only_a_comment
 from wrapper.inputs.files import read_text
 from wrapper.inputs.kinds import refuse_condas, refuse_others, refuse_projects
 from wrapper.inputs.project import project_name
@@ -227,6 +228,13 @@ class _Reader:
     def _editable(self, value: str, where: str) -> None:
         # A name is a directory's, never that of an index's package.
         named = re.fullmatch(r"\w[\w.-]*(\[[^]]*\])?", value)
+        with suppress(InvalidRequirement):
+            if not named and not Requirement(value).url:
+                raise InputError(
+                    f"'-e {value}' is neither a directory nor a URL",
+                    where=where,
+                    hint=f"write {value} without -e for the index's package, or -e ./DIRECTORY",
+                )
         self._package(f"./{value}" if named else value, where)
         self.found.notes.append(
             f"{where}: '-e {value}' is installed as a copy, since nothing in an image can be "
@@ -268,6 +276,8 @@ class _Reader:
 
     # -- one package ----------------------------------------------------------------------------
     def _package(self, line: str, where: str) -> None:
+        if advice := of_install(line):
+            raise InputError(f"'{line}' is a command, not a requirement", where=where, hint=advice)
         if alien := _OF_FILES.search(line):
             option = line[alien.start() :].strip()
             raise InputError(

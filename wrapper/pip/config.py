@@ -30,9 +30,7 @@ def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
         variable = _data()["settings"][name]
         # PIP_CERT is meant for pip, SSL_CERT_FILE for all programs.
         if variable not in environ or (variable.startswith("SSL_") and named[name] in environ):
-            words = value.split()
-            if name in _FILE_SETTINGS:  # uv runs in another directory
-                words = [str(Path(word).expanduser().absolute()) for word in words]
+            words = _words(name, value)
             result[variable] = ",".join(words) if name == "find-links" else " ".join(words)
     for name in _CERTIFICATE_VARIABLES:
         if environ.get(name) and "SSL_CERT_FILE" not in environ:
@@ -42,8 +40,16 @@ def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 def pip_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """What pip's configuration files say as its variables, for a pip that cannot see the files."""
-    settings = {_variable(name): value.split() for name, value in _pip_config(environ).items()}
+    settings = {_variable(n): _words(n, value) for n, value in _pip_config(environ).items()}
     return {name: " ".join(words) for name, words in settings.items() if name not in environ}
+
+
+def _words(name: str, value: str) -> list[str]:
+    """The values of a setting; files as absolute paths, since programs run in other directories."""
+    words = value.split()
+    if name not in _FILE_SETTINGS:
+        return words
+    return [str(Path(word).expanduser().absolute()) for word in words]
 
 
 def _variable(name: str) -> str:

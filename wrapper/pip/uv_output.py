@@ -130,7 +130,8 @@ def together(found: Sequence[ContainerizeError]) -> ContainerizeError:
     """One error of several packages that no index has."""
     if len(found) == 1:
         return found[0]
-    lines = [f"{one.where}: {one.what}\n  {one.hint}" for one in found]
+    # (What the lines of a remote file ask for has no place.)
+    lines = [": ".join(filter(None, (one.where, one.what))) + f"\n  {one.hint}" for one in found]
     return SolveError(
         f"no index has {len(found)} of the packages",
         where=found[0].where,
@@ -157,7 +158,7 @@ def _unbuilt(module: str, detail: str, asked: Requirements) -> ScriptError:
     if not built and len(asking) > 1:
         asking = []
     name = built[1] if built else asking[0].text if asking else "a package"
-    is_late = canonical in asked.late
+    is_late = bool({canonical, ":all:"} & asked.late)
     old = " 'setuptools<81'" if module == "pkg_resources" else ""
     if is_late:
         hint = (
