@@ -363,6 +363,13 @@ def test_a_base_without_a_runtimes_files_gets_them(
     me.ok(UMBRELLA, "build", "--update", image, "-r", me.file("a.txt", "alpha\n"), env=variables)
     code = "import alpha, subprocess; subprocess.run(['ls', '/containerize/bin'], check=True)"
     assert "python3" in me.ok(me.runtime, "exec", image, "python3", "-c", code)
+    extra = sif.NewObject(kind=sif.DEFINITION, name="its.def", content=b"Bootstrap: localimage")
+    theirs = tmp_path / "theirs.sif"
+    sif.write_sif(theirs, [part, extra])
+    before = theirs.read_bytes()
+    refused = me.run(UMBRELLA, "build", "--update", theirs, "--conda-env", file)
+    assert refused.returncode == ExitCode.INPUT and theirs.read_bytes() == before
+    assert "besides its system: a definition file" in refused.stderr
 
 
 # -- cotainr's command line -----------------------------------------------------------------------

@@ -185,14 +185,24 @@ def test_what_is_meant_for_other_containers_is_kept_from_the_runtime(
     assert call.variable(f"APPTAINERENV_{family}_{name}") == r"the \$user's"  # as on any machine
 
 
-@pytest.mark.parametrize(
-    "name", ["CACHEDIR", "TMPDIR", "CONFIGDIR", "ENCRYPTION_PASSPHRASE", "NV", "ROCM"]
-)
+@pytest.mark.parametrize("name", ["CACHEDIR", "TMPDIR", "CONFIGDIR", "ENCRYPTION_PASSPHRASE"])
 def test_some_settings_are_the_users_word(prefix: Prefix, name: str) -> None:
-    assert not {"--nv", "--rocm"} & {*prefix.run().argv}
     call = prefix.run(env={f"APPTAINER_{name}": "/mine"})
     assert call.variable(f"APPTAINER_{name}") == "/mine"
     assert call.variable(f"APPTAINERENV_APPTAINER_{name}") == "/mine"
+
+
+@pytest.mark.parametrize("name", ["APPTAINER_NV", "SINGULARITY_ROCM"])
+def test_the_drivers_libraries_are_asked_for_on_an_image_alone(
+    prefix: Prefix, tmp_path: Path, name: str
+) -> None:
+    """On the host's own system they are there, and the user means other containers."""
+    assert prefix.run(env={name: "1"}).variable(name) is None
+    (tmp_path / "x.sif").touch()
+    write_environment(prefix.root, image=str(tmp_path / "x.sif"))
+    call = prefix.run(env={name: "1", "APPTAINER_CLEANENV": "1"})
+    assert call.variable(name) == "1" and call.variable("APPTAINER_CLEANENV") is None
+    assert not {"--nv", "--rocm"} & {*call.argv}
 
 
 def test_programs_see_the_users_binds_not_the_shims(prefix: Prefix) -> None:

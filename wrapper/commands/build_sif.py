@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -134,7 +135,12 @@ def _foreign(environment: Mapping[str, str]) -> dict[str, str]:
 def _converted(path: Path, target: Path, tools: Tools) -> Path:
     """A SIF of a sandbox, a plain SquashFS image or a SIF without ``/.singularity.d``, made by the
     runtime: with ours alone in there it would set no variable, not even PATH.
+
+    :raises SpaceError: there is no room for it.
     """
+    if path.is_file():
+        size = path.stat().st_size
+        disk.require_space(target.parent, size, f"a SIF of {path.name}", disk.MORE_ROOM)
     with tools.console.step(f"Making a SIF of {path.name}"):
         process.run(
             [tools.runtime.path, "-s", "build", target, path],
@@ -152,6 +158,7 @@ def _updated_bottom(target: Path, tools: Tools) -> Bottom:
         base, facts = base_image.named_base(str(target), tools, tools.space.root)
         foreign, labels = _foreign(facts.environment), dict(facts.labels)
         if not facts.runtime_files:
+            _refuse_more_than_system(image)
             image = sif.read_sif(_converted(target, tools.space.root / "converted.sif", tools))
         return Bottom(base=base, image=image, foreign=foreign, labels=labels)
     tools.trials.require(target)
@@ -164,6 +171,18 @@ def _updated_bottom(target: Path, tools: Tools) -> Bottom:
         os_packages=manifest.os_packages,
         manifest=manifest,
     )
+
+
+def _refuse_more_than_system(image: sif.Sif) -> None:
+    """:raises InputError: what the runtime makes of it would lack something that its owner has."""
+    if lost := [sif.KINDS.get(o.kind, "data") for o in image.objects if o != image.primary]:
+        raise InputError(
+            f"{image.path.name} has no /.singularity.d, and to make one would lose what it has "
+            f"besides its system: {', '.join(lost)}",
+            where=image.path,
+            hint="build another image, on its system alone: containerize build OUT.sif "
+            f"--base-image {shlex.quote(str(image.path))}",
+        )
 
 
 def _flatten(request: SifRequest, bottom: Bottom) -> bool:

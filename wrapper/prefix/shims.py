@@ -58,7 +58,7 @@ def shim(prefix: Path, runtime: Path) -> str:
     :param prefix: where the installation is (outside). :param runtime: the runtime's program.
     """
     values = {"PREFIX": str(prefix), "RUNTIME": str(runtime), "FLAGS": " ".join(EXEC_FLAGS)}
-    values["SETTINGS"] = f"{RUNTIME_SETTINGS}|NV|ROCM"
+    values["SETTINGS"] = RUNTIME_SETTINGS
     values |= {"UNBINDABLE": UNBINDABLE, "UNBINDABLE_NAMES": UNBINDABLE_NAMES}
     values |= {"NEVER_BOUND": ",".join(NEVER_BOUND), "LINES": ""}
     values["LINES"] = str(render("shim.sh", values).count("\n"))
@@ -166,6 +166,8 @@ def environment_file(
     lines = ["# What the shims of this generation need to know; written by the build."]
     lines += _mpi_lines(mpi)
     lines += [f"_cw_{name}={shlex.quote(value)}" for name, value in scalars.items()]
+    if image:  # (on the host's system the driver's libraries are at their own paths)
+        lines.append("_cw_settings+='|NV|ROCM'")
     if not image and (beyond := beyond_links(links)):  # left out where little is bound
         arrays["beyond"] = beyond
     if host.names:

@@ -51,6 +51,8 @@ _TIME = 946684800  # 2000-01-01T00:00:00Z
 _NOTHING: Mapping[int, Path] = {}
 
 DEFINITION, PARTITION, SIGNATURE, JSON, GENERIC = 0x4001, 0x4004, 0x4005, 0x4006, 0x4007
+KINDS = {DEFINITION: "a definition file", PARTITION: "a partition", SIGNATURE: "a signature"}
+"""What some kinds of objects are called."""
 SQUASHFS = 1
 SYSTEM, PRIMARY, OVERLAY = 1, 2, 4
 INSPECT_NAME = "inspect-metadata.json"
