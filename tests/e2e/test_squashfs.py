@@ -12,7 +12,7 @@ from tests.account import Account
 from tests.e2e.conftest import seen
 from tests.images import write_files
 from wrapper import process
-from wrapper.build.packed import take
+from wrapper.build.left_packed import take
 from wrapper.console import Console
 from wrapper.images.compression import Compression
 from wrapper.images.squasher import IMAGE_TIME, Squasher, find_squasher

@@ -244,7 +244,11 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(  # pip's other ways: for every account, below
+    ("with_pip", "name"),
+    [*(("conda", name) for name in SCRIPTS), ("pip", "replaced")],
+    indirect=["with_pip"],
+)
 def test_joined_images_after_scripts(
     with_pip: Installation, name: str, wheels: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from tests.manifests import manifest
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree, OldImage, Place
 from wrapper.build.inputs import Inputs
-from wrapper.build.packed import LENT
+from wrapper.build.left_packed import LENT
 from wrapper.build.source import Source
 from wrapper.console import Console
 from wrapper.errors import ScriptError

@@ -14,11 +14,11 @@ from wrapper.activation.model import Activation, ActivationScript
 from wrapper.build import recipe
 from wrapper.build.context import BuildContext
 from wrapper.build.inputs import Inputs
-from wrapper.build.packed import PackedError
+from wrapper.build.left_packed import PackedError
+from wrapper.build.nothing_to_do import Unchanged
 from wrapper.build.recipe import build, build_update
 from wrapper.build.source import Source
 from wrapper.build.target import Finished, Target
-from wrapper.build.unchanged import Unchanged
 from wrapper.console import Console
 from wrapper.errors import InputError, PackageError, SolveError
 from wrapper.inputs.files import InputFile

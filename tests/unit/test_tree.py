@@ -9,7 +9,7 @@ import pytest
 
 from wrapper.errors import InputError
 from wrapper.models import TreeSize
-from wrapper.programs import check_wrapper_paths, is_plain_name, programs, wrapped
+from wrapper.shimmed_programs import check_wrapper_paths, is_plain_name, programs, wrapped
 from wrapper.tree import settle
 
 

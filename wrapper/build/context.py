@@ -12,8 +12,8 @@ from wrapper import gpu
 from wrapper.base.built import Tools
 from wrapper.base_python.session import Reuse, start_reuse
 from wrapper.build.inputs import Inputs
+from wrapper.build.left_packed import LENT
 from wrapper.build.mpi import BuildMpi
-from wrapper.build.packed import LENT
 from wrapper.console import Console
 from wrapper.images.compression import EVERYWHERE, Compression
 from wrapper.manifest import Manifest, Values

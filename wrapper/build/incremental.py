@@ -1,6 +1,6 @@
 """The tree of a build: empty, or the environment of the generation before.
 
-Of that as much is unpacked as the steps need, see :mod:`wrapper.build.packed`.
+Of that as much is unpacked as the steps need, see :mod:`wrapper.build.left_packed`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 from wrapper import installed
-from wrapper.build import packed
+from wrapper.build import left_packed
 from wrapper.build.context import BuildContext
-from wrapper.build.packed import Packed, State
+from wrapper.build.left_packed import Packed, State
+from wrapper.build.nothing_to_do import Unchanged, only_packages
 from wrapper.build.scripts import more_than_pip
-from wrapper.build.unchanged import Unchanged, only_packages
 from wrapper.console import human_size
 from wrapper.errors import ScriptError
 from wrapper.images.squashfs.compressors import NAMES
@@ -44,9 +44,9 @@ class Place:
     number: int = 0
 
     def bind(self, path: str) -> str:
-        """By which a container has the directory ``path`` of it at :data:`packed.LENT`."""
+        """By which a container has the directory ``path`` of it at :data:`left_packed.LENT`."""
         which = f",id={self.number}" if self.number else ""
-        return f"{self.file}:{packed.LENT}:image-src={path}{which}"
+        return f"{self.file}:{left_packed.LENT}:image-src={path}{which}"
 
     def read(self) -> Image:
         """:raises Unsupported: it has what only unsquashfs knows."""
@@ -72,14 +72,13 @@ class IncrementalTree:
 
     :ivar packed: what of the old one stays packed, where not all is in the tree.
     :ivar again: whether the build started over: what it changes was told before.
-    :ivar changed: whether something is known to change.
     """
 
     context: BuildContext
     image: OldImage
     packed: Packed | None = field(default=None, init=False)
     again: bool = field(default=False, init=False)
-    changed: bool = field(default=False, init=False)
+    _changed: bool = field(default=False, init=False)
     _unpacked: Mapping[str, State] = field(default_factory=dict, init=False)
     _told: str = field(default="", init=False)
     _versions: dict[str, str] = field(default_factory=dict, init=False)
@@ -142,7 +141,7 @@ class IncrementalTree:
         assert place
         with contextlib.suppress(Unsupported):
             image, root = place.read(), inside.lstrip("/")
-            self.packed = packed.take(image, root, gone, context.tree, wrapped)
+            self.packed = left_packed.take(image, root, gone, context.tree, wrapped)
         if self.packed:
             self.packed = replace(self.packed, bind=place.bind(inside))
             managed.take_notice_away(context.tree)
@@ -161,7 +160,7 @@ class IncrementalTree:
             own = context.old.image_root or f"/{Path(context.install_path).parts[1]}"
             self.image.unpack_previous(context.space.image, own)
             if self._may_join():
-                self._unpacked = packed.states(context.tree)
+                self._unpacked = left_packed.states(context.tree)
         managed.take_notice_away(context.tree)
         home.take_away(context.tree)
 
@@ -241,7 +240,7 @@ class IncrementalTree:
             return None
         with context.console.step("Finding what changed"), contextlib.suppress(Unsupported):
             root = context.install_path.lstrip("/")
-            return packed.untouched(place.read(), root, context.tree, self._unpacked)
+            return left_packed.untouched(place.read(), root, context.tree, self._unpacked)
         return None
 
     def whole(self, container: BuildContainer) -> AbstractContextManager[BuildContainer]:
@@ -282,9 +281,13 @@ class IncrementalTree:
         packages = self.context.old.packages if self.context.old else ()
         return [package for package in packages if package.manager == "pip"]
 
+    def note_change(self) -> None:
+        """Something else than packages is known to change."""
+        self._changed = True
+
     def end_if_unchanged(self) -> None:
         """Once all changes are known. :raises Unchanged: there are none, of packages or else."""
-        if not self.changed and only_packages(self.context):
+        if not self._changed and only_packages(self.context):
             raise Unchanged
 
     def tell_changes(
@@ -293,7 +296,7 @@ class IncrementalTree:
         """Say what an update changes: as soon as it is known, and again where it came otherwise."""
         found = changes_between(old, new, sizes)
         text = describe_changes([self._as_told(change) for change in found])
-        self.changed = self.changed or bool(found)
+        self._changed = self._changed or bool(found)
         if text != self._told and (found or not only_packages(self.context)):
             self.context.console.info(f"changes:\n{text}" if "\n" in text else text)
         self._told = text

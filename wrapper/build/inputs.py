@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from wrapper import inputs as spec
-from wrapper import layout, programs, trust
+from wrapper import layout, shimmed_programs, trust
 from wrapper.base_python.packages import LOCK_NOTE
 from wrapper.conda.channels import DEFAULTS, choose
 from wrapper.console import Console
@@ -152,7 +152,7 @@ def read(request: Request | WrapContainerRequest, console: Console) -> Inputs:
     reading = _Reading(console)
     if isinstance(request, WrapContainerRequest):
         return reading.result(request)
-    programs.check_wrapper_paths(request.wrapper_paths)
+    shimmed_programs.check_wrapper_paths(request.wrapper_paths)
     _check_sections(request)
     reading.environment_file(request)
     for path in request.requirements:

@@ -13,18 +13,18 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from wrapper import installed, microarch, process, programs
+from wrapper import installed, microarch, process, shimmed_programs
 from wrapper.activation.model import Activation, ActivationScript
 from wrapper.activation.record import record_activation, tell
 from wrapper.build.context import BuildContext
 from wrapper.build.gpu_builds import require_amd, tell_builds
 from wrapper.build.incremental import IncrementalTree
+from wrapper.build.left_packed import LENT, PackedError
 from wrapper.build.mpi import foreseen, libraries_in
-from wrapper.build.packed import LENT, PackedError
+from wrapper.build.nothing_to_do import Unchanged
 from wrapper.build.scripts import run_user_script
 from wrapper.build.source import Source
 from wrapper.build.target import Finished, Target
-from wrapper.build.unchanged import Unchanged
 from wrapper.credentials import public_url
 from wrapper.errors import ContainerizeError
 from wrapper.inputs.files import InputFile
@@ -82,7 +82,8 @@ class _Recipe:
         if context.reuse:
             context.reuse.clean(context.tree)
             context.console.info(describe_reused(list(context.reuse.taken.values())))
-        programs.wrapped(context.tree, context.install_path, context.wrapper_paths)  # told early
+        # What is wrong with -w is told early.
+        shimmed_programs.wrapped(context.tree, context.install_path, context.wrapper_paths)
         with self.tree.whole(container) as whole:
             self.target.make_home(whole)
             packages = self._packages(whole)

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree
-from wrapper.build.packed import LENT
+from wrapper.build.left_packed import LENT
 from wrapper.build.pip_packages import PipPackages
 from wrapper.console import Advance
 from wrapper.images.squasher import IMAGE_TIME

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from wrapper import __version__, platforms, programs
+from wrapper import __version__, platforms, shimmed_programs
 from wrapper.activation.model import Activation
 from wrapper.activation.record import as_record
 from wrapper.build.context import BuildContext
@@ -40,7 +40,7 @@ class Finished:
 
 def shim_programs(context: BuildContext, source: Source) -> dict[str, str]:
     """Programs to get shims: name -> path below the tree."""
-    found, warnings = programs.wrapped(
+    found, warnings = shimmed_programs.wrapped(
         context.tree, context.install_path, context.wrapper_paths, own=source.offers_bin
     )
     for warning in warnings:

@@ -14,9 +14,9 @@ from wrapper.images.format import read_format
 from wrapper.models import Environment
 from wrapper.prefix.home import entries
 from wrapper.process import ToolFailed
-from wrapper.programs import check_wrapper_paths, is_plain_name
 from wrapper.runtime.host_program import HOST_ROOT, host_program
 from wrapper.runtime.runtime import Runtime
+from wrapper.shimmed_programs import check_wrapper_paths, is_plain_name
 
 AS_USERS_DO = '${WITH_CONDA-}; exec "$@"'
 """For bash, before a command: job scripts for LUMI's images have it. The variable holds what

@@ -89,7 +89,7 @@ class CondaSource(Source):
         """:raises Unchanged: what was solved is there, and pip is asked for nothing."""
         before = self.context.old.channels if self.context.old else ()
         if self.resolution and tuple(map(public_url, self.resolution.channels)) != before:
-            tree.changed = True  # scripts and further updates take packages from other places
+            tree.note_change()  # scripts and further updates take packages from other places
         if not self.pip(tree).asked(self.known_pip()):
             tree.end_if_unchanged()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wrapper import layout, process, programs, workspace
+from wrapper import layout, process, shimmed_programs, workspace
 from wrapper.activation.record import conda_variables
 from wrapper.build.incremental import IncrementalTree
 from wrapper.build.source import Source
@@ -35,7 +35,7 @@ class CopySource(Source):
 
     def prepare(self, _: IncrementalTree) -> None:
         context = self.context  # mistakes are told before the copy
-        programs.wrapped(self.source, context.install_path, context.wrapper_paths)
+        shimmed_programs.wrapped(self.source, context.install_path, context.wrapper_paths)
         size = sum(
             Path(folder, name).lstat().st_size
             for folder, _, names in os.walk(self.source)

@@ -13,7 +13,7 @@ from tests.manifests import manifest
 from wrapper import __version__
 from wrapper.build.context import BuildContext
 from wrapper.build.incremental import IncrementalTree, OldImage
-from wrapper.build.unchanged import Unchanged, only_packages
+from wrapper.build.nothing_to_do import Unchanged, only_packages
 from wrapper.console import Console
 from wrapper.images import compression
 from wrapper.manifest import Manifest

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from wrapper.build.packed import LENT, Packed, PackedError, State, states, untouched
+from wrapper.build.left_packed import LENT, Packed, PackedError, State, states, untouched
 from wrapper.errors import ScriptError
 from wrapper.images.squashfs.layout import Directory, File, Link, Node
 from wrapper.images.squashfs.reader import Image
