@@ -133,8 +133,10 @@ def open_directory() -> Iterator[Path]:
     """A new directory that every account may enter, unlike those of pytest."""
     root = Path(tempfile.mkdtemp(prefix="test-containerize-"))
     root.chmod(0o755)
-    yield root
-    remove_tree(root)
+    try:
+        yield root
+    finally:
+        remove_tree(root)
 
 
 def entries(directory: Path) -> set[str]:
