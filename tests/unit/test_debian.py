@@ -378,7 +378,7 @@ def test_scripts_need_root(tmp_path: Path) -> None:
 
 def test_wrong_locks_and_definitions(tmp_path: Path) -> None:
     path = tmp_path / "x.def"
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         read_definition(path)
     path.write_text(DEFINITION)
     (tmp_path / "x.lock").write_text("# one\n\nnonsense\n")
@@ -406,3 +406,9 @@ def test_packages_are_for_one_kind_of_machine(
         return
     with pytest.raises(InputError, match=f"has packages for {wrong}, this machine is {machine}"):
         debian.require_architecture(packages, Path("x.lock"))
+
+
+def test_a_definition_that_has_no_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wrapper.inputs.files._MOST", 1_000_000)
+    with pytest.raises(InputError, match="is longer than 1 MB"):
+        read_definition(Path("/dev/zero"))

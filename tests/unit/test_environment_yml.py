@@ -147,7 +147,7 @@ MISTAKES = [
     (D + "- a\nvariables:\n  A: [x]\n", "the value of 'A' must be one string", 4, 6),
     (D + "- a\nvariables:\n  A: {x: y}\n", "the value of 'A' must be one string", 4, 6),
     (D + '- a\nvariables:\n  A: "x\\0y"\n', "the value of 'A' must be one string", 4, 6),
-    (D + '- a\nvariables:\n  A: "\\ud800"\n', "the value of 'A' must be one string", 4, 6),
+    (D + '- a\nvariables:\n  A: "\\ud800"\n', "has the character U+D800", 4, 6),
 ]
 
 

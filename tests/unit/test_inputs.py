@@ -16,7 +16,7 @@ from tests.manifests import manifest
 from wrapper.build import inputs
 from wrapper.console import Console
 from wrapper.errors import InputError, PackageError
-from wrapper.inputs.files import InputFiles
+from wrapper.inputs.files import InputFiles, read_bytes
 from wrapper.inputs.pip_lock import write_requirements_lock
 from wrapper.inputs.tykky import ToolFile
 from wrapper.models import EnvironmentSpec, Site
@@ -243,6 +243,22 @@ def test_a_pipe_is_read_once_and_recorded_under_a_name(
     writer.join()
     assert [file.name for file in found.files] == ["env.yml"]
     assert found.environment is not None and found.environment.directory == tmp_path
+
+
+def test_a_pipe_that_nobody_writes_to_is_waited_for_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wrapper.inputs.files._OPENED", 0.1)
+    os.mkfifo(tmp_path / "env.yml")
+    with pytest.raises(InputError, match="is a pipe, and nobody writes to it"):
+        read_bytes(tmp_path / "env.yml")
+    ours, theirs = os.pipe()
+    try:
+        later = threading.Timer(0.3, lambda: (os.write(theirs, b"slow"), os.close(theirs)))
+        later.start()
+        assert read_bytes(Path(f"/dev/fd/{ours}")) == b"slow", "its writer takes its time"
+    finally:
+        os.close(ours)
 
 
 def test_lines_of_a_tools_file_become_scripts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from pathlib import Path
 
 import pytest
@@ -240,3 +242,11 @@ def test_lines_that_other_tools_write(tmp_path: Path, line: str, hint: str) -> N
     with pytest.raises(InputError) as caught:
         read_requirements(["six", line], tmp_path, "r.txt")
     assert hint in caught.value.hint and caught.value.where == "r.txt"
+
+
+@pytest.mark.parametrize("text", ["x{}y", "./a{}/b.tar.gz", "x @{}y", "./a{}["])
+def test_many_blanks_take_no_time(tmp_path: Path, text: str) -> None:
+    begin = time.process_time()
+    with contextlib.suppress(InputError):
+        read_requirements([text.format(" " * 60_000)], tmp_path, "r.txt")
+    assert time.process_time() - begin < 2, "it took over 20 s"

@@ -57,3 +57,9 @@ def test_blanks_take_no_time(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         read_spec(path)
     assert time.process_time() - begin < 2, "it took over a minute"
+
+
+def test_an_escape_for_what_is_no_character_is_told_with_its_place() -> None:
+    with pytest.raises(InputError, match=r"has the character U\+D800") as caught:
+        yaml_nodes.compose('dependencies:\n- "nu\\ud800mpy"\n', PATH)
+    assert caught.value.where == f"{PATH}, line 2, column 3"

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wrapper.errors import InputError
+from wrapper.inputs.files import read_text
+from wrapper.util import hashing
 
 _SECTIONS = ("help", "environment", "labels", "runscript", "files")
 _PACKAGE = re.compile(r"([0-9a-f]{64})  (\d+)  ([\w./+~%:-]+\.deb)")
@@ -58,10 +60,11 @@ class Definition:
     @property
     def identity(self) -> str:
         """SHA-256 of all that the image is made from, in hexadecimal."""
-        parts = [self.text.encode()]
-        parts += [f"{deb.sha256} {deb.path}".encode() for deb in self.packages]
-        parts += [source.read_bytes() for source, _ in self.files if source.is_file()]
-        return hashlib.sha256(b"".join(hashlib.sha256(p).digest() for p in parts)).hexdigest()
+        texts = [self.text, *(f"{deb.sha256} {deb.path}" for deb in self.packages)]
+        parts = [hashlib.sha256(text.encode()).digest() for text in texts]
+        files = [source for source, _ in self.files if source.is_file()]
+        parts += [bytes.fromhex(hashing.sha256(source)) for source in files]
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -75,13 +78,7 @@ def read_definition(path: Path) -> Definition:
 
     :raises InputError: it is missing or wrong; with a lock, it asks for what we cannot do.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise InputError(
-            f"the definition file cannot be read: {why}", where=path, hint="check the path"
-        ) from None
+    text = read_text(path)
     before, *parts = re.split(r"^%", text, flags=re.M)
     header = {
         name.lower(): value.strip() for name, value in re.findall(r"^(\w+)\s*:(.*)", before, re.M)
@@ -111,7 +108,7 @@ def read_definition(path: Path) -> Definition:
 
 def _read_lock(path: Path) -> tuple[tuple[Deb, ...], str]:
     packages, snapshot = [], ""
-    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if line.startswith("# snapshot "):
             snapshot = line.split()[-1]
         if not line.strip() or line.startswith("#"):

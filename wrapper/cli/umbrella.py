@@ -18,7 +18,7 @@ from wrapper.cli.jobs import jobscript
 from wrapper.cli.modules import modulefile
 from wrapper.cli.options import COMPRESSION, FILE, TMPDIR, apply, configured, flag
 from wrapper.cli.shell import activate, deactivate, shell_init
-from wrapper.console import Console, counted, human_size
+from wrapper.console import Console, counted
 
 
 @click.group("containerize", cls=Group, context_settings=CONTEXT)
@@ -43,40 +43,16 @@ def info(console: Console) -> None:
     what it means.
     """
     from wrapper import settings as site
+    from wrapper.commands.info import tools_and_places
     from wrapper.errors import ContainerizeError
-    from wrapper.images.sif.systems import find_systems
-    from wrapper.images.squasher import find_squasher
-    from wrapper.images.trial import describe_compression, describe_overlays
-    from wrapper.runtime.runtime import find_runtime
     from wrapper.settings_keys import KEYS
-    from wrapper.util.disk import free_space
-    from wrapper.workspace import parent_directory
 
     settings = site.load(os.environ)
-    missing: list[ContainerizeError] = []
-
-    def runtime() -> str:
-        found = find_runtime(os.environ, settings)
-        return f"{found.name} {found.version} ({found.path})"
-
-    def squasher() -> str:
-        found = find_squasher(os.environ, settings)
-        return f"{found.version[0]}.{found.version[1]} ({found.path})"
-
-    def place() -> str:
-        parent = parent_directory(settings)
-        return f"{parent} ({human_size(free_space(parent))} free)"
-
-    looks = {"runtime": runtime, "mksquashfs": squasher, "builds in": place}
-    looks["compression"] = lambda: describe_compression(settings)
-    looks["overlays"] = lambda: describe_overlays(settings)
-    looks["systems"] = lambda: ", ".join(find_systems(os.environ)) or "none (--system)"
-    for title, look in looks.items():
-        try:
-            answer = look()
-        except ContainerizeError as error:
-            answer = f"none: {error.what}"
-            missing.append(error)
+    missing = []
+    for title, found in tools_and_places(settings):
+        if isinstance(found, ContainerizeError):
+            missing.append(found)
+        answer = f"none: {found.what}" if isinstance(found, ContainerizeError) else found
         say(f"{title:<12} {answer}")
     say(f"cache        {settings.cache or 'none (CONTAINERIZE_CACHE_DIR)'}")
     say(f"site         {site.describe_site(settings)}")

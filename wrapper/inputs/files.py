@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import os
 import re
+import select
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,7 @@ _MARKS = {  # of a file's beginning, as pip knows them; the longer ones first
 _DECLARED = re.compile(rb"\A(?:#[^\n]*\n)?#[^\n]*coding[:=]\s*([-\w.]+)")  # PEP 263
 # Tables of characters: other codecs of Python's take their time, or mean something else.
 _TABLES = re.compile(r"iso8859|cp\d|koi8|mac|gb|big5|euc|shift_jis|ascii")
+_OPENED = 5.0  # seconds in which somebody has opened a pipe to write to it
 _MOST = 100_000_000  # bytes: no file of a user's is so long, and a device has no end
 
 
@@ -159,12 +161,16 @@ def encoding_of(content: bytes) -> tuple[bytes, str]:
 def read_bytes(path: Path) -> bytes:
     """The same as bytes; of a pipe it can be read once.
 
-    :raises InputError: it is missing, a directory, not readable, or longer than 100 MB.
+    :raises InputError: it is missing, a directory, not readable, longer than 100 MB, or a pipe that
+        nobody writes to.
     """
     name = path.name or str(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST + 1)
+        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+            content = _begun(file.fileno(), path)
+            os.set_blocking(file.fileno(), True)
+            while len(content) <= _MOST and (block := file.read(_MOST + 1 - len(content))):
+                content += block
     except FileNotFoundError:
         raise InputError("no such file", where=path, hint="check the path") from None
     except IsADirectoryError:
@@ -184,3 +190,25 @@ def read_bytes(path: Path) -> bytes:
             hint="name the file that lists what to install, not what it is installed from",
         )
     return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _begun(handle: int, path: Path) -> bytes:
+    """What comes first of a pipe, nothing of another file. Whose writer takes its time is waited
+    for (``<(slow)``).
+    """
+    if not stat.S_ISFIFO(os.fstat(handle).st_mode):
+        return b""
+    select.select([handle], [], [], _OPENED)
+    try:
+        first = os.read(handle, _MOST)
+    except BlockingIOError:
+        return b""
+    if not first:
+        raise InputError(
+            f"{path.name} is a pipe, and nobody writes to it", where=path, hint="name a file"
+        )
+    return first

@@ -56,7 +56,7 @@ _OF_SHELL = re.compile(r"://[^/\s]*\$[A-Za-z_]")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|git\+", re.I)
-_LOCAL = re.compile(r"([^\[;]+?)(\[[^\]]*\])?\s*(?:\s;\s*(.*))?")
+_LOCAL = re.compile(r"([^\[;]*[^\[;\s])(\[[^\]]*\])?\s*(?:\s;\s*(.*))?")
 _ARCHIVE = re.compile(r"\.(whl|zip|t[gbxl]z|tar(\.(gz|bz2|xz|zst|lz|lzma))?)$")  # as uv knows them
 _BUILT_BY_CONDA = re.compile(
     r"file:///(?:croot|tmp/build/|opt/conda/conda-bld|[^\s]*/(?:feedstock_root|conda-bld|croots?)/)"
@@ -412,7 +412,7 @@ def _parse(text: str, where: str, start: Path) -> Wanted:
 
 
 def _looks_local(text: str) -> bool:
-    place = re.split(r"[\[;]|\s+@\s", text, maxsplit=1)[0].strip()
+    place = re.split(r"[\[;]|\s@\s", text, maxsplit=1)[0].strip()
     is_path = "/" in place or place.startswith((".", "~")) or _ARCHIVE.search(place)
     is_url = re.match(r"[\w.-]+(\[[^\]]*\])?@[a-z][a-z0-9+.-]*:", text)  # NAME@URL
     return " @ " not in text and not is_url and bool(is_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
@@ -14,6 +15,7 @@ from wrapper.errors import InputError
 # Nodes of a document with its aliases written out: the largest lock we know has 200,000.
 _MOST_NODES = 2_000_000
 _LONG = 200_000  # characters that PyYAML's own parser reads in about a second
+_UNFIT = re.compile("[\ud800-\udfff]")
 _NESTING = "exceeded maximum nesting depth"  # libyaml's, 1,000
 
 
@@ -74,7 +76,7 @@ def compose(text: str, path: Path) -> Node | None:
             hint="is it the right file?",
         ) from None
     if root is not None:
-        _refuse_growth(root, path)
+        _refuse_harm(root, path)
     return root
 
 
@@ -92,14 +94,22 @@ def _composed(text: str) -> Node | None:
     return root
 
 
-def _refuse_growth(root: Node, path: Path) -> None:
-    """:raises InputError: with its aliases written out, the document is huge or has no end."""
+def _refuse_harm(root: Node, path: Path) -> None:
+    """:raises InputError: with its aliases written out, the document is huge or has no end; or an
+    escape in it stands for what is no character.
+    """
     sizes: dict[int, int] = {}
     opened: set[int] = set()
     todo = [root]
     while todo:
         node = todo[-1]
         children = _children(node)
+        if isinstance(node, ScalarNode) and (unfit := _UNFIT.search(node.value)):
+            raise InputError(
+                f"{path.name} has the character U+{ord(unfit[0]):04X}, which no name can have",
+                where=place(node, path),
+                hint="remove that character",
+            )
         if id(node) not in opened:
             opened.add(id(node))
             todo += [child for child in children if id(child) not in opened]
