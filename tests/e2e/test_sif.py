@@ -12,6 +12,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import methodcaller
@@ -21,6 +22,8 @@ import pytest
 
 from tests.account import Account
 from tests.e2e.conftest import (
+    CONDA,
+    PIP,
     UMBRELLA,
     entries,
     environment_text,
@@ -406,6 +409,41 @@ def test_a_base_alone(me: Account, runtime: Path, base: Path, tmp_path: Path) ->
     words = ("build", tmp_path / "out.sif", "--base-image", base, "--post-install", script)
     me.ok(UMBRELLA, *words, env={"HOME": str(tmp_path / "none")})
     assert me.ok(me.runtime, "exec", tmp_path / "out.sif", "bash", "-c", "own") == "mine\n"
+
+
+@pytest.mark.parametrize("kind", ["conda", "pip", "sif"])
+def test_a_build_reads_each_of_its_files_once(
+    me: Account, channel: Path, base: Path, index: Path, kind: str
+) -> None:
+    """Each is a pipe: what was read of it is not there to be read again."""
+    texts = {
+        "env.yml": environment_text(channel, "python", "demo-noarch"),
+        "requirements.txt": f"--no-index\n--find-links {index}\nalpha\n",
+        "post.sh": 'echo done >"$env_root/done"\n',
+        "variables": "MINE=1\n",
+    }
+    place = me.work / f"once-{kind}"
+    place.mkdir()
+    for name, text in texts.items():
+        os.mkfifo(place / name)
+        threading.Thread(target=(place / name).write_text, args=(text,), daemon=True).start()
+    env, file, script, variables = (place / name for name in texts)
+    target = place / f"made.{kind}"
+    lines: dict[str, tuple[str | Path, ...]] = {
+        "conda": (CONDA, "new", "--prefix", target, "-r", file, env),
+        "pip": (PIP, "new", "--prefix", target, file),
+        "sif": (UMBRELLA, "build", target, "--base-image", base, "-r", file, "--conda-env", env),
+    }
+    me.ok(*lines[kind], "--post-install", script, "--environ", variables)
+    code = "import alpha, os, sys; print(os.environ['MINE'], os.path.exists(sys.prefix + '/done'))"
+    start = (target / "bin/python3",)
+    if kind == "sif":
+        start = (me.runtime, "exec", target, "python3")
+    assert me.ok(*start, "-c", code) == "1 True\n"
+    if kind != "sif":
+        recorded = {path.read_text() for path in (target / "current/inputs").iterdir()}
+        read = {"requirements.txt", "post.sh"} | ({"env.yml"} if kind == "conda" else set())
+        assert {texts[name] for name in read} <= recorded
 
 
 # -- who may use the result -----------------------------------------------------------------------
