@@ -181,7 +181,7 @@ def test_nothing_is_written_over(me: Account, runtime: Path, network: dict[str, 
     ("arguments", "code", "message"),
     [
         (("build", "minimla", "-o", "x.sif"), ExitCode.INPUT, "did you mean minimal?"),
-        (("build", "none.def", "-o", "x.sif"), ExitCode.INPUT, "cannot be read"),
+        (("build", "none.def", "-o", "x.sif"), ExitCode.INPUT, "no such file"),
         (("build", "minimal", "-o", "/proc/x/y.sif"), ExitCode.PREFIX, "cannot be made"),
         (
             ("build", "minimal", "-o", "x.sif", "--mirror", "http://127.0.0.1:1"),

@@ -128,7 +128,7 @@ def test_one_definition_that_cannot_be_read_does_not_hide_the_others(mine: Defin
     (mine.root / "mine.def").unlink()
     assert mine.state() == "unusable"
     done = mine.run(UMBRELLA, "base", "show", "mine")
-    assert done.returncode == ExitCode.INPUT and "No such file" in done.stderr
+    assert done.returncode == ExitCode.INPUT and "no such file" in done.stderr
 
 
 def test_two_builds_that_want_it_build_it_once(mine: Definitions, channel: Path) -> None:
