@@ -209,16 +209,14 @@ def test_an_update_replaces_the_layer(
     assert seen == "unset\n", "a new environment file says its variables anew"
 
 
-@pytest.fixture(params=["pip in a script", "a script", "added", "removed"])
+@pytest.fixture(params=["pip in a script", "a script", "packages"])
 def wish(
     request: pytest.FixtureRequest, account: Account, channel: Path, index: Path
 ) -> tuple[str, Path]:
     """What an update is asked for: an option and its file."""
-    if request.param in ("added", "removed"):
-        packages = (*PACKAGES, "demo-tool") if request.param == "added" else PACKAGES[:3]
-        return "--conda-env", account.file(
-            f"{request.param}.yml", environment_text(channel, *packages)
-        )
+    if request.param == "packages":  # one more, others less
+        text = environment_text(channel, *PACKAGES[:3], "demo-tool")
+        return "--conda-env", account.file("packages.yml", text)
     text = f"pip install --no-index --find-links {index} alpha\n"
     if request.param == "a script":
         text += "cd $env_root/lib/python3*; rm wave.py; mkdir -p a/b; chmod 500 a/b\n"

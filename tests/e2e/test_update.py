@@ -244,11 +244,7 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize(  # pip's other ways: for every account, below
-    ("with_pip", "name"),
-    [*(("conda", name) for name in SCRIPTS), ("pip", "replaced")],
-    indirect=["with_pip"],
-)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_joined_images_after_scripts(
     with_pip: Installation, name: str, wheels: Path, tmp_path: Path
 ) -> None:
@@ -282,7 +278,7 @@ def everyones_pip(account: Account, wheels: Path, runtime: Path) -> Installation
     return Installation(prefix=prefix, account=account)
 
 
-EVERYWHERE = {"added": "beta", "replaced": "alpha==2.0", "script": "pip", "other": "more"}
+EVERYWHERE = {"replaced": "alpha==2.0", "script": "pip", "other": "more"}
 
 
 @pytest.mark.every_runtime
