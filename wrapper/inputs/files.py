@@ -166,11 +166,10 @@ def read_bytes(path: Path) -> bytes:
     """
     name = path.name or str(path)
     try:
-        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
-            content = _begun(file.fileno(), path)
+        with open(path, "rb", opener=_without_waiting) as file:
+            begun = _begun(file.fileno(), path)
             os.set_blocking(file.fileno(), True)
-            while len(content) <= _MOST and (block := file.read(_MOST + 1 - len(content))):
-                content += block
+            content = begun + file.read(_MOST + 1 - len(begun))
     except FileNotFoundError:
         raise InputError("no such file", where=path, hint="check the path") from None
     except IsADirectoryError:

@@ -55,15 +55,31 @@ def project_name(directory: Path) -> str | None:
     """The canonical name that a project's ``pyproject.toml`` says; ``None`` where only its build
     tells it, or what is wrong with it.
     """
+    name = _written(directory, "name")
+    try:
+        return None if name is None else canonicalize_name(name, validate=True)
+    except InvalidName:
+        return None
+
+
+def says_its_version(directory: Path) -> bool:
+    """Whether a project's version is written in it. Others' comes from a repository, which does not
+    count as content, or from anywhere.
+    """
+    return _written(directory, "version") is not None
+
+
+def _written(directory: Path, key: str) -> str | None:
+    """A text of a project's table ``[project]``, ``None`` where there is none."""
     from wrapper.util import toml
 
     path = directory / FILE_NAME
     try:
         project = toml.parse(read_text(path), path).get("project")
-        name = project.get("name") if isinstance(project, dict) else None
-        return canonicalize_name(name, validate=True) if isinstance(name, str) else None
-    except (InputError, InvalidName):
+    except InputError:
         return None
+    value = project.get(key) if isinstance(project, dict) else None
+    return value if isinstance(value, str) else None
 
 
 def passed_over(text: str) -> str:

@@ -6,7 +6,6 @@ installed by URL, and the image has to be the same.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +17,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from wrapper import platforms
 from wrapper.credentials import public_url
-from wrapper.errors import InputError
+from wrapper.inputs.project import says_its_version
 from wrapper.packages import LockedPackage
 from wrapper.pip.local import origin_of, reads_outside
 from wrapper.util import hashing, toml
@@ -69,7 +68,7 @@ def planned_entry(name: str, version: str | None, url: str) -> LockedPackage:
     """
     origin, sha256, content = _at(url)
     project = Path(unquote(urlsplit(url).path))
-    if content and (reads_outside(project) or not _says_its_version(project)):
+    if content and (reads_outside(project) or not says_its_version(project)):
         content = None
     return LockedPackage(
         manager="pip",
@@ -79,16 +78,6 @@ def planned_entry(name: str, version: str | None, url: str) -> LockedPackage:
         sha256=sha256,
         content=content,
     )
-
-
-def _says_its_version(project: Path) -> bool:
-    """Whether a project's version is written in it. Others' comes from a repository, which does not
-    count as content, or from anywhere.
-    """
-    with contextlib.suppress(OSError, InputError):
-        table = toml.load(project / "pyproject.toml").get("project")
-        return isinstance(table, dict) and isinstance(table.get("version"), str)
-    return False
 
 
 def _at(url: str) -> tuple[str, str | None, str | None]:
